@@ -1,4 +1,4 @@
 //! Numerus: a file-system-driven job spooler for coding agents.
 
 pub mod model;
-pub mod os;
+

@@ -1,0 +1,151 @@
+//! What a task says it will read and write, the verdict on it, and the lease it becomes.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::id::{JobId, TaskId};
+
+/// Paths as a model or a plan names them: unchecked texts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// Paths that will be read, relative to the workspace.
+    pub reads: Vec<String>,
+    /// Paths that will be written, relative to the workspace; a directory ends in `/`.
+    pub writes: Vec<String>,
+}
+
+/// Whether a path is wanted for reading or for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Shared with other readers.
+    Read,
+    /// Exclusive.
+    Write,
+}
+
+/// One normalised path of a claim. Built by `logic::claims` only, so that it is known to be inside the workspace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ClaimPath {
+    /// Relative path, `/` between parts, no `.` or `..`, no trailing slash; empty for the whole workspace.
+    pub path: String,
+    /// Whether everything below the path is meant.
+    pub is_dir: bool,
+}
+
+/// A claim after normalisation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// What will be read.
+    pub reads: Vec<ClaimPath>,
+    /// What will be written.
+    pub writes: Vec<ClaimPath>,
+}
+
+/// Who holds a lease or waits for one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Holder {
+    /// The job.
+    pub job: JobId,
+    /// The task of that job.
+    pub task: TaskId,
+}
+
+/// One reason for a NO GO: a path of the claim and who stands in its way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The path of the claim that cannot be had.
+    pub path: String,
+    /// How the claim wants it.
+    pub mode: Mode,
+    /// Who holds it, or waited for it first.
+    pub held_by: Holder,
+}
+
+/// The arbiter's word on a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The claim is granted and has become a lease.
+    #[serde(rename = "GO")]
+    Go,
+    /// The claim has to wait.
+    #[serde(rename = "NO GO")]
+    NoGo,
+}
+
+/// A verdict as kept in `<task>_claim.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictRecord {
+    /// When it was given (wall clock, for people).
+    pub at: Timestamp,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// Why, when it is a NO GO.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// `<task>_claim.json`: the claim of a task's current attempt with all verdicts on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimRecord {
+    /// The task.
+    pub task_id: TaskId,
+    /// The attempt that claims.
+    pub attempt: u32,
+    /// What was claimed, as normalised.
+    pub resources: Claim,
+    /// The commands that the agent means to run: recorded and shown, never run by us.
+    pub execution: Execution,
+    /// Every verdict, oldest first.
+    pub verdicts: Vec<VerdictRecord>,
+}
+
+/// The commands that a claim announces.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Execution {
+    /// Shell commands, for people to read.
+    pub commands: Vec<String>,
+}
+
+/// A codex session's answer to `NUMERUS_CLAIM`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimAnswer {
+    /// The task that the claim is for.
+    pub task_id: String,
+    /// What it will read and write.
+    pub resources: Resources,
+    /// What it means to run.
+    pub execution: Execution,
+}
+
+/// Where a claim stands in the lease folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LeaseState {
+    /// It waits for its verdict.
+    Waiting,
+    /// It is a lease.
+    Held,
+}
+
+/// A file of the lease folder: `<job>.<task>.<attempt>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseFile {
+    /// The protocol version that wrote it.
+    pub version: u32,
+    /// Whose claim it is.
+    pub holder: Holder,
+    /// The attempt of that task.
+    pub attempt: u32,
+    /// Order of arrival in this folder; smaller is older.
+    pub ticket: u64,
+    /// Waiting or held.
+    pub state: LeaseState,
+    /// The claim, its paths relative to the repository's top.
+    pub claim: Claim,
+    /// The root that the job lies in, so that anyone can find who holds it.
+    pub root: String,
+}

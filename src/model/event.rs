@@ -1,0 +1,413 @@
+//! The facts of a job, one a line in `runs/<job>/events.ndjson`: the truth from which everything else is derived.
+//!
+//! A fact is in the past tense and never changes once written. The event's name on disk is the serde tag.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::claim::{Claim, Conflict};
+use super::id::{JobId, TaskId};
+use super::job::Origin;
+use super::outcome::{Failure, Tokens};
+use super::plan::Task;
+use super::status::{JobPhase, PauseReason};
+use super::workspace::{Oid, Workspace};
+
+/// One line of a journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the journal, from 1, without gaps.
+    pub seq: u64,
+    /// When it was written (wall clock, for people; order is `seq`).
+    pub ts: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub fact: Fact,
+    /// The job.
+    pub job_id: JobId,
+    /// The task it is about, if any.
+    pub task_id: Option<TaskId>,
+}
+
+/// What a session was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionKind {
+    /// The plan.
+    Plan,
+    /// The roles.
+    Roles,
+    /// A task's claim.
+    Claim,
+    /// A task's execution, on its claim's thread.
+    Execute,
+    /// A read-only task.
+    Review,
+    /// The queen's advice.
+    Queen,
+}
+
+impl SessionKind {
+    /// The word used on disk and on screen.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Roles => "roles",
+            Self::Claim => "claim",
+            Self::Execute => "execute",
+            Self::Review => "review",
+            Self::Queen => "queen",
+        }
+    }
+}
+
+/// A session on the point of being spawned; written and flushed before it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionStart {
+    /// The folder in the run folder that holds its files: a task's id, `plan`, `roles`, `queen`.
+    pub place: String,
+    /// Its number in that folder, from 1.
+    pub number: u32,
+    /// What it is for.
+    pub kind: SessionKind,
+    /// The attempt it belongs to.
+    pub attempt: u32,
+    /// The kernel's boot, so that a reboot proves it dead.
+    pub boot_id: String,
+    /// Its control group, relative to the cgroup mount; `None` where none could be made.
+    pub cgroup: Option<String>,
+    /// The thread it continues.
+    pub resumes: Option<String>,
+}
+
+/// A session that has ended and is fenced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionEnd {
+    /// As in [`SessionStart`].
+    pub place: String,
+    /// As in [`SessionStart`].
+    pub number: u32,
+    /// As in [`SessionStart`].
+    pub kind: SessionKind,
+    /// As in [`SessionStart`].
+    pub attempt: u32,
+    /// `None` when it ended well.
+    pub failure: Option<Failure>,
+    /// Codex's thread, when it got that far.
+    pub thread_id: Option<String>,
+    /// What this session spent.
+    pub tokens: Tokens,
+    /// The thread's own running total at its end.
+    pub thread_tokens: Tokens,
+}
+
+/// One command of `verify`, as it went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandResult {
+    /// The command.
+    pub command: String,
+    /// Its exit code; `None` when it was ended by a signal or a deadline.
+    pub code: Option<i32>,
+}
+
+/// A fact, with its payload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", content = "payload")]
+pub enum Fact {
+    /// Someone dropped it.
+    #[serde(rename = "job.submitted")]
+    Submitted {
+        /// Where it came from.
+        origin: Origin,
+    },
+    /// It was taken: from here on it reaches exactly one end.
+    #[serde(rename = "job.claimed")]
+    Claimed {
+        /// The job file's name in `claimed/`.
+        file: String,
+    },
+    /// A worker holds the job's lock.
+    #[serde(rename = "job.worker_started")]
+    WorkerStarted {
+        /// Its process.
+        pid: u32,
+        /// The kernel's boot.
+        boot_id: String,
+    },
+    /// The workspace was looked at, once.
+    #[serde(rename = "job.workspace_fixed")]
+    WorkspaceFixed {
+        /// What was found.
+        workspace: Workspace,
+    },
+    /// A plan was made; its roles follow.
+    #[serde(rename = "job.plan_created")]
+    PlanCreated {
+        /// Its number.
+        plan: u32,
+        /// The objective in the planner's words.
+        objective: String,
+        /// Its tasks.
+        tasks: Vec<Task>,
+    },
+    /// Every task of the plan has its role; `plan-N.json` is on disk.
+    #[serde(rename = "job.roles_assigned")]
+    RolesAssigned {
+        /// The plan's number.
+        plan: u32,
+        /// The tasks, now with role and notes.
+        tasks: Vec<Task>,
+        /// How the work is shared out.
+        strategy: String,
+    },
+    /// A person said go.
+    #[serde(rename = "job.plan_approved")]
+    PlanApproved {},
+    /// A task said what it will touch.
+    #[serde(rename = "job.claim_recorded")]
+    ClaimRecorded {
+        /// The attempt.
+        attempt: u32,
+        /// The claim, normalised.
+        claim: Claim,
+        /// Codex's thread that made it.
+        thread_id: String,
+    },
+    /// NO GO: it waits.
+    #[serde(rename = "job.claim_blocked")]
+    ClaimBlocked {
+        /// The attempt.
+        attempt: u32,
+        /// Who stands in the way.
+        conflicts: Vec<Conflict>,
+    },
+    /// What stood in the way is gone.
+    #[serde(rename = "job.claim_unblocked")]
+    ClaimUnblocked {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// GO: the claim is a lease.
+    #[serde(rename = "job.claim_approved")]
+    ClaimApproved {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The lease is gone.
+    #[serde(rename = "job.locks_released")]
+    LocksReleased {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The agent may write now.
+    #[serde(rename = "job.task_started")]
+    TaskStarted {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The commit exists and is about to become the tip.
+    #[serde(rename = "job.task_landing")]
+    TaskLanding {
+        /// The attempt.
+        attempt: u32,
+        /// The commit.
+        commit: Oid,
+        /// What the tip was before.
+        parent: Oid,
+    },
+    /// The task is done, for good.
+    #[serde(rename = "job.task_completed")]
+    TaskCompleted {
+        /// The attempt.
+        attempt: u32,
+        /// Its commit; `None` when it wrote nothing.
+        commit: Option<Oid>,
+        /// The agent's last words, cut to a few lines.
+        summary: String,
+    },
+    /// The agent wrote what it had not claimed: nothing landed.
+    #[serde(rename = "job.claim_violated")]
+    ClaimViolated {
+        /// The attempt.
+        attempt: u32,
+        /// The paths outside the claim.
+        paths: Vec<String>,
+    },
+    /// What the task read or wrote had changed under it: nothing landed, it claims again.
+    #[serde(rename = "job.base_moved")]
+    BaseMoved {
+        /// The attempt.
+        attempt: u32,
+        /// The paths.
+        paths: Vec<String>,
+    },
+    /// The task gave up.
+    #[serde(rename = "job.task_failed")]
+    TaskFailed {
+        /// The attempt.
+        attempt: u32,
+        /// Why.
+        failure: Failure,
+    },
+    /// The task will be tried again.
+    #[serde(rename = "job.task_retried")]
+    TaskRetried {
+        /// The attempt that ended.
+        attempt: u32,
+        /// Why.
+        failure: Failure,
+        /// Not before this moment.
+        due: Timestamp,
+    },
+    /// The task will not run, since one it depends on did not end well.
+    #[serde(rename = "job.task_skipped")]
+    TaskSkipped {
+        /// That task.
+        because: TaskId,
+    },
+    /// The plan or the roles will be asked for again.
+    #[serde(rename = "job.planning_retried")]
+    PlanningRetried {
+        /// Why.
+        failure: Failure,
+        /// Not before this moment.
+        due: Timestamp,
+    },
+    /// The job rests; no process works on it.
+    #[serde(rename = "job.paused")]
+    Paused {
+        /// Why.
+        reason: PauseReason,
+        /// Until when, if that is known.
+        until: Option<Timestamp>,
+        /// In words.
+        message: String,
+    },
+    /// It goes on.
+    #[serde(rename = "job.resumed")]
+    Resumed {},
+    /// The verify commands were run on the tip.
+    #[serde(rename = "job.verified")]
+    Verified {
+        /// Whether all passed.
+        passed: bool,
+        /// Each command.
+        commands: Vec<CommandResult>,
+    },
+    /// The branch exists.
+    #[serde(rename = "job.landed")]
+    Landed {
+        /// Its name.
+        branch: String,
+        /// Its commit.
+        commit: Oid,
+    },
+    /// The end. Nothing follows.
+    #[serde(rename = "job.finished")]
+    Finished {
+        /// `succeeded`, `failed` or `killed`.
+        state: JobPhase,
+        /// A word for programs, such as `task_failed`, `dependency`, `killed`.
+        reason: String,
+        /// A sentence for people.
+        message: String,
+    },
+    /// About to spawn codex.
+    #[serde(rename = "terminal.session_starting")]
+    SessionStarting(SessionStart),
+    /// Spawned in its PTY.
+    #[serde(rename = "terminal.session_opened")]
+    SessionOpened {
+        /// The folder.
+        place: String,
+        /// The number.
+        number: u32,
+        /// Codex's process.
+        pid: u32,
+    },
+    /// Codex has confirmed its start.
+    #[serde(rename = "terminal.started")]
+    SessionConfirmed {
+        /// The folder.
+        place: String,
+        /// The number.
+        number: u32,
+        /// Codex's thread.
+        thread_id: String,
+    },
+    /// Codex has ended.
+    #[serde(rename = "terminal.exit")]
+    SessionExited {
+        /// The folder.
+        place: String,
+        /// The number.
+        number: u32,
+        /// Its exit code; `None` when a signal ended it.
+        code: Option<i32>,
+    },
+    /// One of our deadlines passed.
+    #[serde(rename = "terminal.timeout")]
+    SessionTimedOut {
+        /// The folder.
+        place: String,
+        /// The number.
+        number: u32,
+        /// `total` or `no_progress`.
+        deadline: String,
+    },
+    /// We ended it.
+    #[serde(rename = "terminal.killed")]
+    SessionKilled {
+        /// The folder.
+        place: String,
+        /// The number.
+        number: u32,
+        /// Processes that outlived even the last kill; always empty unless the machine is at fault.
+        survivors: Vec<u32>,
+    },
+    /// Ended and fenced: nothing of it lives.
+    #[serde(rename = "terminal.session_ended")]
+    SessionEnded(SessionEnd),
+    /// The workspace's memory bank was made.
+    #[serde(rename = "memory.bank_created")]
+    BankCreated {
+        /// Its name.
+        bank: String,
+    },
+    /// What the job did was remembered.
+    #[serde(rename = "memory.entry_added")]
+    EntryAdded {
+        /// In which bank.
+        bank: String,
+    },
+}
+
+impl Fact {
+    /// The event's name on disk, such as `job.claimed`.
+    pub fn name(&self) -> String {
+        let value = serde_json::to_value(self).unwrap_or_default();
+        value.get("event").and_then(|e| e.as_str()).unwrap_or_default().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_flat_object() {
+        let event = Event {
+            seq: 7,
+            ts: "2026-01-02T03:04:05Z".parse().expect("time"),
+            fact: Fact::ClaimUnblocked { attempt: 2 },
+            job_id: JobId::parse("a-abc234").expect("id"),
+            task_id: TaskId::parse("t1").ok(),
+        };
+        let line = serde_json::to_string(&event).expect("json");
+        assert_eq!(
+            line,
+            r#"{"seq":7,"ts":"2026-01-02T03:04:05Z","event":"job.claim_unblocked","payload":{"attempt":2},"job_id":"a-abc234","task_id":"t1"}"#
+        );
+        assert_eq!(serde_json::from_str::<Event>(&line).expect("back"), event);
+    }
+}

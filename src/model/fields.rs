@@ -1,0 +1,178 @@
+//! Reads the keys of an object that a person or a program wrote: every key is known and typed, or it is a problem that
+//! says what to do. Nothing is silently ignored. Serves job files and `numerus.toml` alike.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::duration;
+
+/// Longest piece of a wrong value that a message repeats, in characters.
+const SHOWN_CHARS: usize = 80;
+
+/// An object whose keys are taken one by one; what is left at the end is unknown.
+#[derive(Debug)]
+pub struct Fields {
+    left: Map<String, Value>,
+    known: Vec<&'static str>,
+    problems: Vec<String>,
+    within: String,
+}
+
+impl Fields {
+    /// Starts on an object; `within` is put before each key in messages (`""`, or `"codex."`).
+    pub fn new(object: Map<String, Value>, within: &str) -> Self {
+        Self { left: object, known: Vec::new(), problems: Vec::new(), within: within.to_owned() }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
+        self.left.remove(key).filter(|v| !v.is_null())
+    }
+
+    fn typed<T>(&mut self, key: &'static str, wants: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+        let value = self.take(key)?;
+        let read = read(&value);
+        if read.is_none() {
+            self.problems.push(format!("`{}{key}` must be {wants}, not {}", self.within, shown(&value)));
+        }
+        read
+    }
+
+    /// A text of at most `max_bytes` bytes, not blank.
+    pub fn text(&mut self, key: &'static str, max_bytes: usize) -> Option<String> {
+        self.typed(key, &format!("a text of at most {max_bytes} bytes"), |v| {
+            v.as_str().filter(|t| t.len() <= max_bytes && !t.trim().is_empty()).map(str::to_owned)
+        })
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    /// A whole number in a range.
+    pub fn number(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
+        let wants = format!("a whole number from {} to {}", range.start(), range.end());
+        self.typed(key, &wants, |v| v.as_i64().filter(|n| range.contains(n)))
+    }
+
+    /// A list of texts, at most `max` of them; a single text counts as a list of one.
+    pub fn texts(&mut self, key: &'static str, max: usize) -> Option<Vec<String>> {
+        self.typed(key, &format!("a list of at most {max} texts"), |v| match v {
+            Value::String(one) => Some(vec![one.clone()]),
+            Value::Array(many) if many.len() <= max => {
+                many.iter().map(|t| t.as_str().map(str::to_owned)).collect()
+            }
+            _ => None,
+        })
+    }
+
+    /// A duration above zero, such as `"90s"`.
+    pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
+        self.typed(key, "a duration such as \"90s\", \"10m\" or \"2h\"", |v| {
+            v.as_str().and_then(duration::parse).filter(|d| !d.is_zero())
+        })
+    }
+
+    /// A moment in RFC 3339.
+    pub fn timestamp(&mut self, key: &'static str) -> Option<Timestamp> {
+        self.typed(key, "a time such as \"2031-05-01T08:00:00Z\"", |v| v.as_str().and_then(|t| t.parse().ok()))
+    }
+
+    /// One of a few words.
+    pub fn choice<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let list = words.iter().map(|(w, _)| format!("{w:?}")).collect::<Vec<_>>().join(", ");
+        self.typed(key, &format!("one of {list}"), |v| {
+            let word = v.as_str()?;
+            words.iter().find(|(w, _)| *w == word).map(|(_, t)| *t)
+        })
+    }
+
+    /// A nested object, as fields of its own; give it back to [`Fields::merge`] when done.
+    pub fn object(&mut self, key: &'static str) -> Option<Fields> {
+        let object = self.typed(key, "an object", |v| v.as_object().cloned())?;
+        Some(Fields::new(object, &format!("{}{key}.", self.within)))
+    }
+
+    /// Takes over the problems of a nested object.
+    pub fn merge(&mut self, nested: Fields) {
+        if let Err(problems) = nested.finish() {
+            self.problems.extend(problems);
+        }
+    }
+
+    /// Adds a problem found by the caller.
+    pub fn problem(&mut self, text: impl Into<String>) {
+        self.problems.push(text.into());
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// Every problem found, unknown keys with the nearest known one included.
+    pub fn finish(mut self) -> Result<(), Vec<String>> {
+        for key in self.left.keys() {
+            self.problems.push(unknown(&self.within, key, &self.known));
+        }
+        if self.problems.is_empty() { Ok(()) } else { Err(self.problems) }
+    }
+}
+
+fn unknown(within: &str, key: &str, known: &[&'static str]) -> String {
+    let near = known.iter().map(|k| (strsim::damerau_levenshtein(k, &key.to_lowercase()), k)).min();
+    let key = shown(&Value::String(key.to_owned()));
+    match near {
+        Some((distance, best)) if distance <= 3 => format!("unknown key {key}: did you mean `{within}{best}`?"),
+        _ => format!("unknown key {key}: known keys are {}", known.join(", ")),
+    }
+}
+
+/// A value as a message may repeat it: short, one line, escaped.
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    let cut: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect();
+    let cut = cut.replace("\\\"", "\"").replace("\\\\", "\\");
+    if text.chars().count() > SHOWN_CHARS { format!("{cut}…") } else { cut }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(text: &str) -> Fields {
+        let Value::Object(map) = serde_json::from_str(text).expect("json") else { unreachable!("object") };
+        Fields::new(map, "")
+    }
+
+    #[test]
+    fn a_typo_names_the_nearest_key() {
+        let mut f = fields(r#"{"prioritty": 3}"#);
+        assert_eq!(f.number("priority", -100..=100), None);
+        f.flag("review");
+        assert_eq!(f.finish(), Err(vec!["unknown key \"prioritty\": did you mean `priority`?".to_owned()]));
+    }
+
+    #[test]
+    fn a_wrong_type_says_what_is_wanted() {
+        let mut f = fields(r#"{"priority": "high", "wall": "10 parsecs"}"#);
+        f.number("priority", -100..=100);
+        f.duration("wall");
+        let problems = f.finish().expect_err("two problems");
+        assert_eq!(problems[0], "`priority` must be a whole number from -100 to 100, not \"high\"");
+        assert!(problems[1].starts_with("`wall` must be a duration"), "{problems:?}");
+    }
+
+    #[test]
+    fn nested_problems_carry_the_whole_key() {
+        let mut f = fields(r#"{"budget": {"tokens": -1, "x": 1}}"#);
+        let mut b = f.object("budget").expect("object");
+        b.number("tokens", 1..=10);
+        f.merge(b);
+        let problems = f.finish().expect_err("two");
+        assert!(problems[0].starts_with("`budget.tokens`"), "{problems:?}");
+        assert!(problems[1].contains("unknown key \"x\""), "{problems:?}");
+    }
+}

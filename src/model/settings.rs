@@ -1,0 +1,111 @@
+//! The operator's settings: flag > environment > `numerus.toml` > these defaults.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::fields::Fields;
+use super::job::{MAX_OBJECTIVE_BYTES, Sandbox};
+
+/// Everything that an operator can set for a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Workers at a time in the whole root.
+    pub max_jobs: usize,
+    /// How long a file written in place must be quiet before it is taken.
+    pub settle: Duration,
+    /// Time between two scans that look for what events missed.
+    pub rescan: Duration,
+    /// Largest objective file in bytes.
+    pub max_objective_bytes: u64,
+    /// Directory that dropped files work in when they name none; `None` is a fresh repository each.
+    pub workspace: Option<String>,
+    /// The codex binary; `None` is `codex` on the search path.
+    pub codex_bin: Option<String>,
+    /// Codex's home; `None` leaves it to codex.
+    pub codex_home: Option<String>,
+    /// Model for jobs that name none.
+    pub model: Option<String>,
+    /// Profile for jobs that name none.
+    pub profile: Option<String>,
+    /// The widest sandbox that a job may ask for.
+    pub sandbox: Sandbox,
+    /// Whether a job may ask for the network.
+    pub network: bool,
+    /// Names of further environment variables that codex gets.
+    pub env: Vec<String>,
+    /// Whether verify and setup commands run outside codex's sandbox.
+    pub verify_unsandboxed: bool,
+    /// Script that plays codex's part for every job that names none; empty is the built-in one.
+    pub rehearse: Option<String>,
+    /// Whether a rehearsal's script may run commands and write anywhere.
+    pub rehearsal_commands: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_jobs: 4,
+            settle: Duration::from_millis(100),
+            rescan: Duration::from_secs(300),
+            max_objective_bytes: MAX_OBJECTIVE_BYTES,
+            workspace: None,
+            codex_bin: None,
+            codex_home: None,
+            model: None,
+            profile: None,
+            sandbox: Sandbox::WorkspaceWrite,
+            network: false,
+            env: Vec::new(),
+            verify_unsandboxed: false,
+            rehearse: None,
+            rehearsal_commands: false,
+        }
+    }
+}
+
+/// Longest text that a setting may hold, in bytes.
+const MAX_TEXT_BYTES: usize = 4096;
+
+impl Settings {
+    /// Lays the keys of a `numerus.toml` over these settings.
+    ///
+    /// # Errors
+    /// Every unknown key and wrong value.
+    pub fn overlaid(mut self, object: Map<String, Value>) -> Result<Self, Vec<String>> {
+        let mut f = Fields::new(object, "");
+        if let Some(n) = f.number("max_jobs", 1..=1024) {
+            self.max_jobs = usize::try_from(n).unwrap_or(self.max_jobs);
+        }
+        if let Some(n) = f.number("max_objective", 1..=16 * 1024 * 1024) {
+            self.max_objective_bytes = n.unsigned_abs();
+        }
+        self.settle = f.duration("settle").unwrap_or(self.settle);
+        self.rescan = f.duration("rescan").unwrap_or(self.rescan);
+        self.workspace = f.text("workspace", MAX_TEXT_BYTES).or(self.workspace);
+        self.codex_bin = f.text("codex_bin", MAX_TEXT_BYTES).or(self.codex_bin);
+        self.codex_home = f.text("codex_home", MAX_TEXT_BYTES).or(self.codex_home);
+        self.model = f.text("model", 128).or(self.model);
+        self.profile = f.text("profile", 128).or(self.profile);
+        self.sandbox = f.choice("sandbox", &SANDBOXES).unwrap_or(self.sandbox);
+        self.network = f.flag("network").unwrap_or(self.network);
+        self.env = f.texts("env", 64).unwrap_or(self.env);
+        self.verify_unsandboxed = f.flag("verify_unsandboxed").unwrap_or(self.verify_unsandboxed);
+        self.rehearse = rehearsal(&mut f).or(self.rehearse);
+        self.rehearsal_commands = f.flag("rehearsal_commands").unwrap_or(self.rehearsal_commands);
+        f.finish().map(|()| self)
+    }
+}
+
+/// `rehearse` is `"builtin"` or the path of a script.
+pub fn rehearsal(fields: &mut Fields) -> Option<String> {
+    let script = fields.text("rehearse", MAX_TEXT_BYTES)?;
+    Some(if script == "builtin" { String::new() } else { script })
+}
+
+/// The words for sandboxes, narrowest first.
+pub const SANDBOXES: [(&str, Sandbox); 3] = [
+    ("read-only", Sandbox::ReadOnly),
+    ("workspace-write", Sandbox::WorkspaceWrite),
+    ("danger-full-access", Sandbox::DangerFullAccess),
+];
