@@ -1,4 +1,6 @@
 //! Numerus: a file-system-driven job spooler for coding agents.
 
+pub mod logic;
 pub mod model;
-
+pub mod os;
+pub mod runs;

@@ -1,1 +1,3 @@
+//! The binary: words in, an exit code out.
+
 fn main() {}

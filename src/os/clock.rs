@@ -1,0 +1,34 @@
+//! The one door to time. Wall time is for people and for wake times; durations are measured in boot time, which goes on
+//! while the machine sleeps and never jumps.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// The wall clock.
+#[expect(clippy::disallowed_methods, reason = "the one door to the wall clock")]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Time since the machine booted, suspended time included.
+pub fn since_boot() -> Duration {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
+}
+
+/// Rests the calling thread where no event can tell; every caller bounds the number of its rounds.
+#[expect(clippy::disallowed_methods, reason = "the one door to sleeping")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// The time from `now` until `then`, zero if it has passed.
+pub fn until(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+/// `now` and a duration later, clamped to the last moment that can be written.
+pub fn later(now: Timestamp, by: Duration) -> Timestamp {
+    now.checked_add(by).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,53 @@
+//! What may reach a terminal: control characters and tricks of writing direction never do.
+
+/// A text with everything shown escaped that could move a cursor, ring, recolour or reorder: C0 but newline and tab,
+/// DEL, C1, writing-direction and zero-width characters.
+pub fn neutral(text: &str) -> String {
+    let shown = |c: char| match u32::from(c) {
+        _ if is_harmless(c) => c.to_string(),
+        code @ ..0x100 => format!("\\x{code:02x}"),
+        code => format!("\\u{{{code:x}}}"),
+    };
+    text.chars().map(shown).collect()
+}
+
+/// As [`neutral`], on one line: newlines and tabs become spaces.
+pub fn one_line(text: &str) -> String {
+    neutral(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn is_harmless(c: char) -> bool {
+    match c {
+        '\n' | '\t' => true,
+        '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}' => false,
+        c => !c.is_control(),
+    }
+}
+
+/// Whether the given stream is a terminal.
+pub fn is_terminal(stream: &impl std::io::IsTerminal) -> bool {
+    stream.is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_raw_reaches_the_terminal() {
+        for (raw, shown) in [
+            ("a\tb\n", "a\tb\n"),
+            ("\x1b[31mred", "\\x1b[31mred"),
+            ("x\u{9b}2J", "x\\x9b2J"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+            ("bell\x07", "bell\\x07"),
+            ("héé", "héé"),
+        ] {
+            assert_eq!(neutral(raw), shown);
+        }
+        assert_eq!(one_line("a\n  b\tc"), "a b c");
+    }
+}

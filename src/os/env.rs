@@ -1,0 +1,37 @@
+//! The one door to the environment and to what the process is.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// A variable, if it is set and not empty.
+#[expect(clippy::disallowed_methods, reason = "the one door to the environment")]
+pub fn var_os(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|v| !v.is_empty())
+}
+
+/// A variable as text, if it is set, not empty and UTF-8.
+pub fn var(name: &str) -> Option<String> {
+    var_os(name)?.into_string().ok()
+}
+
+/// The path of this program's own file.
+///
+/// # Errors
+/// When the system cannot tell.
+pub fn own_binary() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// Finds a program as a shell would: a path as it is, a bare name on the search path.
+pub fn find_program(name: &Path) -> Option<PathBuf> {
+    if name.components().count() > 1 {
+        return name.is_file().then(|| name.to_owned());
+    }
+    let paths = var_os("PATH")?;
+    std::env::split_paths(&paths).map(|dir| dir.join(name)).find(|p| is_executable(p))
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,341 @@
+//! The one door to writing files. A file appears whole or not at all: written beside its name, flushed, named by a
+//! rename, and the folder flushed. A move is a rename that replaces nothing, and both folders flushed.
+//!
+//! Diagnostics: every error carries its path. An error of a flush is never retried on the same file: the temporary file
+//! is abandoned and the caller told.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, OFlags, RenameFlags};
+
+use super::random;
+
+/// Adds the path to an error that has none.
+pub fn at(path: &Path) -> impl FnOnce(Error) -> Error + '_ {
+    move |e| Error::new(e.kind(), PathError { path: path.to_owned(), source: e })
+}
+
+/// An error with the path it is about; the kernel's number stays readable through [`raw_os_error`].
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+struct PathError {
+    path: PathBuf,
+    source: Error,
+}
+
+/// The kernel's error number below any path that was added.
+pub fn raw_os_error(error: &Error) -> Option<i32> {
+    let inner = error.get_ref().and_then(|e| e.downcast_ref::<PathError>());
+    inner.map_or_else(|| error.raw_os_error(), |p| p.source.raw_os_error())
+}
+
+/// Whether a file replaces an older one of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Onto {
+    Free,
+    Any,
+}
+
+/// Puts a new file in place, durably; `AlreadyExists` if the name is taken.
+///
+/// # Errors
+/// Those of the system, with the path; then nothing has changed under the name.
+pub fn put_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    put_without_dir(path, bytes, Onto::Free)?;
+    sync_dir(parent(path))
+}
+
+/// Puts a file in place, durably, replacing an older one.
+///
+/// # Errors
+/// Those of the system, with the path; then the older one is still there.
+pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    put_without_dir(path, bytes, Onto::Any)?;
+    sync_dir(parent(path))
+}
+
+/// Puts several files into one folder, each durable, with one flush of the folder.
+///
+/// # Errors
+/// Those of the system; some of the files may be there then.
+pub fn put_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
+    for (name, bytes) in files {
+        put_without_dir(&dir.join(name), bytes, Onto::Any)?;
+    }
+    sync_dir(dir)
+}
+
+/// Replaces a file that can be derived again: whole for every reader, but without a flush.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn replace_derived(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temp = temp_beside(path)?;
+    let mut file = create_new(&temp)?;
+    let written = file.write_all(bytes).and_then(|()| rename_onto(&temp, path, Onto::Any));
+    written.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
+}
+
+fn put_without_dir(path: &Path, bytes: &[u8], onto: Onto) -> Result<()> {
+    let temp = temp_beside(path)?;
+    let mut file = create_new(&temp)?;
+    let done = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| rename_onto(&temp, path, onto));
+    done.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
+}
+
+/// A fresh name beside `path`, of the form that start-up clears away: `.<random>.tmp`.
+fn temp_beside(path: &Path) -> Result<PathBuf> {
+    Ok(parent(path).join(format!(".{}.tmp", random::base32(16)?)))
+}
+
+/// The folder a path lies in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// Creates a file that did not exist, for its owner alone.
+///
+/// # Errors
+/// `AlreadyExists` if the name is taken; otherwise those of the system.
+pub fn create_new(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).custom_flags(nofollow());
+    options.open(path).map_err(at(path))
+}
+
+/// Opens a file for appending, creating it for its owner alone.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn open_append(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true).mode(0o600).custom_flags(nofollow());
+    options.open(path).map_err(at(path))
+}
+
+fn nofollow() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits().cast_signed()
+}
+
+fn rename_onto(from: &Path, to: &Path, onto: Onto) -> Result<()> {
+    let flags = match onto {
+        Onto::Free => RenameFlags::NOREPLACE,
+        Onto::Any => RenameFlags::empty(),
+    };
+    Ok(rustix::fs::renameat_with(CWD, from, CWD, to, flags)?)
+}
+
+/// Renames, replacing nothing, then flushes both folders: the one transition of a spool.
+///
+/// # Errors
+/// `AlreadyExists` if the target is taken, `NotFound` if someone else was first; otherwise those of the system.
+pub fn move_to(from: &Path, to: &Path) -> Result<()> {
+    rename_onto(from, to, Onto::Free).map_err(at(from))?;
+    sync_dir(parent(to))?;
+    if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
+}
+
+/// Renames onto whatever is there and flushes the folder; both names are in one folder.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
+    rename_onto(from, to, Onto::Any).map_err(at(from))?;
+    sync_dir(parent(to))
+}
+
+/// Flushes a folder, so that the names in it survive a power cut.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
+}
+
+/// Makes a folder and those above it, for the owner alone; what is there already stays as it is.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn make_dirs(dir: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir))
+}
+
+/// Makes one folder that did not exist, and flushes the folder it lies in.
+///
+/// # Errors
+/// `AlreadyExists` if it is there; otherwise those of the system.
+pub fn make_new_dir(dir: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(dir).map_err(at(dir))?;
+    sync_dir(parent(dir))
+}
+
+/// Removes one file; one that is gone is no error.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn remove(path: &Path) -> Result<()> {
+    match remove_quietly(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(at(path)(e)),
+        _ => Ok(()),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one door to removing a file")]
+fn remove_quietly(path: &Path) -> Result<()> {
+    std::fs::remove_file(path)
+}
+
+/// Removes a folder with all that is in it; one that is gone is no error. The caller has made sure that a copy of what
+/// matters is kept.
+///
+/// # Errors
+/// Those of the system, with the path.
+#[expect(clippy::disallowed_methods, reason = "the one door to removing a tree")]
+pub fn remove_tree(dir: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(at(dir)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a file that someone else named: never through a link, never waiting for a FIFO's writer.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn open_hostile(path: &Path) -> Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(at(path))
+}
+
+/// Reads a regular file of at most `limit` bytes; `None` if it is larger. Never follows a link or hangs on a FIFO.
+///
+/// # Errors
+/// `InvalidInput` if it is no regular file; otherwise those of the system.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let file = open_hostile(path)?;
+    let meta = file.metadata().map_err(at(path))?;
+    if !meta.is_file() {
+        return Err(at(path)(Error::new(ErrorKind::InvalidInput, "not a regular file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(at(path))?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
+/// Reads a file of our own as text; `None` if it is not there.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn read_optional(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(at(path)(e)),
+    }
+}
+
+/// The names in a folder, unsorted; none if the folder is not there. Names that are no UTF-8 are left out.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn list(dir: &Path) -> Result<Vec<String>> {
+    Ok(list_os(dir)?.into_iter().filter_map(|n| n.into_string().ok()).collect())
+}
+
+/// The names in a folder as the system has them, unsorted; none if the folder is not there.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn list_os(dir: &Path) -> Result<Vec<std::ffi::OsString>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(at(dir))?,
+    };
+    entries.map(|entry| entry.map(|e| e.file_name()).map_err(at(dir))).collect()
+}
+
+/// Clears away what an unfinished [`put`] left in a folder of our own.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn clear_temps(dir: &Path) -> Result<()> {
+    for name in list(dir)? {
+        let is_temp =
+            name.starts_with('.') && Path::new(&name).extension() == Some(OsStr::new("tmp"));
+        if is_temp {
+            remove(&dir.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir() -> tempfile::TempDir {
+        tempfile::tempdir().expect("scratch folder")
+    }
+
+    #[test]
+    fn put_new_never_replaces_and_put_does() {
+        let d = dir();
+        let path = d.path().join("a");
+        put_new(&path, b"one").expect("free name");
+        assert_eq!(put_new(&path, b"two").map_err(|e| e.kind()), Err(ErrorKind::AlreadyExists));
+        assert_eq!(read_optional(&path).expect("read").as_deref(), Some("one"));
+        put(&path, b"three").expect("replace");
+        assert_eq!(read_optional(&path).expect("read").as_deref(), Some("three"));
+        assert_eq!(list(d.path()).expect("list"), ["a"], "no temporary file is left");
+    }
+
+    #[test]
+    fn a_move_replaces_nothing_and_says_who_was_first() {
+        let d = dir();
+        let (a, b) = (d.path().join("a"), d.path().join("b"));
+        put_new(&a, b"1").expect("a");
+        put_new(&b, b"2").expect("b");
+        assert_eq!(move_to(&a, &b).map_err(|e| e.kind()), Err(ErrorKind::AlreadyExists));
+        remove(&b).expect("gone");
+        move_to(&a, &b).expect("free");
+        assert_eq!(move_to(&a, &b).map_err(|e| e.kind()), Err(ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn a_link_a_fifo_and_a_big_file_are_not_read() {
+        let d = dir();
+        let file = d.path().join("file");
+        put_new(&file, b"12345").expect("file");
+        std::os::unix::fs::symlink(&file, d.path().join("link")).expect("link");
+        rustix::fs::mknodat(
+            CWD,
+            d.path().join("fifo"),
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .expect("fifo");
+        assert!(read_bounded(&d.path().join("link"), 10).is_err());
+        assert!(read_bounded(&d.path().join("fifo"), 10).is_err());
+        assert_eq!(read_bounded(&file, 4).expect("read"), None);
+        assert_eq!(read_bounded(&file, 5).expect("read"), Some(b"12345".to_vec()));
+    }
+
+    #[test]
+    fn an_error_names_its_path_and_keeps_its_number() {
+        let error = read_bounded(Path::new("/nonexistent/x"), 1).expect_err("not there");
+        assert!(error.to_string().contains("/nonexistent/x"), "{error}");
+        assert_eq!(raw_os_error(&error), Some(rustix::io::Errno::NOENT.raw_os_error()));
+    }
+}

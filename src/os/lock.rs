@@ -1,0 +1,135 @@
+//! The one door to `flock` (fs2). A lock lives exactly as long as the process that holds it: held means alive.
+//!
+//! Lock order: *spool → run → store → leases*, never two of a kind at once. Lock files are never unlinked or replaced
+//! while in use; who locks one that may be, re-checks with [`FileLock::is_current`].
+
+use std::fs::File;
+use std::io::{ErrorKind, Result};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{clock, fsx};
+
+/// Longest rest between two tries for a lock that is held for milliseconds at a time.
+const LONGEST_REST: Duration = Duration::from_millis(20);
+
+/// An exclusive lock, free again when this is dropped or its process ends.
+#[derive(Debug)]
+pub struct FileLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl FileLock {
+    /// Takes the lock if it is free, creating its file.
+    ///
+    /// # Errors
+    /// Those of the system, with the path. A held lock is `None`, not an error.
+    pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
+        let file = fsx::open_append(path)?;
+        Ok(try_exclusive(&file)
+            .map_err(fsx::at(path))?
+            .then(|| Self { file, path: path.to_owned() }))
+    }
+
+    /// Takes the lock, trying again for as long as `patience`.
+    ///
+    /// # Errors
+    /// Those of the system, with the path. A lock that stays held is `None`.
+    pub fn acquire(path: &Path, patience: Duration) -> Result<Option<Self>> {
+        let deadline = clock::since_boot() + patience;
+        let mut rest = Duration::from_micros(500);
+        loop {
+            if let Some(lock) = Self::try_acquire(path)? {
+                return Ok(Some(lock));
+            }
+            if clock::since_boot() >= deadline {
+                return Ok(None);
+            }
+            clock::pause(rest);
+            rest = (rest * 2).min(LONGEST_REST);
+        }
+    }
+
+    /// Locks a file that is already open for writing, before it gets its name; `None` if someone holds it.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn adopt(file: File, path: &Path) -> Result<Option<Self>> {
+        Ok(try_exclusive(&file)
+            .map_err(fsx::at(path))?
+            .then(|| Self { file, path: path.to_owned() }))
+    }
+
+    /// Whether the locked file is still the one that its path names.
+    pub fn is_current(&self) -> bool {
+        match (self.file.metadata(), std::fs::symlink_metadata(&self.path)) {
+            (Ok(held), Ok(named)) => held.ino() == named.ino() && held.dev() == named.dev(),
+            _ => false,
+        }
+    }
+
+    /// The path it was taken under.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Whether someone holds the lock at this moment. Looks through a shared lock that is let go at once; a file that is not
+/// there is held by nobody.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn is_held(path: &Path) -> Result<bool> {
+    let file = match File::open(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+        file => file.map_err(fsx::at(path))?,
+    };
+    Ok(!try_shared(&file).map_err(fsx::at(path))?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one door to locks")]
+fn try_exclusive(file: &File) -> Result<bool> {
+    granted(fs2::FileExt::try_lock_exclusive(file))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one door to locks")]
+fn try_shared(file: &File) -> Result<bool> {
+    granted(fs2::FileExt::try_lock_shared(file))
+}
+
+fn granted(result: Result<()>) -> Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_has_one_holder_and_dies_with_it() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("l");
+        assert!(!is_held(&path).expect("probe"));
+        let lock = FileLock::try_acquire(&path).expect("try").expect("free");
+        assert!(is_held(&path).expect("probe"));
+        assert!(FileLock::try_acquire(&path).expect("try").is_none());
+        assert!(lock.is_current());
+        drop(lock);
+        assert!(!is_held(&path).expect("probe"));
+    }
+
+    #[test]
+    fn a_replaced_lock_file_is_noticed() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("l");
+        let lock = FileLock::try_acquire(&path).expect("try").expect("free");
+        fsx::put(&path, b"").expect("replace");
+        assert!(!lock.is_current());
+    }
+}

@@ -1,0 +1,14 @@
+//! Floor 2a: the outside world, one concern and at most one outside package a file. Nothing here knows a Numerus type.
+
+pub mod cgroup;
+pub mod clock;
+pub mod console;
+pub mod env;
+pub mod fsx;
+pub mod git;
+pub mod lock;
+pub mod process;
+pub mod pty;
+pub mod random;
+pub mod signals;
+pub mod watch;

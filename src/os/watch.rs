@@ -1,0 +1,106 @@
+//! The one door to notify. A watch only wakes: what has changed is found by looking, so a lost or merged event costs
+//! time, never a file.
+
+use std::path::{Path, PathBuf};
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+/// What a wake-up hints at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// The paths that may have changed; empty when the kernel lost count and everything may have.
+    pub paths: Vec<PathBuf>,
+}
+
+/// Watches folders and files until it is dropped.
+pub struct Watch {
+    watcher: RecommendedWatcher,
+}
+
+impl Watch {
+    /// Starts with nothing watched. `wake` is called from the watcher's own thread and must be quick.
+    ///
+    /// # Errors
+    /// When the kernel has no more inotify instances to give.
+    pub fn new(wake: impl Fn(Hint) + Send + 'static) -> notify::Result<Self> {
+        let watcher =
+            notify::recommended_watcher(move |event: notify::Result<Event>| match event {
+                Ok(event) if is_change(event.kind) => wake(Hint { paths: event.paths }),
+                Ok(event) if event.need_rescan() => wake(Hint { paths: Vec::new() }),
+                Ok(_) => {}
+                Err(_) => wake(Hint { paths: Vec::new() }),
+            })?;
+        Ok(Self { watcher })
+    }
+
+    /// Watches one folder's entries, or one file.
+    ///
+    /// # Errors
+    /// When the path is not there or the kernel has no more watches to give.
+    pub fn add(&mut self, path: &Path) -> notify::Result<()> {
+        self.watcher.watch(path, RecursiveMode::NonRecursive)
+    }
+
+    /// Stops watching a path; one that is not watched is no error.
+    pub fn remove(&mut self, path: &Path) {
+        drop(self.watcher.unwatch(path));
+    }
+}
+
+/// Whether an event can mean that something is ready: looking at a folder opens it, and must not wake the looker.
+fn is_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::os::{fsx, lock::FileLock};
+
+    #[test]
+    fn a_rename_wakes_and_looking_does_not() {
+        let d = tempfile::tempdir().expect("scratch");
+        let (tx, rx) = mpsc::channel();
+        let mut watch = Watch::new(move |h| drop(tx.send(h))).expect("watch");
+        watch.add(d.path()).expect("add");
+        fsx::list(d.path()).expect("looking");
+        fsx::put_new(&d.path().join("a"), b"x").expect("put");
+        let first = rx.recv_timeout(Duration::from_secs(5)).expect("a hint");
+        assert!(!first.paths.is_empty());
+        while !rx
+            .recv_timeout(Duration::from_secs(5))
+            .expect("hint")
+            .paths
+            .contains(&d.path().join("a"))
+        {}
+    }
+
+    #[test]
+    fn the_end_of_a_lock_holder_wakes() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("l");
+        let lock = FileLock::try_acquire(&path).expect("try").expect("free");
+        let (tx, rx) = mpsc::channel();
+        let mut watch = Watch::new(move |h| drop(tx.send(h))).expect("watch");
+        watch.add(&path).expect("add");
+        drop(lock);
+        rx.recv_timeout(Duration::from_secs(5)).expect("a hint that the lock is free");
+    }
+}

@@ -1,0 +1,320 @@
+//! The run folders: which jobs have one, and what lies where inside. Promises that a file is written by one of the
+//! durable calls of `os::fsx`, but for those that can be derived again.
+
+use std::io::Result;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::claim::ClaimRecord;
+use crate::model::id::{JobId, TaskId};
+use crate::model::job::Job;
+use crate::model::plan::Plan;
+use crate::model::root::Root;
+use crate::model::status::Status;
+use crate::os::fsx;
+use crate::os::lock::{self, FileLock};
+
+/// `runs/` of a root.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    dir: PathBuf,
+}
+
+impl Runs {
+    /// Names the runs of a root.
+    pub fn of(root: &Root) -> Self {
+        Self { dir: root.runs() }
+    }
+
+    /// `runs/` itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A job's run folder, whether it exists or not.
+    pub fn folder(&self, job: &JobId) -> RunFolder {
+        RunFolder { dir: self.dir.join(job.as_str()), job: job.clone() }
+    }
+
+    /// Makes a job's run folder, durably.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the job has one.
+    pub fn create(&self, job: &JobId) -> Result<RunFolder> {
+        let folder = self.folder(job);
+        fsx::make_new_dir(folder.dir())?;
+        Ok(folder)
+    }
+
+    /// The jobs that have a run folder, unsorted.
+    ///
+    /// # Errors
+    /// When `runs/` cannot be read.
+    pub fn jobs(&self) -> Result<Vec<JobId>> {
+        Ok(fsx::list(&self.dir)?.iter().filter_map(|n| JobId::parse(n).ok()).collect())
+    }
+}
+
+/// What someone wants of a worker; the file is created, never replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// The job should end.
+    Killed,
+    /// The job should rest.
+    Paused,
+}
+
+impl Want {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Killed => "want.killed",
+            Self::Paused => "want.paused",
+        }
+    }
+}
+
+/// One job's run folder.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    dir: PathBuf,
+    job: JobId,
+}
+
+impl RunFolder {
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whose it is.
+    pub fn job(&self) -> &JobId {
+        &self.job
+    }
+
+    /// The journal's path.
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join("events.ndjson")
+    }
+
+    /// The path of the lock that proves a worker alive.
+    pub fn worker_lock(&self) -> PathBuf {
+        self.dir.join("worker.lock")
+    }
+
+    /// Where the worker's own last words go.
+    pub fn worker_log(&self) -> PathBuf {
+        self.dir.join("worker.log")
+    }
+
+    /// The fresh repository of a job that names no workspace.
+    pub fn own_workspace(&self) -> PathBuf {
+        self.dir.join("workspace")
+    }
+
+    /// The folder of a task, or one of `plan`, `roles`, `queen`, `verify`.
+    pub fn place(&self, name: &str) -> Place {
+        Place { dir: self.dir.join(name) }
+    }
+
+    /// Takes the worker lock if it is free; the folder must exist.
+    ///
+    /// # Errors
+    /// Those of the system. A held lock is `None`.
+    pub fn try_lock(&self) -> Result<Option<FileLock>> {
+        Ok(FileLock::try_acquire(&self.worker_lock())?.filter(FileLock::is_current))
+    }
+
+    /// Whether a worker, a taker or a killer holds the folder at this moment.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn is_held(&self) -> Result<bool> {
+        lock::is_held(&self.worker_lock())
+    }
+
+    /// Puts `job.json` and `objective.md`, durably.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn put_job(&self, job: &Job) -> Result<()> {
+        let json = to_json(job)?;
+        let objective = job.objective.as_bytes();
+        fsx::put_all(&self.dir, &[("objective.md", objective), ("job.json", &json)])
+    }
+
+    /// Reads `job.json`; `None` if it is not there.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is damaged.
+    pub fn read_job(&self) -> Result<Option<Job>> {
+        read_json(&self.dir.join("job.json"))
+    }
+
+    /// Replaces `status.json` without a flush: it can be derived again.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn write_status(&self, status: &Status) -> Result<()> {
+        fsx::replace_derived(&self.dir.join("status.json"), &to_json(status)?)
+    }
+
+    /// Reads `status.json`; `None` if it is not there, empty or broken: then it is to be derived.
+    pub fn read_status(&self) -> Option<Status> {
+        let bytes = fsx::read_bounded(&self.dir.join("status.json"), 16 * 1024 * 1024).ok()??;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Puts `plan-N.json` durably, then its copy `plan.json`.
+    ///
+    /// # Errors
+    /// Those of the system; a `plan-N.json` that is there already is left as it is.
+    pub fn put_plan(&self, plan: &Plan) -> Result<()> {
+        let json = to_json(plan)?;
+        let numbered = self.dir.join(format!("plan-{}.json", plan.number));
+        if !numbered.exists() {
+            fsx::put_new(&numbered, &json)?;
+        }
+        fsx::replace_derived(&self.dir.join("plan.json"), &json)
+    }
+
+    /// Replaces `<task>_claim.json`: evidence for people; the journal has the same facts.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn write_claim(&self, record: &ClaimRecord) -> Result<()> {
+        fsx::replace_derived(&self.claim_path(&record.task_id), &to_json(record)?)
+    }
+
+    /// Reads `<task>_claim.json`; `None` if it is not there.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is damaged.
+    pub fn read_claim(&self, task: &TaskId) -> Result<Option<ClaimRecord>> {
+        read_json(&self.claim_path(task))
+    }
+
+    fn claim_path(&self, task: &TaskId) -> PathBuf {
+        self.dir.join(format!("{task}_claim.json"))
+    }
+
+    /// Puts a file for people at the top of the folder, durably (`summary.md`, `result.patch`).
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn put_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        fsx::put(&self.dir.join(name), bytes)
+    }
+
+    /// Writes a wish, durably; one that is there already is enough.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn wish(&self, want: Want) -> Result<()> {
+        match fsx::put_new(&self.dir.join(want.file()), b"") {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Whether a wish is there.
+    pub fn wants(&self, want: Want) -> bool {
+        self.dir.join(want.file()).exists()
+    }
+
+    /// Takes a wish back.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn unwish(&self, want: Want) -> Result<()> {
+        fsx::remove(&self.dir.join(want.file()))
+    }
+
+    /// Wishes one task ended: `<task>/want.killed`.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn wish_task_killed(&self, task: &TaskId) -> Result<()> {
+        let place = self.place(task.as_str());
+        fsx::make_dirs(place.dir())?;
+        match fsx::put_new(&place.dir().join(Want::Killed.file()), b"") {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Whether someone wishes one task ended.
+    pub fn wants_task_killed(&self, task: &TaskId) -> bool {
+        self.place(task.as_str()).dir().join(Want::Killed.file()).exists()
+    }
+}
+
+/// The folder of a task or of a session that belongs to none.
+#[derive(Debug, Clone)]
+pub struct Place {
+    dir: PathBuf,
+}
+
+impl Place {
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Raw PTY bytes of all its sessions, in order.
+    pub fn stdout_log(&self) -> PathBuf {
+        self.dir.join("stdout.log")
+    }
+
+    /// What its sessions wrote to stderr.
+    pub fn stderr_log(&self) -> PathBuf {
+        self.dir.join("stderr.log")
+    }
+
+    /// The same, parsed: one event a line.
+    pub fn transcript(&self) -> PathBuf {
+        self.dir.join("events.ndjson")
+    }
+
+    /// The lock that codex itself holds while it lives.
+    pub fn session_lock(&self) -> PathBuf {
+        self.dir.join("session.lock")
+    }
+
+    /// What session `number` was asked.
+    pub fn prompt(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("prompt-{number}.md"))
+    }
+
+    /// What session `number` was to answer with.
+    pub fn schema(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("schema-{number}.json"))
+    }
+
+    /// What session `number` said last: `result-N.json`.
+    pub fn result(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("result-{number}.json"))
+    }
+
+    /// The worktree of an attempt.
+    pub fn tree(&self, attempt: u32) -> PathBuf {
+        self.dir.join(format!("tree-{attempt}"))
+    }
+
+    /// A private temporary folder for the sessions of an attempt.
+    pub fn temp(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut json = serde_json::to_vec_pretty(value)?;
+    json.push(b'\n');
+    Ok(json)
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let Some(text) = fsx::read_optional(path)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|e| fsx::at(path)(e.into()))
+}

@@ -1,0 +1,10 @@
+//! Floor 2b: owner of `runs/`. Nobody else builds a path below it or opens a file there but the programs it was told to.
+//!
+//! A run folder belongs to whoever holds its `worker.lock`: only the holder appends to the journal, writes files or moves
+//! the job file. Readers need no lock: every file is whole, append-only or derived.
+
+pub mod folder;
+pub mod journal;
+
+pub use folder::{Place, RunFolder, Runs, Want};
+pub use journal::{Journal, JournalReader, Replay};
