@@ -1,5 +1,12 @@
 //! The stand-in as a supervisor meets it: a process with flags, JSON lines, files and signals.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "test helpers may fail loudly and lay out files as they like"
+)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -116,7 +123,7 @@ fn shape(event: &Value) -> String {
     for inner in ["item", "usage", "error"] {
         if event[inner].is_object() {
             let kind = event[inner]["type"].as_str().unwrap_or_default();
-            shape += &format!(" / {kind} {}", keys(&event[inner]));
+            shape = format!("{shape} / {kind} {}", keys(&event[inner]));
         }
     }
     shape
@@ -304,8 +311,7 @@ fn an_interrupt_ends_the_run_and_the_group_of_its_command() {
 fn an_interrupt_ends_a_hang_and_a_run_that_nobody_reads() {
     for play in [json!([{"hang": true}]), json!([{"flood_bytes": 4_000_000}, {"message": "never"}])]
     {
-        let mut all = vec![json!({"write": {"path": "/dev/null", "text": ""}})];
-        all.push(json!({"touch_ready": {"path": "../ready"}}));
+        let mut all = vec![json!({"touch_ready": {"path": "../ready"}})];
         all.extend(play.as_array().unwrap().iter().cloned());
         let lab = Lab::playing(&json!(all));
         let mut child = lab.start("exec --json -", "x");
@@ -496,4 +502,60 @@ fn the_other_calls_answer_too() {
     let run = Run::of(command.arg("pwd; exit 3").output().unwrap());
     let cwd = lab.path("work").canonicalize().unwrap();
     assert_eq!((run.code, run.stdout), (Some(3), format!("{}\n", cwd.display())));
+}
+
+/// The claims and the changes of one demo task, played in the given lab.
+fn play_demo_task(lab: &Lab, id: &str) -> (Value, Vec<String>) {
+    let session = |args: &str, prompt: &str| {
+        let mut command = lab.command(args);
+        let mut child = command.env_remove("NUMERUS_STANDIN_SCRIPT").spawn().unwrap();
+        child.stdin.take().unwrap().write_all(prompt.as_bytes()).unwrap();
+        Run::of(child.wait_with_output().unwrap())
+    };
+    let claim = session("exec --json -", &format!("NUMERUS_CLAIM V1\nTASK_ID: {id}\n"));
+    let answer = claim
+        .events()
+        .iter()
+        .rev()
+        .find_map(|event| event["item"]["text"].as_str().map(str::to_owned));
+    let answer: Value = serde_json::from_str(&answer.unwrap()).unwrap();
+    let args = format!("exec -s workspace-write resume --json {} -", claim.thread());
+    let execute = session(&args, &format!("NUMERUS_EXECUTE V1\nTASK_ID: {id}\nOBJECTIVE: greet\n"));
+    let home = lab.path("work").canonicalize().unwrap();
+    let changed = execute.events().into_iter().filter(|event| event["type"] == "item.completed");
+    let changed =
+        changed.filter_map(|event| event["item"]["changes"][0]["path"].as_str().map(PathBuf::from));
+    let changed = changed
+        .map(|path| path.strip_prefix(&home).unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(execute.last()["type"], "turn.completed", "{execute:?}");
+    (answer, changed)
+}
+
+#[test]
+fn the_demo_writes_what_it_claims_and_what_it_writes_works() {
+    let lab = Lab::new(&json!([]));
+    let mut command = lab.command("exec");
+    command.env_remove("NUMERUS_STANDIN_SCRIPT").arg("NUMERUS_PLAN V1\nOBJECTIVE: say \"hi\"\n");
+    let plan: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    assert_eq!(plan["objective"], "say \"hi\"");
+    let tasks = plan["tasks"].as_array().unwrap();
+    let writing =
+        tasks.iter().filter(|task| !task["resources"]["writes"].as_array().unwrap().is_empty());
+    let mut played: Vec<(Value, Vec<String>)> = std::thread::scope(|scope| {
+        let lab = &lab;
+        let threads: Vec<_> = writing
+            .map(|task| scope.spawn(|| play_demo_task(lab, task["id"].as_str().unwrap())))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    played.push(play_demo_task(&lab, "some-other-task"));
+    assert_eq!(played.len(), 6);
+    for (claim, changed) in &played {
+        assert_eq!(claim["resources"]["writes"], json!(changed), "{claim}");
+    }
+    let contested = played.iter().filter(|(_, changed)| changed == &["greeting/README.md"]).count();
+    assert_eq!(contested, 2, "two tasks want the same file");
+    let tested = Command::new("sh").arg(lab.path("work/greeting/test.sh")).status().unwrap();
+    assert!(tested.success());
 }

@@ -97,7 +97,7 @@ fn parse_exec(words: &mut Words) -> Parsed<ExecArgs> {
         match word {
             Word::Flag(flag) => exec_flag(&mut exec, &flag, words, resuming)?,
             Word::Plain(text) if text == "resume" && plain.is_empty() && !resuming => {
-                resuming = true
+                resuming = true;
             }
             Word::Plain(text) => plain.push(text),
         }
@@ -128,11 +128,11 @@ fn exec_flag(exec: &mut ExecArgs, flag: &str, words: &mut Words, resuming: bool)
         "--dangerously-bypass-approvals-and-sandbox" => exec.bypass = true,
         "-m" | "--model" => exec.model = Some(words.text("--model <MODEL>")?),
         "-o" | "--output-last-message" => {
-            exec.last_message = Some(words.path("--output-last-message <FILE>")?)
+            exec.last_message = Some(words.path("--output-last-message <FILE>")?);
         }
         "--output-schema" => exec.schema = Some(words.path("--output-schema <FILE>")?),
         "-s" | "--sandbox" => {
-            exec.sandbox = Some(sandbox_mode(words.text("--sandbox <SANDBOX_MODE>")?)?)
+            exec.sandbox = Some(sandbox_mode(words.text("--sandbox <SANDBOX_MODE>")?)?);
         }
         "-C" | "--cd" => exec.cd = Some(words.path("--cd <DIR>")?),
         "--add-dir" => exec.add_dirs.push(words.path("--add-dir <DIR>")?),

@@ -24,7 +24,7 @@ pub(super) fn take_number(home: &Path, index: usize) -> io::Result<u32> {
         match file {
             Ok(_) => return Ok(number),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                number = number.saturating_add(1)
+                number = number.saturating_add(1);
             }
             Err(error) => return Err(error),
         }

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::door;
 use super::policy::Policy;
-use super::script::Write;
+use super::script::{Mode, Write};
 
 /// Where changes may go.
 #[derive(Debug)]
@@ -111,8 +111,8 @@ fn put(place: &Path, write: &Write) -> io::Result<()> {
     open.create(true).append(write.append).write(true).truncate(!write.append);
     let mut file = open.open(place)?;
     file.write_all(write.text.as_bytes())?;
-    match write.mode_bits().flatten() {
-        Some(bits) => file.set_permissions(Permissions::from_mode(bits)),
+    match write.mode {
+        Some(Mode(bits)) => file.set_permissions(Permissions::from_mode(bits)),
         None => Ok(()),
     }
 }
@@ -139,7 +139,7 @@ mod tests {
             path: path.to_owned(),
             text: text.to_owned(),
             append: true,
-            mode: Some("750".to_owned()),
+            mode: Some(Mode(0o750)),
         }
     }
 

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -37,11 +37,8 @@ impl Running {
     /// What it has printed, to be called once it has ended.
     pub(super) fn output(&self) -> String {
         let mut bytes = Vec::new();
-        loop {
-            match self.output.recv_timeout(DRAIN) {
-                Ok(more) => bytes.extend(more),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+        while let Ok(more) = self.output.recv_timeout(DRAIN) {
+            bytes.extend(more);
         }
         bytes.truncate(OUTPUT_CAP);
         String::from_utf8_lossy(&bytes).into_owned()

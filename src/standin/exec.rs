@@ -71,7 +71,8 @@ fn find_home() -> Prepared<PathBuf> {
         return Ok(home);
     }
     Err(format!(
-        "Error finding codex home: CODEX_HOME points to {home:?}, but that path does not exist"
+        "Error finding codex home: CODEX_HOME points to \"{}\", but that path does not exist",
+        home.display()
     ))
 }
 
@@ -123,12 +124,9 @@ fn check_trust(args: &ExecArgs, cwd: &Path) -> Prepared<()> {
 
 /// Opens the file for the last message without touching what it holds.
 fn open_answer(path: &Path) -> Prepared<File> {
-    OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|error| format!("Error: Failed to open last message file {path:?}: {error}"))
+    OpenOptions::new().create(true).write(true).truncate(false).open(path).map_err(|error| {
+        format!("Error: Failed to open last message file \"{}\": {error}", path.display())
+    })
 }
 
 fn perform(args: &ExecArgs, call: Call) -> Prepared<u8> {

@@ -102,9 +102,13 @@ pub(super) struct Write {
     pub(super) text: String,
     #[serde(default)]
     pub(super) append: bool,
-    /// Octal permission bits.
-    pub(super) mode: Option<String>,
+    pub(super) mode: Option<Mode>,
 }
+
+/// Permission bits, written as octal text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Mode(pub(super) u32);
 
 /// A path alone.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -236,18 +240,20 @@ impl Step {
     fn makes_sense(&self) -> bool {
         match self {
             Self::NoMessage(on) | Self::Hang(on) | Self::IgnoreSignals(on) => *on,
-            Self::Write(write) => write.mode_bits().is_some(),
             Self::DieBySignal(signal) => (1..=64).contains(signal),
             _ => true,
         }
     }
 }
 
-impl Write {
-    /// The permission bits asked for, `Some(None)` if none were, `None` if they make no sense.
-    pub(super) fn mode_bits(&self) -> Option<Option<u32>> {
-        let Some(mode) = &self.mode else { return Some(None) };
-        u32::from_str_radix(mode, 8).ok().filter(|bits| *bits <= 0o777).map(Some)
+impl TryFrom<String> for Mode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match u32::from_str_radix(&text, 8) {
+            Ok(bits) if bits <= 0o777 => Ok(Self(bits)),
+            _ => Err(format!("`{text}` is not a mode such as \"755\"")),
+        }
     }
 }
 
@@ -354,7 +360,7 @@ mod tests {
             (r#"{"version":1,"scenes":[{"play":[{"hang":false}]}]}"#, "scene 0 has a step 0"),
             (
                 r#"{"version":1,"scenes":[{"play":[{"write":{"path":"a","text":"","mode":"9"}}]}]}"#,
-                "step 0",
+                "`9` is not a mode",
             ),
             (
                 r#"{"version":1,"scenes":[{"when":{"calls":[]},"play":[{"exit":0}]}]}"#,
