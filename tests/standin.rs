@@ -426,11 +426,10 @@ fn wrong_calls_fail_before_anything_is_printed() {
         assert_eq!((run.code, run.stdout.as_str()), (Some(code), ""), "{args}");
         assert!(run.stderr.starts_with(words), "{args}: {run:?}");
     }
-    std::fs::remove_dir(lab.path("work/.git")).unwrap();
-    let untrusted = lab.run("exec --json -", "x");
+    let untrusted = lab.run("exec --json -C / -", "x");
     let words = "Not inside a trusted directory and --skip-git-repo-check was not specified.\n";
     assert_eq!((untrusted.code, untrusted.stderr.as_str()), (Some(1), words));
-    assert_eq!(lab.run("exec --json --skip-git-repo-check -", "x").code, Some(0));
+    assert_eq!(lab.run("exec --json -C / --skip-git-repo-check -", "x").code, Some(0));
     let mut homeless = lab.command("exec --json hello");
     let run = Run::of(homeless.env("CODEX_HOME", "/nonexistent").output().unwrap());
     assert_eq!(
