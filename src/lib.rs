@@ -4,3 +4,4 @@ pub mod logic;
 pub mod model;
 pub mod os;
 pub mod runs;
+pub mod standin;
