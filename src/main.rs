@@ -1,1 +1,3 @@
+//! The `numerus` program.
+
 fn main() {}
