@@ -1,4 +1,3 @@
 //! Numerus: a file-system-driven job spooler for coding agents.
 
 pub mod model;
-

@@ -19,7 +19,8 @@ pub fn parse(text: &str) -> Option<Duration> {
         let count: u64 = rest.get(..digits)?.parse().ok()?;
         rest = rest.get(digits..)?;
         let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        total = total.checked_add(unit(rest.get(..letters)?)?.checked_mul(u32::try_from(count).ok()?)?)?;
+        total = total
+            .checked_add(unit(rest.get(..letters)?)?.checked_mul(u32::try_from(count).ok()?)?)?;
         rest = rest.get(letters..)?;
     }
     (total <= LONGEST).then_some(total)
@@ -61,7 +62,8 @@ pub fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::
 /// When the text is not a duration.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
-    parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a duration like \"90s\"")))
+    parse(&text)
+        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a duration like \"90s\"")))
 }
 
 #[cfg(test)]
@@ -70,7 +72,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_a_unit_only() {
-        for (text, ms) in [("90s", 90_000), ("10m", 600_000), ("2h", 7_200_000), ("1h30m", 5_400_000), ("5ms", 5)] {
+        for (text, ms) in
+            [("90s", 90_000), ("10m", 600_000), ("2h", 7_200_000), ("1h30m", 5_400_000), ("5ms", 5)]
+        {
             assert_eq!(parse(text), Some(Duration::from_millis(ms)), "{text}");
         }
         for bad in ["", "10", "s", "1x", "-1s", "1.5h", "99999999999999999999s", "400d", "1 s"] {

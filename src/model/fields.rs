@@ -32,11 +32,20 @@ impl Fields {
         self.left.remove(key).filter(|v| !v.is_null())
     }
 
-    fn typed<T>(&mut self, key: &'static str, wants: &str, read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+    fn typed<T>(
+        &mut self,
+        key: &'static str,
+        wants: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Option<T> {
         let value = self.take(key)?;
         let read = read(&value);
         if read.is_none() {
-            self.problems.push(format!("`{}{key}` must be {wants}, not {}", self.within, shown(&value)));
+            self.problems.push(format!(
+                "`{}{key}` must be {wants}, not {}",
+                self.within,
+                shown(&value)
+            ));
         }
         read
     }
@@ -79,7 +88,9 @@ impl Fields {
 
     /// A moment in RFC 3339.
     pub fn timestamp(&mut self, key: &'static str) -> Option<Timestamp> {
-        self.typed(key, "a time such as \"2031-05-01T08:00:00Z\"", |v| v.as_str().and_then(|t| t.parse().ok()))
+        self.typed(key, "a time such as \"2031-05-01T08:00:00Z\"", |v| {
+            v.as_str().and_then(|t| t.parse().ok())
+        })
     }
 
     /// One of a few words.
@@ -125,7 +136,9 @@ fn unknown(within: &str, key: &str, known: &[&'static str]) -> String {
     let near = known.iter().map(|k| (strsim::damerau_levenshtein(k, &key.to_lowercase()), k)).min();
     let key = shown(&Value::String(key.to_owned()));
     match near {
-        Some((distance, best)) if distance <= 3 => format!("unknown key {key}: did you mean `{within}{best}`?"),
+        Some((distance, best)) if distance <= 3 => {
+            format!("unknown key {key}: did you mean `{within}{best}`?")
+        }
         _ => format!("unknown key {key}: known keys are {}", known.join(", ")),
     }
 }
@@ -143,7 +156,9 @@ mod tests {
     use super::*;
 
     fn fields(text: &str) -> Fields {
-        let Value::Object(map) = serde_json::from_str(text).expect("json") else { unreachable!("object") };
+        let Value::Object(map) = serde_json::from_str(text).expect("json") else {
+            unreachable!("object")
+        };
         Fields::new(map, "")
     }
 
@@ -152,7 +167,10 @@ mod tests {
         let mut f = fields(r#"{"prioritty": 3}"#);
         assert_eq!(f.number("priority", -100..=100), None);
         f.flag("review");
-        assert_eq!(f.finish(), Err(vec!["unknown key \"prioritty\": did you mean `priority`?".to_owned()]));
+        assert_eq!(
+            f.finish(),
+            Err(vec!["unknown key \"prioritty\": did you mean `priority`?".to_owned()])
+        );
     }
 
     #[test]

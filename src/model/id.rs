@@ -14,7 +14,9 @@ pub const RESERVED: [&str; 6] = ["plan", "roles", "queen", "workspace", "tree", 
 #[derive(Debug, Error, PartialEq, Eq, Clone)]
 pub enum IdError {
     /// The text has characters outside `[a-z0-9-]`, starts with `-`, is empty or too long.
-    #[error("{0:?} is not an id: use 1 to 64 characters of a-z, 0-9 and -, starting with a letter or digit")]
+    #[error(
+        "{0:?} is not an id: use 1 to 64 characters of a-z, 0-9 and -, starting with a letter or digit"
+    )]
     Malformed(String),
     /// The text names a folder that the run folder keeps for itself.
     #[error("{0:?} is a reserved name")]
@@ -23,7 +25,10 @@ pub enum IdError {
 
 fn is_id(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    !text.is_empty() && text.len() <= MAX_ID_BYTES && !text.starts_with('-') && text.bytes().all(allowed)
+    !text.is_empty()
+        && text.len() <= MAX_ID_BYTES
+        && !text.starts_with('-')
+        && text.bytes().all(allowed)
 }
 
 /// A job's id: `<slug>-<6 base32 characters>`, also the name of its run folder.
@@ -37,7 +42,11 @@ impl JobId {
     /// # Errors
     /// When the text has other characters than an id may have.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        if is_id(text) { Ok(Self(text.to_owned())) } else { Err(IdError::Malformed(text.to_owned())) }
+        if is_id(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdError::Malformed(text.to_owned()))
+        }
     }
 
     /// Makes an id from a file's stem and a random tail of [`TAIL_CHARS`] base32 characters.
@@ -150,7 +159,8 @@ mod tests {
     #[test]
     fn only_a_stem_of_the_form_that_submit_gives_is_kept() {
         assert!(JobId::from_stem("fix-login-abc234").is_some());
-        for stem in ["fix-login", "fix-login-ABC234", "fix-abc189", "-abc234", "abc234", "a--abc23"] {
+        for stem in ["fix-login", "fix-login-ABC234", "fix-abc189", "-abc234", "abc234", "a--abc23"]
+        {
             assert_eq!(JobId::from_stem(stem), None, "{stem}");
         }
     }

@@ -73,8 +73,13 @@ impl TryFrom<String> for After {
             Some((job, "any")) => (job, true),
             Some(_) => return Err(format!("{text:?} is not a job: write \"ID\" or \"ID:any\"")),
         };
-        let fits = !job.is_empty() && job.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if fits { Ok(Self { job: job.to_owned(), any }) } else { Err(format!("{text:?} is not a job id")) }
+        let fits = !job.is_empty()
+            && job.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if fits {
+            Ok(Self { job: job.to_owned(), any })
+        } else {
+            Err(format!("{text:?} is not a job id"))
+        }
     }
 }
 

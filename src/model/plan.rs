@@ -10,7 +10,9 @@ use super::id::TaskId;
 pub const MAX_TASKS: usize = 64;
 
 /// What an agent is to a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads and thinks; its findings go to the tasks that depend on it.

@@ -4,7 +4,6 @@
 //! lies in `<target>/codex/<version>/` and appears there by one rename under a lock, so that any number of test processes
 //! may ask at the same time.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,7 +41,9 @@ pub(crate) fn codex_bin() -> &'static Path {
 
 /// The folder that cargo builds into, wherever it was told to.
 pub(crate) fn target_dir() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("cargo's tmp folder lies in the target folder")
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("cargo's tmp folder lies in the target folder")
 }
 
 fn find() -> Result<PathBuf, String> {
@@ -52,24 +53,30 @@ fn find() -> Result<PathBuf, String> {
         None => fetched(&platform()?)?,
     };
     let said = version_of(&bin)?;
-    let wanted = if set.is_some() { "codex-cli ".to_owned() } else { format!("codex-cli {VERSION}") };
-    if said.starts_with(&wanted) { Ok(bin) } else { Err(format!("{} is not codex: it says {said:?}", bin.display())) }
+    let wanted =
+        if set.is_some() { "codex-cli ".to_owned() } else { format!("codex-cli {VERSION}") };
+    if said.starts_with(&wanted) {
+        Ok(bin)
+    } else {
+        Err(format!("{} is not codex: it says {said:?}", bin.display()))
+    }
 }
 
 fn platform() -> Result<Platform, String> {
     match (std::env::consts::OS, std::env::consts::ARCH) {
         ("linux", "x86_64") => Ok(X64),
         ("linux", "aarch64") => Ok(ARM64),
-        (os, arch) => Err(format!("no codex package is pinned for {os} on {arch}: set CODEX_BIN to a codex binary")),
+        (os, arch) => Err(format!(
+            "no codex package is pinned for {os} on {arch}: set CODEX_BIN to a codex binary"
+        )),
     }
 }
 
 fn version_of(bin: &Path) -> Result<String, String> {
-    let output = Command::new(bin)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("cannot start {}: {error}; set CODEX_BIN to a codex binary", bin.display()))?;
+    let output =
+        Command::new(bin).arg("--version").stdin(Stdio::null()).output().map_err(|error| {
+            format!("cannot start {}: {error}; set CODEX_BIN to a codex binary", bin.display())
+        })?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
@@ -84,8 +91,10 @@ fn fetched(platform: &Platform) -> Result<PathBuf, String> {
              or set CODEX_BIN to the codex {VERSION} binary"
         )
     };
-    fs::create_dir_all(&shelf).map_err(|error| sentence(format!("making {}: {error}", shelf.display())))?;
-    let lock = File::create(shelf.join(".lock")).map_err(|error| sentence(format!("opening the lock: {error}")))?;
+    fs::create_dir_all(&shelf)
+        .map_err(|error| sentence(format!("making {}: {error}", shelf.display())))?;
+    let lock = File::create(shelf.join(".lock"))
+        .map_err(|error| sentence(format!("opening the lock: {error}")))?;
     lock.lock().map_err(|error| sentence(format!("locking: {error}")))?;
     if !bin.exists() {
         fetch(platform, &shelf, &home).map_err(sentence)?;
@@ -94,9 +103,15 @@ fn fetched(platform: &Platform) -> Result<PathBuf, String> {
 }
 
 fn fetch(platform: &Platform, shelf: &Path, home: &Path) -> Result<(), String> {
-    let scratch = tempfile::Builder::new().prefix("fetch-").tempdir_in(shelf).map_err(|error| error.to_string())?;
+    let scratch = tempfile::Builder::new()
+        .prefix("fetch-")
+        .tempdir_in(shelf)
+        .map_err(|error| error.to_string())?;
     let package = format!("@openai/codex@{VERSION}-{}", platform.suffix);
-    run("npm", Command::new("npm").args(["pack", "--silent", &package]).current_dir(scratch.path()))?;
+    run(
+        "npm",
+        Command::new("npm").args(["pack", "--silent", &package]).current_dir(scratch.path()),
+    )?;
     let archive = scratch.path().join(format!("openai-codex-{VERSION}-{}.tgz", platform.suffix));
     let found = integrity_of(&archive)?;
     if found != platform.integrity {
@@ -109,7 +124,10 @@ fn fetch(platform: &Platform, shelf: &Path, home: &Path) -> Result<(), String> {
 }
 
 fn run(name: &str, command: &mut Command) -> Result<(), String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{name} does not start: {error}"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{name} does not start: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
@@ -119,7 +137,8 @@ fn run(name: &str, command: &mut Command) -> Result<(), String> {
 
 fn integrity_of(file: &Path) -> Result<String, String> {
     let mut hash = Sha512::new();
-    let mut file = File::open(file).map_err(|error| format!("npm left no {}: {error}", file.display()))?;
+    let mut file =
+        File::open(file).map_err(|error| format!("npm left no {}: {error}", file.display()))?;
     let mut block = vec![0; 1 << 20];
     loop {
         match std::io::Read::read(&mut file, &mut block).map_err(|error| error.to_string())? {
@@ -133,10 +152,11 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| (word << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word = chunk.iter().fold(0u32, |word, byte| (word << 8) | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let letter = char::from(ALPHABET[(word >> (18 - 6 * place)) as usize & 63]);
-            let _ = text.write_char(if place <= chunk.len() { letter } else { '=' });
+            text.push(if place <= chunk.len() { letter } else { '=' });
         }
     }
     text
@@ -144,7 +164,9 @@ fn base64(bytes: &[u8]) -> String {
 
 #[test]
 fn base64_pads_as_npm_does() {
-    for (bytes, text) in [("", ""), ("M", "TQ=="), ("Ma", "TWE="), ("Man", "TWFu"), ("Many", "TWFueQ==")] {
+    for (bytes, text) in
+        [("", ""), ("M", "TQ=="), ("Ma", "TWE="), ("Man", "TWFu"), ("Many", "TWFueQ==")]
+    {
         assert_eq!(base64(bytes.as_bytes()), text);
     }
 }

@@ -12,7 +12,7 @@
 )]
 
 mod codex_bin;
-//mod codex_contract;
+mod codex_contract;
 mod model_server;
 mod site;
-//mod tidy;
+mod tidy;

@@ -40,7 +40,9 @@ impl ModelRequest {
     /// What tools answered since the last user message, oldest first.
     pub(crate) fn tool_outputs(&self) -> Vec<String> {
         let (_, after) = self.split();
-        let outputs = after.iter().filter(|item| item["type"].as_str().is_some_and(|kind| kind.ends_with("_output")));
+        let outputs = after
+            .iter()
+            .filter(|item| item["type"].as_str().is_some_and(|kind| kind.ends_with("_output")));
         outputs.map(|item| text_of(&item["output"])).collect()
     }
 
@@ -52,7 +54,8 @@ impl ModelRequest {
     /// The value of the prompt's first line `NAME: value`.
     pub(crate) fn fact(&self, name: &str) -> Option<String> {
         let prompt = self.prompt();
-        let mut values = prompt.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let mut values =
+            prompt.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         values.next().map(|value| value.trim().to_owned())
     }
 
@@ -132,7 +135,8 @@ impl Answer {
     /// A call of `apply_patch`; the text goes from `*** Begin Patch` to `*** End Patch`.
     pub(crate) fn patch(text: &str) -> Self {
         let mut answer = Self::default();
-        answer.push(json!({"type": "custom_tool_call", "name": "apply_patch", "input": text}), "ctc");
+        answer
+            .push(json!({"type": "custom_tool_call", "name": "apply_patch", "input": text}), "ctc");
         answer
     }
 
@@ -167,7 +171,10 @@ impl Answer {
     /// Adds a call of the shell tool.
     pub(crate) fn and_exec(mut self, command: &str) -> Self {
         let arguments = json!({ "cmd": command }).to_string();
-        self.push(json!({"type": "function_call", "name": "exec_command", "arguments": arguments}), "fc");
+        self.push(
+            json!({"type": "function_call", "name": "exec_command", "arguments": arguments}),
+            "fc",
+        );
         self
     }
 
@@ -212,7 +219,9 @@ impl Answer {
         let items: Vec<Value> = self.items.iter().map(|item| numbered(item, number)).collect();
         for (index, item) in items.iter().enumerate() {
             events.push(json!({"type": "response.output_item.added", "output_index": index, "item": begun(item)}));
-            events.push(json!({"type": "response.output_item.done", "output_index": index, "item": item}));
+            events.push(
+                json!({"type": "response.output_item.done", "output_index": index, "item": item}),
+            );
         }
         let usage = self.usage.to_json();
         let response = json!({"id": id, "status": "completed", "output": items, "usage": usage});
@@ -294,8 +303,11 @@ impl ModelServer {
     pub(crate) fn start(script: impl Fn(&ModelRequest) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let shared =
-            Arc::new(Shared { script: Box::new(script), state: Mutex::default(), bell: Condvar::new() });
+        let shared = Arc::new(Shared {
+            script: Box::new(script),
+            state: Mutex::default(),
+            bell: Condvar::new(),
+        });
         let acceptor = thread::spawn({
             let shared = Arc::clone(&shared);
             move || accept(&listener, &shared)
@@ -363,7 +375,7 @@ impl Drop for ModelServer {
         self.shared.state().ending = true;
         self.shared.bell.notify_all();
         // The acceptor sits in accept(2); one more connection is what wakes it.
-        let _ = TcpStream::connect(self.address);
+        drop(TcpStream::connect(self.address));
         if let Some(acceptor) = self.acceptor.take() {
             acceptor.join().expect("the acceptor does not panic");
         }
@@ -372,13 +384,16 @@ impl Drop for ModelServer {
             (std::mem::take(&mut state.open), std::mem::take(&mut state.connections))
         };
         for stream in open.values() {
-            let _ = stream.shutdown(Shutdown::Both);
+            drop(stream.shutdown(Shutdown::Both));
         }
         for connection in connections {
             connection.join().expect("a connection does not panic");
         }
         let failures = std::mem::take(&mut self.shared.state().failures);
-        assert!(failures.is_empty() || thread::panicking(), "the script of the model server panicked: {failures:?}");
+        assert!(
+            failures.is_empty() || thread::panicking(),
+            "the script of the model server panicked: {failures:?}"
+        );
     }
 }
 
@@ -398,8 +413,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let shared = Arc::clone(shared);
         state.connections.push(thread::spawn(move || {
             // A client that goes away is no failure of the test.
-            let _ = serve(&stream, &shared);
-            let _ = stream.shutdown(Shutdown::Both);
+            drop(serve(&stream, &shared));
+            drop(stream.shutdown(Shutdown::Both));
             shared.state().open.remove(&number);
         }));
     }
@@ -440,7 +455,9 @@ fn record(shared: &Shared, headers: BTreeMap<String, String>, body: Value) -> Mo
 
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let words = panic.downcast_ref::<String>().cloned();
-    words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned())).unwrap_or_default()
+    words
+        .or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()))
+        .unwrap_or_default()
 }
 
 fn read_head(reader: &mut impl BufRead) -> io::Result<Option<(String, BTreeMap<String, String>)>> {
@@ -452,13 +469,16 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<(String, BTreeMap<S
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { return Ok(Some((first, headers))) };
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            return Ok(Some((first, headers)));
+        };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
 }
 
 fn read_body(reader: &mut impl Read, headers: &BTreeMap<String, String>) -> io::Result<Vec<u8>> {
-    let length: u64 = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let length: u64 =
+        headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     if length > MAX_BODY_BYTES {
         return Err(io::ErrorKind::InvalidData.into());
     }
@@ -482,7 +502,11 @@ fn send(stream: &TcpStream, shared: &Shared, answer: &Answer, number: usize) -> 
         return until_the_client_goes(stream);
     }
     for event in answer.events(number) {
-        write!(out, "event: {}\ndata: {event}\n\n", event["type"].as_str().expect("events have a type"))?;
+        write!(
+            out,
+            "event: {}\ndata: {event}\n\n",
+            event["type"].as_str().expect("events have a type")
+        )?;
     }
     Ok(())
 }
@@ -492,7 +516,12 @@ fn until_the_client_goes(mut stream: &TcpStream) -> io::Result<()> {
     io::copy(&mut stream, &mut io::sink()).map(drop)
 }
 
-fn send_whole(mut stream: &TcpStream, code: u16, headers: &[(String, String)], body: &str) -> io::Result<()> {
+fn send_whole(
+    mut stream: &TcpStream,
+    code: u16,
+    headers: &[(String, String)],
+    body: &str,
+) -> io::Result<()> {
     let head = head(code, "application/json", Some(body.len()), headers);
     stream.write_all(format!("{head}{body}").as_bytes())
 }
@@ -508,7 +537,12 @@ fn head(code: u16, content: &str, length: Option<usize>, headers: &[(String, Str
 fn call(server: &ModelServer, body: &Value) -> String {
     let mut stream = TcpStream::connect(server.address).unwrap();
     let body = body.to_string();
-    write!(stream, "POST /v1/responses HTTP/1.1\r\nX-Test: Yes\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    write!(
+        stream,
+        "POST /v1/responses HTTP/1.1\r\nX-Test: Yes\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -523,8 +557,10 @@ fn requests_are_read_and_recorded() {
     let server = ModelServer::start(|_| Answer::say("hi"));
     let output = json!({"type": "function_call_output", "call_id": "c", "output": "new"});
     let old = json!({"type": "function_call_output", "call_id": "b", "output": "old"});
-    let input = json!([user("first"), old, user("NUMERUS_PLAN V1\nTASK_ID: t1\nTASK_ID: t2"), output]);
-    let answer = call(&server, &json!({"input": input, "text": {"format": {"type": "json_schema"}}}));
+    let input =
+        json!([user("first"), old, user("NUMERUS_PLAN V1\nTASK_ID: t1\nTASK_ID: t2"), output]);
+    let answer =
+        call(&server, &json!({"input": input, "text": {"format": {"type": "json_schema"}}}));
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.trim_end().lines().last().unwrap().contains("response.completed"), "{answer}");
     let request = &server.requests()[0];
@@ -559,7 +595,7 @@ fn a_hanging_answer_ends_with_the_server() {
     server.wait_for_requests(1, Duration::from_secs(10));
     drop(server);
     let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest);
+    drop(stream.read_to_end(&mut rest));
     assert_eq!(rest, b"");
 }
 

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -31,7 +32,8 @@ impl Site {
     pub(crate) fn new(name: &str) -> Self {
         let shelf = target_dir().join("it");
         fs::create_dir_all(&shelf).unwrap();
-        let folder = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(&shelf).unwrap();
+        let folder =
+            tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(&shelf).unwrap();
         let site = Self { folder: Some(folder) };
         for dir in [site.root(), site.home(), site.codex_home(), site.temporary(), site.logs()] {
             fs::create_dir(dir).unwrap();
@@ -93,13 +95,19 @@ impl Site {
         let mut command = Command::new(program);
         command.env_clear().stdin(Stdio::null()).current_dir(self.path());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LANG", "C.UTF-8");
-        command.env("HOME", self.home()).env("TMPDIR", self.temporary()).env("CODEX_HOME", self.codex_home());
+        command
+            .env("HOME", self.home())
+            .env("TMPDIR", self.temporary())
+            .env("CODEX_HOME", self.codex_home());
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         command
     }
 
     /// The program under test, in this world, with the real codex.
-    pub(crate) fn numerus<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn numerus<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_numerus"));
         command.env("NUMERUS_ROOT", self.root()).env("CODEX_BIN", codex_bin()).args(args);
         command
@@ -115,19 +123,30 @@ impl Site {
         let logs = tempfile::Builder::new().prefix("").tempdir_in(self.logs()).unwrap().keep();
         let file = |name: &str| fs::File::create(logs.join(name)).unwrap();
         let child = command.stdout(file("stdout")).stderr(file("stderr")).spawn();
-        Running { child: child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")), logs }
+        Running {
+            child: child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")),
+            logs,
+        }
     }
 
     /// Looks until it is so; panics with what was waited for and what lies here.
-    pub(crate) fn until(&self, what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
-        if !becomes_true(deadline, &mut condition) {
-            panic!("{what}: not so after {deadline:?}\n{}", self.dump());
-        }
+    pub(crate) fn until(
+        &self,
+        what: &str,
+        deadline: Duration,
+        mut condition: impl FnMut() -> bool,
+    ) {
+        assert!(
+            becomes_true(deadline, &mut condition),
+            "{what}: not so after {deadline:?}\n{}",
+            self.dump()
+        );
     }
 
     /// The events of a job so far; a line that is not whole yet is left out.
     pub(crate) fn journal(&self, job: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.root().join("runs").join(job).join("events.ndjson")).unwrap_or_default();
+        let text = fs::read_to_string(self.root().join("runs").join(job).join("events.ndjson"))
+            .unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
@@ -135,14 +154,21 @@ impl Site {
     pub(crate) fn dump(&self) -> String {
         let own = [self.codex_home().join("tmp"), self.codex_home().join("skills")];
         let tree = walkdir::WalkDir::new(self.path()).sort_by_file_name().into_iter();
-        let seen = tree.filter_entry(|entry| entry.file_name() != ".git" && !own.iter().any(|dir| entry.path() == dir));
-        seen.filter_map(Result::ok).filter(|entry| entry.file_type().is_file()).map(|entry| self.show(entry.path())).collect()
+        let seen = tree.filter_entry(|entry| {
+            entry.file_name() != ".git" && !own.iter().any(|dir| entry.path() == dir)
+        });
+        seen.filter_map(Result::ok)
+            .filter(|entry| entry.file_type().is_file())
+            .map(|entry| self.show(entry.path()))
+            .collect()
     }
 
     fn show(&self, file: &Path) -> String {
         let name = file.strip_prefix(self.path()).unwrap_or(file).display();
         match fs::read(file) {
-            Ok(bytes) if bytes.len() <= 4096 => format!("--- {name}\n{}\n", String::from_utf8_lossy(&bytes)),
+            Ok(bytes) if bytes.len() <= 4096 => {
+                format!("--- {name}\n{}\n", String::from_utf8_lossy(&bytes))
+            }
             Ok(bytes) => format!("--- {name} ({} bytes)\n", bytes.len()),
             Err(error) => format!("--- {name} ({error})\n"),
         }
@@ -174,7 +200,9 @@ fn becomes_true(deadline: Duration, condition: &mut dyn FnMut() -> bool) -> bool
 /// The living processes whose environment says `name=value`, by their pid.
 pub(crate) fn processes_with_env(name: &str, value: &str) -> Vec<u32> {
     let wanted = format!("{name}={value}");
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let says = |pid: &u32| {
         let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environ.split(|byte| *byte == 0).any(|setting| setting == wanted.as_bytes())
@@ -222,16 +250,28 @@ impl Running {
     /// Waits for its end; kills it and panics with its output when that takes too long.
     pub(crate) fn wait(mut self, deadline: Duration) -> Ended {
         let Some(status) = self.ends_within(deadline) else {
-            let _ = self.child.kill();
-            panic!("still running after {deadline:?}\n--- stdout\n{}\n--- stderr\n{}", self.stdout(), self.stderr());
+            drop(self.child.kill());
+            panic!(
+                "still running after {deadline:?}\n--- stdout\n{}\n--- stderr\n{}",
+                self.stdout(),
+                self.stderr()
+            );
         };
-        Ended { code: status.code(), signal: status.signal(), stdout: self.stdout(), stderr: self.stderr() }
+        Ended {
+            code: status.code(),
+            signal: status.signal(),
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+        }
     }
 
     /// Its status, if it ends in time.
     pub(crate) fn ends_within(&mut self, deadline: Duration) -> Option<ExitStatus> {
         let pidfd = pidfd_open(self.os_pid(), PidfdFlags::empty()).unwrap();
-        let limit = Timespec { tv_sec: i64::try_from(deadline.as_secs()).unwrap(), tv_nsec: deadline.subsec_nanos().into() };
+        let limit = Timespec {
+            tv_sec: i64::try_from(deadline.as_secs()).unwrap(),
+            tv_nsec: deadline.subsec_nanos().into(),
+        };
         loop {
             match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)) {
                 Ok(_) => return self.child.try_wait().unwrap(),
@@ -248,8 +288,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
@@ -257,11 +297,20 @@ impl Drop for Running {
 fn the_environment_is_the_sites_alone() {
     let site = Site::new("environment");
     let ended = site.run(&mut site.command("env"));
-    let mut names: Vec<&str> = ended.stdout.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    let mut names: Vec<&str> =
+        ended.stdout.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     names.sort_unstable();
     assert_eq!(
         names,
-        ["CODEX_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "HOME", "LANG", "PATH", "TMPDIR"],
+        [
+            "CODEX_HOME",
+            "GIT_CONFIG_GLOBAL",
+            "GIT_CONFIG_NOSYSTEM",
+            "HOME",
+            "LANG",
+            "PATH",
+            "TMPDIR"
+        ],
         "{}",
         ended.stdout
     );
@@ -297,25 +346,34 @@ fn processes_are_found_by_what_their_environment_says() {
     let site = Site::new("processes");
     let mark = site.path().display().to_string();
     let running = site.spawn(site.command("cat").env("NUMERUS_JOB", &mark).stdin(Stdio::piped()));
-    site.until("the mark is seen", PATIENCE, || processes_with_env("NUMERUS_JOB", &mark) == [running.pid()]);
+    site.until("the mark is seen", PATIENCE, || {
+        processes_with_env("NUMERUS_JOB", &mark) == [running.pid()]
+    });
     running.signal(Signal::TERM);
     assert_eq!(running.wait(PATIENCE).signal, Some(15));
     assert_eq!(processes_with_env("NUMERUS_JOB", &mark), [0_u32; 0]);
 }
 
 #[test]
-#[should_panic(expected = "--- root/here\ncontent")]
 fn what_was_waited_for_in_vain_shows_the_site() {
     let site = Site::new("vain");
     fs::write(site.root().join("here"), "content").unwrap();
-    site.until("the impossible", Duration::ZERO, || false);
+    let wait = AssertUnwindSafe(|| site.until("the impossible", Duration::ZERO, || false));
+    let panic = catch_unwind(wait).unwrap_err();
+    let words = panic.downcast_ref::<String>().unwrap();
+    assert!(
+        words.starts_with("the impossible: not so") && words.contains("--- root/here\ncontent"),
+        "{words}"
+    );
 }
 
 #[test]
 fn the_journal_leaves_out_a_torn_line() {
     let site = Site::new("journal");
     fs::create_dir_all(site.root().join("runs/j-1")).unwrap();
-    fs::write(site.root().join("runs/j-1/events.ndjson"), "{\"seq\":1}\n{\"seq\":2}\n{\"se").unwrap();
-    let seqs: Vec<u64> = site.journal("j-1").iter().filter_map(|event| event["seq"].as_u64()).collect();
+    fs::write(site.root().join("runs/j-1/events.ndjson"), "{\"seq\":1}\n{\"seq\":2}\n{\"se")
+        .unwrap();
+    let seqs: Vec<u64> =
+        site.journal("j-1").iter().filter_map(|event| event["seq"].as_u64()).collect();
     assert_eq!(seqs, [1, 2]);
 }
