@@ -77,7 +77,7 @@ fn version_of(bin: &Path) -> Result<String, String> {
         Command::new(bin).arg("--version").stdin(Stdio::null()).output().map_err(|error| {
             format!("cannot start {}: {error}; set CODEX_BIN to a codex binary", bin.display())
         })?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
 }
 
 /// The fetched package's binary; fetches it when this is the first test to ask.
@@ -102,7 +102,13 @@ fn fetched(platform: &Platform) -> Result<PathBuf, String> {
     Ok(bin)
 }
 
+/// Runs under the lock, so that what an earlier, killed fetch left is nobody's.
 fn fetch(platform: &Platform, shelf: &Path, home: &Path) -> Result<(), String> {
+    for left in fs::read_dir(shelf).map_err(|error| error.to_string())?.filter_map(Result::ok) {
+        if left.file_name().to_string_lossy().starts_with("fetch-") {
+            fs::remove_dir_all(left.path()).map_err(|error| error.to_string())?;
+        }
+    }
     let scratch = tempfile::Builder::new()
         .prefix("fetch-")
         .tempdir_in(shelf)
@@ -110,7 +116,9 @@ fn fetch(platform: &Platform, shelf: &Path, home: &Path) -> Result<(), String> {
     let package = format!("@openai/codex@{VERSION}-{}", platform.suffix);
     run(
         "npm",
-        Command::new("npm").args(["pack", "--silent", &package]).current_dir(scratch.path()),
+        Command::new("npm")
+            .args(["pack", "--loglevel=error", &package])
+            .current_dir(scratch.path()),
     )?;
     let archive = scratch.path().join(format!("openai-codex-{VERSION}-{}.tgz", platform.suffix));
     let found = integrity_of(&archive)?;
@@ -132,7 +140,7 @@ fn run(name: &str, command: &mut Command) -> Result<(), String> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{name} failed: {}", said.lines().last().unwrap_or("it said nothing")))
+    Err(format!("{name} failed: {}", said.lines().next().unwrap_or("it said nothing")))
 }
 
 fn integrity_of(file: &Path) -> Result<String, String> {
