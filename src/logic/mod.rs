@@ -2,3 +2,5 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod state;
+pub mod summary;
+pub mod task;
