@@ -1,4 +1,12 @@
 //! Floor 1: decisions. Functions of values; time is an argument; no file, no clock, no process.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod classify;
+pub mod lifecycle;
+pub mod planning;
+pub mod retry;
 pub mod state;
+pub mod summary;
+pub mod supervise;
+pub mod task;
+pub mod transcript;

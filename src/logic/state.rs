@@ -9,109 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::task::{TaskState, Tries};
 use crate::model::PROTOCOL_VERSION;
-use crate::model::claim::Conflict;
 use crate::model::event::{Event, Fact, SessionEnd, SessionStart};
 use crate::model::id::TaskId;
-use crate::model::job::Job;
-use crate::model::outcome::{Failure, FailureKind, Tokens};
+use crate::model::outcome::Tokens;
 use crate::model::plan::{Plan, Task};
-use crate::model::status::{JobPhase, PauseReason, Status, TaskPhase, TaskStatus};
+use crate::model::status::{JobPhase, PauseReason, TaskPhase};
 use crate::model::workspace::{Oid, Workspace};
-
-/// How often something was tried, by what became of it; each kind has its own bound.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tries {
-    /// Failures of the agent.
-    pub charged: u32,
-    /// Failures of the service.
-    pub transient: u32,
-    /// Starts without a sandbox helper.
-    pub starts: u32,
-    /// Deaths of the worker.
-    pub interrupted: u32,
-}
-
-impl Tries {
-    fn count(&mut self, kind: FailureKind) {
-        match kind {
-            FailureKind::Transient => self.transient += 1,
-            FailureKind::Start => self.starts += 1,
-            FailureKind::Interrupted => self.interrupted += 1,
-            FailureKind::Task => self.charged += 1,
-            FailureKind::Limit | FailureKind::Auth | FailureKind::Stopped | FailureKind::Bug => {}
-        }
-    }
-}
-
-/// A commit that may or may not have become the tip.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Landing {
-    /// The attempt that lands.
-    pub attempt: u32,
-    /// The commit.
-    pub commit: Oid,
-    /// The tip before it.
-    pub parent: Oid,
-}
-
-/// One task, as its facts add up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskState {
-    /// The task as planned.
-    pub task: Task,
-    /// Where it stands.
-    pub phase: TaskPhase,
-    /// Attempts begun; each has a tree of its own.
-    pub attempt: u32,
-    /// What became of them.
-    pub tries: Tries,
-    /// How often it wrote what it had not claimed.
-    pub violations: u32,
-    /// How often what it built on had moved.
-    pub base_moves: u32,
-    /// Who stands in its way.
-    pub conflicts: Vec<Conflict>,
-    /// When it may be tried again.
-    pub due: Option<Timestamp>,
-    /// A landing under way.
-    pub landing: Option<Landing>,
-    /// Its commit.
-    pub commit: Option<Oid>,
-    /// The agent's last words, or why it failed.
-    pub summary: String,
-    /// The last failure.
-    pub failure: Option<Failure>,
-    /// What it has spent.
-    pub tokens: Tokens,
-}
-
-impl TaskState {
-    fn new(task: Task) -> Self {
-        Self {
-            task,
-            phase: TaskPhase::Pending,
-            attempt: 0,
-            tries: Tries::default(),
-            violations: 0,
-            base_moves: 0,
-            conflicts: Vec::new(),
-            due: None,
-            landing: None,
-            commit: None,
-            summary: String::new(),
-            failure: None,
-            tokens: Tokens::default(),
-        }
-    }
-
-    /// Back to the queue of ready tasks, after the attempt that was under way.
-    fn rest(&mut self, due: Option<Timestamp>) {
-        self.phase = TaskPhase::Pending;
-        self.conflicts.clear();
-        self.due = due;
-    }
-}
 
 /// How a job stands: its phase and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -324,54 +229,7 @@ impl JobState {
             self.tip = Some(commit.clone());
         }
         let Some(task) = self.tasks.iter_mut().find(|t| t.task.id == *id) else { return };
-        match fact {
-            Fact::ClaimBlocked { conflicts, .. } => {
-                task.phase = TaskPhase::Blocked;
-                task.conflicts.clone_from(conflicts);
-            }
-            Fact::ClaimUnblocked { .. } | Fact::ClaimApproved { .. } => task.conflicts.clear(),
-            Fact::TaskStarted { attempt } => {
-                task.attempt = *attempt;
-                task.phase = if task.task.role.writes() {
-                    TaskPhase::Executing
-                } else {
-                    TaskPhase::Reviewing
-                };
-            }
-            Fact::TaskLanding { attempt, commit, parent } => {
-                task.phase = TaskPhase::Landing;
-                task.landing = Some(Landing {
-                    attempt: *attempt,
-                    commit: commit.clone(),
-                    parent: parent.clone(),
-                });
-            }
-            Fact::TaskCompleted { commit, summary, .. } => {
-                task.rest(None);
-                task.phase = TaskPhase::Succeeded;
-                task.landing = None;
-                task.commit.clone_from(commit);
-                task.summary.clone_from(summary);
-            }
-            Fact::ClaimViolated { .. } => task.violations += 1,
-            Fact::BaseMoved { .. } => task.base_moves += 1,
-            Fact::TaskFailed { failure, .. } => {
-                task.rest(None);
-                task.phase = TaskPhase::Failed;
-                task.failure = Some(failure.clone());
-            }
-            Fact::TaskRetried { failure, due, .. } => {
-                task.tries.count(failure.kind);
-                task.failure = Some(failure.clone());
-                task.landing = None;
-                task.rest(Some(*due));
-            }
-            Fact::TaskSkipped { because } => {
-                task.phase = TaskPhase::Skipped;
-                task.summary = format!("{because} did not end well");
-            }
-            _ => {}
-        }
+        task.apply(fact);
     }
 
     fn apply_to_sessions(&mut self, fact: &Fact) {
@@ -426,64 +284,6 @@ impl JobState {
             objective: self.plan_objective.clone(),
             strategy: self.strategy.clone().unwrap_or_default(),
             tasks: self.tasks.iter().map(|t| t.task.clone()).collect(),
-        }
-    }
-
-    /// What `status.json` says.
-    pub fn status(&self, job: &Job) -> Status {
-        Status {
-            version: PROTOCOL_VERSION,
-            job_id: job.id.clone(),
-            state: self.phase,
-            reason: self.standing.reason.clone(),
-            message: self.standing.message.clone(),
-            until: self.standing.until,
-            pid: self.pid,
-            workspace: self
-                .workspace
-                .as_ref()
-                .map(|w| w.top.clone())
-                .or_else(|| job.options.workspace.clone()),
-            branch: self.branch.clone(),
-            objective: job
-                .objective
-                .lines()
-                .find(|l| !l.trim().is_empty())
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
-            created_at: job.created_at,
-            updated_at: self.updated_at.unwrap_or(job.created_at),
-            tokens: self.tokens,
-            tasks: self.tasks.iter().map(|t| self.task_status(t)).collect(),
-        }
-    }
-
-    fn task_status(&self, state: &TaskState) -> TaskStatus {
-        let done = self.done();
-        let ahead =
-            state.task.dependencies.iter().filter(|d| !done.contains(d)).map(ToString::to_string);
-        let holders: BTreeSet<String> = state
-            .conflicts
-            .iter()
-            .map(|c| format!("{}/{}", c.held_by.job, c.held_by.task))
-            .collect();
-        let waits_for = if state.phase == TaskPhase::Pending {
-            ahead.collect()
-        } else {
-            holders.into_iter().collect()
-        };
-        let failed = state.failure.as_ref().filter(|_| state.phase != TaskPhase::Succeeded);
-        TaskStatus {
-            id: state.task.id.clone(),
-            summary: state.task.summary.clone(),
-            role: state.task.role,
-            state: state.phase,
-            attempt: state.attempt,
-            waits_for,
-            until: state.due,
-            message: failed.map_or_else(|| state.summary.clone(), |f| f.message.clone()),
-            tokens: state.tokens,
         }
     }
 }

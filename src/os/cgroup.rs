@@ -1,1 +1,105 @@
-//! Placeholder.
+//! Control groups (version 2), where this user may make them: the one way to end a process family as a whole, whatever
+//! its members did to hide.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{clock, fsx};
+
+/// Rounds to wait until a killed group is empty.
+const EMPTY_ROUNDS: u32 = 1000;
+/// Rest between two rounds.
+const EMPTY_REST: Duration = Duration::from_millis(2);
+
+/// A control group made for one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cgroup {
+    dir: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes a group below the one this process is in; `None` where that is not possible or not allowed.
+    pub fn create(name: &str) -> Option<Self> {
+        let dir = own_dir()?.join(format!("numerus-{name}"));
+        match fs::create_dir(&dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return None,
+            _ => {}
+        }
+        let group = Self { dir };
+        (group.procs().exists() && group.dir.join("cgroup.kill").exists()).then_some(group)
+    }
+
+    /// A group that was written down by its path; it need not exist any more.
+    pub fn recorded(path: &str) -> Option<Self> {
+        let dir = PathBuf::from(path);
+        let is_ours = dir.file_name().is_some_and(|n| n.to_string_lossy().starts_with("numerus-"));
+        (is_ours && dir.starts_with(mount_point()?)).then_some(Self { dir })
+    }
+
+    /// Its path, to be written down.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The file that takes in whoever writes `0` to it.
+    pub fn procs(&self) -> PathBuf {
+        self.dir.join("cgroup.procs")
+    }
+
+    /// Ends everything in it and waits until it is empty; gives back what would not die.
+    pub fn kill(&self) -> Vec<u32> {
+        if self.members().is_empty() {
+            return Vec::new();
+        }
+        drop(
+            fs::OpenOptions::new()
+                .write(true)
+                .open(self.dir.join("cgroup.kill"))
+                .and_then(|mut f| f.write_all(b"1")),
+        );
+        for _ in 0..EMPTY_ROUNDS {
+            if self.members().is_empty() {
+                return Vec::new();
+            }
+            clock::pause(EMPTY_REST);
+        }
+        self.members()
+    }
+
+    /// The processes in it; none if it is gone.
+    pub fn members(&self) -> Vec<u32> {
+        let text = fs::read_to_string(self.procs()).unwrap_or_default();
+        text.lines().filter_map(|l| l.trim().parse().ok()).collect()
+    }
+
+    /// Removes it, if it is empty.
+    pub fn remove(&self) {
+        drop(fs::remove_dir(&self.dir));
+    }
+}
+
+/// Puts this process into a group, before it becomes the program that is to be fenced.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn enter(procs: &Path) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(procs).map_err(fsx::at(procs))?;
+    file.write_all(b"0").map_err(fsx::at(procs))
+}
+
+/// Where version 2 is mounted.
+fn mount_point() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let line = mounts.lines().find(|l| l.contains(" - cgroup2 "))?;
+    line.split_whitespace().nth(4).map(PathBuf::from)
+}
+
+/// The folder of the group that this process is in.
+fn own_dir() -> Option<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = groups.lines().find_map(|l| l.strip_prefix("0::"))?;
+    let dir = mount_point()?.join(own.trim_start_matches('/'));
+    dir.is_dir().then_some(dir)
+}

@@ -1,1 +1,141 @@
-//! Placeholder.
+//! The one door to portable-pty: a program in a terminal of its own, with a session of its own.
+//!
+//! Everything is spawned from one thread that lives as long as the process: a parent-death signal fires when the
+//! *thread* that spawned ends.
+
+use std::ffi::OsString;
+use std::io::{Error, Read, Result};
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+/// Columns of the terminal: wide, so that nothing that looks at the width wraps lines.
+const COLUMNS: u16 = 400;
+/// Rows of the terminal.
+const ROWS: u16 = 50;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct PtyCommand {
+    /// Program and arguments.
+    pub argv: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where it starts.
+    pub cwd: PathBuf,
+}
+
+/// A program that runs in its terminal.
+pub struct PtyProcess {
+    /// Its number; also its process group and session.
+    pub pid: u32,
+    /// What it writes. Ends when the last process that has the terminal open is gone, or when the terminal is hung up.
+    pub output: Box<dyn Read + Send>,
+    /// To wait for it.
+    pub child: PtyChild,
+    /// Keeps the terminal open; dropping it hangs up.
+    pub terminal: PtyTerminal,
+}
+
+/// The end of the terminal that we hold.
+pub struct PtyTerminal(
+    #[expect(dead_code, reason = "held for its descriptor, which hangs up when dropped")]
+    Box<dyn MasterPty + Send>,
+);
+
+/// The process in the terminal, to be waited for.
+pub struct PtyChild(Box<dyn Child + Send + Sync>);
+
+impl PtyChild {
+    /// Waits until it has ended; its exit code, or `None` when a signal ended it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn wait(&mut self) -> Result<Option<i32>> {
+        let status = self.0.wait()?;
+        let code = i32::try_from(status.exit_code()).unwrap_or(1);
+        Ok(status.signal().is_none().then_some(code))
+    }
+}
+
+/// A request to the spawning thread, with the way back.
+type Request = (PtyCommand, mpsc::Sender<Result<PtyProcess>>);
+
+/// The thread that spawns. It ends with the last handle to it.
+#[derive(Debug, Clone)]
+pub struct Spawner {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Spawner {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has no more threads to give.
+    pub fn start() -> Result<Self> {
+        let (requests, inbox) = mpsc::channel::<Request>();
+        std::thread::Builder::new().name("spawner".into()).spawn(move || {
+            for (command, reply) in inbox {
+                drop(reply.send(open(&command)));
+            }
+        })?;
+        Ok(Self { requests })
+    }
+
+    /// Runs a program in a new terminal.
+    ///
+    /// # Errors
+    /// When there is no terminal to be had or the program cannot be started.
+    pub fn spawn(&self, command: PtyCommand) -> Result<PtyProcess> {
+        let (reply, answer) = mpsc::channel();
+        self.requests.send((command, reply)).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())?
+    }
+}
+
+fn gone() -> Error {
+    Error::other("the spawning thread has ended")
+}
+
+fn open(command: &PtyCommand) -> Result<PtyProcess> {
+    let size = PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 };
+    let pair = native_pty_system().openpty(size).map_err(Error::other)?;
+    let output = pair.master.try_clone_reader().map_err(Error::other)?;
+    let mut builder = CommandBuilder::from_argv(command.argv.clone());
+    builder.env_clear();
+    for (name, value) in &command.env {
+        builder.env(name, value);
+    }
+    builder.cwd(&command.cwd);
+    let child = pair.slave.spawn_command(builder).map_err(Error::other)?;
+    let pid = child.process_id().ok_or_else(|| Error::other("a process without a number"))?;
+    drop(pair.slave);
+    Ok(PtyProcess { pid, output, child: PtyChild(child), terminal: PtyTerminal(pair.master) })
+}
+
+impl std::fmt::Debug for PtyProcess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PtyProcess").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_leads_a_session_in_its_own_terminal() {
+        let spawner = Spawner::start().expect("thread");
+        let argv =
+            ["sh", "-c", "test -t 1 && ps -o sid= -p $$ | tr -d ' '; exit 3"].map(OsString::from);
+        let path = super::super::env::var_os("PATH").expect("a search path");
+        let command =
+            PtyCommand { argv: argv.to_vec(), env: vec![("PATH".into(), path)], cwd: "/".into() };
+        let mut process = spawner.spawn(command).expect("spawn");
+        let mut bytes = Vec::new();
+        drop(process.output.read_to_end(&mut bytes));
+        assert_eq!(process.child.wait().expect("wait"), Some(3));
+        assert_eq!(String::from_utf8_lossy(&bytes).trim(), process.pid.to_string());
+    }
+}

@@ -1,0 +1,121 @@
+//! What follows from a failure: another try, a rest, or the end. Every kind has its own bound.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::task::Tries;
+use crate::model::outcome::{Failure, FailureKind};
+use crate::model::status::PauseReason;
+
+/// Tries of one thing against a service that hiccups.
+const MAX_TRANSIENT: u32 = 8;
+/// Starts without a sandbox helper.
+const MAX_STARTS: u32 = 5;
+/// Deaths of the worker under one task.
+const MAX_INTERRUPTED: u32 = 5;
+/// The longest wait between two tries.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// How long a job rests when the service does not say until when.
+const LIMIT_REST: Duration = Duration::from_secs(3600);
+/// The longest rest over a limit: one look a day at least.
+const LONGEST_REST: Duration = Duration::from_secs(24 * 3600);
+
+/// What follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Try again, not before then.
+    Retry(Timestamp),
+    /// The whole job rests.
+    Park(PauseReason, Option<Timestamp>),
+    /// It has failed.
+    GiveUp,
+}
+
+/// Decides on a failure after the given tries (this one not yet counted). `jitter` is from 0 to 1.
+pub fn decide(
+    failure: &Failure,
+    tries: Tries,
+    max_attempts: u32,
+    now: Timestamp,
+    jitter: f64,
+) -> Next {
+    let wait = |base: Duration, before: u32, most: u32| {
+        if before + 1 >= most {
+            Next::GiveUp
+        } else {
+            Next::Retry(later(now, backoff(base, before, jitter)))
+        }
+    };
+    match failure.kind {
+        FailureKind::Transient => wait(Duration::from_secs(1), tries.transient, MAX_TRANSIENT),
+        FailureKind::Start => wait(Duration::from_millis(100), tries.starts, MAX_STARTS),
+        FailureKind::Interrupted => wait(Duration::ZERO, tries.interrupted, MAX_INTERRUPTED + 1),
+        FailureKind::Task => wait(Duration::ZERO, tries.charged, max_attempts),
+        FailureKind::Limit => Next::Park(PauseReason::Limit, Some(wake(failure.resets_at, now))),
+        FailureKind::Auth => Next::Park(PauseReason::Auth, None),
+        FailureKind::Stopped | FailureKind::Bug => Next::GiveUp,
+    }
+}
+
+/// Doubles with every try, capped, ± 20 %.
+fn backoff(base: Duration, before: u32, jitter: f64) -> Duration {
+    let doubled = base.saturating_mul(1u32.checked_shl(before).unwrap_or(u32::MAX));
+    doubled.min(LONGEST_WAIT).mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0))
+}
+
+fn wake(resets_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    let asked = resets_at.filter(|at| *at > now).unwrap_or_else(|| later(now, LIMIT_REST));
+    asked.min(later(now, LONGEST_REST))
+}
+
+fn later(now: Timestamp, by: Duration) -> Timestamp {
+    now.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(kind: FailureKind, tries: Tries) -> Next {
+        decide(&Failure::new(kind, "x"), tries, 3, Timestamp::UNIX_EPOCH, 0.5)
+    }
+
+    #[test]
+    fn every_kind_has_its_bound() {
+        let at = |ms| Next::Retry(Timestamp::from_millisecond(ms).expect("time"));
+        let tries = |charged, transient, starts, interrupted| Tries {
+            charged,
+            transient,
+            starts,
+            interrupted,
+        };
+        for (kind, before, expected) in [
+            (FailureKind::Task, tries(0, 9, 9, 9), at(0)),
+            (FailureKind::Task, tries(2, 0, 0, 0), Next::GiveUp),
+            (FailureKind::Transient, tries(9, 0, 9, 9), at(1000)),
+            (FailureKind::Transient, tries(0, 3, 0, 0), at(8000)),
+            (FailureKind::Transient, tries(0, 7, 0, 0), Next::GiveUp),
+            (FailureKind::Start, tries(0, 0, 1, 0), at(200)),
+            (FailureKind::Interrupted, tries(9, 9, 9, 4), at(0)),
+            (FailureKind::Interrupted, tries(0, 0, 0, 5), Next::GiveUp),
+            (FailureKind::Auth, tries(0, 0, 0, 0), Next::Park(PauseReason::Auth, None)),
+            (FailureKind::Bug, tries(0, 0, 0, 0), Next::GiveUp),
+        ] {
+            assert_eq!(next(kind, before), expected, "{kind:?} {before:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_parks_until_the_service_says_but_a_day_at_most() {
+        let until = |resets_at: Option<i64>| {
+            let resets_at = resets_at.map(|s| Timestamp::from_second(s).expect("time"));
+            let failure = Failure { resets_at, ..Failure::new(FailureKind::Limit, "x") };
+            match decide(&failure, Tries::default(), 3, Timestamp::UNIX_EPOCH, 0.5) {
+                Next::Park(PauseReason::Limit, Some(until)) => until.as_second(),
+                Next::Park(..) | Next::Retry(_) | Next::GiveUp => unreachable!("a limit parks"),
+            }
+        };
+        assert_eq!([until(None), until(Some(60)), until(Some(1_000_000))], [3600, 60, 86_400]);
+    }
+}

@@ -1,0 +1,160 @@
+//! What the facts about one task add up to: its phase, its tries, its landing.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a projection names the facts it projects; the others pass by"
+)]
+
+use jiff::Timestamp;
+
+use crate::model::claim::Conflict;
+use crate::model::event::Fact;
+use crate::model::outcome::{Failure, FailureKind, Tokens};
+use crate::model::plan::Task;
+use crate::model::status::TaskPhase;
+use crate::model::workspace::Oid;
+
+/// How often something was tried, by what became of it; each kind has its own bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// Failures of the agent.
+    pub charged: u32,
+    /// Failures of the service.
+    pub transient: u32,
+    /// Starts without a sandbox helper.
+    pub starts: u32,
+    /// Deaths of the worker.
+    pub interrupted: u32,
+}
+
+impl Tries {
+    pub(super) fn count(&mut self, kind: FailureKind) {
+        match kind {
+            FailureKind::Transient => self.transient += 1,
+            FailureKind::Start => self.starts += 1,
+            FailureKind::Interrupted => self.interrupted += 1,
+            FailureKind::Task => self.charged += 1,
+            FailureKind::Limit | FailureKind::Auth | FailureKind::Stopped | FailureKind::Bug => {}
+        }
+    }
+}
+
+/// A commit that may or may not have become the tip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landing {
+    /// The attempt that lands.
+    pub attempt: u32,
+    /// The commit.
+    pub commit: Oid,
+    /// The tip before it.
+    pub parent: Oid,
+}
+
+/// One task, as its facts add up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskState {
+    /// The task as planned.
+    pub task: Task,
+    /// Where it stands.
+    pub phase: TaskPhase,
+    /// Attempts begun; each has a tree of its own.
+    pub attempt: u32,
+    /// What became of them.
+    pub tries: Tries,
+    /// How often it wrote what it had not claimed.
+    pub violations: u32,
+    /// How often what it built on had moved.
+    pub base_moves: u32,
+    /// Who stands in its way.
+    pub conflicts: Vec<Conflict>,
+    /// When it may be tried again.
+    pub due: Option<Timestamp>,
+    /// A landing under way.
+    pub landing: Option<Landing>,
+    /// Its commit.
+    pub commit: Option<Oid>,
+    /// The agent's last words, or why it failed.
+    pub summary: String,
+    /// The last failure.
+    pub failure: Option<Failure>,
+    /// What it has spent.
+    pub tokens: Tokens,
+}
+
+impl TaskState {
+    pub(super) fn new(task: Task) -> Self {
+        Self {
+            task,
+            phase: TaskPhase::Pending,
+            attempt: 0,
+            tries: Tries::default(),
+            violations: 0,
+            base_moves: 0,
+            conflicts: Vec::new(),
+            due: None,
+            landing: None,
+            commit: None,
+            summary: String::new(),
+            failure: None,
+            tokens: Tokens::default(),
+        }
+    }
+
+    /// Back to the queue of ready tasks, after the attempt that was under way.
+    pub(super) fn rest(&mut self, due: Option<Timestamp>) {
+        self.phase = TaskPhase::Pending;
+        self.conflicts.clear();
+        self.due = due;
+    }
+
+    /// Takes in one more fact about this task.
+    pub(super) fn apply(&mut self, fact: &Fact) {
+        match fact {
+            Fact::ClaimBlocked { conflicts, .. } => {
+                self.phase = TaskPhase::Blocked;
+                self.conflicts.clone_from(conflicts);
+            }
+            Fact::ClaimUnblocked { .. } | Fact::ClaimApproved { .. } => self.conflicts.clear(),
+            Fact::TaskStarted { attempt } => {
+                self.attempt = *attempt;
+                self.phase = if self.task.role.writes() {
+                    TaskPhase::Executing
+                } else {
+                    TaskPhase::Reviewing
+                };
+            }
+            Fact::TaskLanding { attempt, commit, parent } => {
+                self.phase = TaskPhase::Landing;
+                self.landing = Some(Landing {
+                    attempt: *attempt,
+                    commit: commit.clone(),
+                    parent: parent.clone(),
+                });
+            }
+            Fact::TaskCompleted { commit, summary, .. } => {
+                self.rest(None);
+                self.phase = TaskPhase::Succeeded;
+                self.landing = None;
+                self.commit.clone_from(commit);
+                self.summary.clone_from(summary);
+            }
+            Fact::ClaimViolated { .. } => self.violations += 1,
+            Fact::BaseMoved { .. } => self.base_moves += 1,
+            Fact::TaskFailed { failure, .. } => {
+                self.rest(None);
+                self.phase = TaskPhase::Failed;
+                self.failure = Some(failure.clone());
+            }
+            Fact::TaskRetried { failure, due, .. } => {
+                self.tries.count(failure.kind);
+                self.failure = Some(failure.clone());
+                self.landing = None;
+                self.rest(Some(*due));
+            }
+            Fact::TaskSkipped { because } => {
+                self.phase = TaskPhase::Skipped;
+                self.summary = format!("{because} did not end well");
+            }
+            _ => {}
+        }
+    }
+}

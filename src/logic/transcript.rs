@@ -1,0 +1,178 @@
+//! Reads what codex prints: a total function of bytes. Whatever comes, it becomes events or text, never an error.
+//!
+//! Bytes may come in any pieces. A line may be several megabytes long (an output of 1 MiB grows six-fold in JSON); one
+//! beyond [`MAX_LINE_BYTES`] is dropped to its end and leaves a marker.
+
+use serde_json::Value;
+
+use crate::model::outcome::Tokens;
+
+/// Longest line that is kept, in bytes: three times the longest that codex was seen to print.
+pub const MAX_LINE_BYTES: usize = 20 * 1024 * 1024;
+
+/// What one line means to a supervisor.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Line {
+    /// Codex has started: this is its thread.
+    ThreadStarted(String),
+    /// The turn ended well; the tokens are the whole thread's so far.
+    TurnCompleted(Tokens),
+    /// The turn ended badly.
+    TurnFailed(String),
+    /// Something went wrong that codex may get over: never the end.
+    Error(String),
+    /// The agent's words; the last ones of a turn count.
+    Message(String),
+    /// Any other event.
+    Other,
+    /// No event: a stray text.
+    Text,
+}
+
+/// A line with its meaning and its JSON, if it has any.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// What it means.
+    pub line: Line,
+    /// The event as codex wrote it, or the text under `text`.
+    pub json: Value,
+}
+
+/// Cuts a stream of bytes into lines and reads each.
+#[derive(Debug, Default)]
+pub struct Transcript {
+    partial: Vec<u8>,
+    dropping: bool,
+}
+
+impl Transcript {
+    /// Takes in some bytes, gives back the lines that they complete.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Parsed> {
+        let mut out = Vec::new();
+        for piece in bytes.split_inclusive(|b| *b == b'\n') {
+            self.partial.extend_from_slice(piece);
+            let is_whole = piece.ends_with(b"\n");
+            if is_whole {
+                out.extend(self.take());
+            } else if self.partial.len() > MAX_LINE_BYTES {
+                self.partial.clear();
+                self.dropping = true;
+            }
+        }
+        out
+    }
+
+    /// The stream has ended: what was left without a newline is a line, too.
+    pub fn end(&mut self) -> Option<Parsed> {
+        self.take()
+    }
+
+    fn take(&mut self) -> Option<Parsed> {
+        let bytes = std::mem::take(&mut self.partial);
+        if std::mem::take(&mut self.dropping) {
+            return Some(text("[a line longer than numerus keeps was dropped]"));
+        }
+        let line = String::from_utf8_lossy(&bytes);
+        let line = line.trim_matches(['\r', '\n', ' ', '\0']);
+        (!line.is_empty()).then(|| parse(line))
+    }
+}
+
+/// Reads one line.
+pub fn parse(line: &str) -> Parsed {
+    match serde_json::from_str::<Value>(line) {
+        Ok(json) if json.get("type").is_some_and(Value::is_string) => {
+            Parsed { line: meaning(&json), json }
+        }
+        _ => text(line),
+    }
+}
+
+fn text(line: &str) -> Parsed {
+    Parsed { line: Line::Text, json: serde_json::json!({"type": "text", "text": line}) }
+}
+
+fn meaning(json: &Value) -> Line {
+    let word = |at: &Value| at.as_str().map(str::to_owned);
+    match json["type"].as_str().unwrap_or_default() {
+        "thread.started" => word(&json["thread_id"]).map_or(Line::Other, Line::ThreadStarted),
+        "turn.completed" => {
+            Line::TurnCompleted(serde_json::from_value(json["usage"].clone()).unwrap_or_default())
+        }
+        "turn.failed" => Line::TurnFailed(word(&json["error"]["message"]).unwrap_or_default()),
+        "error" => Line::Error(word(&json["message"]).unwrap_or_default()),
+        "item.completed" if json["item"]["type"] == "agent_message" => {
+            word(&json["item"]["text"]).map_or(Line::Other, Line::Message)
+        }
+        _ => Line::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_terminal_events_are_told_from_warnings() {
+        for (line, meant) in [
+            (r#"{"type":"thread.started","thread_id":"t"}"#, Line::ThreadStarted("t".into())),
+            (
+                r#"{"type":"error","message":"Reconnecting... 1/5"}"#,
+                Line::Error("Reconnecting... 1/5".into()),
+            ),
+            (r#"{"type":"turn.failed","error":{"message":"m"}}"#, Line::TurnFailed("m".into())),
+            (r#"{"type":"item.completed","item":{"type":"error","message":"w"}}"#, Line::Other),
+            (
+                r#"{"type":"item.completed","item":{"id":"1","type":"agent_message","text":"hi"}}"#,
+                Line::Message("hi".into()),
+            ),
+            (
+                r#"{"type":"item.completed","item":{"id":"1","type":"web_search","id":"2"}}"#,
+                Line::Other,
+            ),
+            ("WARNING: odd", Line::Text),
+            ("{\"half\":", Line::Text),
+        ] {
+            assert_eq!(parse(line).line, meant, "{line}");
+        }
+        let usage = r#"{"type":"turn.completed","usage":{"input_tokens":9,"cached_input_tokens":1,"output_tokens":2}}"#;
+        assert_eq!(
+            parse(usage).line,
+            Line::TurnCompleted(Tokens { input: 9, cached: 1, output: 2 })
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_does_not_grow_without_bound() {
+        let mut transcript = Transcript::default();
+        let piece = vec![b'x'; 1024 * 1024];
+        for _ in 0..50 {
+            assert!(transcript.feed(&piece).is_empty());
+            assert!(transcript.partial.len() <= MAX_LINE_BYTES + piece.len());
+        }
+        assert_eq!(transcript.feed(b"\n")[0].line, Line::Text);
+        assert_eq!(transcript.feed(b"{\"type\":\"turn.started\"}\n")[0].line, Line::Other);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_give_the_same_events(bytes in prop::collection::vec(any::<u8>(), 0..400), cuts in prop::collection::vec(1usize..20, 0..40)) {
+            let mut whole = Transcript::default();
+            let mut expected = whole.feed(&bytes);
+            expected.extend(whole.end());
+            let mut pieces = Transcript::default();
+            let mut got = Vec::new();
+            let mut rest = &bytes[..];
+            for cut in cuts {
+                let (head, tail) = rest.split_at(cut.min(rest.len()));
+                got.extend(pieces.feed(head));
+                rest = tail;
+            }
+            got.extend(pieces.feed(rest));
+            got.extend(pieces.end());
+            prop_assert_eq!(got, expected);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Everything that is tested from outside: the real program, the real codex binary, a scripted model server, real folders.
+//!
+//! One binary, so that the helpers are compiled once. A test is added in the file named after what it promises about;
+//! [`tidy`] fails when a file of this folder is not listed here.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests watch the program from outside: they write files, read clocks and the environment, and fail by panicking"
+)]
+
+mod codex_bin;
+mod codex_contract;
+mod model_server;
+mod site;
+mod standin;
+mod tidy;
