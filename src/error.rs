@@ -98,7 +98,7 @@ impl Failure {
         let mut text = format!("numerus: error: {}\n", self.message);
         for (n, hint) in self.hints.iter().enumerate() {
             let gap = if n == 0 { "\n" } else { "" };
-            drop(writeln!(text, "{gap}hint: {hint}"));
+            let _ = writeln!(text, "{gap}hint: {hint}");
         }
         text
     }

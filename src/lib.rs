@@ -1,5 +1,7 @@
 //! Numerus: a file-system-driven job spooler for coding agents.
 
+pub mod cli;
+pub mod error;
 pub mod logic;
 pub mod model;
 pub mod os;

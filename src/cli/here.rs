@@ -35,13 +35,13 @@ impl View {
 
     /// Hour, minute and second where the reader is.
     pub(super) fn clock_time(&self, at: Timestamp) -> String {
-        at.to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string()
+        at.to_zoned_datetime(self.zone.clone()).strftime("%H:%M:%S").to_string()
     }
 
     /// The time of day, with the day when it is another one.
     pub(super) fn moment(&self, at: Timestamp) -> String {
-        let at = at.to_zoned(self.zone.clone());
-        let today = self.now.to_zoned(self.zone.clone()).date() == at.date();
+        let at = at.to_zoned_datetime(self.zone.clone());
+        let today = self.now.to_zoned_datetime(self.zone.clone()).date() == at.date();
         at.strftime(if today { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
     }
 

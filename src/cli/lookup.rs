@@ -15,6 +15,9 @@ use crate::runs::Runs;
 /// Most candidates that a message names.
 const MOST_NAMED: usize = 8;
 
+/// How the name of a rejection's reason ends.
+const REASON: &str = ".reason.json";
+
 /// Where a job lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Whereabouts {
@@ -38,11 +41,8 @@ pub(super) struct Known {
 }
 
 /// The folders of ended jobs, and what lies in them.
-pub(super) const FINALS: [(&str, JobPhase); 3] = [
-    ("done", JobPhase::Succeeded),
-    ("failed", JobPhase::Failed),
-    ("killed", JobPhase::Killed),
-];
+pub(super) const FINALS: [(&str, JobPhase); 3] =
+    [("done", JobPhase::Succeeded), ("failed", JobPhase::Failed), ("killed", JobPhase::Killed)];
 
 /// Splits `JOB` or `JOB/TASK`.
 pub(super) fn target(text: &str) -> Result<(&str, Option<TaskId>), Failure> {
@@ -69,21 +69,22 @@ pub(super) fn all(root: &Root) -> Result<Vec<Known>, Failure> {
     gather(root).map_err(|e| Failure::system("read the root", &e))
 }
 
+/// Reads the folders in the direction that job files travel, so that one on its way is not missed.
 fn gather(root: &Root) -> IoResult<Vec<Known>> {
     let mut known = BTreeMap::new();
     let spool = root.spool();
+    for (job, name) in in_folder(&spool.join("incoming"))? {
+        known.insert(job, Whereabouts::Incoming(spool.join("incoming").join(name)));
+    }
     for (job, name) in in_folder(&spool.join("rejected"))? {
-        if name.ends_with(".reason.json") {
-            known.insert(job, Whereabouts::Rejected(spool.join("rejected").join(name)));
-        }
+        let name = name.strip_suffix(REASON).unwrap_or(&name);
+        let reason = spool.join("rejected").join(format!("{name}{REASON}"));
+        known.insert(job, Whereabouts::Rejected(reason));
     }
     for (folder, phase) in FINALS {
         for (job, _) in in_folder(&spool.join(folder))? {
             known.insert(job, Whereabouts::Ended(phase));
         }
-    }
-    for (job, name) in in_folder(&spool.join("incoming"))? {
-        known.insert(job, Whereabouts::Incoming(spool.join("incoming").join(name)));
     }
     for job in Runs::of(root).jobs()? {
         known.insert(job, Whereabouts::Run);

@@ -50,10 +50,9 @@ fn task_tone(phase: TaskPhase) -> Tone {
         TaskPhase::Failed => Tone::Bad,
         TaskPhase::Blocked => Tone::Wait,
         TaskPhase::Pending | TaskPhase::Skipped => Tone::Dim,
-        TaskPhase::Claiming
-        | TaskPhase::Executing
-        | TaskPhase::Landing
-        | TaskPhase::Reviewing => Tone::Plain,
+        TaskPhase::Claiming | TaskPhase::Executing | TaskPhase::Landing | TaskPhase::Reviewing => {
+            Tone::Plain
+        }
     }
 }
 
@@ -84,10 +83,10 @@ fn state_words(row: &Row, view: &View) -> String {
     let mut words = status.state.as_str().to_owned();
     if status.state == JobPhase::Paused {
         let reason = status.reason.as_deref().unwrap_or("no reason given");
-        drop(write!(words, " ({})", one_line(reason)));
+        let _ = write!(words, " ({})", one_line(reason));
     }
     if let Some(until) = status.until {
-        drop(write!(words, " until {}", view.moment(until)));
+        let _ = write!(words, " until {}", view.moment(until));
     }
     if matches!(status.state, JobPhase::Planning | JobPhase::Running) && !row.held {
         words.push_str(" (no worker)");
@@ -139,7 +138,7 @@ pub(super) fn detail(row: &Row, waits: &[Wait], dir: &str, view: &View) -> Strin
         text.push('\n');
     }
     text.push_str(&messages(&row.status));
-    drop(writeln!(text, "\nlook: {}", where_to_look(&row.status)));
+    let _ = writeln!(text, "\nlook: {}", where_to_look(&row.status));
     text
 }
 
@@ -148,7 +147,7 @@ fn facts(row: &Row, dir: &str, view: &View) -> String {
     let mut text = String::new();
     let mut fact = |name: &str, value: &str, tone: Tone| {
         if !value.is_empty() {
-            drop(writeln!(text, "{name:<10} {}", view.ink.paint(tone, value)));
+            let _ = writeln!(text, "{name:<10} {}", view.ink.paint(tone, value));
         }
     };
     fact("job", s.job_id.as_str(), Tone::Strong);
@@ -180,7 +179,7 @@ fn tasks(tasks: &[TaskStatus], view: &View) -> String {
     let cells = |t: &TaskStatus| {
         let mut state = t.state.as_str().to_owned();
         if let Some(until) = t.until {
-            drop(write!(state, " until {}", view.clock_time(until)));
+            let _ = write!(state, " until {}", view.clock_time(until));
         }
         let attempt = if t.attempt == 0 { String::new() } else { t.attempt.to_string() };
         vec![
@@ -215,7 +214,11 @@ pub(super) fn conflict(c: &Conflict) -> String {
 fn messages(status: &Status) -> String {
     let failed =
         status.tasks.iter().filter(|t| t.state == TaskPhase::Failed && !t.message.is_empty());
-    failed.map(|t| format!("{} failed: {}\n", t.id, one_line(&t.message))).collect()
+    let mut text = String::new();
+    for task in failed {
+        let _ = writeln!(text, "{} failed: {}", task.id, one_line(&task.message));
+    }
+    text
 }
 
 /// Commands that show more of a job.
@@ -223,7 +226,8 @@ pub(super) fn where_to_look(status: &Status) -> String {
     let job = &status.job_id;
     let worth = |t: &&TaskStatus| t.attempt > 0 && !matches!(t.state, TaskPhase::Succeeded);
     let task = status.tasks.iter().find(worth);
-    let logs = task.map_or(format!("numerus logs {job}"), |t| format!("numerus logs {job}/{}", t.id));
+    let logs =
+        task.map_or(format!("numerus logs {job}"), |t| format!("numerus logs {job}/{}", t.id));
     match status.branch.as_deref() {
         Some(branch) => format!("{logs} · git log {}", one_line(branch)),
         None => logs,
@@ -234,7 +238,7 @@ pub(super) fn where_to_look(status: &Status) -> String {
 pub(super) fn plan(plan: &Plan, view: &View) -> String {
     let mut text = self::plan_tasks(&plan.tasks, view);
     if !plan.strategy.is_empty() {
-        drop(writeln!(text, "{}", one_line(&plan.strategy)));
+        let _ = writeln!(text, "{}", one_line(&plan.strategy));
     }
     text
 }
@@ -243,7 +247,8 @@ pub(super) fn plan(plan: &Plan, view: &View) -> String {
 pub(super) fn plan_tasks(tasks: &[Task], view: &View) -> String {
     let cells = |t: &Task| {
         let after: Vec<&str> = t.dependencies.iter().map(TaskId::as_str).collect();
-        let hints = if t.role == Role::Executor { t.resources.writes.join(", ") } else { String::new() };
+        let hints =
+            if t.role == Role::Executor { t.resources.writes.join(", ") } else { String::new() };
         vec![
             Cell::from(t.id.as_str()),
             Cell::from(t.role.as_str()),

@@ -1,5 +1,6 @@
 //! Where a job stands, read from its files: `status.json`, and the journal where that is missing or broken.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use super::lookup::{self, FINALS};
@@ -46,7 +47,7 @@ pub(super) fn row(folder: &RunFolder) -> Result<Option<Row>, Failure> {
 
 /// The jobs that have not ended, oldest first.
 pub(super) fn live(root: &Root) -> Result<Vec<Row>, Failure> {
-    let ended: Vec<JobId> = ended(root)?.into_iter().map(|(job, _)| job).collect();
+    let ended: BTreeSet<JobId> = ended(root)?.into_iter().map(|(job, _)| job).collect();
     let mut rows = Vec::new();
     for job in jobs(root)? {
         if ended.contains(&job) {
@@ -54,7 +55,7 @@ pub(super) fn live(root: &Root) -> Result<Vec<Row>, Failure> {
         }
         rows.extend(row(&Runs::of(root).folder(&job))?.filter(|r| !r.status.state.is_final()));
     }
-    rows.sort_by(|a, b| a.status.created_at.cmp(&b.status.created_at));
+    rows.sort_by_key(|row| row.status.created_at);
     Ok(rows)
 }
 

@@ -78,7 +78,9 @@ pub(super) fn tell(fact: &Fact) -> Told {
 
 fn tell_claim(fact: &Fact) -> Told {
     match fact {
-        Fact::ClaimRecorded { claim, .. } => told(Tone::Plain, format!("claims {}", claimed(claim))),
+        Fact::ClaimRecorded { claim, .. } => {
+            told(Tone::Plain, format!("claims {}", claimed(claim)))
+        }
         Fact::ClaimBlocked { conflicts, .. } => {
             let held: Vec<String> = conflicts.iter().map(render::conflict).collect();
             told(Tone::Wait, format!("NO GO: {}", held.join("; ")))
@@ -100,9 +102,7 @@ fn tell_task(fact: &Fact) -> Told {
         Fact::BaseMoved { paths, .. } => {
             told(Tone::Wait, format!("claims again, since others changed {}", listed(paths)))
         }
-        Fact::TaskFailed { failure, .. } => {
-            told(Tone::Bad, format!("failed: {}", failure.message))
-        }
+        Fact::TaskFailed { failure, .. } => told(Tone::Bad, format!("failed: {}", failure.message)),
         Fact::TaskRetried { attempt, failure, .. } => told(
             Tone::Wait,
             format!("attempt {attempt} is followed by another: {}", failure.message),
@@ -171,7 +171,14 @@ fn verified(passed: bool, commands: &[CommandResult]) -> Told {
 fn finished(state: JobPhase, reason: &str, message: &str) -> Told {
     let tone = render::job_tone(state);
     let why = if message.is_empty() { reason } else { message };
-    told(tone, if why.is_empty() { state.as_str().to_owned() } else { format!("{}: {why}", state.as_str()) })
+    told(
+        tone,
+        if why.is_empty() {
+            state.as_str().to_owned()
+        } else {
+            format!("{}: {why}", state.as_str())
+        },
+    )
 }
 
 fn claimed(claim: &Claim) -> String {

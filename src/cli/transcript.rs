@@ -213,7 +213,7 @@ done: 300 tokens in (20 cached), 30 out
 
     #[test]
     fn long_output_is_cut_and_a_failed_turn_says_why() {
-        let output: String = (1..=20).map(|n| format!("line {n}\n")).collect();
+        let output: String = (1..=20).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n");
         let events = [
             json!({"type": "item.completed", "item": {"type": "command_execution",
                    "command": "x", "aggregated_output": output, "exit_code": null,
@@ -221,14 +221,18 @@ done: 300 tokens in (20 cached), 30 out
             json!({"type": "turn.failed", "error": {"message": "Quota exceeded."}}),
         ];
         let shown = shown(&events);
-        assert!(shown.starts_with("  | … 8 lines before these, see --raw\n  | line 9\n"), "{shown}");
+        assert!(
+            shown.starts_with("  | … 8 lines before these, see --raw\n  | line 9\n"),
+            "{shown}"
+        );
         assert!(shown.ends_with("  | line 20\n  = declined\nfailed: Quota exceeded.\n"), "{shown}");
     }
 
     #[test]
     fn nothing_an_agent_prints_reaches_the_terminal_raw() {
         let evil = "\u{1b}]0;title\u{7}\u{1b}[2J\u{202e}";
-        let kinds = ["agent_message", "reasoning", "command_execution", "error", "web_search", evil];
+        let kinds =
+            ["agent_message", "reasoning", "command_execution", "error", "web_search", evil];
         for kind in kinds {
             for phase in ["item.started", "item.completed", evil] {
                 let event = json!({"type": phase, "item": {"type": kind, "text": evil,

@@ -70,7 +70,7 @@ fn a_job_shows_its_tasks_why_they_wait_and_where_to_look() {
     let expected = "\
 job        a-abc234
 state      running
-objective  Fix the login\\x1b[31m and all that belongs to it, down to the…
+objective  Fix the login\\x1b[31m and all that belongs to it, down to th…
 workspace  /src/shop
 worker     process 77
 taken      11:55, 5m ago
@@ -101,7 +101,7 @@ job        a-abc234
 state      failed
 reason     task_failed
 message    t1 failed
-objective  Fix the login\\x1b[31m and all that belongs to it, down to the…
+objective  Fix the login\\x1b[31m and all that belongs to it, down to th…
 workspace  /src/shop
 branch     numerus/a-abc234
 taken      11:55, 5m ago
@@ -141,7 +141,8 @@ Side by side.
 
 #[test]
 fn numbers_and_ages_are_short() {
-    for (n, shown) in [(0, ""), (999, "999"), (1000, "1.0k"), (12_345, "12.3k"), (4_560_000, "4.5M")]
+    for (n, shown) in
+        [(0, ""), (999, "999"), (1000, "1.0k"), (12_345, "12.3k"), (4_560_000, "4.5M")]
     {
         assert_eq!(count(n), shown, "{n}");
     }
