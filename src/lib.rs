@@ -1,9 +1,11 @@
 //! Numerus: a file-system-driven job spooler for coding agents.
 
 pub mod cli;
+pub mod codex;
 pub mod error;
 pub mod logic;
 pub mod model;
 pub mod os;
 pub mod runs;
 pub mod standin;
+pub mod store;

@@ -123,12 +123,11 @@ fn typed(error: &Value) -> Option<FailureKind> {
     let word = error.as_str().or_else(|| error.as_object()?.keys().next().map(String::as_str))?;
     match word {
         "usage_limit_exceeded" => Some(FailureKind::Limit),
-        "server_overloaded" | "internal_server_error" | "http_connection_failed" => {
-            Some(FailureKind::Transient)
-        }
-        "response_stream_disconnected" | "response_stream_connection_failed" => {
-            Some(FailureKind::Transient)
-        }
+        "server_overloaded"
+        | "internal_server_error"
+        | "http_connection_failed"
+        | "response_stream_disconnected"
+        | "response_stream_connection_failed" => Some(FailureKind::Transient),
         "unauthorized" => Some(FailureKind::Auth),
         "context_window_exceeded" | "bad_request" | "sandbox_error" => Some(FailureKind::Task),
         _ => None,

@@ -114,7 +114,7 @@ pub fn check_roles(answer: &RolesAnswer, tasks: &[Task]) -> Result<Vec<Task>, Ve
     for role in &answer.roles {
         match TaskId::parse(&role.id) {
             Ok(id) if !tasks.iter().any(|t| t.id == id) => {
-                problems.push(format!("`{id}` is no task of the plan"))
+                problems.push(format!("`{id}` is no task of the plan"));
             }
             Ok(id) => {
                 if roles.insert(id.clone(), role).is_some() {
@@ -128,7 +128,7 @@ pub fn check_roles(answer: &RolesAnswer, tasks: &[Task]) -> Result<Vec<Task>, Ve
     for task in tasks {
         match roles.get(&task.id) {
             Some(role) => {
-                out.push(Task { role: role.role, notes: role.notes.clone(), ..task.clone() })
+                out.push(Task { role: role.role, notes: role.notes.clone(), ..task.clone() });
             }
             None => problems.push(format!("`{}` has no role", task.id)),
         }

@@ -27,7 +27,8 @@ pub struct Tries {
 }
 
 impl Tries {
-    pub(super) fn count(&mut self, kind: FailureKind) {
+    /// Counts one more failure of that kind.
+    pub fn count(&mut self, kind: FailureKind) {
         match kind {
             FailureKind::Transient => self.transient += 1,
             FailureKind::Start => self.starts += 1,

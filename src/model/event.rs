@@ -365,6 +365,16 @@ pub enum Fact {
         /// Processes that outlived even the last kill; always empty unless the machine is at fault.
         survivors: Vec<u32>,
     },
+    /// It did not start or was cut; it will be tried again.
+    #[serde(rename = "terminal.session_retried")]
+    SessionRetried {
+        /// The folder.
+        place: String,
+        /// Why.
+        failure: Failure,
+        /// Not before this moment.
+        due: Timestamp,
+    },
     /// Ended and fenced: nothing of it lives.
     #[serde(rename = "terminal.session_ended")]
     SessionEnded(SessionEnd),

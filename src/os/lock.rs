@@ -70,6 +70,18 @@ impl FileLock {
         }
     }
 
+    /// Hands the lock down to whatever program this process becomes: it stays held until the last heir of the descriptor
+    /// is gone.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn hand_down(self) -> Result<()> {
+        rustix::io::fcntl_setfd(&self.file, rustix::io::FdFlags::empty())?;
+        // Forgotten on purpose: closing it here would free the lock before the heir runs.
+        std::mem::forget(self);
+        Ok(())
+    }
+
     /// The path it was taken under.
     pub fn path(&self) -> &Path {
         &self.path

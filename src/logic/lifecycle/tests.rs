@@ -29,7 +29,7 @@ fn task(name: &str, on: &[&str]) -> Task {
         summary,
         description,
         dependencies,
-        resources: Default::default(),
+        resources: crate::model::claim::Resources::default(),
         role: Role::Executor,
         notes,
     }

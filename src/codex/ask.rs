@@ -1,0 +1,259 @@
+//! Asks codex something and gets a usable answer or a typed failure: starts again what did not start, goes on after what
+//! was cut, sends a malformed answer back once with what is wrong with it. Every further try is on disk before it happens.
+
+use std::collections::BTreeMap;
+use std::io::Result;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::program::Codex;
+use super::prompt::Prompts;
+use super::session::{self, Ended, SessionSpec};
+use crate::logic::retry::{self, Next};
+use crate::logic::supervise::{Limits, StopReason};
+use crate::logic::task::Tries;
+use crate::model::event::{Fact, SessionKind};
+use crate::model::id::TaskId;
+use crate::model::job::{Job, Sandbox};
+use crate::model::outcome::{Failure, FailureKind, Tokens};
+use crate::os::lock::FileLock;
+use crate::os::pty::Spawner;
+use crate::os::{clock, random};
+use crate::runs::RunFolder;
+use crate::store::starts::StartSlots;
+
+/// Rest between two looks for a free start slot; slots are held for a fraction of a second.
+const SLOT_REST: Duration = Duration::from_millis(5);
+/// Looks for a free start slot before codex is started without one.
+const SLOT_LOOKS: u32 = 12_000;
+
+/// Puts a fact about a task, or about the job, into the journal; durable when it comes back.
+pub type RecordFor = dyn Fn(Option<&TaskId>, Fact) -> Result<()> + Send + Sync;
+
+/// The way to be told to stop.
+pub type Stop = watch::Receiver<Option<StopReason>>;
+
+/// Asks for one job.
+pub struct Asker {
+    /// The codex to ask.
+    pub codex: Codex,
+    /// The job.
+    pub job: Job,
+    /// Its run folder.
+    pub folder: RunFolder,
+    /// The prompts.
+    pub prompts: Prompts,
+    /// The thread that spawns.
+    pub spawner: Spawner,
+    /// Bounds the starts at a time.
+    pub slots: StartSlots,
+    /// The journal.
+    pub record: Arc<RecordFor>,
+    /// Number of the last session of each place.
+    pub numbers: Mutex<BTreeMap<String, u32>>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The task it is for, if any.
+    pub task: Option<TaskId>,
+    /// The folder of its files.
+    pub place: String,
+    /// What it is for.
+    pub kind: SessionKind,
+    /// The attempt.
+    pub attempt: u32,
+    /// Where codex works.
+    pub cwd: PathBuf,
+    /// The words.
+    pub prompt: String,
+    /// The schema of the answer, if it is structured.
+    pub schema: Option<Value>,
+    /// The thread to go on with, and what it has spent.
+    pub resume: Option<(String, Tokens)>,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The agent's last words.
+    pub message: String,
+    /// The thread, and what it has spent.
+    pub thread: (String, Tokens),
+}
+
+impl Asker {
+    /// Asks for a structured answer; `check` reads it. A malformed one goes back once, on the same thread.
+    ///
+    /// # Errors
+    /// The failure, typed.
+    pub async fn ask<T>(
+        &self,
+        question: Question,
+        check: impl Fn(&str) -> std::result::Result<T, Vec<String>>,
+        stop: &Stop,
+    ) -> std::result::Result<(T, Reply), Failure> {
+        let reply = self.tell(question.clone(), stop).await?;
+        let problems = match check(&reply.message) {
+            Ok(answer) => return Ok((answer, reply)),
+            Err(problems) => problems,
+        };
+        let repair = Question {
+            prompt: self.repair_prompt(&question, &problems)?,
+            resume: Some(reply.thread),
+            ..question
+        };
+        let reply = self.tell(repair, stop).await?;
+        match check(&reply.message) {
+            Ok(answer) => Ok((answer, reply)),
+            Err(problems) => {
+                let message =
+                    format!("the answer could not be used, twice: {}", problems.join("; "));
+                Err(Failure::new(FailureKind::Task, message))
+            }
+        }
+    }
+
+    fn repair_prompt(
+        &self,
+        question: &Question,
+        problems: &[String],
+    ) -> std::result::Result<String, Failure> {
+        let marker = question.prompt.lines().next().unwrap_or_default();
+        let task_id = question.task.as_ref().map(TaskId::as_str);
+        let facts = json!({ "marker": marker, "task_id": task_id, "problems": problems });
+        self.prompts.render("repair", &facts).map_err(|e| Failure::new(FailureKind::Bug, e))
+    }
+
+    /// Asks for free text, or does a piece of work.
+    ///
+    /// # Errors
+    /// The failure, typed, once every further try is used up.
+    pub async fn tell(
+        &self,
+        mut question: Question,
+        stop: &Stop,
+    ) -> std::result::Result<Reply, Failure> {
+        let mut tries = Tries::default();
+        loop {
+            let ended = self
+                .session(&question, stop)
+                .await
+                .map_err(|e| Failure::new(FailureKind::Bug, e.to_string()))?;
+            let Some(failure) = ended.end.failure.clone() else { return reply(ended) };
+            let again = matches!(failure.kind, FailureKind::Transient | FailureKind::Start);
+            let next = retry::decide(&failure, tries, 1, clock::now(), random::fraction());
+            let Next::Retry(due) = next else { return Err(failure) };
+            if !again {
+                return Err(failure);
+            }
+            tries.count(failure.kind);
+            let place = question.place.clone();
+            let fact = Fact::SessionRetried { place, failure: failure.clone(), due };
+            (self.record)(question.task.as_ref(), fact)
+                .map_err(|e| Failure::new(FailureKind::Bug, e.to_string()))?;
+            rest_until(clock::until(due, clock::now()), stop).await?;
+            go_on(&mut question, &ended);
+        }
+    }
+
+    async fn session(&self, question: &Question, stop: &Stop) -> Result<Ended> {
+        let spec = self.spec(question);
+        let slot = self.start_slot().await;
+        let (record, task) = (self.record.clone(), question.task.clone());
+        let record = move |fact| record(task.as_ref(), fact);
+        session::run(&self.codex, &self.spawner, &spec, slot, &record, stop.clone()).await
+    }
+
+    /// A slot to start in. Who finds none for a whole minute starts without: a slot bounds a race, it guards nothing.
+    async fn start_slot(&self) -> Option<FileLock> {
+        for _ in 0..SLOT_LOOKS {
+            match self.slots.try_take() {
+                Ok(None) => tokio::time::sleep(SLOT_REST).await,
+                Ok(slot) => return slot,
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    fn spec(&self, question: &Question) -> SessionSpec {
+        let options = &self.job.options;
+        let executes = question.kind == SessionKind::Execute;
+        SessionSpec {
+            job: self.job.id.clone(),
+            place: self.folder.place(&question.place),
+            place_name: question.place.clone(),
+            number: self.next_number(&question.place),
+            kind: question.kind,
+            attempt: question.attempt,
+            cwd: question.cwd.clone(),
+            prompt: question.prompt.clone(),
+            schema: question.schema.clone(),
+            resume: question.resume.clone(),
+            sandbox: if executes { options.sandbox } else { Sandbox::ReadOnly },
+            network: executes && options.network,
+            model: options.model.clone(),
+            profile: options.profile.clone(),
+            limits: limits(&self.job, question.kind),
+        }
+    }
+
+    fn next_number(&self, place: &str) -> u32 {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = numbers.entry(place.to_owned()).or_default();
+        *number += 1;
+        *number
+    }
+}
+
+fn limits(job: &Job, kind: SessionKind) -> Limits {
+    let timeouts = &job.options.timeouts;
+    let total = match kind {
+        SessionKind::Plan => timeouts.plan,
+        SessionKind::Roles => timeouts.roles,
+        SessionKind::Claim => timeouts.claim,
+        SessionKind::Execute => timeouts.execute,
+        SessionKind::Review => timeouts.review,
+        SessionKind::Queen => timeouts.queen,
+    };
+    Limits { total, no_progress: timeouts.no_progress }
+}
+
+fn reply(ended: Ended) -> std::result::Result<Reply, Failure> {
+    let thread = ended
+        .end
+        .thread_id
+        .ok_or_else(|| Failure::new(FailureKind::Bug, "a session without a thread"))?;
+    Ok(Reply {
+        message: ended.message.unwrap_or_default(),
+        thread: (thread, ended.end.thread_tokens),
+    })
+}
+
+/// After a cut the execution goes on with its own thread, which knows what it has done; anything else is asked afresh.
+fn go_on(question: &mut Question, ended: &Ended) {
+    if question.kind != SessionKind::Execute {
+        return;
+    }
+    if let Some(thread) = &ended.end.thread_id {
+        question.resume = Some((thread.clone(), ended.end.thread_tokens));
+    }
+}
+
+/// Rests, or fails at once when told to stop.
+async fn rest_until(time: Duration, stop: &Stop) -> std::result::Result<(), Failure> {
+    let mut stop = stop.clone();
+    tokio::select! {
+        () = tokio::time::sleep(time) => Ok(()),
+        reason = stop.wait_for(Option::is_some) => match reason.map(|r| *r) {
+            Ok(Some(StopReason::Kill)) => Err(Failure::new(FailureKind::Stopped, "killed")),
+            _ => Err(Failure::new(FailureKind::Interrupted, "the worker was asked to leave")),
+        },
+    }
+}

@@ -1,0 +1,102 @@
+//! The words that codex is called with. A pure function: the measured behaviour of codex-cli 0.169.0 is in them.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::model::job::Sandbox;
+
+/// What a call of codex depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// What it may write.
+    pub sandbox: Sandbox,
+    /// Whether its tools may use the network.
+    pub network: bool,
+    /// The model, if one is named.
+    pub model: Option<&'a str>,
+    /// The profile, if one is named.
+    pub profile: Option<&'a str>,
+    /// A fresh file for the last message.
+    pub last_message: &'a Path,
+    /// The schema of the answer, if it is structured.
+    pub schema: Option<&'a Path>,
+    /// The thread to go on with.
+    pub resume: Option<&'a str>,
+    /// Marks that its tools carry in their environment.
+    pub marks: &'a [(&'static str, String)],
+}
+
+/// The arguments after the program. The prompt comes on standard input.
+pub fn arguments(call: &Call<'_>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["exec".into()];
+    let mut say = |texts: &[&str]| words.extend(texts.iter().map(OsString::from));
+    // These two are refused after the word `resume`.
+    say(&["-s", call.sandbox.as_str()]);
+    if let Some(profile) = call.profile {
+        say(&["-p", profile]);
+    }
+    if call.resume.is_some() {
+        say(&["resume"]);
+    }
+    say(&["--json", "--skip-git-repo-check"]);
+    if let Some(model) = call.model {
+        say(&["-m", model]);
+    }
+    for feature in ["unbounded_connection_retries", "plugins", "shell_snapshot"] {
+        say(&["--disable", feature]);
+    }
+    for setting in settings(call) {
+        say(&["-c", &setting]);
+    }
+    words.extend(["-o".into(), call.last_message.into()]);
+    if let Some(schema) = call.schema {
+        words.extend(["--output-schema".into(), schema.into()]);
+    }
+    words.extend(call.resume.map(OsString::from));
+    words.push("-".into());
+    words
+}
+
+/// A resumed thread remembers neither sandbox nor anything else: everything is said every time.
+fn settings(call: &Call<'_>) -> Vec<String> {
+    let marks: Vec<String> =
+        call.marks.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    vec![
+        "agents.enabled=false".into(),
+        "analytics.enabled=false".into(),
+        "allow_login_shell=false".into(),
+        format!("sandbox_workspace_write.network_access={}", call.network),
+        // Keys, tokens and secrets are for codex, not for its tools.
+        "shell_environment_policy.ignore_default_excludes=false".into(),
+        format!("shell_environment_policy.set={{{}}}", marks.join(",")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resumed_call_says_its_sandbox_before_the_word_and_its_thread_at_the_end() {
+        let marks = [("NUMERUS_JOB", "j-abc234".to_owned())];
+        let call = Call {
+            sandbox: Sandbox::WorkspaceWrite,
+            network: false,
+            model: Some("m"),
+            profile: Some("p"),
+            last_message: Path::new("/r/last"),
+            schema: None,
+            resume: Some("thread"),
+            marks: &marks,
+        };
+        let words: Vec<String> =
+            arguments(&call).into_iter().map(|w| w.into_string().expect("text")).collect();
+        let position = |word: &str| words.iter().position(|w| w == word).expect(word);
+        assert!(position("-s") < position("resume") && position("-p") < position("resume"));
+        assert!(position("resume") < position("--json"));
+        assert_eq!(words[words.len() - 2..], ["thread", "-"]);
+        assert!(
+            words.contains(&"shell_environment_policy.set={NUMERUS_JOB=\"j-abc234\"}".to_owned())
+        );
+    }
+}

@@ -1,0 +1,25 @@
+//! Floor 3a: one codex session, from the command line to its fenced end. No model is called but through the `codex`
+//! binary, and nothing that it says is believed before it was checked.
+//!
+//! - `program`: which codex, with which home and environment
+//! - `command`: the words it is called with
+//! - `launch`: what happens between the spawn and codex itself (`numerus __session`)
+//! - `session`: spawn, stream, deadlines, end
+//! - `rollout`: codex's own record of the thread: typed errors, tokens
+//! - `fence`: nothing of an ended session lives on
+//! - `schema`, `prompt`, `ask`: structured answers
+
+pub mod ask;
+pub mod command;
+pub mod fence;
+pub mod launch;
+pub mod program;
+pub mod prompt;
+pub mod reader;
+pub mod rollout;
+pub mod schema;
+pub mod session;
+
+pub use ask::{Asker, Question, Reply};
+pub use program::Codex;
+pub use session::{Ended, Record, SessionSpec};

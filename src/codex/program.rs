@@ -1,0 +1,120 @@
+//! Which codex is driven: the real one with the user's own settings, or the built-in stand-in with a script.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::model::job::Job;
+use crate::model::root::Root;
+use crate::model::settings::Settings;
+use crate::os::{env, fsx};
+
+/// Variables that codex gets from our own environment, if they are set.
+const PASSED: [&str; 22] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TERM",
+    "TZ",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "CODEX_API_KEY",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CODEX_CA_CERTIFICATE",
+];
+
+/// Codex as a job uses it.
+#[derive(Debug, Clone)]
+pub struct Codex {
+    /// The program and the words before its own.
+    pub program: Vec<OsString>,
+    /// Its home: login, settings, transcripts.
+    pub home: PathBuf,
+    /// Its whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Whether the stand-in plays its part.
+    pub is_rehearsal: bool,
+}
+
+impl Codex {
+    /// Finds the codex that a job is to use.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing and what to do.
+    pub fn for_job(root: &Root, settings: &Settings, job: &Job) -> Result<Self, String> {
+        match job.options.rehearse.as_ref().or(settings.rehearse.as_ref()) {
+            Some(script) => Self::rehearsal(root, settings, script),
+            None => Self::real(settings),
+        }
+    }
+
+    /// The real codex, as the settings and the environment name it.
+    ///
+    /// # Errors
+    /// When there is no such program or no home for it.
+    pub fn real(settings: &Settings) -> Result<Self, String> {
+        let named = settings.codex_bin.as_deref().unwrap_or("codex");
+        let program = env::find_program(Path::new(named)).ok_or_else(|| {
+            format!("codex was not found ({named}): install it with `npm install -g @openai/codex`, or set CODEX_BIN")
+        })?;
+        let home = match &settings.codex_home {
+            Some(home) => PathBuf::from(home),
+            None => PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".codex"),
+        };
+        if !home.is_dir() {
+            return Err(format!(
+                "codex's home {} is not there: log in with `codex login`, or set CODEX_HOME",
+                home.display()
+            ));
+        }
+        let mut env = passed(&settings.env);
+        env.extend(passed(&keys_of_providers(&home)));
+        env.push(("CODEX_HOME".into(), home.clone().into()));
+        Ok(Self { program: vec![program.into()], home, env, is_rehearsal: false })
+    }
+
+    fn rehearsal(root: &Root, settings: &Settings, script: &str) -> Result<Self, String> {
+        let own =
+            env::own_binary().map_err(|e| format!("cannot find this program's own file: {e}"))?;
+        let home = root.store().join("rehearsal");
+        fsx::make_dirs(&home).map_err(|e| format!("cannot make the stand-in's home: {e}"))?;
+        let mut env = passed(&settings.env);
+        env.push(("CODEX_HOME".into(), home.clone().into()));
+        if !script.is_empty() {
+            env.push(("NUMERUS_STANDIN_SCRIPT".into(), script.into()));
+        }
+        if settings.rehearsal_commands {
+            env.push(("NUMERUS_STANDIN_COMMANDS".into(), "1".into()));
+        }
+        Ok(Self { program: vec![own.into(), "__codex".into()], home, env, is_rehearsal: true })
+    }
+}
+
+/// The always-passed variables and further ones, those that are set.
+fn passed(further: &[String]) -> Vec<(OsString, OsString)> {
+    let names = PASSED.iter().copied().chain(further.iter().map(String::as_str));
+    names.filter_map(|name| Some((name.into(), env::var_os(name)?))).collect()
+}
+
+/// The variables in which the user's codex settings expect the keys of model providers.
+fn keys_of_providers(home: &Path) -> Vec<String> {
+    let text = fsx::read_optional(&home.join("config.toml")).ok().flatten().unwrap_or_default();
+    let Ok(config) = text.parse::<toml::Table>() else { return Vec::new() };
+    let providers = config.get("model_providers").and_then(toml::Value::as_table);
+    let keys = providers
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, p)| p.get("env_key")?.as_str().map(str::to_owned));
+    keys.collect()
+}

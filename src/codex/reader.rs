@@ -1,0 +1,130 @@
+//! The two threads of a session: one reads the terminal and writes the logs, one waits for the process. Neither decides
+//! anything; what they hear goes to the session's loop, through a bounded queue.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Result, Write};
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::session::SessionSpec;
+use crate::logic::transcript::{Line, Parsed, Transcript};
+use crate::os::pty::PtyChild;
+use crate::os::{clock, fsx};
+
+/// Bytes that are read from the terminal at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Stack of the two threads, in bytes: neither goes deep.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// What the threads hear.
+#[derive(Debug)]
+pub enum Heard {
+    /// A line that a supervisor must know of.
+    Line(Line),
+    /// Something else came.
+    Output,
+    /// Nothing more comes.
+    EndOfStream,
+    /// The process has ended: its code, or `None` for a signal.
+    Exited(Option<i32>),
+}
+
+/// Where a session's output goes.
+struct Logs {
+    raw: File,
+    events: BufWriter<File>,
+    session: u32,
+    attempt: u32,
+    kind: &'static str,
+}
+
+/// Starts both threads.
+///
+/// # Errors
+/// When a log cannot be opened or the system has no more threads to give.
+pub fn start(
+    mut output: Box<dyn Read + Send>,
+    mut child: PtyChild,
+    spec: &SessionSpec,
+    tell: mpsc::Sender<Heard>,
+) -> Result<()> {
+    let mut logs = Logs {
+        raw: fsx::open_append(&spec.place.stdout_log())?,
+        events: BufWriter::new(fsx::open_append(&spec.place.transcript())?),
+        session: spec.number,
+        attempt: spec.attempt,
+        kind: spec.kind.as_str(),
+    };
+    let waiter = tell.clone();
+    thread("wait", move || {
+        let code = child.wait().ok().flatten();
+        drop(waiter.blocking_send(Heard::Exited(code)));
+    })?;
+    thread("read", move || {
+        read(&mut output, &mut logs, &tell);
+        drop(tell.blocking_send(Heard::EndOfStream));
+    })
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work)?;
+    Ok(())
+}
+
+/// Reads to the end of the stream. On Linux a terminal whose last process is gone answers with `EIO`: that is the end, too.
+fn read(output: &mut dyn Read, logs: &mut Logs, tell: &mpsc::Sender<Heard>) {
+    let mut transcript = Transcript::default();
+    let mut chunk = vec![0u8; CHUNK_BYTES];
+    loop {
+        let length = match output.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        let bytes = chunk.get(..length).unwrap_or_default();
+        let lines = transcript.feed(bytes);
+        logs.write(bytes, &lines);
+        pass_on(lines, tell);
+    }
+    let rest: Vec<Parsed> = transcript.end().into_iter().collect();
+    logs.write(&[], &rest);
+    pass_on(rest, tell);
+}
+
+/// One word for a whole chunk of ordinary output; a word of its own for each line that matters.
+fn pass_on(lines: Vec<Parsed>, tell: &mpsc::Sender<Heard>) {
+    let mut silent = true;
+    for parsed in lines {
+        match parsed.line {
+            Line::Other | Line::Text => {}
+            line => {
+                silent = false;
+                drop(tell.blocking_send(Heard::Line(line)));
+            }
+        }
+    }
+    if silent {
+        drop(tell.blocking_send(Heard::Output));
+    }
+}
+
+impl Logs {
+    /// A log that cannot be written must not stop the agent: what is lost is evidence, the journal has the facts.
+    fn write(&mut self, bytes: &[u8], lines: &[Parsed]) {
+        let _lost = self.raw.write_all(bytes);
+        for line in lines {
+            let _lost = self.write_event(&line.json);
+        }
+        let _lost = self.events.flush();
+    }
+
+    fn write_event(&mut self, event: &Value) -> Result<()> {
+        let line = json!({
+            "ts": clock::now(), "session": self.session, "attempt": self.attempt, "kind": self.kind, "event": event,
+        });
+        serde_json::to_writer(&mut self.events, &line)?;
+        self.events.write_all(b"\n")
+    }
+}

@@ -1,0 +1,125 @@
+//! Codex's own record of a thread, `$CODEX_HOME/sessions/YYYY/MM/DD/rollout-<time>-<thread>.jsonl`: the typed error of
+//! the last turn, when a limit is refilled, and what the turn spent. It survives a kill, which the printed stream does
+//! not. Nothing here is ever written.
+
+use std::io::{BufRead, BufReader, Result};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::logic::classify::Record;
+use crate::model::outcome::Tokens;
+use crate::os::fsx;
+
+/// Most day folders that are looked through for a thread, newest first.
+const MAX_DAYS: usize = 400;
+
+/// Reads what a thread's record says about its last turn; an empty record where there is none.
+pub fn read(home: &Path, thread: &str) -> Record {
+    let Some(path) = find(home, thread) else { return Record::default() };
+    last_turn(&path).unwrap_or_default()
+}
+
+/// Finds the record of a thread: by the end of its name, in the newest day first.
+fn find(home: &Path, thread: &str) -> Option<PathBuf> {
+    let ending = format!("-{thread}.jsonl");
+    let days = newest(&home.join("sessions"))
+        .flat_map(|year| newest(&year))
+        .flat_map(|month| newest(&month));
+    days.take(MAX_DAYS).find_map(|day| {
+        let name = fsx::list(&day).ok()?.into_iter().find(|n| n.ends_with(&ending))?;
+        Some(day.join(name))
+    })
+}
+
+/// The entries of a folder, the largest name first.
+fn newest(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let mut names = fsx::list(dir).unwrap_or_default();
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    let dir = dir.to_owned();
+    names.into_iter().map(move |n| dir.join(n))
+}
+
+fn last_turn(path: &Path) -> Result<Record> {
+    let mut lines = BufReader::new(fsx::open_hostile(path)?);
+    let mut record = Record::default();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if lines.read_until(b'\n', &mut line)? == 0 {
+            return Ok(record);
+        }
+        take_line(&mut record, &line);
+    }
+}
+
+/// Words one of which a line must have to be worth parsing.
+const WORTH: [&str; 4] = ["task_started", "token_usage_record", "task_complete", "token_count"];
+
+fn take_line(record: &mut Record, line: &[u8]) {
+    let head = String::from_utf8_lossy(line.get(..400).unwrap_or(line));
+    if !WORTH.iter().any(|w| head.contains(w)) {
+        return;
+    }
+    let Ok(json) = serde_json::from_slice::<Value>(line) else { return };
+    let payload = &json["payload"];
+    let kind = if json["type"] == "event_msg" { &payload["type"] } else { &json["type"] };
+    match kind.as_str().unwrap_or_default() {
+        "task_started" => *record = Record::default(),
+        "token_usage_record" => {
+            record.turn_tokens = serde_json::from_value(payload["turn_token_usage"].clone()).ok()
+        }
+        "task_complete" => {
+            record.error =
+                Some(payload["error"]["codex_error_info"].clone()).filter(|e| !e.is_null());
+        }
+        "token_count" => record.resets_at = refill(&payload["rate_limits"]).or(record.resets_at),
+        _ => {}
+    }
+}
+
+/// When the fullest of the limits is refilled.
+fn refill(limits: &Value) -> Option<Timestamp> {
+    let windows = ["primary", "secondary"].map(|name| &limits[name]);
+    let fullest = windows.into_iter().filter(|w| w["resets_at"].is_i64()).max_by(|a, b| {
+        let used = |w: &Value| w["used_percent"].as_f64().unwrap_or_default();
+        used(a).total_cmp(&used(b))
+    })?;
+    Timestamp::from_second(fullest["resets_at"].as_i64()?).ok()
+}
+
+/// What a turn spent: from the record, else what the thread's total grew by.
+pub fn turn_tokens(record: &Record, thread_total: Option<Tokens>, before: Tokens) -> Tokens {
+    record
+        .turn_tokens
+        .unwrap_or_else(|| thread_total.map_or_else(Tokens::default, |t| t.since(before)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: &str = r#"{"type":"event_msg","payload":{"type":"task_started"}}
+{"type":"token_usage_record","payload":{"turn_token_usage":{"input_tokens":1,"cached_input_tokens":0,"output_tokens":1}}}
+{"type":"event_msg","payload":{"type":"task_complete","last_agent_message":"ok"}}
+{"type":"event_msg","payload":{"type":"task_started"}}
+{"type":"token_usage_record","payload":{"turn_token_usage":{"input_tokens":70,"cached_input_tokens":5,"output_tokens":7,"x":1}}}
+{"type":"event_msg","payload":{"type":"token_count","rate_limits":{"primary":{"used_percent":40.0,"resets_at":100},"secondary":{"used_percent":99.0,"resets_at":2000}}}}
+not json
+{"type":"event_msg","payload":{"type":"task_complete","error":{"message":"m","codex_error_info":"usage_limit_exceeded"}}}
+"#;
+
+    #[test]
+    fn the_last_turn_counts_and_is_found_by_its_thread() {
+        let d = tempfile::tempdir().expect("scratch");
+        let day = d.path().join("sessions/2026/01/02");
+        fsx::make_dirs(&day).expect("day");
+        fsx::put_new(&day.join("rollout-x-thread-1.jsonl"), LINES.as_bytes()).expect("rollout");
+        let record = read(d.path(), "thread-1");
+        assert_eq!(record.error, Some(Value::from("usage_limit_exceeded")));
+        assert_eq!(record.turn_tokens, Some(Tokens { input: 70, cached: 5, output: 7 }));
+        assert_eq!(record.resets_at.map(Timestamp::as_second), Some(2000));
+        assert_eq!(read(d.path(), "thread-2"), Record::default());
+    }
+}
