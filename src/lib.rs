@@ -4,4 +4,5 @@ pub mod logic;
 pub mod model;
 pub mod os;
 pub mod runs;
+pub mod spool;
 pub mod standin;
