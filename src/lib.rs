@@ -1,8 +1,10 @@
 //! Numerus: a file-system-driven job spooler for coding agents.
 
+pub mod ending;
 pub mod logic;
 pub mod model;
 pub mod os;
+pub mod root;
 pub mod runs;
 pub mod spool;
 pub mod standin;

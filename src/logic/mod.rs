@@ -1,5 +1,8 @@
 //! Floor 1: decisions. Functions of values; time is an argument; no file, no clock, no process.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod admission;
 pub mod frontmatter;
+pub mod recover;
+pub mod schedule;
 pub mod state;
