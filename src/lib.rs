@@ -1,5 +1,6 @@
 //! Numerus: a file-system-driven job spooler for coding agents.
 
+pub mod daemon;
 pub mod ending;
 pub mod logic;
 pub mod model;
