@@ -2,10 +2,14 @@
 
 pub mod cli;
 pub mod codex;
+pub mod daemon;
+pub mod ending;
 pub mod error;
 pub mod logic;
 pub mod model;
 pub mod os;
+pub mod root;
 pub mod runs;
+pub mod spool;
 pub mod standin;
 pub mod store;
