@@ -5,3 +5,4 @@ pub mod model;
 pub mod os;
 pub mod runs;
 pub mod standin;
+pub mod trees;
