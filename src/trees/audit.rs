@@ -11,7 +11,6 @@ use crate::logic::claims::from_top;
 use crate::model::claim::Claim;
 use crate::model::workspace::Oid;
 use crate::os::fsx;
-use crate::os::git::Call;
 
 use super::diff::{fields, garbled};
 use super::ignores::Ignores;
@@ -62,6 +61,7 @@ impl Trees {
         tree.clear_residue();
         let index = tree.place().dir().join(format!("tree-{}.audit.index", tree.attempt()));
         copy::copy_index(&tree.fresh_index(), &index)?;
+        self.give(&index)?;
         let audited = self.audit_with(tree, claim, &index);
         fsx::remove(&index)?;
         audited
@@ -82,15 +82,11 @@ impl Trees {
         let missing = seen.missing(&base.tracked);
         self.feed(tree, index, &["--force-remove"], &missing)?;
         self.feed(tree, index, &["--add", "--replace"], &seen.files)?;
-        let object = self.on_index(self.write_durably(["write-tree"]), index).line()?;
+        let object = self.write_durably(["write-tree"]).env("GIT_INDEX_FILE", index).line()?;
         let (changes, unnamed) = self.diff(tree.base(), &object)?;
         seen.violations.extend(unnamed);
         let violations = seen.violations;
         Ok(Audited { base: tree.base().to_owned(), tree: object, changes, violations })
-    }
-
-    pub(super) fn on_index<'a>(&self, call: Call<'a>, index: &Path) -> Call<'a> {
-        call.env("GIT_INDEX_FILE", index)
     }
 
     /// Brings paths of a tree into an index.
@@ -107,14 +103,14 @@ impl Trees {
         let mut input = paths.join(&0u8);
         input.push(0);
         let args = STRICT.iter().chain(&["update-index"]).chain(how).chain(&["-z", "--stdin"]);
-        let call = self.on_index(self.write_durably(args), index).input(&input);
+        let call = self.write_durably(args).env("GIT_INDEX_FILE", index).input(&input);
         call.env("GIT_WORK_TREE", tree.dir()).env("GIT_ATTR_SOURCE", tree.base()).run()?;
         Ok(())
     }
 
     /// Lists an index as `<mode> <id> <stage>\t<path>`.
     fn read_base(&self, index: &Path) -> Result<Base, TreesError> {
-        let out = self.on_index(self.read(["ls-files", "-s", "-z"]), index).run()?;
+        let out = self.read(["ls-files", "-s", "-z"]).env("GIT_INDEX_FILE", index).run()?;
         let mut base = Base { tracked: BTreeMap::new(), ignore_files: Vec::new() };
         for line in fields(&out) {
             let tab = line.iter().position(|b| *b == b'\t').ok_or_else(garbled)?;
@@ -137,7 +133,8 @@ impl Trees {
         if files.is_empty() {
             return Ok(Ignores::new(&[], &own));
         }
-        let wanted: String = files.iter().map(|(_, id)| format!("{id}\n")).collect();
+        let wanted: Vec<&str> = files.iter().flat_map(|(_, id)| [id.as_str(), "\n"]).collect();
+        let wanted = wanted.concat();
         let out = self.read(["cat-file", "--batch"]).input(wanted.as_bytes()).run()?;
         let texts = blobs(&out).ok_or_else(garbled)?;
         let paths = files.iter().map(|(path, _)| path.clone());

@@ -93,13 +93,7 @@ pub(super) fn copy_index(from: &Path, to: &Path) -> Result<(), TreesError> {
     std::fs::copy(from, to).map_err(fsx::at(from))?;
     let time = from.metadata().and_then(|m| m.modified()).map_err(fsx::at(from))?;
     let file = fsx::open_append(to)?;
-    file.set_modified(time).map_err(fsx::at(to))?;
-    let meta = from.metadata().map_err(fsx::at(from))?;
-    let owner = std::os::unix::fs::MetadataExt::uid(&meta);
-    if rustix::process::geteuid().is_root() && owner != 0 {
-        std::os::unix::fs::chown(to, Some(owner), None).map_err(fsx::at(to))?;
-    }
-    Ok(())
+    Ok(file.set_modified(time).map_err(fsx::at(to))?)
 }
 
 /// Removes a tree even where its folders were made read-only.

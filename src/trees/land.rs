@@ -86,11 +86,11 @@ impl Trees {
 
     fn lay_over_in(&self, index: &Path, tip: &str, changes: &[Change]) -> Result<Oid, TreesError> {
         fsx::remove(index)?;
-        self.on_index(self.write_durably(["read-tree", tip]), index).run()?;
+        self.write_durably(["read-tree", tip]).env("GIT_INDEX_FILE", index).run()?;
         let entries = index_info(changes, &self.zero());
         let args = ["update-index", "--add", "--replace", "-z", "--index-info"];
-        self.on_index(self.write_durably(args), index).input(entries.as_bytes()).run()?;
-        Ok(self.on_index(self.write_durably(["write-tree"]), index).line()?)
+        self.write_durably(args).env("GIT_INDEX_FILE", index).input(entries.as_bytes()).run()?;
+        Ok(self.write_durably(["write-tree"]).env("GIT_INDEX_FILE", index).line()?)
     }
 
     fn commit(&self, object: &str, parent: &str, words: Words<'_>) -> Result<Oid, TreesError> {

@@ -18,12 +18,13 @@ mod tree;
 mod walk;
 mod workspace;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::model::workspace::{Oid, Workspace};
 use crate::os::fsx;
-use crate::os::git::{Git, GitError};
+use crate::os::git::{Call, Git, GitError};
 use crate::runs::{Place, RunFolder};
 
 pub use audit::Audited;
@@ -127,26 +128,19 @@ impl Trees {
         Ok(())
     }
 
-    fn read<'a, S: AsRef<std::ffi::OsStr>>(
-        &'a self,
-        args: impl IntoIterator<Item = S>,
-    ) -> crate::os::git::Call<'a> {
+    fn read<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
         self.git.read(args).env("GIT_DIR", &self.workspace.git_dir)
     }
 
-    fn write_durably<'a, S: AsRef<std::ffi::OsStr>>(
-        &'a self,
-        args: impl IntoIterator<Item = S>,
-    ) -> crate::os::git::Call<'a> {
+    fn write_durably<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
         self.git.write_durably(args).env("GIT_DIR", &self.workspace.git_dir)
     }
 
     /// Makes the folder of a task, within reach of the user that git runs as.
     fn make_room(&self, place: &Place) -> Result<(), TreesError> {
         fsx::make_dirs(place.dir())?;
-        if let Some((uid, gid)) = self.git.owner() {
-            std::os::unix::fs::chown(place.dir(), Some(uid), Some(gid))
-                .map_err(fsx::at(place.dir()))?;
+        if self.git.owner().is_some() {
+            self.give(place.dir())?;
             let runs = self.folder.dir().parent();
             for dir in [Some(self.folder.dir()), runs].into_iter().flatten() {
                 let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
@@ -161,11 +155,17 @@ impl Trees {
         let dir = Path::new(&self.workspace.git_dir).join("numerus");
         if !dir.exists() {
             fsx::make_dirs(&dir)?;
-            if let Some((uid, gid)) = self.git.owner() {
-                std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).map_err(fsx::at(&dir))?;
-            }
+            self.give(&dir)?;
         }
         Ok(dir)
+    }
+
+    /// Gives what root made to the user that git runs as.
+    fn give(&self, path: &Path) -> Result<(), TreesError> {
+        if let Some((uid, gid)) = self.git.owner() {
+            std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(fsx::at(path))?;
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::*;
 use crate::logic::audit::judge;
-use crate::logic::claims::normalise;
+use crate::logic::claims::{PathKind, normalise};
 use crate::model::claim::{Claim, Resources};
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::Options;
@@ -38,6 +38,11 @@ impl House {
         house.git(&["init", "-q", "-b", "main"]);
         house.git(&["config", "user.name", "Someone"]);
         house.git(&["config", "user.email", "someone@localhost"]);
+        // A repository's own taste must not blind an audit.
+        for blind in ["core.trustctime", "core.fileMode", "core.symlinks"] {
+            house.git(&["config", blind, "false"]);
+        }
+        house.git(&["config", "core.checkStat", "minimal"]);
         for (path, text) in [
             ("a.txt", "a\n"),
             ("src/one.rs", "one\n"),
@@ -106,8 +111,6 @@ fn claim(writes: &[&str], reads: &[&str]) -> Claim {
     let resources = Resources { reads: texts(reads), writes: texts(writes) };
     normalise(&resources, &|_| PathKind::Missing).expect("claim")
 }
-
-use crate::logic::claims::PathKind;
 
 fn words(task: &TaskId) -> Words<'_> {
     Words { task, role: Role::Executor, summary: "do it\n\nwith care" }
@@ -457,4 +460,62 @@ fn a_directory_no_job_can_work_in_is_refused_with_the_reason() {
     house.git(&["config", "core.sparseCheckout", "true"]);
     assert!(refusal(&house, &repo).contains("sparse"));
     assert!(house.fix(Some(&repo), Isolation::InPlace).is_ok(), "in place nothing is missing");
+}
+
+#[test]
+fn root_works_as_the_owner_of_the_repository() {
+    let house = House::furnished();
+    if !rustix::process::geteuid().is_root() {
+        assert_eq!(Git::at(&house.repo()).owner(), None);
+        return;
+    }
+    for dir in [house.scratch.path().to_owned(), house.scratch.path().join("root")] {
+        std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).expect("reach");
+    }
+    let own = |dir: &Path| {
+        let found = walkdir::WalkDir::new(dir).into_iter().flatten();
+        found.for_each(|e| {
+            std::os::unix::fs::lchown(e.path(), Some(12345), Some(12345)).expect("root may");
+        });
+    };
+    own(&house.repo());
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    put(&tree.cwd().join("src/one.rs"), "by root\n");
+    put(&tree.cwd().join("src/new/x"), "by root\n");
+    let landing = land(&trees, &tree, &claim(&["src/"], &[]), "t1");
+    assert!(matches!(landing, Landing::Ready { .. }));
+    trees.remove(&tree).expect("remove");
+    let is_theirs = |e: &walkdir::DirEntry| {
+        e.metadata().is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 12345)
+    };
+    let all = walkdir::WalkDir::new(house.repo()).into_iter().flatten();
+    let strange: Vec<_> = all.filter(|e| !is_theirs(e)).map(|e| e.path().to_owned()).collect();
+    assert_eq!(strange, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn six_tasks_side_by_side_all_land() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let names = ["t1", "t2", "t3", "t4", "t5", "t6"];
+    let turn = std::sync::Mutex::new(());
+    std::thread::scope(|threads| {
+        for name in names {
+            let (house, trees, turn) = (&house, &trees, &turn);
+            threads.spawn(move || {
+                let tree = house.add(trees, name);
+                put(&tree.cwd().join(name), name);
+                let claim = claim(&[name], &[]);
+                let _turn = turn.lock().expect("turn");
+                let landing = land(trees, &tree, &claim, name);
+                assert!(matches!(landing, Landing::Ready { .. }), "{landing:?}");
+                trees.remove(&tree).expect("remove");
+            });
+        }
+    });
+    let files = house.git(&["ls-tree", "--name-only", &trees.tip().expect("tip")]);
+    assert!(names.iter().all(|name| files.lines().any(|f| f == *name)), "{files}");
+    let line = house.git(&["rev-list", "--count", &trees.tip().expect("tip")]);
+    assert_eq!(line, "7", "one commit a task, and the first");
 }

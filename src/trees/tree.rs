@@ -2,12 +2,14 @@
 //!
 //! Beside it lies the index as git wrote it with the tree: what an agent does to the one in use does not matter then.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::logic::claims::PathKind;
 use crate::model::workspace::Oid;
 use crate::os::fsx;
+use crate::os::git::Call;
 use crate::os::lock::FileLock;
 use crate::runs::Place;
 
@@ -134,10 +136,11 @@ impl Trees {
             carried: Vec::new(),
         };
         // A directory that was never committed is not in the tree.
-        if !tree.prefix.is_empty() {
-            self.make_in_tree(&tree.cwd())?;
+        if !tree.cwd().exists() {
+            fsx::make_dirs(&tree.cwd())?;
+            self.give(&tree.cwd())?;
         }
-        keep_index(&tree)?;
+        self.keep_index(&tree)?;
         Ok(tree)
     }
 
@@ -152,7 +155,7 @@ impl Trees {
         let call = self.git.write(["checkout", "-q", "--detach", tip]);
         call.env("GIT_DIR", &tree.admin).env("GIT_WORK_TREE", &tree.dir).run()?;
         tip.clone_into(&mut tree.base);
-        keep_index(tree)
+        self.keep_index(tree)
     }
 
     /// Copies paths of the user's checkout, which git ignores, into a tree. The paths are relative to the workspace and
@@ -191,27 +194,21 @@ impl Trees {
         Ok(fsx::remove(&tree.fresh_index())?)
     }
 
-    fn write<'a, S: AsRef<std::ffi::OsStr>>(
-        &'a self,
-        args: impl IntoIterator<Item = S>,
-    ) -> crate::os::git::Call<'a> {
+    fn write<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
         self.git.write(args).env("GIT_DIR", &self.workspace().git_dir)
     }
 
-    fn make_in_tree(&self, dir: &Path) -> Result<(), TreesError> {
-        if !dir.exists() {
-            fsx::make_dirs(dir)?;
-            if let Some((uid, gid)) = self.git.owner() {
-                std::os::unix::fs::chown(dir, Some(uid), Some(gid)).map_err(fsx::at(dir))?;
-            }
-        }
-        Ok(())
+    /// Keeps the index that git has just written.
+    fn keep_index(&self, tree: &Tree) -> Result<(), TreesError> {
+        copy::copy_index(&tree.admin.join("index"), &tree.fresh_index())?;
+        self.give(&tree.fresh_index())
     }
 
     /// Serialises the making of worktrees over all processes: git picks names for them by looking.
     fn lock(&self) -> Result<FileLock, TreesError> {
         let path = self.own_folder()?.join("trees.lock");
         let lock = FileLock::acquire(&path, LOCK_PATIENCE)?;
+        self.give(&path)?;
         lock.ok_or_else(|| TreesError::Busy { path: path.display().to_string() })
     }
 }
@@ -221,9 +218,4 @@ fn read_admin(dir: &Path) -> Result<PathBuf, TreesError> {
     let text = fsx::read_optional(&dir.join(".git"))?.unwrap_or_default();
     let path = text.trim_end().strip_prefix("gitdir: ").unwrap_or_default();
     if path.is_empty() { Err(super::diff::garbled()) } else { Ok(PathBuf::from(path)) }
-}
-
-/// Keeps the index that git has just written.
-fn keep_index(tree: &Tree) -> Result<(), TreesError> {
-    copy::copy_index(&tree.admin.join("index"), &tree.fresh_index())
 }

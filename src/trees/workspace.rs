@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::job::Options;
 use crate::model::workspace::{Isolation, Oid, Workspace};
 use crate::os::fsx;
-use crate::os::git::{Call, Git};
+use crate::os::git::{Call, Git, GitError};
 use crate::runs::RunFolder;
 
 use super::TreesError;
@@ -145,9 +145,7 @@ fn is_dirty(git: &Git) -> Result<bool, TreesError> {
     let call = git.read(["status", "--porcelain", "-z", "--ignore-submodules=all"]);
     match call.patience(DIRTY_PATIENCE).limit(1).run() {
         Ok(out) => Ok(!out.is_empty()),
-        Err(
-            crate::os::git::GitError::TooLarge { .. } | crate::os::git::GitError::TimedOut { .. },
-        ) => Ok(true),
+        Err(GitError::TooLarge { .. } | GitError::TimedOut { .. }) => Ok(true),
         Err(e) => Err(e.into()),
     }
 }
