@@ -13,3 +13,4 @@ pub mod runs;
 pub mod spool;
 pub mod standin;
 pub mod store;
+pub mod trees;

@@ -2,6 +2,8 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod admission;
+pub mod audit;
+pub mod claims;
 pub mod classify;
 pub mod frontmatter;
 pub mod lifecycle;
