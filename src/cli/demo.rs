@@ -113,11 +113,11 @@ fn set(keep: bool) -> Result<Stage, Failure> {
     for (name, text) in FILES {
         fsx::put_new(&repo.join(name), text.as_bytes()).map_err(cannot)?;
     }
-    seams::git(&repo, &["init", "-q", "-b", "main"])?;
-    seams::git(&repo, &["config", "user.name", "Numerus demo"])?;
-    seams::git(&repo, &["config", "user.email", "numerus@localhost"])?;
-    seams::git(&repo, &["add", "-A"])?;
-    seams::git(&repo, &["-c", "commit.gpgsign=false", "commit", "-q", "-m", "Start"])?;
+    seams::git_write(&repo, &["init", "-q", "-b", "main"])?;
+    seams::git_write(&repo, &["config", "user.name", "Numerus demo"])?;
+    seams::git_write(&repo, &["config", "user.email", "numerus@localhost"])?;
+    seams::git_write(&repo, &["add", "-A"])?;
+    seams::git_write(&repo, &["-c", "commit.gpgsign=false", "commit", "-q", "-m", "Start"])?;
     let workspace = toml::Value::from(repo.to_string_lossy().into_owned());
     let settings = format!("rehearse = \"builtin\"\nworkspace = {workspace}\n");
     fsx::put_new(&root.settings_file(), settings.as_bytes()).map_err(cannot)?;

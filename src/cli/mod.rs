@@ -108,8 +108,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 /// The hidden first step of a session: becomes codex, or answers with a code.
-pub fn session(words: Vec<OsString>) -> u8 {
-    seams::session(words).unwrap_or_else(|f| failed(&mut Out::standard(), &f)).code()
+pub fn session(words: &[OsString]) -> u8 {
+    seams::session(words).code()
 }
 
 fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {

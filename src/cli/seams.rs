@@ -7,15 +7,23 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::snapshot;
+use crate::codex::fence;
+use crate::daemon::take::{Desk, Taken};
+use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
+use crate::logic::admission::{self, Facts, Shape};
+use crate::logic::frontmatter;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
-use crate::model::job::MAX_OBJECTIVE_BYTES;
+use crate::model::rejection::Reason;
 use crate::model::root::Root;
+use crate::model::settings::Settings;
+use crate::os::git::{Git, GitError};
 use crate::os::{clock, env, fsx, lock::FileLock, process};
-use crate::runs::{Journal, RunFolder};
-
-use super::snapshot;
+use crate::root::RootError;
+use crate::runs::{RunFolder, Runs};
+use crate::spool::{Place, Spool};
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,19 +43,20 @@ fn not_wired(what: &str) -> Failure {
     Failure::new(Exit::Blocked, format!("{what} is not part of this program yet"))
 }
 
-/// The root: the flag, else `NUMERUS_ROOT`, else the nearest folder above with `spool/incoming`, else the user's state.
+/// The root that the flag, the environment or the current directory names; it need not exist.
 pub(super) fn root(flag: Option<&Path>) -> Result<Root, Failure> {
-    let here =
-        std::env::current_dir().map_err(|e| Failure::system("read the current directory", &e))?;
-    let named = flag.map(Path::to_owned).or_else(|| env::var_os("NUMERUS_ROOT").map(PathBuf::from));
-    if let Some(path) = named {
-        return Ok(Root::new(here.join(path)));
-    }
-    if let Some(above) = here.ancestors().find(|dir| dir.join("spool/incoming").is_dir()) {
-        return Ok(Root::new(above));
-    }
-    state_dir().map(Root::new).ok_or_else(|| {
-        Failure::usage("there is no root: neither --root nor NUMERUS_ROOT nor HOME is set")
+    crate::root::discover(flag)
+        .map_err(|e| Failure::usage(format!("cannot find a root: {e}")).hint("name one by --root"))
+}
+
+/// Makes the root if need be, checks it, and reads its settings.
+pub(super) fn open(root: &Root) -> Result<Settings, Failure> {
+    crate::root::open(root, true).map_err(|e| match e {
+        RootError::Settings { .. } => Failure::usage(e.to_string()),
+        RootError::Mismatch { .. } | RootError::Newer { .. } => {
+            Failure::new(Exit::Root, e.to_string())
+        }
+        RootError::Io(e) => Failure::system("use the root", &e),
     })
 }
 
@@ -60,41 +69,44 @@ pub(super) fn state_dir() -> Option<PathBuf> {
 
 /// Splits a Markdown file into its front matter, as options, and the objective.
 pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), Failure> {
-    if text.starts_with("---\n") {
-        return Err(not_wired("front matter in a file given to submit"));
-    }
-    Ok((Map::new(), text.to_owned()))
+    let bad = |why: String| Failure::usage(format!("the front matter cannot be read: {why}"));
+    let parts = frontmatter::split(text).map_err(bad)?;
+    let options = parts.front.map(frontmatter::parse).transpose().map_err(bad)?;
+    Ok((options.unwrap_or_default(), parts.body.to_owned()))
 }
 
-/// Judges a job file as the taker will.
-pub(super) fn admit(_root: &Root, job: &Value) -> Result<(), Failure> {
-    let objective = job.get("objective").and_then(Value::as_str).unwrap_or_default();
-    if objective.len() as u64 > MAX_OBJECTIVE_BYTES {
-        let most = MAX_OBJECTIVE_BYTES / 1024;
-        return Err(Failure::usage(format!("the objective is larger than {most} KiB")));
-    }
-    Ok(())
+/// Judges a job file as the taker will, and drops it into the spool.
+pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
+    let settings = open(root)?;
+    let resolve = |path: &str| match Path::new(path).canonicalize() {
+        Ok(real) => real.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned()),
+        Err(e) => Err(format!("cannot be used: {e}")),
+    };
+    let facts = Facts { settings: &settings, resolve: &resolve };
+    admission::admit(json, Shape::Json, &facts).map_err(|reason| refused(&reason))?;
+    Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
 }
 
-/// Puts a job file into `incoming/`, whole.
-pub(super) fn drop_job(root: &Root, job: &JobId, bytes: &[u8]) -> Result<(), Failure> {
-    let incoming = root.spool().join("incoming");
-    fsx::make_dirs(&incoming)
-        .and_then(|()| fsx::put_new(&incoming.join(format!("{job}.json")), bytes))
-        .map_err(|e| Failure::system("submit the job", &e))
+fn refused(reason: &Reason) -> Failure {
+    Failure::usage(reason.message.clone()).hint(reason.hint.clone())
 }
 
 /// Takes a submitted job; one that a daemon has taken meanwhile is fine.
-pub(super) fn take(_root: &Root, _job: &JobId) -> Result<(), Failure> {
-    Err(not_wired("taking a job without a daemon"))
+pub(super) fn take(root: &Root, job: &JobId) -> Result<(), Failure> {
+    let desk = Desk::new(root, open(root)?);
+    let name = format!("{job}.json");
+    let taken = desk.take(name.as_ref()).map_err(|e| Failure::system("take the job", &e))?;
+    match taken {
+        Taken::Rejected { reason, .. } => Err(refused(&reason)),
+        Taken::Job(_) | Taken::Gone => Ok(()),
+    }
 }
 
 /// Withdraws a job file that nobody has taken yet; false if someone just did.
 pub(super) fn withdraw(root: &Root, file: &Path) -> Result<bool, Failure> {
-    let killed = root.spool().join("killed");
+    let killed = Spool::of(root).folder(Place::Killed);
     let name = file.file_name().unwrap_or_default();
-    let moved = fsx::make_dirs(&killed).and_then(|()| fsx::move_to(file, &killed.join(name)));
-    match moved {
+    match fsx::move_to(file, &killed.join(name)) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
         moved => moved.map(|()| true).map_err(|e| Failure::system("withdraw the job", &e)),
     }
@@ -118,8 +130,8 @@ pub(super) fn start_worker(root: &Root, folder: &RunFolder) -> Result<Child, Fai
 }
 
 /// The first step of a session, which becomes codex.
-pub(super) fn session(_words: Vec<OsString>) -> Result<Exit, Failure> {
-    Err(not_wired("the launch of a session"))
+pub(super) fn session(words: &[OsString]) -> Exit {
+    Exit::Own(crate::codex::launch::run(words))
 }
 
 /// The loop of `numerus worker JOB`.
@@ -133,9 +145,26 @@ pub(super) fn daemon(_root: &Root, asked: DaemonAsked) -> Result<Exit, Failure> 
     Err(not_wired(&format!("the daemon ({once}, {max_jobs:?}, {stop_jobs})")))
 }
 
-/// Ends a job that has no worker, under its lock; false if someone holds it.
-pub(super) fn finish_killed(_root: &Root, _folder: &RunFolder) -> Result<bool, Failure> {
-    Err(not_wired("ending a job that has no worker"))
+/// Ends a job that has no worker, under its lock and after the fence; false if someone holds it.
+pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Failure> {
+    let cannot = |e: std::io::Error| Failure::system("end the job", &e);
+    let held = Held::acquire(&Runs::of(root), folder.job()).map_err(cannot)?;
+    let Some(mut held) = held else { return Ok(false) };
+    let mut left = Vec::new();
+    for start in held.state.open_sessions.values() {
+        let lock = folder.place(&start.place).session_lock();
+        left.extend(fence::fence(folder.job(), start, &lock).map_err(cannot)?);
+    }
+    left.extend(fence::fence_job(folder.job()));
+    if !left.is_empty() {
+        let job = folder.job();
+        return Err(Failure::new(
+            Exit::Blocked,
+            format!("processes of {job} still live: {left:?}"),
+        ));
+    }
+    ending::finish(&Spool::of(root), &mut held, &Ending::killed(), clock::now()).map_err(cannot)?;
+    Ok(true)
 }
 
 /// Asks the worker that holds a folder to end; false if no worker could be told apart.
@@ -159,15 +188,18 @@ fn worker_pid(folder: &RunFolder) -> Result<Option<u32>, Failure> {
 }
 
 /// Writes a person's approval into the journal of a resting job.
-pub(super) fn approve(folder: &RunFolder) -> Result<(), Failure> {
+pub(super) fn approve(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
     let cannot = |e: std::io::Error| Failure::system("approve the plan", &e);
     let lock = FileLock::acquire(&folder.worker_lock(), PATIENCE).map_err(cannot)?;
-    if !lock.as_ref().is_some_and(FileLock::is_current) {
+    let Some(lock) = lock.filter(FileLock::is_current) else {
         return Err(Failure::new(Exit::Blocked, format!("a worker has {} already", folder.job())));
-    }
-    let (mut journal, _) = Journal::open(&folder.journal(), folder.job()).map_err(cannot)?;
-    journal.append(Fact::PlanApproved {}, None, clock::now()).map_err(cannot)?;
-    journal.flush().map_err(cannot)
+    };
+    let mut held = Held::open(folder.clone(), lock).map_err(cannot)?;
+    let event = held.journal.append(Fact::PlanApproved {}, None, clock::now()).map_err(cannot)?;
+    held.journal.flush().map_err(cannot)?;
+    held.state.apply(&event);
+    drop(held);
+    Spool::of(root).wake().map_err(cannot)
 }
 
 /// Calls `wake` with the number of every interrupt and termination asked of this process; the second one ends it.
@@ -186,16 +218,17 @@ pub(super) fn on_signal(wake: impl Fn(u8) + Send + 'static) -> Result<(), Failur
     Ok(())
 }
 
-/// Git's answer in a directory.
+/// Git's answer in a directory, to a call that changes nothing.
 pub(super) fn git(dir: &Path, args: &[&str]) -> Result<String, Failure> {
-    let failed =
-        |why: String| Failure::new(Exit::Root, format!("cannot run git {}: {why}", args.join(" ")));
-    let mut command = Command::new("git");
-    command.arg("-C").arg(dir).args(args).stdin(Stdio::null()).env("GIT_OPTIONAL_LOCKS", "0");
-    let output = command.output().map_err(|e| failed(e.to_string()))?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
-    }
+    answered(Git::at(dir).read(args).run())
+}
+
+/// A call of git that changes a repository of our own.
+pub(super) fn git_write(dir: &Path, args: &[&str]) -> Result<String, Failure> {
+    answered(Git::at(dir).write(args).run())
+}
+
+fn answered(answer: Result<Vec<u8>, GitError>) -> Result<String, Failure> {
+    let bytes = answer.map_err(|e| Failure::new(Exit::Root, format!("cannot {e}")))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

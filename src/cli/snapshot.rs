@@ -13,6 +13,7 @@ use crate::model::root::Root;
 use crate::model::status::{Status, TaskPhase};
 use crate::os::fsx;
 use crate::runs::{JournalReader, Replay, RunFolder, Runs};
+use crate::spool::may_be_taken;
 
 /// A job's state, if its run folder says anything.
 pub(super) fn status(folder: &RunFolder) -> Result<Option<Status>, Failure> {
@@ -94,7 +95,7 @@ fn ended(root: &Root) -> Result<Vec<(JobId, i64)>, Failure> {
 pub(super) fn incoming(root: &Root) -> Result<Vec<String>, Failure> {
     let mut names = fsx::list(&root.spool().join("incoming"))
         .map_err(|e| Failure::system("read the spool", &e))?;
-    names.retain(|n| !n.starts_with('.') && n != "README.md");
+    names.retain(|n| may_be_taken(n.as_ref()));
     names.sort();
     Ok(names)
 }

@@ -113,7 +113,7 @@ fn see_through(
         here.out.note_text(&format!("\n{plan}\n"));
         match ask(here, wakes) {
             Answer::Go => {
-                seams::approve(tail.folder())?;
+                seams::approve(&here.root, tail.folder())?;
                 end = run::work(here, wakes, tail)?;
             }
             Answer::Cancel => return kill::of_job(here, tail.folder()),

@@ -64,11 +64,10 @@ pub(super) fn submit(
     }
     let flags = resolved(flags, draft.options.contains_key("workspace"))?;
     let job = compose(&draft, &flags);
-    seams::admit(&here.root, &job)?;
     warn_of_changes(here, job.get("workspace").and_then(|w| w.as_str()));
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let id = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
-    seams::drop_job(&here.root, &id, format!("{job:#}\n").as_bytes())?;
+    seams::submit(&here.root, &id, format!("{job:#}\n").as_bytes())?;
     Ok(id)
 }
 
