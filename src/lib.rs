@@ -1,5 +1,6 @@
 //! Numerus: a file-system-driven job spooler for coding agents.
 
+pub mod bus;
 pub mod leases;
 pub mod logic;
 pub mod model;
