@@ -7,3 +7,4 @@ pub mod model;
 pub mod os;
 pub mod runs;
 pub mod standin;
+pub mod store;
