@@ -19,7 +19,7 @@ const PART: &str = "NUMERUS_TEST_LEASES";
 const ROUNDS: u32 = 12;
 const PROCESSES: usize = 4;
 /// Longer than any test may take: only hints wake.
-const NEVER: Duration = Duration::from_mins(5);
+const NEVER: Duration = Duration::from_secs(290);
 
 /// Claims that conflict in many ways: reads and writes of a folder, a file in it, the whole, something apart.
 const CLAIMS: [(&[&str], &[&str]); 7] = [

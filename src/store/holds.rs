@@ -3,6 +3,7 @@
 //!
 //! Diagnostics: a file that cannot be read as a hold counts as none; the next refusal writes it anew.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -102,7 +103,7 @@ impl Holds {
     pub fn all(&self) -> Result<Vec<Hold>, StoreError> {
         let mut holds = Vec::new();
         for name in fsx::list(&self.dir)? {
-            if name.ends_with(".json") {
+            if Path::new(&name).extension() == Some(OsStr::new("json")) {
                 holds.extend(read_hold(&self.dir.join(name))?);
             }
         }
@@ -138,8 +139,8 @@ fn file_name(account: &str) -> String {
     let slug: String = account.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
     let slug = &slug[slug.len().saturating_sub(SLUG_BYTES)..];
     let digest = Sha256::digest(account.as_bytes());
-    let hex: String = digest.iter().take(DIGEST_BYTES).map(|b| format!("{b:02x}")).collect();
-    format!("{}-{hex}.json", slug.trim_start_matches('-'))
+    let short = digest.iter().take(DIGEST_BYTES).fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+    format!("{}-{short:016x}.json", slug.trim_start_matches('-'))
 }
 
 #[cfg(test)]

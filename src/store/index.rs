@@ -318,7 +318,9 @@ mod tests {
     fn the_job_that_ended_last_comes_first() {
         let dir = tempfile::tempdir().expect("scratch");
         let mut index = open(&dir);
-        three().iter().for_each(|s| index.record(s).expect("record"));
+        for status in three() {
+            index.record(&status).expect("record");
+        }
         assert_eq!(ids(&index.recent(2).expect("recent")), ["c-abc234", "a-abc234"]);
         assert_eq!(ids(&index.all().expect("all")), ["c-abc234", "a-abc234", "b-abc234"]);
         assert_eq!(index.known_ids().expect("ids").len(), 3);

@@ -337,7 +337,7 @@ mod tests {
             assert_eq!(found, expected, "{text:?}");
         }
         assert_eq!(memory.search("fix", None, 1).expect("limit").len(), 1);
-        let many: String = (0..5000).map(|n| format!("w{n} ")).collect();
+        let many: String = (0..5000).fold(String::new(), |text, n| text + " w" + &n.to_string());
         assert_eq!(memory.search(&many, None, 10).expect("long"), []);
     }
 
