@@ -5,6 +5,8 @@ pub mod classify;
 pub mod lifecycle;
 pub mod planning;
 pub mod retry;
+pub mod arbiter;
+pub mod paths;
 pub mod state;
 pub mod summary;
 pub mod supervise;
