@@ -1,7 +1,7 @@
 //! Numerus: a file-system-driven job spooler for coding agents.
 
-pub mod codex;
 pub mod bus;
+pub mod codex;
 pub mod leases;
 pub mod logic;
 pub mod model;
@@ -9,3 +9,4 @@ pub mod os;
 pub mod runs;
 pub mod standin;
 pub mod store;
+pub mod trees;

@@ -1,12 +1,14 @@
 //! Floor 1: decisions. Functions of values; time is an argument; no file, no clock, no process.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod arbiter;
+pub mod audit;
+pub mod claims;
 pub mod classify;
 pub mod lifecycle;
+pub mod paths;
 pub mod planning;
 pub mod retry;
-pub mod arbiter;
-pub mod paths;
 pub mod state;
 pub mod summary;
 pub mod supervise;

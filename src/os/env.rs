@@ -35,3 +35,9 @@ fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
+
+/// The names of all variables that start with `prefix`.
+pub fn names_starting(prefix: &str) -> Vec<OsString> {
+    let fits = |name: &OsString| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+    std::env::vars_os().map(|(name, _)| name).filter(fits).collect()
+}

@@ -1,1 +1,379 @@
-//! Placeholder.
+//! The one door to git: runs the program, hardened, and hands back its bytes.
+//!
+//! Promises: no hook, file system monitor, pager, prompt or background collection of a repository ever runs; no variable
+//! of a surrounding git call leaks in; root works on someone else's repository as that one; output is bounded and a call
+//! that hangs is ended. The user's own configuration is respected otherwise.
+//!
+//! Diagnostics: a failed call carries the subcommand, the exit code and the end of git's stderr.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags};
+
+use super::env;
+
+/// Most bytes that one call may print.
+const OUTPUT_LIMIT: u64 = 256 * 1024 * 1024;
+/// Most bytes of stderr that an error carries.
+const STDERR_LIMIT: usize = 2000;
+/// Longest time for a call that says nothing else.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Settings that no repository overrides, in any call.
+const ALWAYS: [&str; 10] = [
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "gc.auto=0",
+    "-c",
+    "maintenance.auto=false",
+    "-c",
+    "advice.detachedHead=false",
+];
+
+/// Variables that belong to the user's configuration; every other `GIT_*` is taken away.
+const KEPT: [&str; 5] =
+    ["GIT_CONFIG_", "GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_SSH", "GIT_EXEC_PATH"];
+
+/// Why a git call brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// There is no `git` on the search path.
+    #[error("run git: it is not on the search path")]
+    NotInstalled,
+    /// It could not be started or its output not read.
+    #[error("run git {command}: {source}")]
+    Start {
+        /// The subcommand.
+        command: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It ended with an error.
+    #[error("git {command} (code {}): {stderr}", code.map_or_else(|| "signal".to_owned(), |c| c.to_string()))]
+    Failed {
+        /// The subcommand.
+        command: String,
+        /// Its exit code; `None` when a signal ended it.
+        code: Option<i32>,
+        /// The end of what it said, trimmed.
+        stderr: String,
+    },
+    /// It took too long and was ended.
+    #[error("git {command}: no end after {} s", patience.as_secs())]
+    TimedOut {
+        /// The subcommand.
+        command: String,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// It printed more than it may.
+    #[error("git {command}: more than {limit} bytes of output")]
+    TooLarge {
+        /// The subcommand.
+        command: String,
+        /// The bound.
+        limit: u64,
+    },
+    /// It printed something else than was expected.
+    #[error("git {command}: unexpected output")]
+    Garbled {
+        /// The subcommand.
+        command: String,
+    },
+}
+
+/// Git in one directory, as the user who owns it.
+#[derive(Debug, Clone)]
+pub struct Git {
+    dir: PathBuf,
+    owner: Option<(u32, u32)>,
+}
+
+impl Git {
+    /// Git in `dir`; root becomes the owner of `dir` for every call.
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), owner: foreign_owner(dir) }
+    }
+
+    /// The user and group that calls run as, if not as this process.
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        self.owner
+    }
+
+    /// A call that changes nothing, not even a cache.
+    pub fn read<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
+        let mut call = Call::new(self, args);
+        call.command.env("GIT_OPTIONAL_LOCKS", "0");
+        call
+    }
+
+    /// A call that writes what can be made again (a worktree, an index).
+    pub fn write<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
+        Call::new(self, args)
+    }
+
+    /// A call whose objects and refs must survive a power cut.
+    pub fn write_durably<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
+        let durable = ["-c", "core.fsync=all"].map(OsString::from).into_iter();
+        let args = args.into_iter().map(|a| a.as_ref().to_owned());
+        let mut call = Call::new(self, durable.chain(args));
+        call.skip = 2;
+        call
+    }
+}
+
+/// The owner of `dir`, when this is root and the owner is not.
+fn foreign_owner(dir: &Path) -> Option<(u32, u32)> {
+    let meta = dir.metadata().ok()?;
+    (rustix::process::geteuid().is_root() && meta.uid() != 0).then(|| (meta.uid(), meta.gid()))
+}
+
+/// One call, being put together.
+#[derive(Debug)]
+pub struct Call<'a> {
+    command: Command,
+    /// Arguments before the subcommand.
+    skip: usize,
+    input: Option<&'a [u8]>,
+    patience: Duration,
+    limit: u64,
+}
+
+/// What a call brought, whatever its exit code.
+#[derive(Debug)]
+pub struct Answer {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Its stdout.
+    pub stdout: Vec<u8>,
+    /// The end of its stderr, trimmed.
+    pub stderr: String,
+}
+
+impl<'a> Call<'a> {
+    fn new<S: AsRef<OsStr>>(git: &Git, args: impl IntoIterator<Item = S>) -> Self {
+        let mut command = Command::new("git");
+        command.current_dir(&git.dir).args(ALWAYS).args(args);
+        for name in env::names_starting("GIT_") {
+            let text = name.to_string_lossy();
+            if !KEPT.iter().any(|kept| text.starts_with(kept)) || text == "GIT_CONFIG_PARAMETERS" {
+                command.env_remove(&name);
+            }
+        }
+        command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some((uid, gid)) = git.owner {
+            command.uid(uid).gid(gid);
+        }
+        Self { command, skip: 0, input: None, patience: PATIENCE, limit: OUTPUT_LIMIT }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Feeds bytes to its stdin.
+    #[must_use]
+    pub fn input(mut self, bytes: &'a [u8]) -> Self {
+        self.input = Some(bytes);
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
+    /// Ends the call after this time.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Bounds its output, in bytes.
+    #[must_use]
+    pub fn limit(mut self, bytes: u64) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Runs it; an exit code other than 0 is an error.
+    ///
+    /// # Errors
+    /// When it cannot run, takes too long, prints too much or fails.
+    pub fn run(self) -> Result<Vec<u8>, GitError> {
+        let command = self.name();
+        let answer = self.ask()?;
+        match answer.code {
+            Some(0) => Ok(answer.stdout),
+            code => Err(GitError::Failed { command, code, stderr: answer.stderr }),
+        }
+    }
+
+    /// Runs it and takes its output as one trimmed line.
+    ///
+    /// # Errors
+    /// As [`Call::run`], and when the output is no UTF-8.
+    pub fn line(self) -> Result<String, GitError> {
+        let command = self.name();
+        let text = String::from_utf8(self.run()?).map_err(|_| GitError::Garbled { command })?;
+        Ok(text.trim_end_matches('\n').to_owned())
+    }
+
+    /// Runs it and hands back whatever came, with the exit code.
+    ///
+    /// # Errors
+    /// When it cannot run, takes too long or prints too much.
+    pub fn ask(mut self) -> Result<Answer, GitError> {
+        let command = self.name();
+        let child = self.command.spawn().map_err(|e| match e.kind() {
+            ErrorKind::NotFound if env::find_program(Path::new("git")).is_none() => {
+                GitError::NotInstalled
+            }
+            _ => GitError::Start { command: command.clone(), source: e },
+        })?;
+        let (status, stdout, stderr) = self
+            .attend(child)
+            .map_err(|source| GitError::Start { command: command.clone(), source })?;
+        let Some(status) = status else {
+            return Err(GitError::TimedOut { command, patience: self.patience });
+        };
+        if stdout.len() as u64 > self.limit {
+            return Err(GitError::TooLarge { command, limit: self.limit });
+        }
+        Ok(Answer { code: status.code(), stdout, stderr: tail(&stderr) })
+    }
+
+    /// Feeds and drains the child until it has ended; no status means that time ran out.
+    fn attend(&self, mut child: Child) -> std::io::Result<(Option<ExitStatus>, Vec<u8>, Vec<u8>)> {
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                // A child that ends early breaks the pipe; its exit code tells why.
+                if let (Some(mut pipe), Some(bytes)) = (stdin, self.input) {
+                    drop(pipe.write_all(bytes));
+                }
+            });
+            let errors = threads.spawn(|| drain(stderr, 1024 * 1024));
+            let output = threads.spawn(|| drain(stdout, self.limit));
+            let in_time = ends_within(&child, self.patience)?;
+            if !in_time {
+                end_group(&child);
+            }
+            let status = child.wait()?;
+            let output = output.join().unwrap_or_default();
+            Ok((in_time.then_some(status), output, errors.join().unwrap_or_default()))
+        })
+    }
+
+    /// The subcommand, for errors.
+    fn name(&self) -> String {
+        let mut args = self.command.get_args().skip(ALWAYS.len() + self.skip);
+        args.next().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+/// Ends the child with all it started: a filter or helper that lives on would keep the pipes open.
+fn end_group(child: &Child) {
+    if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+        // It is gone already if this fails.
+        rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).ok();
+    }
+}
+
+/// Whether the child ends within the time; it is not reaped here.
+fn ends_within(child: &Child, patience: Duration) -> std::io::Result<bool> {
+    let Some(pid) = Pid::from_raw(child.id().cast_signed()) else { return Ok(true) };
+    let fd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let timeout = Timespec::try_from(patience).ok();
+    loop {
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
+}
+
+/// Reads up to one byte over the limit, then lets the rest go by, so that the writer never hangs.
+fn drain(pipe: Option<impl Read>, limit: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        drop(pipe.by_ref().take(limit.saturating_add(1)).read_to_end(&mut bytes));
+        drop(std::io::copy(&mut pipe, &mut std::io::sink()));
+    }
+    bytes
+}
+
+/// The end of a text, on one line.
+fn tail(bytes: &[u8]) -> String {
+    let from = bytes.len().saturating_sub(STDERR_LIMIT);
+    String::from_utf8_lossy(&bytes[from..]).trim().replace('\n', "; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_call_says_what_git_said() {
+        let d = tempfile::tempdir().expect("scratch");
+        let error = Git::at(d.path()).read(["rev-parse", "--verify", "nothing"]).run();
+        let text = error.expect_err("no repository").to_string();
+        assert!(text.starts_with("git rev-parse (code 128): "), "{text}");
+        assert!(text.contains("not a git repository"), "{text}");
+    }
+
+    #[test]
+    fn output_over_the_limit_and_time_over_the_patience_are_errors() {
+        let d = tempfile::tempdir().expect("scratch");
+        let git = Git::at(d.path());
+        git.write(["init", "-q"]).run().expect("init");
+        let large = git.read(["config", "--list"]).limit(3).run();
+        assert!(matches!(large, Err(GitError::TooLarge { limit: 3, .. })), "{large:?}");
+        let slow = git.read(["-c", "alias.hang=!exec sleep 60", "hang"]);
+        let slow = slow.patience(Duration::from_millis(50)).run();
+        assert!(matches!(slow, Err(GitError::TimedOut { .. })), "{slow:?}");
+    }
+
+    #[test]
+    fn input_reaches_the_call_and_hooks_do_not_run() {
+        let d = tempfile::tempdir().expect("scratch");
+        let git = Git::at(d.path());
+        git.write(["init", "-q"]).run().expect("init");
+        let hook = d.path().join(".git/hooks/reference-transaction");
+        crate::os::fsx::make_dirs(hook.parent().expect("parent")).expect("hooks");
+        crate::os::fsx::put(&hook, b"#!/bin/sh\nexit 1\n").expect("hook");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&hook, mode).expect("executable");
+        let tree = git.write_durably(["mktree"]).input(b"").line().expect("mktree");
+        let commit = git
+            .write_durably(["commit-tree", &tree])
+            .input(b"x\n")
+            .env("GIT_AUTHOR_NAME", "a")
+            .env("GIT_AUTHOR_EMAIL", "a@localhost")
+            .env("GIT_COMMITTER_NAME", "a")
+            .env("GIT_COMMITTER_EMAIL", "a@localhost")
+            .line()
+            .expect("commit");
+        git.write_durably(["update-ref", "refs/x", &commit]).run().expect("no hook in the way");
+    }
+}

@@ -1,0 +1,66 @@
+//! The difference between two trees, from git's raw output and nothing else: no attribute, ignore rule or rename
+//! detection can blind it.
+
+use crate::logic::audit::{Change, Violation};
+use crate::os::git::GitError;
+
+use super::{Trees, TreesError};
+
+impl Trees {
+    /// The paths that differ between two commits or trees, relative to the repository's top, sorted.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn changed_between(&self, old: &str, new: &str) -> Result<Vec<String>, TreesError> {
+        if old == new {
+            return Ok(Vec::new());
+        }
+        let args = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", old, new];
+        let out = self.read(args).run()?;
+        Ok(fields(&out).map(|path| String::from_utf8_lossy(path).into_owned()).collect())
+    }
+
+    /// Every difference; a path that is no UTF-8 is a violation, since no claim can name it.
+    pub(super) fn diff(
+        &self,
+        old: &str,
+        new: &str,
+    ) -> Result<(Vec<Change>, Vec<Violation>), TreesError> {
+        let out = self.read(["diff-tree", "-r", "-z", "--raw", "--no-renames", old, new]).run()?;
+        let mut found = (Vec::new(), Vec::new());
+        let mut fields = fields(&out);
+        while let (Some(head), Some(path)) = (fields.next(), fields.next()) {
+            match std::str::from_utf8(path) {
+                Ok(path) => found.0.push(change(head, path).ok_or_else(garbled)?),
+                Err(_) => found.1.push(Violation {
+                    path: String::from_utf8_lossy(path).into_owned(),
+                    what: "a name that is no UTF-8".to_owned(),
+                }),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The parts of NUL-terminated output.
+pub(super) fn fields(out: &[u8]) -> impl Iterator<Item = &[u8]> {
+    out.split(|b| *b == 0).filter(|field| !field.is_empty())
+}
+
+pub(super) fn garbled() -> TreesError {
+    GitError::Garbled { command: "diff-tree".to_owned() }.into()
+}
+
+/// One `:<old mode> <new mode> <old id> <new id> <letter>` with its path.
+fn change(head: &[u8], path: &str) -> Option<Change> {
+    let head = std::str::from_utf8(head).ok()?.strip_prefix(':')?;
+    let mut words = head.split(' ').map(str::to_owned);
+    let (old_mode, new_mode) = (words.next()?, words.next()?);
+    let (old_id, new_id) = (words.next()?, words.next()?);
+    let entry = |mode: String, id: String| (mode != "000000").then_some((mode, id));
+    Some(Change {
+        path: path.to_owned(),
+        old: entry(old_mode, old_id),
+        new: entry(new_mode, new_id),
+    })
+}

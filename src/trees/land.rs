@@ -1,0 +1,204 @@
+//! Landing: from an audited tree to one commit on the job's tip, and from the tip to a branch.
+//!
+//! Promises: a landing is laid over the tip path by path, never merged; it happens whole or not at all; a ref moves only
+//! from the value that it is known to have.
+
+use std::path::Path;
+
+use crate::logic::audit::{Change, Entry, moved};
+use crate::model::claim::ClaimPath;
+use crate::model::id::TaskId;
+use crate::model::plan::Role;
+use crate::model::workspace::Oid;
+use crate::os::fsx;
+
+use super::workspace::as_numerus;
+use super::{Audited, Tree, Trees, TreesError};
+
+/// Longest subject of a commit, in characters.
+const SUBJECT_CHARS: usize = 72;
+/// Longest text of a commit, in characters.
+const BODY_CHARS: usize = 8000;
+
+/// What became of a task's changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Landing {
+    /// It changed nothing that could land.
+    Nothing,
+    /// These paths changed under it since its base: it has to claim again.
+    Moved(Vec<String>),
+    /// The commit exists, and is the tip as soon as [`Trees::advance`] says so.
+    Ready {
+        /// The commit.
+        commit: Oid,
+        /// The tip that it builds on.
+        parent: Oid,
+    },
+}
+
+/// What the commit of a landing says.
+#[derive(Debug, Clone, Copy)]
+pub struct Words<'a> {
+    /// The task.
+    pub task: &'a TaskId,
+    /// Its role.
+    pub role: Role,
+    /// What was done: a line, and more after it if there is more.
+    pub summary: &'a str,
+}
+
+impl Trees {
+    /// Makes the commit that lands the judged changes of a tree on `tip`. It is not the tip yet: the caller writes down
+    /// what is about to happen, then calls [`Trees::advance`]. Landings of one job come one after the other.
+    ///
+    /// # Errors
+    /// When git or the file system fails; nothing but loose objects has changed then, and it may be tried again.
+    pub fn prepare(
+        &self,
+        tree: &Tree,
+        audited: &Audited,
+        landing: &[Change],
+        reads: &[ClaimPath],
+        words: Words<'_>,
+    ) -> Result<Landing, TreesError> {
+        if landing.is_empty() {
+            return Ok(Landing::Nothing);
+        }
+        let tip = self.tip()?;
+        let changed = self.changed_between(&audited.base, &tip)?;
+        let moved = moved(landing, reads, tree.prefix(), &changed);
+        if !moved.is_empty() {
+            return Ok(Landing::Moved(moved));
+        }
+        let whole = changed.is_empty() && landing.len() == audited.changes.len();
+        let object = if whole { audited.tree.clone() } else { self.lay_over(tree, &tip, landing)? };
+        let commit = self.commit(&object, &tip, words)?;
+        Ok(Landing::Ready { commit, parent: tip })
+    }
+
+    /// The tree of `tip` with the new entries of `changes` in it.
+    fn lay_over(&self, tree: &Tree, tip: &str, changes: &[Change]) -> Result<Oid, TreesError> {
+        let index = tree.place().dir().join(format!("tree-{}.land.index", tree.attempt()));
+        let object = self.lay_over_in(&index, tip, changes);
+        fsx::remove(&index)?;
+        object
+    }
+
+    fn lay_over_in(&self, index: &Path, tip: &str, changes: &[Change]) -> Result<Oid, TreesError> {
+        fsx::remove(index)?;
+        self.write_durably(["read-tree", tip]).env("GIT_INDEX_FILE", index).run()?;
+        let entries = index_info(changes, &self.zero());
+        let args = ["update-index", "--add", "--replace", "-z", "--index-info"];
+        self.write_durably(args).env("GIT_INDEX_FILE", index).input(entries.as_bytes()).run()?;
+        Ok(self.write_durably(["write-tree"]).env("GIT_INDEX_FILE", index).line()?)
+    }
+
+    fn commit(&self, object: &str, parent: &str, words: Words<'_>) -> Result<Oid, TreesError> {
+        let message = self.message(words);
+        let args = ["-c", "i18n.commitEncoding=UTF-8", "commit-tree", object, "-p", parent];
+        let call = self.write_durably(args).input(message.as_bytes());
+        Ok(if self.has_identity()? { call } else { as_numerus(call) }.line()?)
+    }
+
+    fn message(&self, words: Words<'_>) -> String {
+        let keep = |c: &char| !c.is_control() || *c == '\n';
+        let clean: String = words.summary.chars().filter(keep).collect();
+        let (first, rest) = clean.trim().split_once('\n').unwrap_or((clean.trim(), ""));
+        let subject: String = first.trim().chars().take(SUBJECT_CHARS).collect();
+        let subject = if subject.is_empty() { words.task.to_string() } else { subject };
+        let body = if first.chars().count() > SUBJECT_CHARS { clean.trim() } else { rest.trim() };
+        let body: String = body.chars().take(BODY_CHARS).collect();
+        let gap = if body.is_empty() { "" } else { "\n\n" };
+        let (job, task, role) = (self.folder.job(), words.task, words.role.as_str());
+        format!(
+            "{subject}{gap}{body}\n\nNumerus-Job: {job}\nNumerus-Task: {task}\nNumerus-Role: {role}\n"
+        )
+    }
+
+    /// Whether the repository or the user's settings say who commits; asked once.
+    fn has_identity(&self) -> Result<bool, TreesError> {
+        if let Some(known) = self.has_identity.get() {
+            return Ok(*known);
+        }
+        let ident = ["-c", "user.useConfigOnly=true", "var"];
+        let author = self.read(ident).arg("GIT_AUTHOR_IDENT").ask()?.code == Some(0);
+        let known = author && self.read(ident).arg("GIT_COMMITTER_IDENT").ask()?.code == Some(0);
+        Ok(*self.has_identity.get_or_init(|| known))
+    }
+
+    /// Makes a prepared commit the tip; `false` when the tip is no longer its parent. Done before is done well.
+    ///
+    /// # Errors
+    /// When git fails while the tip still is the parent; it may be tried again.
+    pub fn advance(&self, commit: &str, parent: &str) -> Result<bool, TreesError> {
+        match self.set_ref(&self.tip_ref(), commit, parent) {
+            Ok(()) => Ok(true),
+            Err(e) => match self.tip()? {
+                tip if tip == commit => Ok(true),
+                tip if tip == parent => Err(e),
+                _ => Ok(false),
+            },
+        }
+    }
+
+    /// Whether a commit is part of the job's tip.
+    ///
+    /// # Errors
+    /// When git fails; a commit that does not exist is not landed.
+    pub fn is_landed(&self, commit: &str) -> Result<bool, TreesError> {
+        let tip = self.tip()?;
+        let answer = self.read(["merge-base", "--is-ancestor", commit, &tip]).ask()?;
+        Ok(tip == commit || answer.code == Some(0))
+    }
+
+    /// Makes the job's branch, `numerus/<job>`, and returns its name; where the name is taken by other work, a numbered one.
+    /// `HEAD` stays where it is.
+    ///
+    /// # Errors
+    /// When no name is free, or git fails.
+    pub fn create_branch(&self, commit: &str) -> Result<String, TreesError> {
+        let job = self.folder.job();
+        let numbered = (2..=9).map(|n| format!("numerus/{job}-{n}"));
+        let names = std::iter::once(format!("numerus/{job}")).chain(numbered);
+        // A branch called `numerus` leaves no room for branches below it.
+        let mut last = None;
+        for name in names.chain([format!("numerus-{job}")]) {
+            let full = format!("refs/heads/{name}");
+            match self.set_ref(&full, commit, &self.zero()) {
+                Ok(()) => return Ok(name),
+                Err(_) if self.points_at(&full, commit)? => return Ok(name),
+                Err(e) => last = Some(e),
+            }
+        }
+        last.map_or_else(|| Ok(String::new()), Err)
+    }
+
+    fn points_at(&self, name: &str, commit: &str) -> Result<bool, TreesError> {
+        let answer = self.read(["rev-parse", "-q", "--verify", name]).ask()?;
+        Ok(answer.stdout.trim_ascii() == commit.as_bytes())
+    }
+
+    /// Brings the user's checkout from the job's base to `commit`, if it is clean and still at the base's history; `false`
+    /// when it is not.
+    ///
+    /// # Errors
+    /// When git fails otherwise.
+    pub fn apply(&self, commit: &str) -> Result<bool, TreesError> {
+        let git = crate::os::git::Git::at(Path::new(&self.workspace().top));
+        let status = git.read(["status", "--porcelain", "-z", "--untracked-files=no"]).run()?;
+        if !status.is_empty() {
+            return Ok(false);
+        }
+        let merge = ["-c", "merge.autoStash=false", "merge", "-q", "--ff-only", "--no-edit"];
+        Ok(git.write_durably(merge).arg(commit).ask()?.code == Some(0))
+    }
+}
+
+/// Entries as `update-index --index-info` reads them, removals first.
+fn index_info(changes: &[Change], zero: &str) -> String {
+    let line = |entry: &Entry, path: &str| format!("{} {}\t{path}\0", entry.0, entry.1);
+    let gone = ("0".to_owned(), zero.to_owned());
+    let removed = changes.iter().filter(|c| c.new.is_none()).map(|c| line(&gone, &c.path));
+    let put = changes.iter().filter_map(|c| Some(line(c.new.as_ref()?, &c.path)));
+    removed.chain(put).collect()
+}

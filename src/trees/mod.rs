@@ -1,0 +1,173 @@
+//! Floor 3a: owner of worktrees, of what lands from them, and of `refs/numerus/` in a workspace's repository.
+//!
+//! Promises: the user's checkout, index, `HEAD` and branches are never touched; an agent works in a tree of its own; what
+//! it did is found by our own walk and judged against its claim; a landing is one commit, laid over the tip by paths and
+//! never merged. Everything here is synchronous and made of few git calls.
+//!
+//! The order of a task: [`Trees::add`], [`Trees::carry`], [`Trees::move_to`], [`Trees::audit`], `logic::audit::judge`,
+//! [`Trees::prepare`], journal, [`Trees::advance`], journal, [`Trees::remove`].
+
+mod audit;
+mod copy;
+mod diff;
+mod ignores;
+pub mod in_place;
+mod land;
+mod patch;
+mod tree;
+mod walk;
+mod workspace;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::model::workspace::{Oid, Workspace};
+use crate::os::fsx;
+use crate::os::git::{Call, Git, GitError};
+use crate::runs::{Place, RunFolder};
+
+pub use audit::Audited;
+pub use land::{Landing, Words};
+pub use tree::Tree;
+pub use workspace::{Ground, fix};
+
+/// Why something with a workspace or its trees did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum TreesError {
+    /// No job can work there; nothing but a person helps.
+    #[error("use the workspace {path}: {why}")]
+    Refused {
+        /// The directory.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// A git call failed; the repository is as it was before.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The file system is in the way.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Someone else has been making worktrees for too long.
+    #[error("lock {path}: it stays held by another process")]
+    Busy {
+        /// The lock file.
+        path: String,
+    },
+}
+
+/// The git side of one job: its repository, its tip, its trees.
+#[derive(Debug)]
+pub struct Trees {
+    workspace: Workspace,
+    folder: RunFolder,
+    git: Git,
+    /// Whether the repository says who commits.
+    has_identity: OnceLock<bool>,
+}
+
+impl Trees {
+    /// Takes up a job's repository; a job without a tip gets its base as tip.
+    ///
+    /// # Errors
+    /// When the workspace has no repository, or git fails.
+    pub fn open(workspace: &Workspace, folder: &RunFolder) -> Result<Self, TreesError> {
+        let git_dir = Path::new(&workspace.git_dir);
+        if workspace.git_dir.is_empty() {
+            let why = "it is no git repository".to_owned();
+            return Err(TreesError::Refused { path: workspace.top.clone(), why });
+        }
+        let trees = Self {
+            workspace: workspace.clone(),
+            folder: folder.clone(),
+            git: Git::at(git_dir),
+            has_identity: OnceLock::new(),
+        };
+        if trees.find_tip()?.is_none() {
+            trees.set_ref(&trees.tip_ref(), &workspace.base, &trees.zero())?;
+        }
+        Ok(trees)
+    }
+
+    /// The workspace it was opened with.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// The newest commit of the job.
+    ///
+    /// # Errors
+    /// When the ref is gone or git fails.
+    pub fn tip(&self) -> Result<Oid, TreesError> {
+        let gone = || TreesError::Refused {
+            path: self.workspace.top.clone(),
+            why: format!("{} is gone", self.tip_ref()),
+        };
+        self.find_tip()?.ok_or_else(gone)
+    }
+
+    fn find_tip(&self) -> Result<Option<Oid>, TreesError> {
+        let answer = self.read(["rev-parse", "-q", "--verify", &self.tip_ref()]).ask()?;
+        let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+        Ok((answer.code == Some(0) && !text.is_empty()).then_some(text))
+    }
+
+    fn tip_ref(&self) -> String {
+        format!("refs/numerus/{}/tip", self.folder.job())
+    }
+
+    /// The id that stands for "no object", as long as the repository's ids are.
+    fn zero(&self) -> Oid {
+        "0".repeat(self.workspace.base.len())
+    }
+
+    /// Sets a ref that has the value `old` at this moment.
+    fn set_ref(&self, name: &str, new: &str, old: &str) -> Result<(), TreesError> {
+        self.write_durably(["update-ref", name, new, old]).run()?;
+        Ok(())
+    }
+
+    fn read<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
+        self.git.read(args).env("GIT_DIR", &self.workspace.git_dir)
+    }
+
+    fn write_durably<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
+        self.git.write_durably(args).env("GIT_DIR", &self.workspace.git_dir)
+    }
+
+    /// Makes the folder of a task, within reach of the user that git runs as.
+    fn make_room(&self, place: &Place) -> Result<(), TreesError> {
+        fsx::make_dirs(place.dir())?;
+        if self.git.owner().is_some() {
+            self.give(place.dir())?;
+            let runs = self.folder.dir().parent();
+            for dir in [Some(self.folder.dir()), runs].into_iter().flatten() {
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+                std::fs::set_permissions(dir, mode).map_err(fsx::at(dir))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Our own folder in the repository's git directory, made if need be.
+    fn own_folder(&self) -> Result<PathBuf, TreesError> {
+        let dir = Path::new(&self.workspace.git_dir).join("numerus");
+        if !dir.exists() {
+            fsx::make_dirs(&dir)?;
+            self.give(&dir)?;
+        }
+        Ok(dir)
+    }
+
+    /// Gives what root made to the user that git runs as.
+    fn give(&self, path: &Path) -> Result<(), TreesError> {
+        if let Some((uid, gid)) = self.git.owner() {
+            std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(fsx::at(path))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,521 @@
+//! The whole way of a task through a real repository.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::*;
+use crate::logic::audit::judge;
+use crate::logic::claims::{PathKind, normalise};
+use crate::model::claim::{Claim, Resources};
+use crate::model::id::{JobId, TaskId};
+use crate::model::job::Options;
+use crate::model::plan::Role;
+use crate::model::root::Root;
+use crate::model::workspace::Isolation;
+use crate::runs::Runs;
+
+/// A user's repository, a root beside it, and one job.
+struct House {
+    scratch: tempfile::TempDir,
+    folder: RunFolder,
+}
+
+impl House {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir().expect("scratch");
+        let root = Root::new(scratch.path().join("root"));
+        fsx::make_dirs(&root.runs()).expect("runs");
+        let job = JobId::parse("job-abc234").expect("id");
+        let folder = Runs::of(&root).create(&job).expect("folder");
+        Self { scratch, folder }
+    }
+
+    /// With a repository that holds a few files.
+    fn furnished() -> Self {
+        let house = Self::new();
+        fsx::make_dirs(&house.repo()).expect("repo");
+        house.git(&["init", "-q", "-b", "main"]);
+        house.git(&["config", "user.name", "Someone"]);
+        house.git(&["config", "user.email", "someone@localhost"]);
+        // A repository's own taste must not blind an audit.
+        for blind in ["core.trustctime", "core.fileMode", "core.symlinks"] {
+            house.git(&["config", blind, "false"]);
+        }
+        house.git(&["config", "core.checkStat", "minimal"]);
+        for (path, text) in [
+            ("a.txt", "a\n"),
+            ("src/one.rs", "one\n"),
+            ("src/two.rs", "two\n"),
+            ("docs/x.md", "x\n"),
+            (".gitignore", "*.log\n/target/\n"),
+        ] {
+            put(&house.repo().join(path), text);
+        }
+        house.git(&["add", "-A"]);
+        house.git(&["commit", "-q", "-m", "first"]);
+        house
+    }
+
+    fn repo(&self) -> PathBuf {
+        self.scratch.path().join("repo")
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        let out = Command::new("git")
+            .current_dir(self.repo())
+            .args(args)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .output()
+            .expect("git");
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
+    }
+
+    fn fix(&self, workspace: Option<&Path>, isolation: Isolation) -> Result<Workspace, TreesError> {
+        let workspace = workspace.map(|w| w.display().to_string());
+        let options = Options { workspace, isolation, ..Options::default() };
+        let root = self.scratch.path().join("root");
+        fix(&options, &self.folder, Ground { root: &root, codex_home: None })
+    }
+
+    fn trees(&self) -> Trees {
+        let workspace = self.fix(Some(&self.repo()), Isolation::Worktree).expect("a repository");
+        Trees::open(&workspace, &self.folder).expect("trees")
+    }
+
+    fn add(&self, trees: &Trees, task: &str) -> Tree {
+        trees.add(&self.folder.place(task), 1, &trees.tip().expect("tip")).expect("tree")
+    }
+
+    /// What the user sees and what nobody may touch.
+    fn user_view(&self) -> Vec<String> {
+        let index = std::fs::read(self.repo().join(".git/index")).unwrap_or_default();
+        vec![
+            self.git(&["symbolic-ref", "HEAD"]),
+            self.git(&["for-each-ref", "--exclude=refs/numerus/", "--exclude=refs/heads/numerus/"]),
+            format!("{index:?}"),
+            self.git(&["status", "--porcelain", "--ignored"]),
+        ]
+    }
+}
+
+fn put(path: &Path, text: &str) {
+    fsx::make_dirs(path.parent().expect("parent")).expect("dirs");
+    fsx::put(path, text.as_bytes()).expect("file");
+}
+
+fn claim(writes: &[&str], reads: &[&str]) -> Claim {
+    let texts = |paths: &[&str]| paths.iter().map(|p| (*p).to_owned()).collect();
+    let resources = Resources { reads: texts(reads), writes: texts(writes) };
+    normalise(&resources, &|_| PathKind::Missing).expect("claim")
+}
+
+fn words(task: &TaskId) -> Words<'_> {
+    Words { task, role: Role::Executor, summary: "do it\n\nwith care" }
+}
+
+fn task(name: &str) -> TaskId {
+    TaskId::parse(name).expect("task")
+}
+
+/// The changes as `<letter> <path>`.
+fn letters(audited: &Audited) -> Vec<String> {
+    let letter = |c: &crate::logic::audit::Change| match (&c.old, &c.new) {
+        (None, _) => 'A',
+        (_, None) => 'D',
+        _ => 'M',
+    };
+    audited.changes.iter().map(|c| format!("{} {}", letter(c), c.path)).collect()
+}
+
+/// Audits, judges and lands.
+fn land(trees: &Trees, tree: &Tree, claim: &Claim, name: &str) -> Landing {
+    let audited = trees.audit(tree, claim).expect("audit");
+    assert_eq!(audited.violations, []);
+    let audit = judge(&audited.changes, claim, tree.prefix());
+    assert_eq!(audit.outside, []);
+    let task = task(name);
+    let landing =
+        trees.prepare(tree, &audited, &audit.landing, &claim.reads, words(&task)).expect("prepare");
+    if let Landing::Ready { commit, parent } = &landing {
+        assert!(trees.advance(commit, parent).expect("advance"));
+    }
+    landing
+}
+
+#[test]
+fn an_audit_sees_every_kind_of_change() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    let at = |path: &str| tree.cwd().join(path);
+    std::fs::copy(at("src/one.rs"), at("src/moved.rs")).expect("rename, first half");
+    fsx::remove(&at("src/one.rs")).expect("rename, second half");
+    put(&at("src/two.rs"), "TWO\n");
+    std::fs::set_permissions(at("a.txt"), PermissionsExt::from_mode(0o755)).expect("mode");
+    symlink("/etc/passwd", at("link")).expect("link");
+    put(&at("deep/new/file"), "new");
+    fsx::remove(&at("docs/x.md")).expect("gone");
+    fsx::make_dirs(&at(".codex")).expect("what a sandbox leaves");
+    let audited = trees.audit(&tree, &Claim::default()).expect("audit");
+    assert_eq!(
+        letters(&audited),
+        [
+            "M a.txt",
+            "A deep/new/file",
+            "D docs/x.md",
+            "A link",
+            "A src/moved.rs",
+            "D src/one.rs",
+            "M src/two.rs"
+        ]
+    );
+    assert_eq!(audited.violations, []);
+    assert!(!at(".codex").exists());
+    assert_eq!(trees.audit(&tree, &Claim::default()).expect("again"), audited);
+}
+
+#[test]
+fn an_agent_cannot_hide_what_it_wrote() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    let at = |path: &str| tree.cwd().join(path);
+    put(&at(".gitignore"), "*\n");
+    put(&at("sub/.gitignore"), "*\n");
+    put(&at("sub/hidden"), "hidden\n");
+    put(&at(".gitattributes"), "* text eol=crlf filter=evil -diff\n");
+    put(&at("src/one.rs"), "one\r\n");
+    let claim = claim(&["src/one.rs"], &[]);
+    let audited = trees.audit(&tree, &claim).expect("audit");
+    assert_eq!(
+        letters(&audited),
+        ["A .gitattributes", "M .gitignore", "M src/one.rs", "A sub/.gitignore", "A sub/hidden"]
+    );
+    let audit = judge(&audited.changes, &claim, "");
+    assert_eq!(audit.landing.len(), 1);
+    let patch = trees.patch_of(&audited, &audit.outside).expect("patch");
+    let patch = String::from_utf8_lossy(&patch);
+    assert!(patch.contains("+++ b/sub/hidden") && patch.contains("+hidden"), "{patch}");
+    assert!(!patch.contains("src/one.rs"), "{patch}");
+}
+
+#[test]
+fn a_file_of_the_same_size_and_time_is_still_seen() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    let path = tree.cwd().join("a.txt");
+    let time = path.metadata().and_then(|m| m.modified()).expect("time");
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .and_then(|mut f| {
+            std::io::Write::write_all(&mut f, b"b\n").and_then(|()| f.set_modified(time))
+        })
+        .expect("written in place");
+    let git = |args: &[&str]| Command::new("git").current_dir(tree.cwd()).args(args).output();
+    git(&["update-index", "--assume-unchanged", "a.txt"]).expect("the agent's own index");
+    assert_eq!(letters(&trees.audit(&tree, &Claim::default()).expect("audit")), ["M a.txt"]);
+}
+
+#[test]
+fn build_output_is_no_change_but_a_claimed_path_lands_although_ignored() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    for path in ["target/debug/x", "a.log", "src/b.log", "target/dep/.git/HEAD"] {
+        put(&tree.cwd().join(path), "built\n");
+    }
+    let audited = trees.audit(&tree, &claim(&["src/b.log"], &[])).expect("audit");
+    assert_eq!(letters(&audited), ["A src/b.log"]);
+    assert_eq!(audited.violations, []);
+    let all = trees.audit(&tree, &claim(&["target/debug/"], &[])).expect("audit");
+    assert_eq!(letters(&all), ["A target/debug/x"]);
+}
+
+#[test]
+fn what_git_cannot_hold_is_a_violation() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    let at = |path: &str| tree.cwd().join(path);
+    put(&at("nested/.git/HEAD"), "ref: refs/heads/main\n");
+    put(&at("nested/file"), "x");
+    put(&at("src/.GIT"), "x");
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), fifo, 0o600.into(), 0).expect("pipe");
+    let audited = trees.audit(&tree, &claim(&["."], &[])).expect("audit");
+    let mut paths: Vec<&str> = audited.violations.iter().map(|v| v.path.as_str()).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["nested", "pipe", "src/.GIT"]);
+    assert_eq!(letters(&audited), Vec::<String>::new());
+}
+
+#[test]
+fn a_directory_turned_into_a_link_or_a_file_is_seen_whole() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    let at = |path: &str| tree.cwd().join(path);
+    fsx::remove_tree(&at("src")).expect("gone");
+    symlink("docs", at("src")).expect("link");
+    fsx::remove(&at("a.txt")).expect("gone");
+    put(&at("a.txt/inner"), "x");
+    let audited = trees.audit(&tree, &Claim::default()).expect("audit");
+    assert_eq!(
+        letters(&audited),
+        ["D a.txt", "A a.txt/inner", "A src", "D src/one.rs", "D src/two.rs"]
+    );
+}
+
+#[test]
+fn two_disjoint_tasks_land_one_after_the_other() {
+    let house = House::furnished();
+    put(&house.repo().join("a.txt"), "the user is at work\n");
+    let before = house.user_view();
+    let trees = house.trees();
+    assert!(trees.workspace().dirty);
+    let (one, two) = (house.add(&trees, "t1"), house.add(&trees, "t2"));
+    put(&one.cwd().join("src/one.rs"), "ONE\n");
+    put(&two.cwd().join("docs/new.md"), "NEW\n");
+    fsx::remove(&two.cwd().join("docs/x.md")).expect("gone");
+    let first = land(&trees, &one, &claim(&["src/one.rs"], &["docs/y.md"]), "t1");
+    let second = land(&trees, &two, &claim(&["docs/"], &["src/two.rs"]), "t2");
+    let (Landing::Ready { commit: a, parent: base }, Landing::Ready { commit: b, parent }) =
+        (&first, &second)
+    else {
+        panic!("both land: {first:?} {second:?}");
+    };
+    assert_eq!((base, parent), (&trees.workspace().base, a));
+    assert!(trees.is_landed(a).expect("landed") && trees.is_landed(b).expect("landed"));
+    assert!(!trees.is_landed(&"1".repeat(40)).expect("not landed"));
+    assert_eq!(
+        house.git(&["ls-tree", "-r", "--name-only", b]),
+        ".gitignore\na.txt\ndocs/new.md\nsrc/one.rs\nsrc/two.rs"
+    );
+    assert_eq!(house.git(&["show", &format!("{b}:src/one.rs")]), "ONE");
+    let log = house.git(&["log", "-1", "--format=%an%n%B", b]);
+    assert_eq!(
+        log.trim(),
+        "Someone\ndo it\n\nwith care\n\nNumerus-Job: job-abc234\nNumerus-Task: t2\nNumerus-Role: executor"
+    );
+    let branch = trees.create_branch(b).expect("branch");
+    assert_eq!(branch, "numerus/job-abc234");
+    assert_eq!(trees.create_branch(b).expect("again"), branch);
+    assert_eq!(trees.create_branch(a).expect("other work"), "numerus/job-abc234-2");
+    trees.remove(&one).expect("remove");
+    trees.remove(&two).expect("remove");
+    assert!(!one.dir().exists() && !one.admin().exists());
+    assert_eq!(house.user_view(), before);
+    assert_eq!(house.git(&["worktree", "list", "--porcelain"]).matches("worktree ").count(), 1);
+}
+
+#[test]
+fn a_path_that_moved_under_a_task_lets_nothing_land() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let (one, two) = (house.add(&trees, "t1"), house.add(&trees, "t2"));
+    put(&one.cwd().join("src/one.rs"), "ONE\n");
+    put(&two.cwd().join("src/two.rs"), "TWO\n");
+    land(&trees, &one, &claim(&["src/one.rs"], &[]), "t1");
+    let tip = trees.tip().expect("tip");
+    let landing = land(&trees, &two, &claim(&["src/two.rs"], &["src/one.rs"]), "t2");
+    assert_eq!(landing, Landing::Moved(vec!["src/one.rs".to_owned()]));
+    assert_eq!(trees.tip().expect("tip"), tip);
+    let base = &trees.workspace().base;
+    assert!(!trees.advance(base, base).expect("the tip is elsewhere"));
+    assert!(trees.advance(&tip, base).expect("done before is done"));
+}
+
+#[test]
+fn a_tree_nobody_wrote_in_moves_to_the_tip() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let (one, mut two) = (house.add(&trees, "t1"), house.add(&trees, "t2"));
+    put(&one.cwd().join("src/one.rs"), "ONE\n");
+    land(&trees, &one, &claim(&["src/one.rs"], &[]), "t1");
+    let tip = trees.tip().expect("tip");
+    assert_eq!(trees.changed_between(two.base(), &tip).expect("paths"), ["src/one.rs"]);
+    trees.move_to(&mut two, &tip).expect("untouched");
+    assert_eq!(two.base(), tip);
+    assert_eq!(std::fs::read_to_string(two.cwd().join("src/one.rs")).expect("file"), "ONE\n");
+    assert_eq!(
+        letters(&trees.audit(&two, &Claim::default()).expect("audit")),
+        Vec::<String>::new()
+    );
+    put(&two.cwd().join("src/one.rs"), "mine\n");
+    assert!(trees.move_to(&mut two, &trees.workspace().base.clone()).is_err());
+}
+
+#[test]
+fn a_patch_of_the_job_applies_to_its_base() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    put(&tree.cwd().join("src/one.rs"), "ONE\n");
+    std::fs::set_permissions(tree.cwd().join("a.txt"), PermissionsExt::from_mode(0o755))
+        .expect("m");
+    land(&trees, &tree, &claim(&["."], &[]), "t1");
+    let tip = trees.tip().expect("tip");
+    let patch = trees.patch(&trees.workspace().base, &tip).expect("patch");
+    let file = house.scratch.path().join("p");
+    fsx::put(&file, &patch).expect("file");
+    house.git(&["apply", "--index", file.to_str().expect("utf-8")]);
+    assert_eq!(house.git(&["write-tree"]), house.git(&["rev-parse", &format!("{tip}^{{tree}}")]));
+}
+
+#[test]
+fn a_job_in_a_subdirectory_claims_below_it() {
+    let house = House::furnished();
+    let workspace = house.fix(Some(&house.repo().join("src")), Isolation::Worktree).expect("fixed");
+    assert_eq!(workspace.prefix, "src");
+    let trees = Trees::open(&workspace, &house.folder).expect("trees");
+    let tree = house.add(&trees, "t1");
+    assert!(tree.cwd().ends_with("tree-1/src"));
+    put(&tree.cwd().join("one.rs"), "ONE\n");
+    assert!(matches!(land(&trees, &tree, &claim(&["one.rs"], &[]), "t1"), Landing::Ready { .. }));
+    assert_eq!(tree.kind("one.rs"), PathKind::File);
+    assert_eq!(tree.kind(""), PathKind::Dir);
+    symlink("..", tree.cwd().join("up")).expect("link");
+    assert_eq!(tree.kind("up/a.txt"), PathKind::LeadsOut);
+}
+
+#[test]
+fn what_is_carried_is_not_the_agents_work() {
+    let house = House::furnished();
+    put(&house.repo().join("target/cache/x"), "cached");
+    put(&house.repo().join("secret.env"), "not even ignored");
+    symlink("x", house.repo().join("target/cache/inside")).expect("link");
+    symlink("/etc/passwd", house.repo().join("target/cache/outside")).expect("link");
+    let trees = house.trees();
+    let mut tree = house.add(&trees, "t1");
+    let paths = ["target".to_owned(), "secret.env".to_owned()];
+    trees.carry(&mut tree, &paths).expect("carry");
+    assert!(tree.cwd().join("target/cache/inside").exists());
+    assert!(tree.cwd().join("target/cache/outside").symlink_metadata().is_err());
+    assert!(tree.cwd().join("secret.env").exists());
+    let audited = trees.audit(&tree, &Claim::default()).expect("audit");
+    assert_eq!(letters(&audited), Vec::<String>::new());
+}
+
+#[test]
+fn a_job_without_a_workspace_gets_a_fresh_repository() {
+    let house = House::new();
+    let workspace = house.fix(None, Isolation::Worktree).expect("fixed");
+    assert_eq!(workspace, house.fix(None, Isolation::Worktree).expect("the same after a crash"));
+    let trees = Trees::open(&workspace, &house.folder).expect("trees");
+    let tree = house.add(&trees, "t1");
+    put(&tree.cwd().join("hello.txt"), "hello\n");
+    let landing = land(&trees, &tree, &claim(&["hello.txt"], &[]), "t1");
+    let Landing::Ready { commit, .. } = landing else { panic!("{landing:?}") };
+    assert!(trees.apply(&commit).expect("clean"));
+    assert!(house.folder.own_workspace().join("hello.txt").exists());
+}
+
+#[test]
+fn a_repository_without_a_commit_gets_an_empty_base() {
+    let house = House::new();
+    fsx::make_dirs(&house.repo()).expect("repo");
+    house.git(&["init", "-q", "-b", "main"]);
+    put(&house.repo().join("untracked"), "x");
+    let trees = house.trees();
+    assert!(trees.workspace().dirty);
+    assert_eq!(house.trees().workspace(), trees.workspace(), "the same after a crash");
+    let tree = house.add(&trees, "t1");
+    put(&tree.cwd().join("new"), "x\n");
+    assert!(matches!(land(&trees, &tree, &claim(&["new"], &[]), "t1"), Landing::Ready { .. }));
+    let head = house.git(&["for-each-ref", "refs/heads"]);
+    assert_eq!(head, "", "the user's branch is still unborn");
+}
+
+#[test]
+fn a_directory_no_job_can_work_in_is_refused_with_the_reason() {
+    let house = House::furnished();
+    let repo = house.repo();
+    let refusal = |house: &House, path: &Path| {
+        house.fix(Some(path), Isolation::Worktree).expect_err("refused").to_string()
+    };
+    assert!(refusal(&house, Path::new("relative")).contains("absolute"));
+    assert!(refusal(&house, &repo.join(".git/objects")).contains("work tree"));
+    let bare = house.scratch.path().join("bare.git");
+    house.git(&["clone", "-q", "--bare", ".", bare.to_str().expect("utf-8")]);
+    assert!(refusal(&house, &bare).contains("bare"));
+    assert!(refusal(&house, &house.scratch.path().join("root/runs")).contains("root"));
+    assert!(refusal(&house, house.scratch.path()).contains("root"), "it contains the root");
+    let plain = house.scratch.path().join("plain");
+    fsx::make_dirs(&plain).expect("plain");
+    let workspace = house.fix(Some(&plain), Isolation::Worktree).expect("plain is fine");
+    assert_eq!((workspace.isolation, workspace.base.as_str()), (Isolation::InPlace, ""));
+    put(&repo.join("src/.gitattributes"), "*.bin filter=lfs\n");
+    house.git(&["add", "-A"]);
+    house.git(&["commit", "-q", "-m", "lfs"]);
+    assert!(refusal(&house, &repo).contains("LFS"));
+    put(&repo.join(".gitmodules"), "");
+    house.git(&["add", "-A"]);
+    house.git(&["commit", "-q", "-m", "modules"]);
+    assert!(refusal(&house, &repo).contains("submodules"));
+    house.git(&["config", "core.sparseCheckout", "true"]);
+    assert!(refusal(&house, &repo).contains("sparse"));
+    assert!(house.fix(Some(&repo), Isolation::InPlace).is_ok(), "in place nothing is missing");
+}
+
+#[test]
+fn root_works_as_the_owner_of_the_repository() {
+    let house = House::furnished();
+    if !rustix::process::geteuid().is_root() {
+        assert_eq!(Git::at(&house.repo()).owner(), None);
+        return;
+    }
+    for dir in [house.scratch.path().to_owned(), house.scratch.path().join("root")] {
+        std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).expect("reach");
+    }
+    let own = |dir: &Path| {
+        let found = walkdir::WalkDir::new(dir).into_iter().flatten();
+        found.for_each(|e| {
+            std::os::unix::fs::lchown(e.path(), Some(12345), Some(12345)).expect("root may");
+        });
+    };
+    own(&house.repo());
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    put(&tree.cwd().join("src/one.rs"), "by root\n");
+    put(&tree.cwd().join("src/new/x"), "by root\n");
+    let landing = land(&trees, &tree, &claim(&["src/"], &[]), "t1");
+    assert!(matches!(landing, Landing::Ready { .. }));
+    trees.remove(&tree).expect("remove");
+    let is_theirs = |e: &walkdir::DirEntry| {
+        e.metadata().is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 12345)
+    };
+    let all = walkdir::WalkDir::new(house.repo()).into_iter().flatten();
+    let strange: Vec<_> = all.filter(|e| !is_theirs(e)).map(|e| e.path().to_owned()).collect();
+    assert_eq!(strange, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn six_tasks_side_by_side_all_land() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let names = ["t1", "t2", "t3", "t4", "t5", "t6"];
+    let turn = std::sync::Mutex::new(());
+    std::thread::scope(|threads| {
+        for name in names {
+            let (house, trees, turn) = (&house, &trees, &turn);
+            threads.spawn(move || {
+                let tree = house.add(trees, name);
+                put(&tree.cwd().join(name), name);
+                let claim = claim(&[name], &[]);
+                let _turn = turn.lock().expect("turn");
+                let landing = land(trees, &tree, &claim, name);
+                assert!(matches!(landing, Landing::Ready { .. }), "{landing:?}");
+                trees.remove(&tree).expect("remove");
+            });
+        }
+    });
+    let files = house.git(&["ls-tree", "--name-only", &trees.tip().expect("tip")]);
+    assert!(names.iter().all(|name| files.lines().any(|f| f == *name)), "{files}");
+    let line = house.git(&["rev-list", "--count", &trees.tip().expect("tip")]);
+    assert_eq!(line, "7", "one commit a task, and the first");
+}
