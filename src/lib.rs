@@ -2,11 +2,15 @@
 
 pub mod bus;
 pub mod codex;
+pub mod daemon;
+pub mod ending;
 pub mod leases;
 pub mod logic;
 pub mod model;
 pub mod os;
+pub mod root;
 pub mod runs;
+pub mod spool;
 pub mod standin;
 pub mod store;
 pub mod trees;

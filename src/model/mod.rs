@@ -11,6 +11,7 @@ pub mod id;
 pub mod job;
 pub mod outcome;
 pub mod plan;
+pub mod rejection;
 pub mod root;
 pub mod settings;
 pub mod status;

@@ -94,9 +94,9 @@ impl FileLock {
 /// # Errors
 /// Those of the system, with the path.
 pub fn is_held(path: &Path) -> Result<bool> {
-    let file = match File::open(path) {
+    let file = match fsx::open_hostile(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
-        file => file.map_err(fsx::at(path))?,
+        file => file?,
     };
     Ok(!try_shared(&file).map_err(fsx::at(path))?)
 }

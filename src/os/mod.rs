@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod console;
+pub mod digest;
 pub mod env;
 pub mod fsx;
 pub mod git;

@@ -3,14 +3,36 @@
 
 use std::path::{Path, PathBuf};
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+/// What seems to have happened to a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It came by a rename: whole.
+    Renamed,
+    /// A writer closed it.
+    Closed,
+    /// Someone writes to it.
+    Written,
+    /// Anything else: made, removed, touched.
+    Other,
+}
 
 /// What a wake-up hints at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint {
     /// The paths that may have changed; empty when the kernel lost count and everything may have.
     pub paths: Vec<PathBuf>,
+    /// What seems to have happened to them.
+    pub change: Change,
+}
+
+impl Hint {
+    /// The hint that everything may have changed.
+    fn lost() -> Self {
+        Self { paths: Vec::new(), change: Change::Other }
+    }
 }
 
 /// Watches folders and files until it is dropped.
@@ -26,10 +48,13 @@ impl Watch {
     pub fn new(wake: impl Fn(Hint) + Send + 'static) -> notify::Result<Self> {
         let watcher =
             notify::recommended_watcher(move |event: notify::Result<Event>| match event {
-                Ok(event) if is_change(event.kind) => wake(Hint { paths: event.paths }),
-                Ok(event) if event.need_rescan() => wake(Hint { paths: Vec::new() }),
-                Ok(_) => {}
-                Err(_) => wake(Hint { paths: Vec::new() }),
+                Ok(event) if event.need_rescan() => wake(Hint::lost()),
+                Ok(event) => {
+                    if let Some(change) = change(event.kind) {
+                        wake(Hint { paths: event.paths, change });
+                    }
+                }
+                Err(_) => wake(Hint::lost()),
             })?;
         Ok(Self { watcher })
     }
@@ -48,15 +73,18 @@ impl Watch {
     }
 }
 
-/// Whether an event can mean that something is ready: looking at a folder opens it, and must not wake the looker.
-fn is_change(kind: EventKind) -> bool {
+/// What an event can mean; `None` for mere looking: that opens a folder, and must not wake the looker.
+fn change(kind: EventKind) -> Option<Change> {
     match kind {
-        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Change::Closed),
+        EventKind::Access(_) => None,
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(Change::Renamed),
+        EventKind::Modify(ModifyKind::Data(_)) => Some(Change::Written),
         EventKind::Any
         | EventKind::Create(_)
         | EventKind::Modify(_)
         | EventKind::Remove(_)
-        | EventKind::Other => true,
+        | EventKind::Other => Some(Change::Other),
     }
 }
 

@@ -1,0 +1,245 @@
+//! When a file in `incoming/` is whole. A renamed one is at once; one that was closed is after a quiet time; one that no
+//! event told of is when two looks, a quiet time apart, see the same. Values only: time and looks are arguments.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use crate::os::watch::Change;
+use crate::spool::{Kind, Stamp};
+
+/// A file whose last change lies this far back by its own clock stands still without a second look.
+const LONG_QUIET: Duration = Duration::from_secs(2);
+
+/// What the events have told of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Nothing that matters.
+    Nothing,
+    /// It was made here: linked, or about to be written.
+    Made,
+    /// It came whole.
+    Renamed,
+    /// Its writer closed it, at that time.
+    Closed(Duration),
+    /// Someone is writing; a close will be told, even if the writer dies.
+    Writing,
+}
+
+/// What is known of one name.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    told: Told,
+    /// What the last look saw, and since when that has stood still.
+    seen: Option<(Stamp, Duration)>,
+    /// When it is to be looked at again; `None` waits for an event.
+    due: Option<Duration>,
+}
+
+/// What to do with a file now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Take it.
+    Take,
+    /// Leave it; it comes up again by itself.
+    Leave,
+}
+
+/// The names that may become jobs.
+#[derive(Debug)]
+pub struct Looks {
+    settle: Duration,
+    names: HashMap<OsString, Look>,
+}
+
+impl Looks {
+    /// Knows nothing yet.
+    pub fn new(settle: Duration) -> Self {
+        Self { settle, names: HashMap::new() }
+    }
+
+    /// How many names are waiting.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether nothing is waiting.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Takes in what an event told of a name, at `now` on the clock that only counts.
+    pub fn tell(&mut self, name: &OsStr, change: Change, now: Duration) {
+        let told = match change {
+            Change::Renamed => Told::Renamed,
+            Change::Closed => Told::Closed(now),
+            Change::Written => Told::Writing,
+            Change::Other => Told::Made,
+        };
+        let fresh = Look { told: Told::Nothing, seen: None, due: None };
+        let look = self.names.entry(name.to_owned()).or_insert(fresh);
+        // A name that was only touched is no news to what is known of it.
+        if change != Change::Other || look.told == Told::Nothing {
+            look.told = told;
+        }
+        look.due = Some(now);
+    }
+
+    /// Takes in that a scan found a name.
+    pub fn find(&mut self, name: OsString, now: Duration) {
+        let fresh = Look { told: Told::Nothing, seen: None, due: Some(now) };
+        let look = self.names.entry(name).or_insert(fresh);
+        look.due = look.due.or(Some(now));
+    }
+
+    /// Forgets what events told, since some were lost or never came: looks decide again. Files that are being written
+    /// are still waited for, unless `all`.
+    pub fn doubt(&mut self, all: bool) {
+        for look in self.names.values_mut() {
+            if all || look.told != Told::Writing {
+                look.told = Told::Nothing;
+            }
+        }
+    }
+
+    /// The names to look at now, at most `limit`.
+    pub fn due(&self, now: Duration, limit: usize) -> Vec<OsString> {
+        let is_due = |look: &Look| look.due.is_some_and(|due| due <= now);
+        self.names.iter().filter(|(_, l)| is_due(l)).map(|(n, _)| n.clone()).take(limit).collect()
+    }
+
+    /// When the next look is due.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.names.values().filter_map(|look| look.due).min()
+    }
+
+    /// Judges one look at a name; `age` is the time since its last change by the file's own clock, if that is sane.
+    pub fn judge(
+        &mut self,
+        name: &OsStr,
+        stamp: Stamp,
+        age: Option<Duration>,
+        now: Duration,
+    ) -> Verdict {
+        let settle = self.settle;
+        let Some(look) = self.names.get_mut(name) else { return Verdict::Leave };
+        let still_since = match look.seen {
+            Some((seen, since)) if seen == stamp => since,
+            _ => now,
+        };
+        look.seen = Some((stamp, still_since));
+        let quiet_since = match look.told {
+            Told::Renamed => return Verdict::Take,
+            Told::Closed(at) => Some(at),
+            Told::Writing => None,
+            // An empty file that was made here is about to be written, more likely than not.
+            Told::Made if stamp.kind == Kind::Regular && stamp.bytes == 0 => None,
+            Told::Nothing if age.is_some_and(|age| age >= LONG_QUIET.max(settle)) => {
+                return Verdict::Take;
+            }
+            Told::Made | Told::Nothing => Some(still_since),
+        };
+        look.due = quiet_since.map(|since| since + settle);
+        if look.due.is_some_and(|due| due <= now) { Verdict::Take } else { Verdict::Leave }
+    }
+
+    /// Comes back to a name later.
+    pub fn postpone(&mut self, name: &OsStr, until: Duration) {
+        if let Some(look) = self.names.get_mut(name) {
+            look.due = Some(until);
+        }
+    }
+
+    /// Forgets a name that was taken or is gone.
+    pub fn forget(&mut self, name: &OsStr) {
+        self.names.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTLE: Duration = Duration::from_millis(100);
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn stamp(bytes: u64) -> Stamp {
+        Stamp { kind: Kind::Regular, bytes, inode: 1, mtime: (1, 0), ctime: (1, 0) }
+    }
+
+    fn name() -> &'static OsStr {
+        OsStr::new("a.md")
+    }
+
+    fn told(changes: &[(Change, u64)]) -> Looks {
+        let mut looks = Looks::new(SETTLE);
+        for (change, at) in changes {
+            looks.tell(name(), *change, ms(*at));
+        }
+        looks
+    }
+
+    #[test]
+    fn a_renamed_file_is_taken_at_once() {
+        let mut looks = told(&[(Change::Renamed, 0)]);
+        assert_eq!(looks.due(ms(0), 9), [name()]);
+        assert_eq!(looks.judge(name(), stamp(1), None, ms(0)), Verdict::Take);
+    }
+
+    #[test]
+    fn a_closed_file_is_taken_after_a_quiet_time() {
+        let mut looks = told(&[(Change::Other, 0), (Change::Written, 1), (Change::Closed, 2)]);
+        assert_eq!(looks.judge(name(), stamp(1), None, ms(3)), Verdict::Leave);
+        assert_eq!(looks.next_due(), Some(ms(102)));
+        assert!(looks.due(ms(101), 9).is_empty());
+        assert_eq!(looks.judge(name(), stamp(1), None, ms(102)), Verdict::Take);
+        let mut reopened = told(&[(Change::Closed, 0), (Change::Written, 50)]);
+        assert_eq!(reopened.judge(name(), stamp(2), None, ms(500)), Verdict::Leave);
+    }
+
+    #[test]
+    fn a_slow_writer_is_waited_for_however_long_it_rests() {
+        let mut looks = told(&[(Change::Other, 0), (Change::Written, 1)]);
+        for at in [50, 5_000, 60_000] {
+            assert_eq!(looks.judge(name(), stamp(1), Some(ms(at)), ms(at)), Verdict::Leave);
+            looks.doubt(false);
+        }
+        assert_eq!(looks.next_due(), None, "nothing wakes until its close is told");
+        let mut made = told(&[(Change::Other, 0)]);
+        assert_eq!(made.judge(name(), stamp(0), None, ms(500)), Verdict::Leave);
+    }
+
+    #[test]
+    fn without_events_two_equal_looks_decide() {
+        let mut looks = Looks::new(SETTLE);
+        looks.find(name().to_owned(), ms(0));
+        assert_eq!(looks.judge(name(), stamp(1), Some(ms(10)), ms(0)), Verdict::Leave);
+        assert_eq!(looks.judge(name(), stamp(2), Some(ms(10)), ms(100)), Verdict::Leave);
+        assert_eq!(looks.next_due(), Some(ms(200)));
+        assert_eq!(looks.judge(name(), stamp(2), Some(ms(100)), ms(200)), Verdict::Take);
+        let mut old = Looks::new(SETTLE);
+        old.find(name().to_owned(), ms(0));
+        assert_eq!(old.judge(name(), stamp(1), Some(ms(2000)), ms(0)), Verdict::Take);
+    }
+
+    #[test]
+    fn a_linked_file_stands_still_and_is_taken() {
+        let mut looks = told(&[(Change::Other, 0)]);
+        assert_eq!(looks.judge(name(), stamp(5), Some(ms(0)), ms(0)), Verdict::Leave);
+        assert_eq!(looks.judge(name(), stamp(5), Some(ms(0)), ms(100)), Verdict::Take);
+    }
+
+    #[test]
+    fn lost_events_leave_the_decision_to_the_looks() {
+        let mut looks = told(&[(Change::Written, 0)]);
+        looks.doubt(true);
+        looks.find(name().to_owned(), ms(0));
+        assert_eq!(looks.judge(name(), stamp(1), None, ms(0)), Verdict::Leave);
+        assert_eq!(looks.judge(name(), stamp(1), None, ms(100)), Verdict::Take);
+        looks.forget(name());
+        assert!(looks.is_empty());
+    }
+}

@@ -1,0 +1,377 @@
+//! Taking: one file of `incoming/` becomes a job, or is put aside with the reason.
+//!
+//! The order is the promise: run folder, its lock, the rename, the accepted copy, `job.claimed` flushed. A death before
+//! the rename leaves the dropper's file where it was; one after it leaves a claimed file that is taken again from the
+//! reading on. The lock is held throughout, so nobody else ever sees a job that is half there.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::logic::admission::{self, Admitted, Facts, Shape};
+use crate::logic::schedule::{self, Other, Waiting};
+use crate::logic::state::JobState;
+use crate::model::PROTOCOL_VERSION;
+use crate::model::event::Fact;
+use crate::model::id::{JobId, TAIL_CHARS};
+use crate::model::job::{Job, Origin};
+use crate::model::rejection::{Code, Reason};
+use crate::model::root::Root;
+use crate::model::settings::Settings;
+use crate::model::status::{JobPhase, Status};
+use crate::os::lock::FileLock;
+use crate::os::{clock, digest, fsx, random};
+use crate::runs::{Journal, RunFolder, Runs};
+use crate::spool::{Content, Format, Kind, Place, Spool, Stamp};
+
+/// How many ids are tried for one file.
+const ID_TRIES: u32 = 8;
+
+/// Where jobs are taken to.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// The root.
+    pub root: Root,
+    /// Its queue.
+    pub spool: Spool,
+    /// Its run folders.
+    pub runs: Runs,
+    /// The operator's settings.
+    pub settings: Settings,
+}
+
+/// What became of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is a job now.
+    Job(Box<Job>),
+    /// It was put aside.
+    Rejected {
+        /// Its name in `rejected/`.
+        kept_as: OsString,
+        /// Why.
+        reason: Reason,
+    },
+    /// It was gone before.
+    Gone,
+}
+
+impl Desk {
+    /// The desk of a root.
+    pub fn new(root: &Root, settings: Settings) -> Self {
+        Self { root: root.clone(), spool: Spool::of(root), runs: Runs::of(root), settings }
+    }
+
+    /// Takes one file of `incoming/`, which the caller holds to be whole.
+    ///
+    /// # Errors
+    /// Those of the system; then the file is where it was, or claimed, and will be taken later.
+    pub fn take(&self, name: &OsStr) -> Result<Taken> {
+        let Some(stamp) = self.spool.look(name)? else { return Ok(Taken::Gone) };
+        let from = self.spool.folder(Place::Incoming).join(name);
+        if let Some(reason) = self.refuse_unread(name, stamp) {
+            return self.put_aside(&from, name, reason);
+        }
+        let format = Format::of(name);
+        let (folder, lock) = self.make_folder(name)?;
+        match self.spool.take(name, folder.job(), format) {
+            Ok(claimed) => self.accept(folder, lock, &claimed, name),
+            Err(e) => {
+                // The folder is ours, empty but for the lock, and its lock is held.
+                fsx::remove_tree(folder.dir())?;
+                if e.kind() == ErrorKind::NotFound { Ok(Taken::Gone) } else { Err(e) }
+            }
+        }
+    }
+
+    /// Takes a claimed file whose taking was cut short; the caller holds the lock of its run folder.
+    ///
+    /// # Errors
+    /// Those of [`Desk::take`].
+    pub fn take_again(&self, folder: RunFolder, lock: FileLock) -> Result<Taken> {
+        match self.spool.find(folder.job()) {
+            Some((Place::Claimed, path)) => {
+                let name = path.file_name().unwrap_or_default().to_owned();
+                self.accept(folder, lock, &path, &name)
+            }
+            _ => Ok(Taken::Gone),
+        }
+    }
+
+    /// What can be refused without opening the file.
+    fn refuse_unread(&self, name: &OsStr, stamp: Stamp) -> Option<Reason> {
+        if stamp.kind != Kind::Regular {
+            return Some(not_regular(stamp.kind));
+        }
+        let job = JobId::from_stem(&stem(name))?;
+        let is_open = self.runs.folder(&job).read_job().ok()?.is_some()
+            && !self.runs.folder(&job).read_status().is_some_and(|s| s.state.is_final());
+        is_open.then(|| duplicate(&format!("job {job} is not finished"), &job))
+    }
+
+    /// Makes and locks the run folder of a new job: of the id that the name carries, if that is free.
+    fn make_folder(&self, name: &OsStr) -> Result<(RunFolder, FileLock)> {
+        let stem = stem(name);
+        let mut wanted = JobId::from_stem(&stem).filter(|job| !self.is_known(job));
+        for _ in 0..ID_TRIES {
+            let job = match wanted.take() {
+                Some(job) => job,
+                None => JobId::compose(&stem, &random::base32(TAIL_CHARS)?),
+            };
+            match self.runs.create(&job) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                created => {
+                    let folder = created?;
+                    if let Some(lock) = folder.try_lock()? {
+                        return Ok((folder, lock));
+                    }
+                }
+            }
+        }
+        Err(fsx::at(self.runs.dir())(Error::new(ErrorKind::AlreadyExists, "no free job id")))
+    }
+
+    fn is_known(&self, job: &JobId) -> bool {
+        self.spool.find(job).is_some_and(|(place, _)| place != Place::Incoming)
+    }
+
+    /// From the claimed file to the flushed `job.claimed`, or to `rejected/`.
+    fn accept(
+        &self,
+        folder: RunFolder,
+        lock: FileLock,
+        claimed: &Path,
+        name: &OsStr,
+    ) -> Result<Taken> {
+        let now = clock::now();
+        let taken = match self.read(claimed, name, &folder, now)? {
+            Ok(job) => {
+                self.put(&folder, &job, claimed)?;
+                Ok(Taken::Job(Box::new(job)))
+            }
+            Err(reason) => {
+                let rejected = self.put_aside(claimed, name, reason)?;
+                // Nothing but our own lock and perhaps a copy of what lies in rejected/ now.
+                fsx::remove_tree(folder.dir())?;
+                Ok(rejected)
+            }
+        };
+        drop(lock);
+        taken
+    }
+
+    fn put_aside(&self, from: &Path, name: &OsStr, reason: Reason) -> Result<Taken> {
+        match self.spool.reject(from, name, &reason, clock::now()) {
+            Ok(kept_as) => Ok(Taken::Rejected { kept_as, reason }),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Taken::Gone),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Reads and checks a claimed file.
+    fn read(
+        &self,
+        claimed: &Path,
+        name: &OsStr,
+        folder: &RunFolder,
+        now: Timestamp,
+    ) -> Result<std::result::Result<Job, Reason>> {
+        let limit = self.settings.max_objective_bytes;
+        let (bytes, uid) = match self.spool.read(claimed, limit)? {
+            Content::Whole { uid, linked: true, .. } if !is_ours(uid) => {
+                return Ok(Err(foreign_link(uid)));
+            }
+            Content::Whole { bytes, uid, .. } => (bytes, uid),
+            Content::TooLarge(size) => return Ok(Err(admission::too_large(size, limit))),
+            Content::NotRegular => return Ok(Err(not_regular(Kind::Special))),
+            Content::Unreadable(why) => return Ok(Err(unreadable(&why))),
+        };
+        let admitted = match self.admit(&bytes, Format::of(name), folder.job())? {
+            Ok(admitted) => admitted,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let origin = Origin {
+            name: name.to_string_lossy().into_owned(),
+            bytes: bytes.len() as u64,
+            sha256: digest::sha256_hex(&bytes),
+            uid,
+        };
+        Ok(Ok(Job {
+            version: PROTOCOL_VERSION,
+            id: folder.job().clone(),
+            objective: admitted.objective,
+            options: admitted.options,
+            origin,
+            created_at: now,
+        }))
+    }
+
+    /// Admission, and what it needs other jobs for: `after` and `key`.
+    fn admit(
+        &self,
+        bytes: &[u8],
+        format: Format,
+        job: &JobId,
+    ) -> Result<std::result::Result<Admitted, Reason>> {
+        let shape = match format {
+            Format::Markdown => Shape::Markdown,
+            Format::Json => Shape::Json,
+            Format::Text => Shape::Text,
+        };
+        let facts = Facts { settings: &self.settings, resolve: &resolve };
+        let mut admitted = match admission::admit(bytes, shape, &facts) {
+            Ok(admitted) => admitted,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if !admitted.options.after.is_empty() {
+            let known = self.known_jobs(job)?;
+            match admission::resolve_after(&admitted.options.after, &known) {
+                Ok(after) => admitted.options.after = after,
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        if let Some(key) = &admitted.options.key {
+            let first = self.spool.claim_key(key, job)?;
+            if first != *job {
+                return Ok(Err(duplicate(&format!("job {first} has the key {key:?}"), &first)));
+            }
+        }
+        Ok(Ok(admitted))
+    }
+
+    /// All jobs that `after` may name: taken ones, ended ones, and those still in `incoming/` under their id.
+    fn known_jobs(&self, but: &JobId) -> Result<Vec<String>> {
+        let waiting = self.spool.incoming()?.filter_map(|name| JobId::from_stem(&stem(&name)));
+        let mut known: Vec<String> =
+            self.runs.jobs()?.into_iter().chain(waiting).map(String::from).collect();
+        known.retain(|id| id != but.as_str());
+        known.sort();
+        known.dedup();
+        Ok(known)
+    }
+
+    /// Puts the accepted job into its run folder; with the flush of `job.claimed` it will reach exactly one end.
+    fn put(&self, folder: &RunFolder, job: &Job, claimed: &Path) -> Result<()> {
+        folder.put_job(job)?;
+        let (mut journal, replay) = Journal::open(&folder.journal(), folder.job())?;
+        let mut state = JobState::replay(&replay.events);
+        let file = claimed.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for fact in [Fact::Submitted { origin: job.origin.clone() }, Fact::Claimed { file }] {
+            state.apply(&journal.append(fact, None, job.created_at)?);
+        }
+        journal.flush()?;
+        folder.write_status(&self.status(job, &state))
+    }
+
+    /// A job's status as the queue sees it: one that waits for another job, or for its time, rests.
+    pub fn status(&self, job: &Job, state: &JobState) -> Status {
+        let mut status = state.status(job);
+        let waiting = waiting(job, state);
+        let others = |id: &str| self.other(id);
+        let schedule = schedule::decide(&[waiting], &others, 1, clock::now());
+        let hold = schedule.hold.into_iter().next().map(|(_, hold)| hold);
+        if state.phase == JobPhase::Queued
+            && let Some(hold) = hold
+            && let Some(rest) = hold.pause()
+        {
+            status.state = JobPhase::Paused;
+            status.reason = Some(rest.reason.as_str().to_owned());
+            status.until = rest.until;
+            if let schedule::Hold::After(other) = hold {
+                status.message = format!("waits for job {other}");
+            }
+        }
+        status
+    }
+
+    /// How a job that another one waits for stands: told by the folder its file lies in, else by its journal's status.
+    pub fn other(&self, id: &str) -> Other {
+        let Ok(job) = JobId::parse(id) else { return Other::Badly };
+        match self.spool.find(&job) {
+            Some((Place::Incoming | Place::Claimed, _)) => Other::Open,
+            Some((Place::Done, _)) => Other::Well,
+            Some((Place::Failed | Place::Killed | Place::Rejected, _)) => Other::Badly,
+            None => match self.runs.folder(&job).read_status().map(|s| s.state) {
+                Some(JobPhase::Succeeded) => Other::Well,
+                Some(phase) if !phase.is_final() => Other::Open,
+                _ => Other::Badly,
+            },
+        }
+    }
+}
+
+/// A job as the schedule sees it; its wishes are looked at by whoever decides.
+pub fn waiting(job: &Job, state: &JobState) -> Waiting {
+    Waiting {
+        id: job.id.clone(),
+        priority: job.options.priority,
+        created_at: job.created_at,
+        after: job.options.after.clone(),
+        not_before: job.options.not_before,
+        is_begun: state.started_at.is_some(),
+        rest: state.pause.map(|reason| schedule::Rest { reason, until: state.standing.until }),
+        is_approved: state.approved,
+        wants_paused: false,
+        wants_killed: false,
+    }
+}
+
+fn stem(name: &OsStr) -> String {
+    let stem = Path::new(name).file_stem().unwrap_or(name);
+    stem.to_string_lossy().into_owned()
+}
+
+/// A workspace's real path, or why it cannot be one.
+fn resolve(path: &str) -> std::result::Result<String, String> {
+    let real: PathBuf = std::fs::canonicalize(path).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => "is not there".to_owned(),
+        _ => format!("cannot be used: {e}"),
+    })?;
+    if !real.is_dir() {
+        return Err("is not a directory".to_owned());
+    }
+    real.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned())
+}
+
+fn is_ours(uid: u32) -> bool {
+    rustix::process::geteuid().as_raw() == uid
+}
+
+fn not_regular(kind: Kind) -> Reason {
+    let what = match kind {
+        Kind::Folder => "a folder",
+        Kind::Link => "a symbolic link",
+        Kind::Special | Kind::Regular => "a FIFO, socket or device",
+    };
+    Reason::new(
+        Code::NotRegular,
+        format!("it is {what}, not a regular file"),
+        "drop the objective itself, as a file",
+    )
+}
+
+fn foreign_link(uid: u32) -> Reason {
+    Reason::new(
+        Code::Owner,
+        format!("it is a further name of a file that belongs to user {uid}"),
+        "copy the file instead of linking it",
+    )
+}
+
+fn unreadable(why: &str) -> Reason {
+    Reason::new(
+        Code::Unreadable,
+        format!("it may not be read ({why})"),
+        "give the daemon's user the right to read it and drop it again",
+    )
+}
+
+fn duplicate(message: &str, first: &JobId) -> Reason {
+    Reason::new(Code::Duplicate, message, format!("`numerus status {first}` shows the first one"))
+}
+
+#[cfg(test)]
+#[path = "take_tests.rs"]
+mod tests;

@@ -1,0 +1,185 @@
+//! Taking, on a scratch root.
+
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{CWD, FileType, mknodat};
+
+use super::*;
+
+fn desk() -> (tempfile::TempDir, Desk) {
+    let d = tempfile::tempdir().expect("scratch");
+    let root = Root::new(d.path());
+    let desk = Desk::new(&root, Settings::default());
+    desk.spool.create().expect("spool");
+    fsx::make_dirs(desk.runs.dir()).expect("runs");
+    (d, desk)
+}
+
+fn incoming(desk: &Desk, name: impl AsRef<OsStr>) -> PathBuf {
+    desk.spool.folder(Place::Incoming).join(name.as_ref())
+}
+
+fn drop_file(desk: &Desk, name: &str, bytes: &[u8]) -> Taken {
+    fsx::put_new(&incoming(desk, name), bytes).expect("drop");
+    desk.take(OsStr::new(name)).expect("take")
+}
+
+fn accepted(taken: Taken) -> Job {
+    match taken {
+        Taken::Job(job) => *job,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+fn code(taken: &Taken) -> Option<Code> {
+    match taken {
+        Taken::Rejected { reason, .. } => Some(reason.code),
+        Taken::Job(_) | Taken::Gone => None,
+    }
+}
+
+#[test]
+fn a_good_file_becomes_a_claimed_job() {
+    let (_d, desk) = desk();
+    let text = b"---\npriority: 3\n---\nFix it\n";
+    let job = accepted(drop_file(&desk, "Fix The Login.md", text));
+    assert!(job.id.as_str().starts_with("fix-the-login-"), "{}", job.id);
+    assert_eq!((job.options.priority, job.objective.as_str()), (3, "Fix it\n"));
+    assert_eq!(job.origin.sha256, digest::sha256_hex(text));
+    let (place, path) = desk.spool.find(&job.id).expect("file");
+    assert_eq!((place, std::fs::read(path).expect("bytes")), (Place::Claimed, text.to_vec()));
+    let folder = desk.runs.folder(&job.id);
+    assert_eq!(folder.read_job().expect("job.json"), Some(job.clone()));
+    assert_eq!(folder.read_status().expect("status").state, JobPhase::Queued);
+    assert!(!folder.is_held().expect("probe"), "the lock is free again");
+    let (_, replay) = Journal::open(&folder.journal(), &job.id).expect("journal");
+    let names: Vec<String> = replay.events.iter().map(|e| e.fact.name()).collect();
+    assert_eq!(names, ["job.submitted", "job.claimed"]);
+    assert!(desk.spool.incoming().expect("scan").next().is_none());
+}
+
+#[test]
+fn each_bad_file_is_put_aside_with_its_reason_and_leaves_no_run() {
+    let (_d, desk) = desk();
+    let big = vec![b'x'; 512 * 1024 + 1];
+    for (name, bytes, expected) in [
+        ("empty.md", &b""[..], Code::Empty),
+        ("utf8.txt", b"a\xff", Code::Utf8),
+        ("nul", b"a\0b", Code::Nul),
+        ("big.md", &big, Code::TooLarge),
+        ("front.md", b"---\na: [\n---\nx", Code::Syntax),
+        ("bad.json", b"{", Code::Syntax),
+        ("key.md", b"---\nprioritty: 1\n---\nx", Code::Field),
+        ("type.json", br#"{"objective": "x", "priority": "high"}"#, Code::Field),
+        ("path.md", b"---\nworkspace: /etc\n---\nx", Code::Path),
+        ("gone.md", b"---\nworkspace: /nonexistent/x\n---\nx", Code::Path),
+        ("policy.md", b"---\nsandbox: danger-full-access\n---\nx", Code::Policy),
+        ("after.md", b"---\nafter: nobody\n---\nx", Code::After),
+    ] {
+        let taken = drop_file(&desk, name, bytes);
+        assert_eq!(code(&taken), Some(expected), "{name}: {taken:?}");
+        let kept = desk.spool.folder(Place::Rejected).join(name);
+        assert_eq!(std::fs::read(&kept).expect("kept"), bytes, "{name}");
+        let beside = kept.with_file_name(format!("{name}.reason.json"));
+        let reason = fsx::read_optional(&beside).expect("read").expect("there");
+        assert!(reason.contains(expected.as_str()), "{name}: {reason}");
+    }
+    assert_eq!(desk.runs.jobs().expect("runs"), []);
+    assert_eq!(desk.spool.jobs_in(Place::Claimed).expect("claimed"), []);
+}
+
+#[test]
+fn what_is_no_file_is_moved_aside_unopened() {
+    let (d, desk) = desk();
+    let secret = d.path().join("secret");
+    fsx::put_new(&secret, b"secret").expect("secret");
+    std::os::unix::fs::symlink(&secret, incoming(&desk, "link.md")).expect("link");
+    std::os::unix::fs::symlink("loop.md", incoming(&desk, "loop.md")).expect("loop");
+    fsx::make_dirs(&incoming(&desk, "folder.md").join("inner")).expect("folder");
+    mknodat(CWD, incoming(&desk, "fifo.md"), FileType::Fifo, 0o600.into(), 0).expect("fifo");
+    let socket = std::os::unix::net::UnixListener::bind(incoming(&desk, "socket")).expect("bind");
+    for name in ["link.md", "loop.md", "folder.md", "fifo.md", "socket"] {
+        let taken = desk.take(OsStr::new(name)).expect("take");
+        assert_eq!(code(&taken), Some(Code::NotRegular), "{name}");
+        let kept = desk.spool.folder(Place::Rejected).join(name);
+        assert!(std::fs::symlink_metadata(&kept).is_ok(), "{name} is kept");
+    }
+    drop(socket);
+    assert!(desk.spool.folder(Place::Rejected).join("folder.md/inner").is_dir());
+    assert!(desk.spool.incoming().expect("scan").next().is_none());
+}
+
+#[test]
+fn odd_names_are_only_names() {
+    let (_d, desk) = desk();
+    for name in [&b"-rf"[..], b"--help.md", b"\xff\xfe", b"a\nb.md", b"..%2f..", &[b'x'; 255]] {
+        let name = OsStr::from_bytes(name);
+        fsx::put_new(&incoming(&desk, name), b"x").expect("drop");
+        accepted(desk.take(name).expect("take"));
+    }
+}
+
+#[test]
+fn a_file_that_is_gone_is_nothing() {
+    let (_d, desk) = desk();
+    assert_eq!(desk.take(OsStr::new("a.md")).expect("take"), Taken::Gone);
+    assert_eq!(desk.runs.jobs().expect("runs"), []);
+}
+
+#[test]
+fn an_id_in_the_name_is_kept_unless_the_job_exists() {
+    let (_d, desk) = desk();
+    let first = accepted(drop_file(&desk, "fix-abc234.txt", b"x"));
+    assert_eq!(first.id.as_str(), "fix-abc234");
+    let moved_back = drop_file(&desk, "fix-abc234.txt", b"x");
+    assert_eq!(code(&moved_back), Some(Code::Duplicate));
+    let folder = desk.runs.folder(&first.id);
+    let mut status = folder.read_status().expect("status");
+    status.state = JobPhase::Succeeded;
+    folder.write_status(&status).expect("as if it had ended");
+    desk.spool.end(&first.id, JobPhase::Succeeded).expect("move");
+    let second = accepted(drop_file(&desk, "fix-abc234.txt", b"x"));
+    assert_ne!(second.id, first.id);
+}
+
+#[test]
+fn a_key_is_accepted_once() {
+    let (_d, desk) = desk();
+    let text = b"---\nkey: nightly\n---\nx";
+    let first = accepted(drop_file(&desk, "a.md", text));
+    match drop_file(&desk, "b.md", text) {
+        Taken::Rejected { reason, .. } => {
+            assert_eq!(reason.code, Code::Duplicate);
+            assert!(reason.message.contains(first.id.as_str()), "{}", reason.message);
+        }
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_job_that_waits_says_for_what() {
+    let (_d, desk) = desk();
+    let first = accepted(drop_file(&desk, "first.md", b"x"));
+    let second = accepted(drop_file(&desk, "second.md", b"---\nafter: first\n---\nx"));
+    assert_eq!(second.options.after[0].job, first.id.as_str());
+    let status = desk.runs.folder(&second.id).read_status().expect("status");
+    assert_eq!((status.state, status.reason.as_deref()), (JobPhase::Paused, Some("dependency")));
+    let text = b"---\nnot_before: 2999-01-01T00:00:00Z\n---\nx";
+    let third = accepted(drop_file(&desk, "third.md", text));
+    let status = desk.runs.folder(&third.id).read_status().expect("status");
+    assert_eq!(status.reason.as_deref(), Some("not_before"));
+    assert_eq!(status.until, third.options.not_before);
+}
+
+#[test]
+fn a_taking_that_was_cut_short_is_done_again() {
+    let (_d, desk) = desk();
+    fsx::put_new(&incoming(&desk, "fix-abc234.md"), b"---\nkey: k\n---\nx").expect("drop");
+    let id = JobId::parse("fix-abc234").expect("id");
+    let folder = desk.runs.create(&id).expect("folder");
+    desk.spool.take(OsStr::new("fix-abc234.md"), &id, Format::Markdown).expect("rename");
+    assert_eq!(desk.spool.claim_key("k", &id).expect("key"), id);
+    let lock = folder.try_lock().expect("lock").expect("free");
+    let job = accepted(desk.take_again(folder, lock).expect("again"));
+    assert_eq!(job.id, id);
+}

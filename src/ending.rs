@@ -1,0 +1,181 @@
+//! The end of a job, under its held lock: the journal first, then what is derived from it, then the one rename. Each
+//! step can be repeated, so a death between any two is mended by ending the job once more.
+
+use std::io::{Error, ErrorKind, Result};
+
+use jiff::Timestamp;
+
+use crate::logic::state::JobState;
+use crate::model::event::Fact;
+use crate::model::id::JobId;
+use crate::model::job::Job;
+use crate::model::status::JobPhase;
+use crate::os::fsx;
+use crate::os::lock::FileLock;
+use crate::runs::{Journal, RunFolder, Runs};
+use crate::spool::Spool;
+
+/// How a job ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// `Succeeded`, `Failed` or `Killed`.
+    pub phase: JobPhase,
+    /// A word for programs.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Ending {
+    /// A job that failed.
+    pub fn failed(reason: &str, message: impl Into<String>) -> Self {
+        Self { phase: JobPhase::Failed, reason: reason.to_owned(), message: message.into() }
+    }
+
+    /// A job that someone ended.
+    pub fn killed() -> Self {
+        Self {
+            phase: JobPhase::Killed,
+            reason: "killed".to_owned(),
+            message: "killed on request".to_owned(),
+        }
+    }
+}
+
+/// A job whose lock we hold, with its journal open.
+#[derive(Debug)]
+pub struct Held {
+    /// Its run folder.
+    pub folder: RunFolder,
+    /// The proof that nobody else writes there.
+    pub lock: FileLock,
+    /// Its journal.
+    pub journal: Journal,
+    /// What the journal adds up to.
+    pub state: JobState,
+    /// The accepted job.
+    pub job: Job,
+}
+
+impl Held {
+    /// Opens a run folder whose lock is held.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no `job.json`; otherwise those of the system.
+    pub fn open(folder: RunFolder, lock: FileLock) -> Result<Self> {
+        let job = folder.read_job()?.ok_or_else(|| {
+            fsx::at(folder.dir())(Error::new(ErrorKind::NotFound, "it has no job.json"))
+        })?;
+        let (journal, replay) = Journal::open(&folder.journal(), folder.job())?;
+        let state = JobState::replay(&replay.events);
+        Ok(Self { folder, lock, journal, state, job })
+    }
+
+    /// Takes the lock of a job without a worker and opens its run folder; `None` if someone holds it.
+    ///
+    /// # Errors
+    /// Those of [`Held::open`].
+    pub fn acquire(runs: &Runs, job: &JobId) -> Result<Option<Self>> {
+        let folder = runs.folder(job);
+        match folder.try_lock()? {
+            Some(lock) => Self::open(folder, lock).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Ends a job. One that has ended already keeps its end, and only what follows from it is done once more.
+///
+/// # Errors
+/// Those of the system; whatever was done stays done, and ending the job again does the rest.
+pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()> {
+    if !held.state.phase.is_final() {
+        let fact = Fact::Finished {
+            state: ending.phase,
+            reason: ending.reason.clone(),
+            message: ending.message.clone(),
+        };
+        let event = held.journal.append(fact, None, now)?;
+        held.journal.flush()?;
+        held.state.apply(&event);
+    }
+    settle(spool, &held.folder, &held.state, &held.job)
+}
+
+/// What follows from a journal's end: the status, the file's place and the index row.
+///
+/// # Errors
+/// Those of the system.
+pub fn settle(spool: &Spool, folder: &RunFolder, state: &JobState, job: &Job) -> Result<()> {
+    let status = state.status(job);
+    folder.write_status(&status)?;
+    // The row in the index of ended jobs belongs here: best effort, rebuilt from the run folders when it is missing.
+    spool.end(&job.id, state.phase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PROTOCOL_VERSION;
+    use crate::model::job::{Options, Origin};
+    use crate::model::root::Root;
+    use crate::spool::{Format, Place};
+
+    fn site() -> (tempfile::TempDir, Spool, Runs, JobId) {
+        let d = tempfile::tempdir().expect("scratch");
+        let root = Root::new(d.path());
+        let (spool, runs) = (Spool::of(&root), Runs::of(&root));
+        spool.create().expect("spool");
+        fsx::make_dirs(runs.dir()).expect("runs");
+        let id = JobId::parse("a-abc234").expect("id");
+        spool.submit(&id, b"{}").expect("submit");
+        spool.take("a-abc234.json".as_ref(), &id, Format::Json).expect("take");
+        let folder = runs.create(&id).expect("folder");
+        let origin = Origin { name: "a".into(), bytes: 2, sha256: String::new(), uid: 0 };
+        let job = Job {
+            version: PROTOCOL_VERSION,
+            id: id.clone(),
+            objective: "x".into(),
+            options: Options::default(),
+            origin,
+            created_at: Timestamp::UNIX_EPOCH,
+        };
+        folder.put_job(&job).expect("job");
+        (d, spool, runs, id)
+    }
+
+    #[test]
+    fn a_job_ends_once_and_its_first_end_stays() {
+        let (_d, spool, runs, id) = site();
+        let mut held = Held::acquire(&runs, &id).expect("lock").expect("free");
+        assert!(Held::acquire(&runs, &id).expect("lock").is_none(), "one holder");
+        let now = Timestamp::UNIX_EPOCH;
+        finish(&spool, &mut held, &Ending::failed("dependency", "b failed"), now).expect("end");
+        finish(&spool, &mut held, &Ending::killed(), now).expect("again");
+        assert_eq!(spool.find(&id).expect("file").0, Place::Failed);
+        let status = runs.folder(&id).read_status().expect("status");
+        assert_eq!(
+            (status.state, status.reason.as_deref()),
+            (JobPhase::Failed, Some("dependency"))
+        );
+        drop(held);
+        let held = Held::acquire(&runs, &id).expect("lock").expect("free again");
+        assert_eq!(held.state.phase, JobPhase::Failed);
+    }
+
+    #[test]
+    fn a_death_before_the_rename_is_mended_by_ending_again() {
+        let (_d, spool, runs, id) = site();
+        let mut held = Held::acquire(&runs, &id).expect("lock").expect("free");
+        let finished = Fact::Finished {
+            state: JobPhase::Succeeded,
+            reason: "done".into(),
+            message: String::new(),
+        };
+        held.journal.append(finished, None, Timestamp::UNIX_EPOCH).expect("append");
+        drop(held);
+        let mut held = Held::acquire(&runs, &id).expect("lock").expect("free");
+        finish(&spool, &mut held, &Ending::killed(), Timestamp::UNIX_EPOCH).expect("end");
+        assert_eq!(spool.find(&id).expect("file").0, Place::Done);
+    }
+}

@@ -1,0 +1,541 @@
+//! Admission: the bytes of a dropped file become a job's objective and options, or the reason why not. Everything is
+//! checked here, once; behind it no option is looked at with suspicion again.
+
+use serde_json::{Map, Value};
+
+use super::frontmatter;
+use crate::model::fields::Fields;
+use crate::model::job::{After, Budget, OnInterrupt, Options, Planning, Sandbox, Timeouts};
+use crate::model::rejection::{Code, Reason};
+use crate::model::settings::{SANDBOXES, Settings, rehearsal};
+use crate::model::workspace::Isolation;
+
+/// Longest path that an option may hold, in bytes.
+const MAX_PATH_BYTES: usize = 4096;
+/// Most entries of a list among the options.
+const MAX_LIST: usize = 64;
+/// Folders of the system: nobody works in them.
+const SYSTEM: [&str; 10] =
+    ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr"];
+
+/// How the bytes are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Options as front matter, then the objective.
+    Markdown,
+    /// An object with `objective` and the options.
+    Json,
+    /// The objective alone.
+    Text,
+}
+
+/// What admission has to know of the world.
+pub struct Facts<'a> {
+    /// The operator's settings.
+    pub settings: &'a Settings,
+    /// Resolves a directory's path through all links; an error says in words why it cannot be used.
+    pub resolve: &'a dyn Fn(&str) -> Result<String, String>,
+}
+
+impl std::fmt::Debug for Facts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Facts").field("settings", self.settings).finish_non_exhaustive()
+    }
+}
+
+/// What was accepted; `after` still holds the prefixes that were written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// What is to be done.
+    pub objective: String,
+    /// How.
+    pub options: Options,
+}
+
+/// Reads a dropped file.
+///
+/// # Errors
+/// The reason why it is not accepted.
+pub fn admit(bytes: &[u8], shape: Shape, facts: &Facts<'_>) -> Result<Admitted, Reason> {
+    if bytes.len() as u64 > facts.settings.max_objective_bytes {
+        return Err(too_large(bytes.len() as u64, facts.settings.max_objective_bytes));
+    }
+    let text = decode(bytes)?;
+    let (objective, object) = match shape {
+        Shape::Text => (text.to_owned(), Map::new()),
+        Shape::Markdown => from_markdown(text)?,
+        Shape::Json => from_json(text)?,
+    };
+    if objective.trim().is_empty() {
+        return Err(empty());
+    }
+    Ok(Admitted { objective, options: options(object, facts)? })
+}
+
+/// The reason for a file over the limit, for callers who need not even read it.
+pub fn too_large(bytes: u64, limit: u64) -> Reason {
+    let message = format!("the file has {bytes} bytes, the limit is {limit}");
+    Reason::new(
+        Code::TooLarge,
+        message,
+        "put the material into the workspace and name it in the objective",
+    )
+}
+
+fn empty() -> Reason {
+    Reason::new(Code::Empty, "there is no objective in it", "write what is to be done")
+}
+
+fn decode(bytes: &[u8]) -> Result<&str, Reason> {
+    if bytes.is_empty() {
+        return Err(empty());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let message = format!("not UTF-8 at byte {}", e.valid_up_to());
+        Reason::new(Code::Utf8, message, "save the file as UTF-8 text")
+    })?;
+    match text.find('\0') {
+        Some(at) => Err(Reason::new(
+            Code::Nul,
+            format!("a NUL byte at byte {at}"),
+            "save the file as UTF-8 text, not as UTF-16 or binary",
+        )),
+        None => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+    }
+}
+
+fn syntax(message: impl Into<String>) -> Reason {
+    Reason::new(Code::Syntax, message, "see docs/protocol.md for the form of a job file")
+}
+
+fn from_markdown(text: &str) -> Result<(String, Map<String, Value>), Reason> {
+    let parts = frontmatter::split(text).map_err(syntax)?;
+    let object = parts.front.map_or(Ok(Map::new()), frontmatter::parse).map_err(syntax)?;
+    Ok((parts.body.to_owned(), object))
+}
+
+fn from_json(text: &str) -> Result<(String, Map<String, Value>), Reason> {
+    if text.trim().is_empty() {
+        return Err(empty());
+    }
+    let value: Value = serde_json::from_str(text).map_err(|e| syntax(e.to_string()))?;
+    let Value::Object(mut object) = value else {
+        return Err(syntax("the file must hold one object, such as {\"objective\": \"...\"}"));
+    };
+    match object.remove("objective") {
+        Some(Value::String(objective)) if objective.contains('\0') => {
+            Err(Reason::new(Code::Nul, "a NUL in `objective`", "remove it"))
+        }
+        Some(Value::String(objective)) => Ok((objective, object)),
+        Some(_) => Err(field(&["`objective` must be a text".to_owned()])),
+        None => Err(field(&["`objective` is missing".to_owned()])),
+    }
+}
+
+fn field(problems: &[String]) -> Reason {
+    Reason::new(Code::Field, problems.join("; "), "see docs/protocol.md for the options of a job")
+}
+
+/// Reads the options; what is not said comes from the settings.
+fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Reason> {
+    if object.values().any(has_nul) {
+        return Err(field(&["an option holds a NUL".to_owned()]));
+    }
+    let settings = facts.settings;
+    let mut f = Fields::new(object, "");
+    let asked = Rights { network: f.flag("network"), sandbox: f.choice("sandbox", &SANDBOXES) };
+    let workspace = f.text("workspace", MAX_PATH_BYTES).or_else(|| settings.workspace.clone());
+    let script = rehearsal(&mut f);
+    let defaults = Options::default();
+    let mut options = Options {
+        model: word(&mut f, "model").or_else(|| settings.model.clone()),
+        profile: word(&mut f, "profile").or_else(|| settings.profile.clone()),
+        sandbox: asked.sandbox.unwrap_or(defaults.sandbox.min(settings.sandbox)),
+        network: asked.network.unwrap_or(false),
+        rehearse: script.clone().or_else(|| settings.rehearse.clone()),
+        ..when(&mut f, defaults)
+    };
+    options = how(&mut f, options);
+    f.finish().map_err(|problems| field(&problems))?;
+    asked.granted(settings)?;
+    if let Some(path) = script.filter(|s| !s.is_empty()) {
+        lexical("rehearse", &path)?;
+    }
+    options.workspace = workspace.map(|w| usable(&w, facts)).transpose()?;
+    check_carry(&options.carry)?;
+    Ok(options)
+}
+
+/// The options that say when a job runs.
+fn when(f: &mut Fields, defaults: Options) -> Options {
+    Options {
+        priority: f.number("priority", -100..=100).unwrap_or(defaults.priority),
+        after: after(f),
+        not_before: f.timestamp("not_before"),
+        key: f.text("key", 128),
+        budget: budget(f),
+        timeouts: timeouts(f),
+        on_interrupt: f
+            .choice("on_interrupt", &[("retry", OnInterrupt::Retry), ("hold", OnInterrupt::Hold)])
+            .unwrap_or(defaults.on_interrupt),
+        labels: f.texts("labels", MAX_LIST).unwrap_or_default(),
+        ..defaults
+    }
+}
+
+/// The options that say how it works.
+fn how(f: &mut Fields, defaults: Options) -> Options {
+    let max_parallel = f.number("max_parallel", 1..=64).and_then(|n| usize::try_from(n).ok());
+    let max_attempts = f.number("max_attempts", 1..=20).and_then(|n| u32::try_from(n).ok());
+    Options {
+        plan: f
+            .choice("plan", &[("auto", Planning::Auto), ("single", Planning::Single)])
+            .unwrap_or(defaults.plan),
+        max_parallel: max_parallel.unwrap_or(defaults.max_parallel),
+        max_attempts: max_attempts.unwrap_or(defaults.max_attempts),
+        isolation: f
+            .choice(
+                "isolation",
+                &[("worktree", Isolation::Worktree), ("in-place", Isolation::InPlace)],
+            )
+            .unwrap_or(defaults.isolation),
+        setup: f.texts("setup", MAX_LIST).unwrap_or_default(),
+        carry: f.texts("carry", MAX_LIST).unwrap_or_default(),
+        verify: f.texts("verify", MAX_LIST).unwrap_or_default(),
+        review: f.flag("review").unwrap_or(defaults.review),
+        approve: f.flag("approve").unwrap_or(defaults.approve),
+        ..defaults
+    }
+}
+
+/// A name that becomes an argument of codex: never one that looks like a flag.
+fn word(f: &mut Fields, key: &'static str) -> Option<String> {
+    let word = f.text(key, 128)?;
+    if word.starts_with('-') {
+        f.problem(format!("`{key}` must not start with a dash"));
+    }
+    Some(word)
+}
+
+fn after(f: &mut Fields) -> Vec<After> {
+    let mut list = Vec::new();
+    for text in f.texts("after", MAX_LIST).unwrap_or_default() {
+        match After::try_from(text) {
+            Ok(after) => list.push(after),
+            Err(problem) => f.problem(format!("`after`: {problem}")),
+        }
+    }
+    list
+}
+
+fn budget(f: &mut Fields) -> Budget {
+    let Some(mut b) = f.object("budget") else { return Budget::default() };
+    let budget = Budget {
+        tokens: b.number("tokens", 1..=i64::MAX).map(i64::unsigned_abs),
+        wall_seconds: b.duration("wall").map(|d| d.as_secs().max(1)),
+    };
+    f.merge(b);
+    budget
+}
+
+fn timeouts(f: &mut Fields) -> Timeouts {
+    let mut all = Timeouts::default();
+    let Some(mut t) = f.object("timeouts") else { return all };
+    let kinds = [
+        ("plan", &mut all.plan),
+        ("roles", &mut all.roles),
+        ("claim", &mut all.claim),
+        ("execute", &mut all.execute),
+        ("review", &mut all.review),
+        ("queen", &mut all.queen),
+        ("verify", &mut all.verify),
+        ("no_progress", &mut all.no_progress),
+    ];
+    for (key, timeout) in kinds {
+        *timeout = t.duration(key).unwrap_or(*timeout);
+    }
+    f.merge(t);
+    all
+}
+
+/// What a job asks for beyond the usual.
+struct Rights {
+    network: Option<bool>,
+    sandbox: Option<Sandbox>,
+}
+
+impl Rights {
+    fn granted(&self, settings: &Settings) -> Result<(), Reason> {
+        let refused = |message: String, key: &str| {
+            let hint = format!("the operator may set `{key}` in numerus.toml");
+            Err(Reason::new(Code::Policy, message, hint))
+        };
+        if let Some(asked) = self.sandbox.filter(|s| *s > settings.sandbox) {
+            let widest = settings.sandbox.as_str();
+            let message = format!("sandbox {:?} is wider than {widest:?}", asked.as_str());
+            return refused(message, "sandbox");
+        }
+        if self.network == Some(true) && !settings.network {
+            return refused("jobs may not use the network here".to_owned(), "network");
+        }
+        Ok(())
+    }
+}
+
+fn path_reason(key: &str, path: &str, why: &str) -> Reason {
+    let shown: String = path.chars().take(200).collect();
+    let message = format!("`{key}` {shown:?} {why}");
+    Reason::new(Code::Path, message, "name an absolute path without `..` or `~`")
+}
+
+/// What a path must be before anybody looks at the disk.
+fn lexical(key: &str, path: &str) -> Result<(), Reason> {
+    if !path.starts_with('/') {
+        return Err(path_reason(key, path, "is not absolute"));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(path_reason(key, path, "goes up with `..`"));
+    }
+    Ok(())
+}
+
+/// A workspace that may be used, as its path without links.
+fn usable(path: &str, facts: &Facts<'_>) -> Result<String, Reason> {
+    lexical("workspace", path)?;
+    refuse_system(path, path)?;
+    let resolved = (facts.resolve)(path).map_err(|why| path_reason("workspace", path, &why))?;
+    refuse_system(&resolved, path)?;
+    Ok(resolved)
+}
+
+fn refuse_system(resolved: &str, path: &str) -> Result<(), Reason> {
+    let inside = |folder: &&str| {
+        resolved.strip_prefix(*folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if resolved.trim_end_matches('/').is_empty() || SYSTEM.iter().any(|f| inside(&f)) {
+        return Err(path_reason("workspace", path, "is a folder of the system"));
+    }
+    Ok(())
+}
+
+/// Paths to carry stay below the workspace.
+fn check_carry(paths: &[String]) -> Result<(), Reason> {
+    for path in paths {
+        let leaves = path.starts_with(['/', '~']) || path.split('/').any(|p| p == "..");
+        if leaves || path.trim().is_empty() {
+            return Err(path_reason("carry", path, "does not lie below the workspace"));
+        }
+    }
+    Ok(())
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(list) => list.iter().any(has_nul),
+        Value::Object(map) => map.iter().any(|(k, v)| k.contains('\0') || has_nul(v)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Turns each prefix in `after` into the whole id of a known job.
+///
+/// # Errors
+/// When a prefix fits none of them, or several.
+pub fn resolve_after(after: &[After], known: &[String]) -> Result<Vec<After>, Reason> {
+    after.iter().map(|one| Ok(After { job: resolve(&one.job, known)?, any: one.any })).collect()
+}
+
+fn resolve(prefix: &str, known: &[String]) -> Result<String, Reason> {
+    if let Some(exact) = known.iter().find(|id| *id == prefix) {
+        return Ok(exact.clone());
+    }
+    let mut fitting = known.iter().filter(|id| id.starts_with(prefix));
+    let problem = match (fitting.next(), fitting.next()) {
+        (Some(one), None) => return Ok(one.clone()),
+        (Some(_), Some(_)) => format!("`after`: several jobs start with {prefix:?}"),
+        (None, _) => format!("`after`: there is no job {prefix:?}"),
+    };
+    Err(Reason::new(Code::After, problem, "`numerus status --all` lists the jobs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn facts_with(settings: &Settings, mut check: impl FnMut(&Facts<'_>)) {
+        let resolve = |path: &str| match path {
+            "/work/link" => Ok("/etc/secret".to_owned()),
+            "/work/gone" => Err("is not there".to_owned()),
+            other => Ok(other.to_owned()),
+        };
+        check(&Facts { settings, resolve: &resolve });
+    }
+
+    fn code(bytes: &[u8], shape: Shape) -> Result<(), Code> {
+        let mut answer = Ok(());
+        facts_with(&Settings::default(), |facts| {
+            answer = admit(bytes, shape, facts).map(drop).map_err(|r| r.code);
+        });
+        answer
+    }
+
+    #[test]
+    fn each_broken_file_has_its_code() {
+        use Shape::{Json, Markdown, Text};
+        let big = vec![b'x'; 512 * 1024 + 1];
+        let deep = "[".repeat(200_000);
+        for (bytes, shape, expected) in [
+            (&b""[..], Text, Code::Empty),
+            (b" \r\n\t", Text, Code::Empty),
+            (b"\xef\xbb\xbf \n", Text, Code::Empty),
+            (b"---\na: 1\n---\n", Markdown, Code::Empty),
+            (b"", Json, Code::Empty),
+            (b" ", Json, Code::Empty),
+            (br#"{"objective": " "}"#, Json, Code::Empty),
+            (b"abc\xff", Text, Code::Utf8),
+            (b"\xff\xfea\0", Text, Code::Utf8),
+            (b"\xed\xa0\x80", Text, Code::Utf8),
+            (b"a\0b", Text, Code::Nul),
+            (br#"{"objective": "a\u0000"}"#, Json, Code::Nul),
+            (&big, Text, Code::TooLarge),
+            (b"---\na: [\n---\nx", Markdown, Code::Syntax),
+            (b"---\na: 1\nx", Markdown, Code::Syntax),
+            (b"{", Json, Code::Syntax),
+            (b"[]", Json, Code::Syntax),
+            (deep.as_bytes(), Json, Code::Syntax),
+            (b"{}", Json, Code::Field),
+            (br#"{"objective": 3}"#, Json, Code::Field),
+            (b"---\nprioritty: 3\n---\nx", Markdown, Code::Field),
+            (b"---\nPriority: 3\n---\nx", Markdown, Code::Field),
+            (b"---\npriority: high\n---\nx", Markdown, Code::Field),
+            (b"---\nid: ../../x\n---\nx", Markdown, Code::Field),
+            (b"---\nLD_PRELOAD: x\n---\nx", Markdown, Code::Field),
+            (b"---\nafter: [\"A B\"]\n---\nx", Markdown, Code::Field),
+            (b"---\nmodel: -c\n---\nx", Markdown, Code::Field),
+            (b"---\nlabels: [\"a\\0b\"]\n---\nx", Markdown, Code::Field),
+            (b"---\nbudget: {tokens: 0}\n---\nx", Markdown, Code::Field),
+            (b"---\nworkspace: /etc\n---\nx", Markdown, Code::Path),
+            (b"---\nworkspace: /\n---\nx", Markdown, Code::Path),
+            (b"---\nworkspace: ~root\n---\nx", Markdown, Code::Path),
+            (b"---\nworkspace: src\n---\nx", Markdown, Code::Path),
+            (b"---\nworkspace: /work/../etc\n---\nx", Markdown, Code::Path),
+            (b"---\nworkspace: /proc/self/root\n---\nx", Markdown, Code::Path),
+            (b"---\nworkspace: /work/link\n---\nx", Markdown, Code::Path),
+            (b"---\nworkspace: /work/gone\n---\nx", Markdown, Code::Path),
+            (b"---\nrehearse: script.toml\n---\nx", Markdown, Code::Path),
+            (b"---\ncarry: [../x]\n---\nx", Markdown, Code::Path),
+            (b"---\nsandbox: danger-full-access\n---\nx", Markdown, Code::Policy),
+            (b"---\nnetwork: true\n---\nx", Markdown, Code::Policy),
+        ] {
+            let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+            assert_eq!(code(bytes, shape), Err(expected), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn what_looks_dangerous_but_is_data_is_accepted() {
+        let limit = vec![b'x'; 512 * 1024];
+        for bytes in [
+            &limit[..],
+            b"{{7*7}} $(id) `x` %s%n \"; rm -rf /",
+            b"a\r\nb\rc",
+            b"--- not front matter",
+            "e\u{301}".repeat(1000).as_bytes(),
+        ] {
+            assert_eq!(code(bytes, Shape::Text), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_objective_is_kept_to_the_byte_but_for_the_mark() {
+        facts_with(&Settings::default(), |facts| {
+            let text = b"\xef\xbb\xbf---\npriority: 3\n---\nDo\r\n it \r\n";
+            let admitted = admit(text, Shape::Markdown, facts).expect("good");
+            assert_eq!(admitted.objective, "Do\r\n it \r\n");
+            assert_eq!(admitted.options.priority, 3);
+        });
+    }
+
+    #[test]
+    fn every_option_arrives() {
+        let json = br#"{"objective": "x", "workspace": "/work/repo", "priority": -5,
+            "after": ["a-abc234", "b:any"], "not_before": "2031-05-01T08:00:00Z", "key": "k",
+            "model": "m", "profile": "p", "plan": "single", "max_parallel": 2, "max_attempts": 1,
+            "timeouts": {"execute": "2h", "no_progress": "30s"},
+            "budget": {"tokens": 1000, "wall": "1h"}, "isolation": "in-place",
+            "setup": ["make"], "carry": [".env"], "verify": "cargo test", "review": true,
+            "network": false, "sandbox": "read-only", "on_interrupt": "hold",
+            "labels": ["night"], "rehearse": "builtin", "approve": true}"#;
+        facts_with(&Settings::default(), |facts| {
+            let o = admit(json, Shape::Json, facts).expect("good").options;
+            let hour = Duration::from_secs(3600);
+            let expected = Options {
+                workspace: Some("/work/repo".into()),
+                priority: -5,
+                after: vec![
+                    After { job: "a-abc234".into(), any: false },
+                    After { job: "b".into(), any: true },
+                ],
+                not_before: "2031-05-01T08:00:00Z".parse().ok(),
+                key: Some("k".into()),
+                model: Some("m".into()),
+                profile: Some("p".into()),
+                plan: Planning::Single,
+                max_parallel: 2,
+                max_attempts: 1,
+                timeouts: Timeouts {
+                    execute: hour * 2,
+                    no_progress: Duration::from_secs(30),
+                    ..Timeouts::default()
+                },
+                budget: Budget { tokens: Some(1000), wall_seconds: Some(3600) },
+                isolation: Isolation::InPlace,
+                setup: vec!["make".into()],
+                carry: vec![".env".into()],
+                verify: vec!["cargo test".into()],
+                review: true,
+                network: false,
+                sandbox: Sandbox::ReadOnly,
+                on_interrupt: OnInterrupt::Hold,
+                labels: vec!["night".into()],
+                rehearse: Some(String::new()),
+                approve: true,
+            };
+            assert_eq!(o, expected);
+        });
+    }
+
+    #[test]
+    fn what_a_job_does_not_say_comes_from_the_settings() {
+        let settings = Settings {
+            workspace: Some("/work/repo".into()),
+            model: Some("m".into()),
+            sandbox: Sandbox::ReadOnly,
+            network: true,
+            rehearse: Some(String::new()),
+            ..Settings::default()
+        };
+        facts_with(&settings, |facts| {
+            let o = admit(b"x", Shape::Text, facts).expect("good").options;
+            assert_eq!(o.workspace.as_deref(), Some("/work/repo"));
+            assert_eq!((o.model.as_deref(), o.rehearse.as_deref()), (Some("m"), Some("")));
+            assert_eq!((o.sandbox, o.network), (Sandbox::ReadOnly, false));
+            let asked = br#"{"objective": "x", "network": true}"#;
+            assert!(admit(asked, Shape::Json, facts).expect("granted").options.network);
+        });
+    }
+
+    #[test]
+    fn a_prefix_names_one_job_or_none() {
+        let known = ["fix-abc234", "fix-login-abc234", "x-abc234"].map(String::from);
+        let ask = |text: &str| resolve_after(&[After { job: text.into(), any: true }], &known);
+        let whole = |id: &str| Ok(vec![After { job: id.into(), any: true }]);
+        assert_eq!(ask("x"), whole("x-abc234"));
+        assert_eq!(ask("fix-abc234"), whole("fix-abc234"));
+        assert_eq!(ask("fix").map_err(|r| r.code), Err(Code::After));
+        assert_eq!(ask("nope").map_err(|r| r.code), Err(Code::After));
+    }
+}

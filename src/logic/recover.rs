@@ -1,0 +1,188 @@
+//! What lies where it should not, and how it is put right. The journal's end wins over the place of the file; what may
+//! matter is never deleted; what is not understood is left alone.
+//!
+//! | run folder | job file | repair |
+//! |---|---|---|
+//! | held | in `killed/` | a wish to kill: its holder is told |
+//! | held | anywhere else | none: its holder is at work |
+//! | finished | in another folder than its end's | moved there |
+//! | finished | nowhere | none |
+//! | claimed | in `killed/` | ended as killed |
+//! | claimed | in `done/` or `failed/` | moved back |
+//! | claimed | nowhere | written again |
+//! | not claimed | in `claimed/` | taken again, from the reading on |
+//! | not claimed | nowhere or elsewhere | the folder is put away |
+//! | none | in `claimed/` | failed: the run is lost |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::id::JobId;
+use crate::model::status::JobPhase;
+
+/// Where a job file may lie after it was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lies {
+    /// `claimed/`.
+    Claimed,
+    /// `done/`.
+    Done,
+    /// `failed/`.
+    Failed,
+    /// `killed/`.
+    Killed,
+}
+
+impl Lies {
+    fn at_end(phase: JobPhase) -> Self {
+        match phase {
+            JobPhase::Succeeded => Self::Done,
+            JobPhase::Failed => Self::Failed,
+            JobPhase::Killed => Self::Killed,
+            JobPhase::Queued | JobPhase::Planning | JobPhase::Running | JobPhase::Paused => {
+                Self::Claimed
+            }
+        }
+    }
+}
+
+/// What a run folder shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Whether someone holds its lock.
+    pub is_held: bool,
+    /// Whether its journal says that the job was taken as a whole.
+    pub is_claimed: bool,
+    /// How its journal says that the job ended.
+    pub finished: Option<JobPhase>,
+}
+
+/// What was seen at one look; jobs that need no look are left out of both.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Run folders.
+    pub runs: BTreeMap<JobId, Run>,
+    /// Job files after `incoming/`.
+    pub files: BTreeMap<JobId, BTreeSet<Lies>>,
+}
+
+/// One thing to put right, under the job's lock unless it says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// Move the file to where the journal's end belongs.
+    MoveToEnd(JobPhase),
+    /// Write the wish to kill and tell the holder, without the lock.
+    TellHolder,
+    /// End the job as killed.
+    EndKilled,
+    /// Move the file back to `claimed/`.
+    MoveBack,
+    /// Write the file again.
+    Rewrite,
+    /// Take the job again from the reading of its claimed file on.
+    TakeAgain,
+    /// Put the run folder of a job that never was out of the way.
+    PutAway,
+    /// Make a run folder that says that the run is lost, and end the job as failed.
+    RunLost,
+}
+
+/// What to put right, job by job.
+pub fn repairs(seen: &Seen) -> Vec<(JobId, Repair)> {
+    let jobs: BTreeSet<&JobId> = seen.runs.keys().chain(seen.files.keys()).collect();
+    let nowhere = BTreeSet::new();
+    jobs.into_iter()
+        .filter_map(|job| {
+            let files = seen.files.get(job).unwrap_or(&nowhere);
+            Some((job.clone(), repair(seen.runs.get(job), files)?))
+        })
+        .collect()
+}
+
+fn repair(run: Option<&Run>, files: &BTreeSet<Lies>) -> Option<Repair> {
+    let Some(run) = run else {
+        return files.contains(&Lies::Claimed).then_some(Repair::RunLost);
+    };
+    let is_claimed_file = files.contains(&Lies::Claimed);
+    match (run.is_held, run.finished) {
+        (true, None) if run.is_claimed && !is_claimed_file && files.contains(&Lies::Killed) => {
+            Some(Repair::TellHolder)
+        }
+        (true, _) => None,
+        (false, Some(phase)) => after_the_end(phase, files),
+        (false, None) if run.is_claimed => before_the_end(files),
+        (false, None) if is_claimed_file => Some(Repair::TakeAgain),
+        (false, None) => Some(Repair::PutAway),
+    }
+}
+
+fn after_the_end(phase: JobPhase, files: &BTreeSet<Lies>) -> Option<Repair> {
+    let is_elsewhere = !files.is_empty() && !files.contains(&Lies::at_end(phase));
+    is_elsewhere.then_some(Repair::MoveToEnd(phase))
+}
+
+fn before_the_end(files: &BTreeSet<Lies>) -> Option<Repair> {
+    if files.contains(&Lies::Claimed) {
+        None
+    } else if files.contains(&Lies::Killed) {
+        Some(Repair::EndKilled)
+    } else if files.is_empty() {
+        Some(Repair::Rewrite)
+    } else {
+        Some(Repair::MoveBack)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRESH: Run = Run { is_held: false, is_claimed: false, finished: None };
+    const CLAIMED: Run = Run { is_claimed: true, ..FRESH };
+    const HELD: Run = Run { is_held: true, ..CLAIMED };
+    const DONE: Run = Run { finished: Some(JobPhase::Succeeded), ..CLAIMED };
+    const KILLED: Run = Run { finished: Some(JobPhase::Killed), ..CLAIMED };
+
+    #[test]
+    fn each_row_of_the_table() {
+        use Lies::{Claimed, Done, Failed, Killed};
+        for (run, files, expected) in [
+            (Some(HELD), vec![Killed], Some(Repair::TellHolder)),
+            (Some(HELD), vec![Claimed], None),
+            (Some(HELD), vec![], None),
+            (Some(HELD), vec![Done], None),
+            (Some(Run { is_claimed: false, ..HELD }), vec![Killed], None),
+            (Some(Run { is_held: true, ..DONE }), vec![Claimed], None),
+            (Some(DONE), vec![Claimed], Some(Repair::MoveToEnd(JobPhase::Succeeded))),
+            (Some(DONE), vec![Killed], Some(Repair::MoveToEnd(JobPhase::Succeeded))),
+            (Some(KILLED), vec![Claimed], Some(Repair::MoveToEnd(JobPhase::Killed))),
+            (Some(DONE), vec![Done], None),
+            (Some(DONE), vec![Claimed, Done], None),
+            (Some(DONE), vec![], None),
+            (Some(CLAIMED), vec![Claimed], None),
+            (Some(CLAIMED), vec![Claimed, Killed], None),
+            (Some(CLAIMED), vec![Killed], Some(Repair::EndKilled)),
+            (Some(CLAIMED), vec![Done], Some(Repair::MoveBack)),
+            (Some(CLAIMED), vec![Failed], Some(Repair::MoveBack)),
+            (Some(CLAIMED), vec![], Some(Repair::Rewrite)),
+            (Some(FRESH), vec![Claimed], Some(Repair::TakeAgain)),
+            (Some(FRESH), vec![], Some(Repair::PutAway)),
+            (Some(FRESH), vec![Done], Some(Repair::PutAway)),
+            (None, vec![Claimed], Some(Repair::RunLost)),
+            (None, vec![Done], None),
+        ] {
+            let files: BTreeSet<Lies> = files.into_iter().collect();
+            assert_eq!(repair(run.as_ref(), &files), expected, "{run:?} {files:?}");
+        }
+    }
+
+    #[test]
+    fn every_job_seen_anywhere_is_looked_at() {
+        let id = |t: &str| JobId::parse(t).expect("id");
+        let seen = Seen {
+            runs: [(id("a"), FRESH), (id("b"), CLAIMED)].into(),
+            files: [(id("b"), [Lies::Claimed].into()), (id("c"), [Lies::Claimed].into())].into(),
+        };
+        let expected = [(id("a"), Repair::PutAway), (id("c"), Repair::RunLost)];
+        assert_eq!(repairs(&seen), expected);
+    }
+}

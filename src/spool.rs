@@ -1,0 +1,602 @@
+//! Floor 2b: owner of `spool/`. The folder that a job file lies in is the job's coarse state; a transition is one
+//! rename that replaces nothing. Nobody else makes, moves or reads a file there.
+//!
+//! Diagnostics: files of other forms in our folders are left alone and not listed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
+use std::io::{Error, ErrorKind, Result};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::model::id::JobId;
+use crate::model::rejection::{Reason, Rejection};
+use crate::model::root::Root;
+use crate::model::status::JobPhase;
+use crate::os::lock::{self, FileLock};
+use crate::os::{digest, fsx, random};
+
+/// Longest name that a rejected file keeps, in bytes: `.reason.json` must still fit behind it.
+const MAX_REJECTED_NAME_BYTES: usize = 200;
+/// How many numbers are tried for a rejected name that is taken, before chance decides.
+const NUMBERED_NAMES: u32 = 100;
+/// Endings that writers use while a file is not whole.
+const UNFINISHED: [&[u8]; 5] = [b".tmp", b".part", b".swp", b".crdownload", b"~"];
+
+/// A folder of the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Dropped, not taken yet.
+    Incoming,
+    /// Taken; whether it waits or runs is in its `status.json`.
+    Claimed,
+    /// Ended well.
+    Done,
+    /// Ended badly.
+    Failed,
+    /// Ended by someone.
+    Killed,
+    /// Never accepted.
+    Rejected,
+}
+
+impl Place {
+    /// The folders that a job file passes through, in that order.
+    const OF_JOBS: [Self; 5] =
+        [Self::Incoming, Self::Claimed, Self::Done, Self::Failed, Self::Killed];
+
+    /// The folder's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Incoming => "incoming",
+            Self::Claimed => "claimed",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Killed => "killed",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    /// Where the file of a job that has ended lies; one that has not lies in `claimed`.
+    pub fn at_end(phase: JobPhase) -> Self {
+        match phase {
+            JobPhase::Succeeded => Self::Done,
+            JobPhase::Failed => Self::Failed,
+            JobPhase::Killed => Self::Killed,
+            JobPhase::Queued | JobPhase::Planning | JobPhase::Running | JobPhase::Paused => {
+                Self::Claimed
+            }
+        }
+    }
+}
+
+/// How a job file is read, told by its ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `.md`: front matter, then the objective.
+    Markdown,
+    /// `.json`: an object.
+    Json,
+    /// Anything else: the objective alone.
+    Text,
+}
+
+impl Format {
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Json, Self::Markdown, Self::Text];
+
+    /// The format that a name tells.
+    pub fn of(name: &OsStr) -> Self {
+        match Path::new(name).extension().map(OsStrExt::as_bytes) {
+            Some(b"md") => Self::Markdown,
+            Some(b"json") => Self::Json,
+            _ => Self::Text,
+        }
+    }
+
+    /// The ending that an accepted file gets.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Markdown => "md",
+            Self::Json => "json",
+            Self::Text => "txt",
+        }
+    }
+}
+
+/// What kind of thing lies in `incoming/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    Regular,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A FIFO, socket or device.
+    Special,
+}
+
+/// What one look at an entry shows; two equal looks mean that it stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// What it is.
+    pub kind: Kind,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its number on the file system.
+    pub inode: u64,
+    /// When its content changed last: seconds and nanoseconds since 1970.
+    pub mtime: (i64, i64),
+    /// When anything of it changed last, renames included.
+    pub ctime: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Self {
+        let kind = match meta.file_type() {
+            t if t.is_file() => Kind::Regular,
+            t if t.is_dir() => Kind::Folder,
+            t if t.is_symlink() => Kind::Link,
+            _ => Kind::Special,
+        };
+        Self {
+            kind,
+            bytes: meta.len(),
+            inode: meta.ino(),
+            mtime: (meta.mtime(), meta.mtime_nsec()),
+            ctime: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// A claimed file's content.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Content {
+    /// All of it.
+    Whole {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// The file's owner.
+        uid: u32,
+        /// Whether other names for the file may exist.
+        linked: bool,
+    },
+    /// It has more bytes than the limit.
+    TooLarge(u64),
+    /// It is no regular file.
+    NotRegular,
+    /// The system does not let us read it.
+    Unreadable(String),
+}
+
+/// `spool/` of a root.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    dir: PathBuf,
+}
+
+impl Spool {
+    /// Names the spool of a root.
+    pub fn of(root: &Root) -> Self {
+        Self { dir: root.spool() }
+    }
+
+    /// Makes what is missing of its folders. Only `incoming/` may be opened to others, by the operator.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn create(&self) -> Result<()> {
+        for place in Place::OF_JOBS {
+            fsx::make_dirs(&self.folder(place))?;
+        }
+        for dir in [self.folder(Place::Rejected), self.tmp(), self.keys()] {
+            fsx::make_dirs(&dir)?;
+        }
+        Ok(())
+    }
+
+    /// One of its folders.
+    pub fn folder(&self, place: Place) -> PathBuf {
+        self.dir.join(place.as_str())
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.dir.join("keys")
+    }
+
+    /// The lock that the one active daemon holds.
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.dir.join(".lock")
+    }
+
+    /// The file whose replacement wakes the daemon; it lies in [`Spool::wake_folder`].
+    pub fn wake_file(&self) -> PathBuf {
+        self.wake_folder().join("wake")
+    }
+
+    /// The folder that the daemon watches for wake-ups.
+    pub fn wake_folder(&self) -> PathBuf {
+        self.tmp()
+    }
+
+    /// Tells the daemon, if there is one, that something changed which no watched folder shows.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn wake(&self) -> Result<()> {
+        fsx::replace_derived(&self.wake_file(), b"")
+    }
+
+    /// Drops a job: whole, flushed and named `<job>.json`, or not at all.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if a file of that name waits already; otherwise those of the system.
+    pub fn submit(&self, job: &JobId, json: &[u8]) -> Result<()> {
+        let temp = self.tmp().join(format!(".{}.tmp", random::base32(16)?));
+        fsx::put_new(&temp, json)?;
+        let target = self.folder(Place::Incoming).join(format!("{job}.json"));
+        fsx::move_to(&temp, &target).inspect_err(|_| drop(fsx::remove(&temp)))
+    }
+
+    /// The names in `incoming/` that are not marked as unfinished, as the folder is read.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn incoming(&self) -> Result<impl Iterator<Item = OsString>> {
+        let dir = self.folder(Place::Incoming);
+        let entries = std::fs::read_dir(&dir).map_err(fsx::at(&dir))?;
+        Ok(entries.filter_map(|e| e.ok().map(|e| e.file_name())).filter(|n| may_be_taken(n)))
+    }
+
+    /// Looks at one entry of `incoming/` without opening it; `None` if it is gone.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn look(&self, name: &OsStr) -> Result<Option<Stamp>> {
+        let path = self.folder(Place::Incoming).join(name);
+        match std::fs::symlink_metadata(&path) {
+            Ok(meta) => Ok(Some(Stamp::of(&meta))),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(fsx::at(&path)(e)),
+        }
+    }
+
+    /// Whether someone holds a lock on a regular file in `incoming/`; one that cannot be opened is held by nobody.
+    pub fn is_locked(&self, name: &OsStr) -> bool {
+        lock::is_held(&self.folder(Place::Incoming).join(name)).unwrap_or(false)
+    }
+
+    /// Takes a file out of `incoming/`: from here on it is `claimed/<job>.<ending>`.
+    ///
+    /// # Errors
+    /// `NotFound` if it is gone, `AlreadyExists` if that job has a file; otherwise those of the system.
+    pub fn take(&self, name: &OsStr, job: &JobId, format: Format) -> Result<PathBuf> {
+        let to = self.claimed_path(job, format);
+        fsx::move_to(&self.folder(Place::Incoming).join(name), &to)?;
+        Ok(to)
+    }
+
+    fn claimed_path(&self, job: &JobId, format: Format) -> PathBuf {
+        self.folder(Place::Claimed).join(format!("{job}.{}", format.ending()))
+    }
+
+    /// Reads a file that someone else wrote, at most `limit` bytes of it, without following or waiting for anything.
+    ///
+    /// # Errors
+    /// Those of the system that are not about the file itself.
+    pub fn read(&self, path: &Path, limit: u64) -> Result<Content> {
+        let file = match fsx::open_hostile(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+                return Ok(Content::Unreadable(owner_and_mode(path)));
+            }
+            Err(e) if !is_regular(path) && e.kind() != ErrorKind::NotFound => {
+                return Ok(Content::NotRegular);
+            }
+            Err(e) => return Err(e),
+        };
+        let meta = file.metadata().map_err(fsx::at(path))?;
+        if !meta.is_file() {
+            return Ok(Content::NotRegular);
+        }
+        if meta.len() > limit {
+            return Ok(Content::TooLarge(meta.len()));
+        }
+        let linked = meta.nlink() > 1;
+        Ok(match fsx::read_bounded(path, limit)? {
+            Some(bytes) => Content::Whole { bytes, uid: meta.uid(), linked },
+            None => Content::TooLarge(limit + 1),
+        })
+    }
+
+    /// Puts a file that is not accepted aside, with the reason beside it; returns the name it has there.
+    ///
+    /// The reason is written first, so that whoever finds the file finds its reason.
+    ///
+    /// # Errors
+    /// `NotFound` if the file is gone; otherwise those of the system.
+    pub fn reject(
+        &self,
+        from: &Path,
+        original_name: &OsStr,
+        reason: &Reason,
+        now: Timestamp,
+    ) -> Result<OsString> {
+        let rejection = Rejection {
+            code: reason.code,
+            message: reason.message.clone(),
+            hint: reason.hint.clone(),
+            at: now,
+            original_name: original_name.to_string_lossy().into_owned(),
+        };
+        let json = to_json(&rejection)?;
+        for number in 1..=NUMBERED_NAMES {
+            if let Some(name) = self.put_aside(from, &numbered(original_name, number), &json)? {
+                return Ok(name);
+            }
+        }
+        let name = numbered(OsStr::new(&random::base32(26)?), 1);
+        self.put_aside(from, &name, &json)?
+            .ok_or_else(|| fsx::at(from)(Error::from(ErrorKind::AlreadyExists)))
+    }
+
+    fn put_aside(&self, from: &Path, name: &OsStr, json: &[u8]) -> Result<Option<OsString>> {
+        let target = self.folder(Place::Rejected).join(name);
+        if std::fs::symlink_metadata(&target).is_ok() {
+            return Ok(None);
+        }
+        let mut beside = name.to_owned();
+        beside.push(".reason.json");
+        let beside = target.with_file_name(beside);
+        match fsx::put_new(&beside, json) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(None),
+            result => result?,
+        }
+        match fsx::move_to(from, &target) {
+            Ok(()) => Ok(Some(name.to_owned())),
+            Err(e) => {
+                fsx::remove(&beside)?;
+                if e.kind() == ErrorKind::AlreadyExists { Ok(None) } else { Err(e) }
+            }
+        }
+    }
+
+    /// Moves a job's file to where it belongs in `phase`; one that lies there already stays, and one that is nowhere
+    /// is left so.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if another file has the name there; otherwise those of the system.
+    pub fn end(&self, job: &JobId, phase: JobPhase) -> Result<()> {
+        let to = Place::at_end(phase);
+        for place in [Place::Claimed, Place::Killed, Place::Failed, Place::Done] {
+            if let Some(path) = self.file_in(place, job).filter(|_| place != to) {
+                let name = path.file_name().unwrap_or_default();
+                return fsx::move_to(&path, &self.folder(to).join(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a job's file lies; `incoming/` only finds names that are the id and one of our endings.
+    pub fn find(&self, job: &JobId) -> Option<(Place, PathBuf)> {
+        Place::OF_JOBS.into_iter().find_map(|place| Some((place, self.file_in(place, job)?)))
+    }
+
+    fn file_in(&self, place: Place, job: &JobId) -> Option<PathBuf> {
+        let dir = self.folder(place);
+        let paths = Format::ALL.map(|f| dir.join(format!("{job}.{}", f.ending())));
+        paths.into_iter().find(|p| std::fs::symlink_metadata(p).is_ok())
+    }
+
+    /// The jobs whose files lie in a folder, with the files' names, unsorted.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn jobs_in(&self, place: Place) -> Result<Vec<(JobId, String)>> {
+        let names = fsx::list(&self.folder(place))?;
+        Ok(names.into_iter().filter_map(|n| Some((job_of(&n)?, n))).collect())
+    }
+
+    /// Writes a claimed file that vanished again, from what the run folder holds.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is one; otherwise those of the system.
+    pub fn restore(&self, file: &str, bytes: &[u8]) -> Result<()> {
+        fsx::put_new(&self.folder(Place::Claimed).join(file), bytes)
+    }
+
+    /// Remembers that `job` has `key`, durably; the answer is the job that has it: `job` itself, or an earlier one.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn claim_key(&self, key: &str, job: &JobId) -> Result<JobId> {
+        let path = self.keys().join(digest::sha256_hex(key.as_bytes()));
+        match fsx::put_new(&path, job.as_str().as_bytes()) {
+            Ok(()) => return Ok(job.clone()),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+        let text = fsx::read_optional(&path)?.unwrap_or_default();
+        JobId::parse(text.trim()).map_err(|e| fsx::at(&path)(Error::new(ErrorKind::InvalidData, e)))
+    }
+
+    /// Becomes the one active daemon; `None` if there is one. The probe before the try leaves no trace that would wake
+    /// another waiting daemon.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn try_lead(&self) -> Result<Option<FileLock>> {
+        let path = self.daemon_lock();
+        if lock::is_held(&path)? { Ok(None) } else { FileLock::try_acquire(&path) }
+    }
+
+    /// Clears away what unfinished writes left in our own folders; never in `incoming/`.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn clear_temps(&self) -> Result<()> {
+        let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
+        places.iter().try_for_each(|p| fsx::clear_temps(&self.folder(*p)))?;
+        fsx::clear_temps(&self.keys())
+    }
+}
+
+/// Whether a name in `incoming/` is one that writers use for whole files.
+pub fn may_be_taken(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    !name.starts_with(b".") && !UNFINISHED.iter().any(|ending| name.ends_with(ending))
+}
+
+/// The job that a file's name tells, if it is one of our names.
+fn job_of(name: &str) -> Option<JobId> {
+    let (stem, ending) = name.rsplit_once('.')?;
+    Format::ALL.iter().any(|f| f.ending() == ending).then(|| JobId::parse(stem).ok())?
+}
+
+/// A rejected file's name: its own if it is short and first, else cut and numbered.
+fn numbered(name: &OsStr, number: u32) -> OsString {
+    let bytes = name.as_bytes();
+    if number == 1 && bytes.len() <= MAX_REJECTED_NAME_BYTES {
+        return name.to_owned();
+    }
+    let tail = format!("-{number}");
+    let mut cut = bytes.get(..MAX_REJECTED_NAME_BYTES - tail.len()).unwrap_or(bytes);
+    // A name in UTF-8 stays so: never cut within a character.
+    if let Err(e) = std::str::from_utf8(cut)
+        && e.error_len().is_none()
+    {
+        cut = &cut[..e.valid_up_to()];
+    }
+    let mut out = OsStr::from_bytes(cut).to_owned();
+    out.push(tail);
+    out
+}
+
+fn is_regular(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|m| m.is_file())
+}
+
+fn owner_and_mode(path: &Path) -> String {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => format!("owner {}, mode {:04o}", meta.uid(), meta.mode() & 0o7777),
+        Err(_) => "owner unknown".to_owned(),
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    let mut json = serde_json::to_vec_pretty(value)?;
+    json.push(b'\n');
+    Ok(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::rejection::Code;
+
+    fn spool() -> (tempfile::TempDir, Spool) {
+        let d = tempfile::tempdir().expect("scratch");
+        let spool = Spool::of(&Root::new(d.path()));
+        spool.create().expect("folders");
+        (d, spool)
+    }
+
+    fn id(text: &str) -> JobId {
+        JobId::parse(text).expect("id")
+    }
+
+    fn reason() -> Reason {
+        Reason::new(Code::Empty, "it is\nempty", "write something")
+    }
+
+    #[test]
+    fn a_job_goes_from_folder_to_folder() {
+        let (_d, spool) = spool();
+        let job = id("fix-abc234");
+        spool.submit(&job, b"{}").expect("submit");
+        assert_eq!(spool.find(&job).expect("found").0, Place::Incoming);
+        let again = spool.submit(&job, b"{}");
+        assert_eq!(again.map_err(|e| e.kind()), Err(ErrorKind::AlreadyExists));
+        assert!(fsx::list(&spool.tmp()).expect("tmp").is_empty(), "nothing stays in tmp");
+        let name = OsStr::new("fix-abc234.json");
+        spool.take(name, &job, Format::of(name)).expect("take");
+        assert_eq!(spool.jobs_in(Place::Claimed).expect("list").len(), 1);
+        spool.end(&job, JobPhase::Failed).expect("end");
+        assert_eq!(spool.find(&job).expect("found").0, Place::Failed);
+        spool.end(&job, JobPhase::Failed).expect("ending twice is ending once");
+        let gone = spool.take(name, &job, Format::Json);
+        assert_eq!(gone.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn names_of_unfinished_files_are_not_offered() {
+        let (_d, spool) = spool();
+        for name in [".a.md", "b.tmp", "c.part", "d.swp", "e.crdownload", "f~", "g.md", "-rf"] {
+            fsx::put_new(&spool.folder(Place::Incoming).join(name), b"x").expect("drop");
+        }
+        let mut names: Vec<_> = spool.incoming().expect("scan").collect();
+        names.sort();
+        assert_eq!(names, ["-rf", "g.md"]);
+    }
+
+    #[test]
+    fn a_rejected_file_replaces_nothing_and_has_its_reason_beside_it() {
+        let (_d, spool) = spool();
+        let from = spool.folder(Place::Incoming).join("a.md");
+        for expected in ["a.md", "a.md-2", "a.md-3"] {
+            fsx::put_new(&from, expected.as_bytes()).expect("drop");
+            let name = spool
+                .reject(&from, OsStr::new("a.md"), &reason(), Timestamp::UNIX_EPOCH)
+                .expect("reject");
+            assert_eq!(name, expected);
+            let kept = fsx::read_optional(&spool.folder(Place::Rejected).join(expected));
+            assert_eq!(kept.expect("read").as_deref(), Some(expected));
+        }
+        let beside = spool.folder(Place::Rejected).join("a.md-2.reason.json");
+        let text = fsx::read_optional(&beside).expect("read").expect("there");
+        let read: Rejection = serde_json::from_str(&text).expect("json");
+        assert_eq!((read.code, read.message.as_str()), (Code::Empty, "it is empty"));
+        assert_eq!(read.original_name, "a.md");
+    }
+
+    #[test]
+    fn a_long_or_undecodable_name_is_cut_and_kept_apart() {
+        let (_d, spool) = spool();
+        let long = "ä".repeat(127);
+        for name in [OsStr::new(&long), OsStr::from_bytes(b"\xff\xfe")] {
+            let from = spool.folder(Place::Incoming).join(name);
+            fsx::put_new(&from, b"x").expect("drop");
+            let put = spool.reject(&from, name, &reason(), Timestamp::UNIX_EPOCH).expect("reject");
+            assert!(put.len() <= MAX_REJECTED_NAME_BYTES, "{put:?}");
+        }
+        assert_eq!(numbered(OsStr::new(&long), 1).len(), 200);
+        let odd = format!("x{long}");
+        assert!(numbered(OsStr::new(&odd), 12).into_string().is_ok(), "cut between characters");
+    }
+
+    #[test]
+    fn a_key_belongs_to_its_first_job() {
+        let (_d, spool) = spool();
+        assert_eq!(spool.claim_key("nightly", &id("a-abc234")).expect("first"), id("a-abc234"));
+        assert_eq!(spool.claim_key("nightly", &id("a-abc234")).expect("again"), id("a-abc234"));
+        assert_eq!(spool.claim_key("nightly", &id("b-abc234")).expect("other"), id("a-abc234"));
+        assert_eq!(spool.claim_key("weekly", &id("b-abc234")).expect("free"), id("b-abc234"));
+    }
+
+    #[test]
+    fn only_one_daemon_leads() {
+        let (_d, spool) = spool();
+        let lead = spool.try_lead().expect("try").expect("free");
+        assert!(spool.try_lead().expect("try").is_none());
+        drop(lead);
+        assert!(spool.try_lead().expect("try").is_some());
+    }
+}
