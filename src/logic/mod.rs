@@ -2,11 +2,13 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod admission;
+pub mod arbiter;
 pub mod audit;
 pub mod claims;
 pub mod classify;
 pub mod frontmatter;
 pub mod lifecycle;
+pub mod paths;
 pub mod planning;
 pub mod recover;
 pub mod retry;

@@ -393,10 +393,35 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// The event's name on disk, such as `job.claimed`.
+    /// The event's name on disk, such as `job.claimed`. The payload is not serialized for it.
     pub fn name(&self) -> String {
-        let value = serde_json::to_value(self).unwrap_or_default();
-        value.get("event").and_then(|e| e.as_str()).unwrap_or_default().to_owned()
+        let mut start = TagAlone(Vec::with_capacity(TagAlone::ROOM));
+        // Ends in an error as soon as the tag is out.
+        drop(serde_json::to_writer(&mut start, self));
+        let text = String::from_utf8_lossy(&start.0);
+        text.split('"').nth(3).unwrap_or_default().to_owned()
+    }
+}
+
+/// Takes the first bytes of a serialized fact, which are its tag, and refuses the rest.
+struct TagAlone(Vec<u8>);
+
+impl TagAlone {
+    /// More than any tag takes: `{"event":"job.…"`.
+    const ROOM: usize = 48;
+}
+
+impl std::io::Write for TagAlone {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() >= Self::ROOM {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -419,5 +444,27 @@ mod tests {
             r#"{"seq":7,"ts":"2026-01-02T03:04:05Z","event":"job.claim_unblocked","payload":{"attempt":2},"job_id":"a-abc234","task_id":"t1"}"#
         );
         assert_eq!(serde_json::from_str::<Event>(&line).expect("back"), event);
+    }
+
+    #[test]
+    fn a_name_is_the_tag_on_disk() {
+        for fact in [
+            Fact::Resumed {},
+            Fact::ClaimUnblocked { attempt: 2 },
+            Fact::BankCreated { bank: "x\"".repeat(50) },
+            Fact::SessionEnded(SessionEnd {
+                place: "t1".into(),
+                number: 1,
+                kind: SessionKind::Execute,
+                attempt: 1,
+                failure: None,
+                thread_id: None,
+                tokens: Tokens::default(),
+                thread_tokens: Tokens::default(),
+            }),
+        ] {
+            let whole = serde_json::to_value(&fact).expect("json");
+            assert_eq!(Some(fact.name().as_str()), whole["event"].as_str());
+        }
     }
 }

@@ -91,7 +91,10 @@ fn put_without_dir(path: &Path, bytes: &[u8], onto: Onto) -> Result<()> {
 }
 
 /// A fresh name beside `path`, of the form that start-up clears away: `.<random>.tmp`.
-fn temp_beside(path: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// When the kernel gives no randomness.
+pub fn temp_beside(path: &Path) -> Result<PathBuf> {
     Ok(parent(path).join(format!(".{}.tmp", random::base32(16)?)))
 }
 
@@ -149,6 +152,14 @@ pub fn move_to(from: &Path, to: &Path) -> Result<()> {
 pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
     rename_onto(from, to, Onto::Any).map_err(at(from))?;
     sync_dir(parent(to))
+}
+
+/// Renames onto whatever is there without a flush: for files that mean nothing once the machine went down.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn rename_derived(from: &Path, to: &Path) -> Result<()> {
+    rename_onto(from, to, Onto::Any).map_err(at(from))
 }
 
 /// Flushes a folder, so that the names in it survive a power cut.

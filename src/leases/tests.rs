@@ -1,0 +1,177 @@
+//! One process, many handles: places in the queue, the dead, garbage. Many processes are in `tests/leases.rs`.
+
+use super::*;
+use crate::model::claim::{ClaimPath, Mode};
+use crate::model::id::{JobId, TaskId};
+
+fn holder(task: &str) -> Holder {
+    Holder { job: JobId::parse("job-abc234").expect("id"), task: TaskId::parse(task).expect("id") }
+}
+
+fn writes(paths: &[&str]) -> Claim {
+    let path = |p: &&str| ClaimPath { path: (*p).to_owned(), is_dir: false };
+    Claim { reads: Vec::new(), writes: paths.iter().map(path).collect() }
+}
+
+/// A judge for whom only equal paths of other tasks conflict: held ones, and waiting ones that are older.
+fn plain(claim: &LeaseFile, others: &[LeaseFile]) -> Vec<Conflict> {
+    let counts = |o: &&LeaseFile| o.state == LeaseState::Held || o.ticket < claim.ticket;
+    let clash = |o: &LeaseFile| {
+        let shared = o.claim.writes.iter().find(|w| claim.claim.writes.contains(w))?;
+        Some(Conflict { path: shared.path.clone(), mode: Mode::Write, held_by: o.holder.clone() })
+    };
+    others.iter().filter(counts).filter_map(clash).collect()
+}
+
+fn folder() -> (tempfile::TempDir, Leases) {
+    let dir = tempfile::tempdir().expect("scratch");
+    let leases = Leases::open(&dir.path().join("a/leases")).expect("open");
+    (dir, leases)
+}
+
+fn ask(leases: &Leases, task: &str, paths: &[&str]) -> Pending {
+    leases.request(holder(task), 1, writes(paths), "/root").expect("request")
+}
+
+fn go(pending: &mut Pending) -> Lease {
+    match pending.judge(&plain).expect("judge") {
+        Judgement::Go(lease) => lease,
+        Judgement::NoGo(no_go) => panic!("{no_go:?}"),
+    }
+}
+
+fn no_go(pending: &mut Pending) -> NoGo {
+    match pending.judge(&plain).expect("judge") {
+        Judgement::Go(lease) => panic!("{lease:?}"),
+        Judgement::NoGo(no_go) => no_go,
+    }
+}
+
+/// A lease file as a dead process leaves it: there, and locked by nobody.
+fn leave_dead(leases: &Leases, task: &str, state: LeaseState, paths: &[&str]) -> LeaseFile {
+    let file = LeaseFile {
+        version: 1,
+        holder: holder(task),
+        attempt: 1,
+        ticket: 1,
+        state,
+        claim: writes(paths),
+        root: String::new(),
+    };
+    let path = leases.path_of(&file.holder, 1);
+    fsx::put_new(&path, &serde_json::to_vec(&file).expect("json")).expect("put");
+    file
+}
+
+#[test]
+fn a_claim_waits_for_a_lease_and_gets_it_when_that_is_released() {
+    let (_dir, leases) = folder();
+    let mut first = ask(&leases, "t1", &["a"]);
+    let mut second = ask(&leases, "t2", &["a", "b"]);
+    let lease = go(&mut first);
+    assert_eq!((lease.file().state, lease.file().ticket), (LeaseState::Held, 1));
+    let why = no_go(&mut second);
+    assert_eq!(why.conflicts[0].held_by, holder("t1"));
+    assert_eq!(why.watch_paths, [leases.dir().join("job-abc234.t1.1.json")]);
+    assert_eq!(why.dead, []);
+    lease.release().expect("release");
+    assert_eq!(go(&mut second).file().ticket, 2);
+    assert!(leases.survey().expect("survey").seen.is_empty(), "a dropped lease is released");
+}
+
+#[test]
+fn a_younger_claim_does_not_overtake_and_a_withdrawn_one_does_not_block() {
+    let (_dir, leases) = folder();
+    let _held = go(&mut ask(&leases, "t1", &["a"]));
+    let mut older = ask(&leases, "t2", &["a", "b"]);
+    let mut younger = ask(&leases, "t3", &["b"]);
+    no_go(&mut older);
+    assert_eq!(no_go(&mut younger).conflicts[0].held_by, holder("t2"));
+    drop(older);
+    go(&mut younger);
+}
+
+#[test]
+fn a_granted_claim_is_not_judged_again_and_a_living_one_not_asked_twice() {
+    let (_dir, leases) = folder();
+    let mut pending = ask(&leases, "t1", &["a"]);
+    let twice = leases.request(holder("t1"), 1, writes(&["z"]), "/root");
+    assert!(matches!(twice, Err(LeaseError::Taken { .. })), "{twice:?}");
+    let lease = go(&mut pending);
+    assert!(matches!(pending.judge(&plain), Err(LeaseError::NotWaiting(_))));
+    drop(pending);
+    assert!(lease.standing.lock.is_current(), "the lease outlives the claim it came from");
+}
+
+#[test]
+fn a_dead_holders_lease_counts_until_it_is_buried() {
+    let (_dir, leases) = folder();
+    let dead = leave_dead(&leases, "t1", LeaseState::Held, &["a"]);
+    leave_dead(&leases, "t3", LeaseState::Waiting, &["a"]);
+    let mut pending = ask(&leases, "t2", &["a"]);
+    let why = no_go(&mut pending);
+    assert_eq!((why.dead.as_slice(), why.watch_paths.len()), ([dead.clone()].as_slice(), 0));
+    assert_eq!(why.conflicts.len(), 1, "the dead one's waiting claim is swept away");
+    assert!(leases.bury(&dead).expect("bury"));
+    assert!(!leases.bury(&dead).expect("bury"), "buried once");
+    let lease = go(&mut pending);
+    assert!(!leases.bury(lease.file()).expect("bury"), "the living are not buried");
+    assert!(lease.standing.lock.is_current());
+}
+
+#[test]
+fn a_job_that_starts_again_replaces_its_own_dead_claim() {
+    let (_dir, leases) = folder();
+    leave_dead(&leases, "t1", LeaseState::Held, &["a"]);
+    let mut again = ask(&leases, "t1", &["b"]);
+    go(&mut again);
+}
+
+#[test]
+fn garbage_is_set_aside_and_a_held_file_that_cannot_be_read_stops_the_judging() {
+    let (_dir, leases) = folder();
+    let wrong_name = leases.dir().join("other-abc234.t1.1.json");
+    let real = leave_dead(&leases, "t1", LeaseState::Held, &["a"]);
+    std::fs::copy(leases.path_of(&real.holder, 1), &wrong_name).expect("copy");
+    for (name, bytes) in [("x.json", "{"), ("y.json", ""), ("z.json", "[1]"), ("note.txt", "hi")] {
+        fsx::put_new(&leases.dir().join(name), bytes.as_bytes()).expect("put");
+    }
+    std::os::unix::fs::symlink("/etc/passwd", leases.dir().join("l.json")).expect("link");
+    std::fs::create_dir(leases.dir().join("d.json")).expect("folder");
+    let survey = leases.survey().expect("survey");
+    assert_eq!((survey.seen.len(), survey.garbage.len()), (1, 6));
+    assert!(survey.garbage.contains(&leases.dir().join(".bad-x.json")));
+    assert!(leases.survey().expect("again").garbage.is_empty(), "reported once");
+
+    let mut pending = ask(&leases, "t2", &["b"]);
+    let held = leases.dir().join("newer.json");
+    fsx::put_new(&held, b"{\"version\":99}").expect("put");
+    let lock = FileLock::try_acquire(&held).expect("lock").expect("free");
+    assert!(matches!(pending.judge(&plain), Err(LeaseError::Unreadable(_))));
+    drop(lock);
+    go(&mut pending);
+}
+
+#[test]
+fn an_amendment_is_judged_against_leases_alone_and_never_waits() {
+    let (_dir, leases) = folder();
+    let mut lease = go(&mut ask(&leases, "t1", &["a"]));
+    let other = go(&mut ask(&leases, "t2", &["c"]));
+    let mut waiting = ask(&leases, "t3", &["a", "b"]);
+    no_go(&mut waiting);
+    assert!(lease.amend(writes(&["c"]), &plain).expect("amend").is_some());
+    assert_eq!(lease.file().claim, writes(&["a"]));
+    assert_eq!(lease.amend(writes(&["b"]), &plain).expect("amend"), None);
+    assert_eq!(lease.file().claim, writes(&["a", "b"]));
+    let mut late = ask(&leases, "t4", &["b"]);
+    assert!(no_go(&mut late).conflicts.iter().any(|c| c.held_by == holder("t1")));
+    drop(other);
+}
+
+#[test]
+fn half_written_files_are_cleared_away_at_the_next_opening() {
+    let (_dir, leases) = folder();
+    fsx::put_new(&leases.dir().join(".abc.tmp"), b"{").expect("put");
+    Leases::open(leases.dir()).expect("open again");
+    assert_eq!(fsx::list(leases.dir()).expect("list"), [".lock"]);
+}

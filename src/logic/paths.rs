@@ -1,0 +1,89 @@
+//! When two paths of claims are the same place, or one lies in the other.
+//!
+//! Promise: paths that any common file system would treat as one (other case, other Unicode form) overlap, whatever the
+//! file system at hand does; too much exclusion costs time, too little costs work.
+
+use icu_casemap::CaseMapper;
+use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
+
+use crate::model::claim::ClaimPath;
+
+/// The form in which paths are compared: Unicode's canonical caseless form, composed (NFC).
+pub fn conflict_key(path: &str) -> String {
+    if path.is_ascii() {
+        return path.to_ascii_lowercase();
+    }
+    // Decomposed first: folding a composed letter with an iota below would keep marks in another order.
+    let apart = DecomposingNormalizerBorrowed::new_nfd().normalize(path);
+    let folded = CaseMapper::new().fold_string(&apart);
+    ComposingNormalizerBorrowed::new_nfc().normalize(&folded).into_owned()
+}
+
+/// Whether two paths cannot both be had: their keys are equal or one is an ancestor of the other. `is_dir` does not
+/// count, since a file may become a directory.
+pub fn overlaps(a: &ClaimPath, b: &ClaimPath) -> bool {
+    keys_overlap(&conflict_key(&a.path), &conflict_key(&b.path))
+}
+
+/// [`overlaps`] for keys already made.
+pub fn keys_overlap(a: &str, b: &str) -> bool {
+    is_within(a, b) || is_within(b, a)
+}
+
+/// Whether `outer` is `inner` or one of its ancestors, part by part. The empty path is everybody's ancestor.
+fn is_within(inner: &str, outer: &str) -> bool {
+    match inner.strip_prefix(outer) {
+        Some(rest) => rest.is_empty() || outer.is_empty() || rest.starts_with('/'),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> ClaimPath {
+        ClaimPath { path: text.to_owned(), is_dir: false }
+    }
+
+    #[test]
+    fn any_prefix_relation_overlaps_part_by_part() {
+        for (a, b, expected) in [
+            ("src/a.rs", "src/a.rs", true),
+            ("src", "src/a.rs", true),
+            ("", "src/a.rs", true),
+            ("", "", true),
+            ("src/a", "src/a.rs", false),
+            ("src", "srcs", false),
+            ("src/a", "src/b", false),
+            ("a/b/c", "a/b", true),
+        ] {
+            assert_eq!(overlaps(&path(a), &path(b)), expected, "{a} {b}");
+            assert_eq!(overlaps(&path(b), &path(a)), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn case_and_unicode_form_make_no_difference() {
+        for (a, b) in [
+            ("README.md", "Readme.MD"),
+            ("caf\u{e9}", "cafe\u{301}"),
+            ("CAF\u{c9}/x", "cafe\u{301}"),
+            ("stra\u{df}e", "STRASSE"),
+            ("\u{3c3}", "\u{3c2}"),
+            ("\u{1fb3}\u{301}", "\u{3b1}\u{301}\u{3b9}"),
+            ("\u{212a}", "k"),
+        ] {
+            assert!(overlaps(&path(a), &path(b)), "{a} {b}");
+        }
+        assert!(!overlaps(&path("cafe"), &path("caf\u{e9}")));
+    }
+
+    #[test]
+    fn a_key_is_its_own_key() {
+        for text in ["Src/A.rs", "CAF\u{c9}", "cafe\u{301}", "\u{130}x", "\u{1e9e}"] {
+            let key = conflict_key(text);
+            assert_eq!(conflict_key(&key), key, "{text}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! `store/holds/`: accounts that are over their limit or cannot log in. All workers read it before every session, so that
+//! one refusal is enough.
+//!
+//! Diagnostics: a file that cannot be read as a hold counts as none; the next refusal writes it anew.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::StoreError;
+use crate::model::PROTOCOL_VERSION;
+use crate::os::fsx;
+
+/// Longest readable part of a file's name, in bytes.
+const SLUG_BYTES: usize = 40;
+/// Bytes of the digest in a file's name.
+const DIGEST_BYTES: usize = 8;
+
+/// Why an account is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HoldKind {
+    /// It is over its limit and refilled some time.
+    Limit,
+    /// It cannot log in: only a person can help.
+    Auth,
+}
+
+/// One held account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The protocol version that wrote it.
+    pub version: u32,
+    /// The account: what tells logins apart, such as `CODEX_HOME`, provider and profile.
+    pub account: String,
+    /// Why.
+    pub kind: HoldKind,
+    /// Until when; `None` until it is lifted.
+    pub until: Option<Timestamp>,
+    /// What codex said, in one line.
+    pub message: String,
+}
+
+impl Hold {
+    /// A hold in this version's form.
+    pub fn new(account: &str, kind: HoldKind, until: Option<Timestamp>, message: &str) -> Self {
+        let (account, message) = (account.to_owned(), message.to_owned());
+        Self { version: PROTOCOL_VERSION, account, kind, until, message }
+    }
+
+    /// Whether it still holds at that moment.
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// The folder of holds.
+#[derive(Debug, Clone)]
+pub struct Holds {
+    dir: PathBuf,
+}
+
+impl Holds {
+    /// Opens the folder, making it if need be.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn open(store: &Path) -> Result<Self, StoreError> {
+        let dir = store.join("holds");
+        fsx::make_dirs(&dir)?;
+        Ok(Self { dir })
+    }
+
+    /// The folder, to be watched by who waits for a hold to be lifted.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Holds an account, in place of an earlier hold.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn hold(&self, hold: &Hold) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec_pretty(hold).map_err(std::io::Error::from)?;
+        Ok(fsx::put(&self.path_of(&hold.account), &bytes)?)
+    }
+
+    /// The hold on an account, expired or not; see [`Hold::is_active`].
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn read(&self, account: &str) -> Result<Option<Hold>, StoreError> {
+        Ok(read_hold(&self.path_of(account))?.filter(|hold| hold.account == account))
+    }
+
+    /// Every hold, by account.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn all(&self) -> Result<Vec<Hold>, StoreError> {
+        let mut holds = Vec::new();
+        for name in fsx::list(&self.dir)? {
+            if Path::new(&name).extension() == Some(OsStr::new("json")) {
+                holds.extend(read_hold(&self.dir.join(name))?);
+            }
+        }
+        holds.sort_by(|a, b| a.account.cmp(&b.account));
+        Ok(holds)
+    }
+
+    /// Lifts the hold on an account; one that is not held is no error.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn lift(&self, account: &str) -> Result<(), StoreError> {
+        Ok(fsx::remove(&self.path_of(account))?)
+    }
+
+    fn path_of(&self, account: &str) -> PathBuf {
+        self.dir.join(file_name(account))
+    }
+}
+
+fn read_hold(path: &Path) -> Result<Option<Hold>, StoreError> {
+    let bytes = std::fs::read(path);
+    match bytes {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(fsx::at(path)(e).into()),
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+    }
+}
+
+/// A readable end of the account's name, since homes differ there, and enough of a digest to tell all accounts apart.
+fn file_name(account: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric();
+    let slug: String = account.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
+    let slug = &slug[slug.len().saturating_sub(SLUG_BYTES)..];
+    let digest = Sha256::digest(account.as_bytes());
+    let short = digest.iter().take(DIGEST_BYTES).fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+    format!("{}-{short:016x}.json", slug.trim_start_matches('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_is_read_by_everyone_until_it_is_lifted() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let holds = Holds::open(dir.path()).expect("open");
+        let until = "2026-01-02T03:04:05Z".parse().ok();
+        let limit = Hold::new("/home/a/.codex", HoldKind::Limit, until, "usage limit");
+        let auth = Hold::new("/home/a/.codex|p", HoldKind::Auth, None, "not logged in");
+        holds.hold(&limit).expect("hold");
+        holds.hold(&auth).expect("hold");
+        let other = Holds::open(dir.path()).expect("open");
+        assert_eq!(other.read("/home/a/.codex").expect("read"), Some(limit.clone()));
+        assert_eq!(other.all().expect("all"), [limit, auth.clone()]);
+        other.lift("/home/a/.codex").expect("lift");
+        other.lift("/home/a/.codex").expect("twice");
+        assert_eq!(holds.all().expect("all"), [auth]);
+    }
+
+    #[test]
+    fn a_hold_ends_at_its_time_or_never_by_itself() {
+        let moment = |text: &str| text.parse::<Timestamp>().expect("time");
+        let hold = |until| Hold::new("a", HoldKind::Limit, until, "");
+        for (until, now, expected) in [
+            (Some("2026-01-02T00:00:00Z"), "2026-01-01T23:59:59Z", true),
+            (Some("2026-01-02T00:00:00Z"), "2026-01-02T00:00:00Z", false),
+            (None, "9000-01-01T00:00:00Z", true),
+        ] {
+            assert_eq!(hold(until.map(moment)).is_active(moment(now)), expected, "{until:?} {now}");
+        }
+    }
+
+    #[test]
+    fn any_account_has_a_file_name_of_its_own() {
+        let long = "x/".repeat(500);
+        let accounts = ["", "a/b", "a-b", "../../etc", "\u{e4}\u{f6}", &long, &format!("{long}y")];
+        let names: std::collections::BTreeSet<_> = accounts.map(file_name).into();
+        assert_eq!(names.len(), accounts.len(), "{names:?}");
+        assert!(names.iter().all(|n| n.len() < 100 && !n.contains('/') && !n.starts_with('.')));
+    }
+
+    #[test]
+    fn a_broken_hold_counts_as_none() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let holds = Holds::open(dir.path()).expect("open");
+        fsx::put(&holds.path_of("a"), b"{").expect("put");
+        assert_eq!(holds.read("a").expect("read"), None);
+        assert_eq!(holds.all().expect("all"), []);
+    }
+}

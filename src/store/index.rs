@@ -1,0 +1,371 @@
+//! `tasks.db`: the index of ended jobs and their tasks, which lists read instead of every run folder.
+//!
+//! Promise: it only repeats what `runs/` says. Missing, damaged or unfinished, it says so by
+//! [`Index::needs_rebuild`], and the caller feeds it every status again.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+
+use super::db::{self, Result, Schema, said};
+use crate::model::id::JobId;
+use crate::model::outcome::Tokens;
+use crate::model::status::{Status, TaskStatus};
+use crate::os::fsx;
+
+/// Statuses that one transaction of a rebuild takes in, so that nobody waits long for the lock.
+const REBUILD_BATCH: usize = 200;
+
+/// Times are microseconds since 1970, so that they sort.
+const SCHEMA: Schema = Schema {
+    application_id: 0x4e75_6d54,
+    migrations: &["
+        CREATE TABLE jobs(
+            id TEXT PRIMARY KEY NOT NULL, state TEXT NOT NULL, reason TEXT, message TEXT NOT NULL,
+            objective TEXT NOT NULL, workspace TEXT, branch TEXT,
+            created_at INTEGER NOT NULL, ended_at INTEGER,
+            input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+            status TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX jobs_by_end ON jobs(ended_at, id);
+        CREATE TABLE tasks(
+            job_id TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE, id TEXT NOT NULL,
+            role TEXT NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL,
+            summary TEXT NOT NULL, message TEXT NOT NULL,
+            input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+            PRIMARY KEY (job_id, id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE is_complete(since INTEGER NOT NULL) STRICT;
+    "],
+};
+
+/// The index of one root.
+#[derive(Debug)]
+pub struct Index {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Index {
+    /// Opens the index for writing, making it if it is missing or damaged.
+    ///
+    /// # Errors
+    /// One that a newer program wrote, and trouble with the file.
+    pub fn open(store: &Path) -> Result<Self> {
+        fsx::make_dirs(store)?;
+        let path = store.join("tasks.db");
+        Ok(Self { connection: db::open(&path, &SCHEMA)?, path })
+    }
+
+    /// Opens the index for reading; `None` if it is missing or unfinished: the files are read instead, as they are
+    /// after any error.
+    ///
+    /// # Errors
+    /// A damaged or newer index, and trouble with the file.
+    pub fn open_reader(store: &Path) -> Result<Option<Self>> {
+        let path = store.join("tasks.db");
+        let Some(connection) = db::open_reader(&path, &SCHEMA)? else { return Ok(None) };
+        let index = Self { connection, path };
+        Ok((!index.needs_rebuild()?).then_some(index))
+    }
+
+    /// Whether it was made anew and not yet filled.
+    ///
+    /// # Errors
+    /// Trouble with the file.
+    pub fn needs_rebuild(&self) -> Result<bool> {
+        let sql = "SELECT count(*) = 0 FROM is_complete";
+        self.connection.query_row(sql, [], |row| row.get(0)).map_err(said(&self.path))
+    }
+
+    /// Takes in the status of every ended job, and is complete then. Rows recorded meanwhile stay.
+    ///
+    /// # Errors
+    /// Trouble with the file; then it still needs a rebuild.
+    pub fn rebuild(
+        &mut self,
+        statuses: impl IntoIterator<Item = Status>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut statuses = statuses.into_iter();
+        loop {
+            let batch: Vec<Status> = statuses.by_ref().take(REBUILD_BATCH).collect();
+            if batch.is_empty() {
+                break;
+            }
+            self.change(|t| batch.iter().try_for_each(|status| put_status(t, status)))?;
+        }
+        self.change(|t| {
+            t.execute("INSERT INTO is_complete VALUES (?1)", [now.as_microsecond()]).map(drop)
+        })
+    }
+
+    /// Puts a job's status in, in place of an earlier one.
+    ///
+    /// # Errors
+    /// Trouble with the file; the index lacks the job until the next rebuild.
+    pub fn record(&mut self, status: &Status) -> Result<()> {
+        self.change(|t| put_status(t, status))
+    }
+
+    /// Takes a job out that was pruned; one that is not there is no error.
+    ///
+    /// # Errors
+    /// Trouble with the file.
+    pub fn forget(&mut self, job: &JobId) -> Result<()> {
+        self.change(|t| t.execute("DELETE FROM jobs WHERE id = ?1", [job.as_str()]).map(drop))
+    }
+
+    /// A job's status.
+    ///
+    /// # Errors
+    /// Trouble with the file.
+    pub fn get(&self, job: &JobId) -> Result<Option<Status>> {
+        let sql = "SELECT status FROM jobs WHERE id = ?1";
+        self.connection
+            .query_row(sql, [job.as_str()], read_status)
+            .optional()
+            .map_err(said(&self.path))
+    }
+
+    /// The jobs that ended last, the newest first.
+    ///
+    /// # Errors
+    /// Trouble with the file.
+    pub fn recent(&self, limit: u32) -> Result<Vec<Status>> {
+        self.statuses(i64::from(limit))
+    }
+
+    /// Every job, the one that ended last first.
+    ///
+    /// # Errors
+    /// Trouble with the file.
+    pub fn all(&self) -> Result<Vec<Status>> {
+        self.statuses(-1)
+    }
+
+    /// The ids of every job.
+    ///
+    /// # Errors
+    /// Trouble with the file.
+    pub fn known_ids(&self) -> Result<BTreeSet<JobId>> {
+        let ids = || -> rusqlite::Result<BTreeSet<JobId>> {
+            let mut statement = self.connection.prepare_cached("SELECT id FROM jobs")?;
+            let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+            rows.filter_map(|id| id.map(|id| JobId::parse(&id).ok()).transpose()).collect()
+        };
+        ids().map_err(said(&self.path))
+    }
+
+    /// Up to `limit` statuses; a negative limit is none.
+    fn statuses(&self, limit: i64) -> Result<Vec<Status>> {
+        let read = || -> rusqlite::Result<Vec<Status>> {
+            let sql = "SELECT status FROM jobs ORDER BY ended_at DESC, id LIMIT ?1";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.query_map([limit], read_status)?.collect()
+        };
+        read().map_err(said(&self.path))
+    }
+
+    fn change(
+        &mut self,
+        body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<()> {
+        let change = || {
+            let behavior = TransactionBehavior::Immediate;
+            let transaction = self.connection.transaction_with_behavior(behavior)?;
+            body(&transaction)?;
+            transaction.commit()
+        };
+        change().map_err(said(&self.path))
+    }
+}
+
+fn read_status(row: &Row<'_>) -> rusqlite::Result<Status> {
+    let text: String = row.get(0)?;
+    serde_json::from_str(&text).map_err(|e| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(e))
+    })
+}
+
+fn put_status(t: &Transaction<'_>, status: &Status) -> rusqlite::Result<()> {
+    let json = serde_json::to_string(status)
+        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    let ended_at = status.state.is_final().then(|| status.updated_at.as_microsecond());
+    let (input, cached, output) = columns(status.tokens);
+    t.prepare_cached("DELETE FROM jobs WHERE id = ?1")?.execute([status.job_id.as_str()])?;
+    t.prepare_cached(
+        "INSERT INTO jobs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?
+    .execute(params![
+        status.job_id.as_str(),
+        status.state.as_str(),
+        status.reason,
+        status.message,
+        status.objective,
+        status.workspace,
+        status.branch,
+        status.created_at.as_microsecond(),
+        ended_at,
+        input,
+        cached,
+        output,
+        json,
+    ])?;
+    status.tasks.iter().try_for_each(|task| put_task(t, &status.job_id, task))
+}
+
+fn put_task(t: &Transaction<'_>, job: &JobId, task: &TaskStatus) -> rusqlite::Result<()> {
+    let (input, cached, output) = columns(task.tokens);
+    t.prepare_cached(
+        "INSERT OR REPLACE INTO tasks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        job.as_str(),
+        task.id.as_str(),
+        task.role.as_str(),
+        task.state.as_str(),
+        task.attempt,
+        task.summary,
+        task.message,
+        input,
+        cached,
+        output,
+    ])
+    .map(drop)
+}
+
+/// Counts as the database takes them; it has no larger ones.
+fn columns(tokens: Tokens) -> (i64, i64, i64) {
+    let column = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    (column(tokens.input), column(tokens.cached), column(tokens.output))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::TaskId;
+    use crate::model::plan::Role;
+    use crate::model::status::{JobPhase, TaskPhase};
+
+    fn status(id: &str, ended: &str) -> Status {
+        let task = |id: &str| TaskStatus {
+            id: TaskId::parse(id).expect("id"),
+            summary: "do".into(),
+            role: Role::Executor,
+            state: TaskPhase::Succeeded,
+            attempt: 1,
+            waits_for: vec!["x".into()],
+            until: None,
+            message: String::new(),
+            tokens: Tokens { input: u64::MAX, cached: 1, output: 2 },
+        };
+        Status {
+            version: 1,
+            job_id: JobId::parse(id).expect("id"),
+            state: JobPhase::Succeeded,
+            reason: None,
+            message: "done; it's \"fine\"".into(),
+            until: None,
+            pid: None,
+            workspace: Some("/w".into()),
+            branch: None,
+            objective: "objective".into(),
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: ended.parse().expect("time"),
+            tokens: Tokens::default(),
+            tasks: vec![task("t1"), task("t2")],
+        }
+    }
+
+    fn three() -> Vec<Status> {
+        vec![
+            status("a-abc234", "2026-01-02T03:04:05.5Z"),
+            status("b-abc234", "2026-01-02T03:04:05Z"),
+            status("c-abc234", "2026-01-02T03:04:06Z"),
+        ]
+    }
+
+    fn open(dir: &tempfile::TempDir) -> Index {
+        Index::open(&dir.path().join("store")).expect("open")
+    }
+
+    fn ids(statuses: &[Status]) -> Vec<&str> {
+        statuses.iter().map(|s| s.job_id.as_str()).collect()
+    }
+
+    #[test]
+    fn a_status_comes_back_as_it_was_and_a_later_one_replaces_it() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let mut index = open(&dir);
+        let mut one = status("a-abc234", "2026-01-02T03:04:05Z");
+        index.record(&one).expect("record");
+        assert_eq!(index.get(&one.job_id).expect("get"), Some(one.clone()));
+        one.state = JobPhase::Failed;
+        one.tasks.pop();
+        index.record(&one).expect("again");
+        assert_eq!(index.all().expect("all"), [one.clone()]);
+        let tasks = "SELECT count(*) FROM tasks";
+        let count: i64 = index.connection.query_row(tasks, [], |r| r.get(0)).expect("count");
+        assert_eq!(count, 1);
+        index.forget(&one.job_id).expect("forget");
+        assert_eq!(index.get(&one.job_id).expect("get"), None);
+    }
+
+    #[test]
+    fn the_job_that_ended_last_comes_first() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let mut index = open(&dir);
+        for status in three() {
+            index.record(&status).expect("record");
+        }
+        assert_eq!(ids(&index.recent(2).expect("recent")), ["c-abc234", "a-abc234"]);
+        assert_eq!(ids(&index.all().expect("all")), ["c-abc234", "a-abc234", "b-abc234"]);
+        assert_eq!(index.known_ids().expect("ids").len(), 3);
+    }
+
+    #[test]
+    fn a_lost_or_spoiled_index_is_rebuilt_to_the_same_rows() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let path = dir.path().join("store/tasks.db");
+        let mut index = open(&dir);
+        assert!(index.needs_rebuild().expect("look"));
+        index.rebuild(three(), Timestamp::UNIX_EPOCH).expect("rebuild");
+        let before = index.all().expect("all");
+        drop(index);
+        for spoil in [None, Some(b"garbage".repeat(100))] {
+            fsx::remove(&path).expect("remove");
+            if let Some(bytes) = spoil {
+                fsx::put(&path, &bytes).expect("spoil");
+                assert!(Index::open_reader(&dir.path().join("store")).is_err());
+            }
+            let mut index = open(&dir);
+            assert!(index.needs_rebuild().expect("look"));
+            assert!(Index::open_reader(&dir.path().join("store")).expect("look").is_none());
+            index.rebuild(three(), Timestamp::UNIX_EPOCH).expect("rebuild");
+            assert_eq!(index.all().expect("all"), before);
+        }
+        let reader = Index::open_reader(&dir.path().join("store")).expect("open").expect("there");
+        assert_eq!(reader.all().expect("all"), before);
+    }
+
+    #[test]
+    fn several_workers_may_record_at_once() {
+        let dir = tempfile::tempdir().expect("scratch");
+        drop(open(&dir));
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let mut index = open(&dir);
+                scope.spawn(move || {
+                    for n in 0..10 {
+                        let one = status(&format!("w{worker}-{n}"), "2026-01-02T03:04:05Z");
+                        index.record(&one).expect("record");
+                    }
+                });
+            }
+        });
+        assert_eq!(open(&dir).known_ids().expect("ids").len(), 40);
+    }
+}

@@ -1,0 +1,412 @@
+//! What jobs did, to be found again: `memory.ndjson`, one entry a line, is the truth; `memory.db` makes it searchable.
+//!
+//! Promises: an entry is flushed to the truth before it is in the database; the database knows how many bytes of the truth
+//! it has taken in and takes in the rest whenever it is opened, so it may be deleted at any time; a job is remembered once.
+//!
+//! Diagnostics: lines that cannot be read are skipped; the truth is never rewritten.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+
+use super::db::{self, Result, Schema, said};
+use crate::model::id::JobId;
+use crate::model::status::JobPhase;
+use crate::os::fsx;
+
+/// Most words of a search text that are looked for.
+const MAX_WORDS: usize = 64;
+
+/// Times are microseconds since 1970, so that they sort.
+const SCHEMA: Schema = Schema {
+    application_id: 0x4e75_6d4d,
+    migrations: &["
+        CREATE TABLE banks(name TEXT PRIMARY KEY NOT NULL) STRICT;
+        CREATE TABLE entries(
+            number INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE,
+            bank TEXT NOT NULL REFERENCES banks(name), at INTEGER NOT NULL, entry TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX entries_by_bank ON entries(bank, at);
+        CREATE VIRTUAL TABLE words USING fts5(objective, plan, claims, outcome);
+        CREATE TABLE taken_in(bytes INTEGER NOT NULL) STRICT;
+        INSERT INTO taken_in VALUES (0);
+    "],
+};
+
+/// What is remembered of one job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The protocol version that wrote it.
+    pub version: u32,
+    /// The job.
+    pub job_id: JobId,
+    /// The bank: one for each workspace.
+    pub bank: String,
+    /// When the job ended.
+    pub at: Timestamp,
+    /// What was asked for.
+    pub objective: String,
+    /// What was planned, in a few lines.
+    pub plan: String,
+    /// The paths that its tasks claimed for writing.
+    pub claims: Vec<String>,
+    /// How it ended.
+    pub outcome: JobPhase,
+    /// The share of claimed paths that were written in the end, from 0 to 1.
+    pub claim_precision: Option<f64>,
+}
+
+/// The memory of one root.
+#[derive(Debug)]
+pub struct Memory {
+    connection: Connection,
+    truth: PathBuf,
+    path: PathBuf,
+}
+
+impl Memory {
+    /// Opens the memory and takes in what the truth says and the database does not know yet.
+    ///
+    /// # Errors
+    /// A database that a newer program wrote, and trouble with the files.
+    pub fn open(store: &Path) -> Result<Self> {
+        fsx::make_dirs(store)?;
+        let (path, truth) = (store.join("memory.db"), store.join("memory.ndjson"));
+        let mut memory = Self { connection: db::open(&path, &SCHEMA)?, truth, path };
+        let _guard = db::lock_beside(&memory.truth)?;
+        memory.catch_up()?;
+        Ok(memory)
+    }
+
+    /// Remembers a job; `true` if its bank is new. A job that is remembered already changes nothing.
+    ///
+    /// # Errors
+    /// Trouble with the files; then the entry may be in the truth, and asking again is safe.
+    pub fn remember(&mut self, entry: &Entry) -> Result<bool> {
+        let _guard = db::lock_beside(&self.truth)?;
+        self.catch_up()?;
+        if self.knows(entry).map_err(said(&self.path))? {
+            return Ok(false);
+        }
+        let banks = self.banks()?;
+        append(&self.truth, entry)?;
+        self.catch_up()?;
+        Ok(!banks.contains(&entry.bank))
+    }
+
+    /// The names of all banks, sorted.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn banks(&self) -> Result<Vec<String>> {
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = self.connection.prepare("SELECT name FROM banks ORDER BY name")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        };
+        read().map_err(said(&self.path))
+    }
+
+    /// The entries of a bank, the newest first.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn entries(&self, bank: &str) -> Result<Vec<Entry>> {
+        let read = || -> rusqlite::Result<Vec<Entry>> {
+            let sql = "SELECT entry FROM entries WHERE bank = ?1 ORDER BY at DESC, number DESC";
+            self.connection.prepare(sql)?.query_map([bank], read_entry)?.collect()
+        };
+        read().map_err(said(&self.path))
+    }
+
+    /// The entries, of one bank or of all, that share most with the words of a text. Nothing in the text is syntax.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn search(&self, text: &str, bank: Option<&str>, limit: u32) -> Result<Vec<Entry>> {
+        let Some(query) = any_word_of(text) else { return Ok(Vec::new()) };
+        let read = || -> rusqlite::Result<Vec<Entry>> {
+            let sql = "SELECT entry FROM words JOIN entries ON entries.number = words.rowid
+                WHERE words MATCH ?1 AND (?2 IS NULL OR bank = ?2) ORDER BY words.rank, at DESC LIMIT ?3";
+            self.connection
+                .prepare(sql)?
+                .query_map(params![query, bank, limit], read_entry)?
+                .collect()
+        };
+        read().map_err(said(&self.path))
+    }
+
+    fn knows(&self, entry: &Entry) -> rusqlite::Result<bool> {
+        let sql = "SELECT 1 FROM entries WHERE job_id = ?1";
+        let found = self.connection.query_row(sql, [entry.job_id.as_str()], |_| Ok(()));
+        Ok(found.optional()?.is_some())
+    }
+
+    /// Takes in the lines of the truth that are new; all of them if the truth is not the one that was taken in. The
+    /// caller holds the lock beside the truth.
+    fn catch_up(&mut self) -> Result<()> {
+        let path = self.path.clone();
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(said(&path))?;
+        let taken = transaction
+            .query_row("SELECT bytes FROM taken_in", [], |row| row.get::<_, i64>(0))
+            .map_err(said(&path))?;
+        let Some((lines, start)) =
+            unread(&self.truth, taken.unsigned_abs()).map_err(fsx::at(&self.truth))?
+        else {
+            return Ok(());
+        };
+        take_in(&transaction, &lines, start).map_err(said(&path))?;
+        transaction.commit().map_err(said(&path))
+    }
+}
+
+/// The whole lines from byte `taken` on and where they start: from the beginning when the truth has become shorter; `None`
+/// if there is nothing new. A last line without its end is left for later.
+fn unread(truth: &Path, taken: u64) -> std::io::Result<Option<(Vec<Vec<u8>>, u64)>> {
+    let mut file = match File::open(truth) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && taken == 0 => return Ok(None),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Some((Vec::new(), 0))),
+        file => file?,
+    };
+    let length = file.metadata()?.len();
+    let start = if length < taken { 0 } else { taken };
+    file.seek(SeekFrom::Start(start))?;
+    let mut lines = Vec::new();
+    let mut reader = BufReader::new(file);
+    loop {
+        let mut line = Vec::new();
+        reader.read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            break;
+        }
+        lines.push(line);
+    }
+    Ok((!lines.is_empty() || start < taken).then_some((lines, start)))
+}
+
+fn take_in(t: &Transaction<'_>, lines: &[Vec<u8>], start: u64) -> rusqlite::Result<()> {
+    if start == 0 {
+        t.execute_batch("DELETE FROM words; DELETE FROM entries; DELETE FROM banks;")?;
+    }
+    for entry in lines.iter().filter_map(|line| serde_json::from_slice(line).ok()) {
+        put_entry(t, &entry)?;
+    }
+    let bytes = start + lines.iter().map(|line| line.len() as u64).sum::<u64>();
+    t.execute("UPDATE taken_in SET bytes = ?1", [bytes.cast_signed()]).map(drop)
+}
+
+/// Puts an entry in; a second one of its job changes nothing.
+fn put_entry(t: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
+    let json = serde_json::to_string(entry)
+        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+    t.execute("INSERT OR IGNORE INTO banks VALUES (?1)", [&entry.bank])?;
+    let added = t.execute(
+        "INSERT OR IGNORE INTO entries(job_id, bank, at, entry) VALUES (?1, ?2, ?3, ?4)",
+        params![entry.job_id.as_str(), entry.bank, entry.at.as_microsecond(), json],
+    )?;
+    if added == 1 {
+        let claims = entry.claims.join("\n");
+        t.execute(
+            "INSERT INTO words(rowid, objective, plan, claims, outcome) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![t.last_insert_rowid(), entry.objective, entry.plan, claims, entry.outcome.as_str()],
+        )?;
+    }
+    Ok(())
+}
+
+fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let text: String = row.get(0)?;
+    serde_json::from_str(&text).map_err(|e| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(e))
+    })
+}
+
+/// Appends a line and flushes it; a torn line before it is closed first. The caller holds the lock beside the truth.
+fn append(truth: &Path, entry: &Entry) -> std::io::Result<()> {
+    let is_new = !truth.exists();
+    let mut line = serde_json::to_vec(entry)?;
+    line.push(b'\n');
+    let mut file = fsx::open_append(truth)?;
+    if ends_torn(&mut file).map_err(fsx::at(truth))? {
+        line.insert(0, b'\n');
+    }
+    file.write_all(&line).and_then(|()| file.sync_data()).map_err(fsx::at(truth))?;
+    if is_new { fsx::sync_dir(truth.parent().unwrap_or(truth)) } else { Ok(()) }
+}
+
+fn ends_torn(file: &mut File) -> std::io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0u8];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != [b'\n'])
+}
+
+/// A query for any of the words of a text, each quoted so that none is an operator; `None` if there is no word.
+fn any_word_of(text: &str) -> Option<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let mut seen = std::collections::BTreeSet::new();
+    let fresh = words.filter(|word| seen.insert(word.to_lowercase())).take(MAX_WORDS);
+    let quoted: Vec<String> = fresh.map(|word| format!("\"{word}\"")).collect();
+    (!quoted.is_empty()).then(|| quoted.join(" OR "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(job: &str, bank: &str, objective: &str) -> Entry {
+        Entry {
+            version: 1,
+            job_id: JobId::parse(job).expect("id"),
+            bank: bank.into(),
+            at: Timestamp::UNIX_EPOCH,
+            objective: objective.into(),
+            plan: "one: write the parser".into(),
+            claims: vec!["src/parser.rs".into(), "docs/".into()],
+            outcome: JobPhase::Succeeded,
+            claim_precision: Some(0.5),
+        }
+    }
+
+    fn filled(dir: &tempfile::TempDir) -> Memory {
+        let mut memory = Memory::open(dir.path()).expect("open");
+        for (job, bank, objective, is_new) in [
+            ("a-abc234", "one", "Fix the login page", true),
+            ("b-abc234", "one", "Write release notes", false),
+            ("c-abc234", "two", "Fix the build, NOT the \"tests\"", true),
+        ] {
+            assert_eq!(
+                memory.remember(&entry(job, bank, objective)).expect("add"),
+                is_new,
+                "{job}"
+            );
+        }
+        memory
+    }
+
+    fn ids(entries: &[Entry]) -> Vec<&str> {
+        entries.iter().map(|e| e.job_id.as_str()).collect()
+    }
+
+    #[test]
+    fn a_job_is_remembered_once_and_comes_back_as_it_was() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let mut memory = filled(&dir);
+        assert!(!memory.remember(&entry("a-abc234", "three", "other")).expect("again"));
+        assert_eq!(memory.banks().expect("banks"), ["one", "two"]);
+        assert_eq!(ids(&memory.entries("one").expect("entries")), ["b-abc234", "a-abc234"]);
+        assert_eq!(
+            memory.entries("two").expect("entries")[0],
+            entry("c-abc234", "two", "Fix the build, NOT the \"tests\"")
+        );
+        let lines = std::fs::read_to_string(dir.path().join("memory.ndjson")).expect("truth");
+        assert_eq!(lines.lines().count(), 3);
+    }
+
+    #[test]
+    fn a_search_finds_by_any_word_and_no_text_is_syntax() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let memory = filled(&dir);
+        for (text, bank, expected) in [
+            ("login", None, vec!["a-abc234"]),
+            ("LOGIN notes", None, vec!["a-abc234", "b-abc234"]),
+            ("fix", Some("two"), vec!["c-abc234"]),
+            ("\"login", None, vec!["a-abc234"]),
+            ("log*", None, vec![]),
+            ("objective:login", None, vec!["a-abc234"]),
+            ("NOT tests", None, vec!["c-abc234"]),
+            ("login) OR (", None, vec!["a-abc234"]),
+            ("NEAR(login, 3", None, vec!["a-abc234"]),
+            ("login -- '; DROP TABLE entries", None, vec!["a-abc234"]),
+            ("\" * ^ : - + ( ) {} \0 \\", None, vec![]),
+            ("", None, vec![]),
+            ("parser.rs", Some("one"), vec!["a-abc234", "b-abc234"]),
+        ] {
+            let found = memory.search(text, bank, 10).expect(text);
+            let mut found = ids(&found);
+            found.sort_unstable();
+            assert_eq!(found, expected, "{text:?}");
+        }
+        assert_eq!(memory.search("fix", None, 1).expect("limit").len(), 1);
+        let many: String = (0..5000).fold(String::new(), |text, n| text + " w" + &n.to_string());
+        assert_eq!(memory.search(&many, None, 10).expect("long"), []);
+    }
+
+    #[test]
+    fn a_lost_or_spoiled_database_is_made_anew_from_the_truth() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let before = filled(&dir).entries("one").expect("entries");
+        let path = dir.path().join("memory.db");
+        for spoil in [None, Some(b"garbage".repeat(100))] {
+            fsx::remove(&path).expect("remove");
+            if let Some(bytes) = spoil {
+                fsx::put(&path, &bytes).expect("spoil");
+            }
+            let memory = Memory::open(dir.path()).expect("open");
+            assert_eq!(memory.entries("one").expect("entries"), before);
+            assert_eq!(ids(&memory.search("login", None, 9).expect("search")), ["a-abc234"]);
+        }
+        assert!(dir.path().join("memory.db.bad-1").exists());
+    }
+
+    #[test]
+    fn a_database_that_lags_behind_takes_in_the_rest_and_a_torn_line_is_closed() {
+        let dir = tempfile::tempdir().expect("scratch");
+        drop(filled(&dir));
+        let truth = dir.path().join("memory.ndjson");
+        append(&truth, &entry("d-abc234", "one", "late")).expect("as a dead writer did");
+        fsx::open_append(&truth).and_then(|mut f| f.write_all(b"{\"torn")).expect("tear");
+        let mut memory = Memory::open(dir.path()).expect("open");
+        assert_eq!(memory.entries("one").expect("entries").len(), 3);
+        memory.remember(&entry("e-abc234", "one", "next")).expect("add");
+        drop(memory);
+        fsx::remove(&dir.path().join("memory.db")).expect("remove");
+        let memory = Memory::open(dir.path()).expect("open");
+        assert_eq!(memory.entries("one").expect("entries").len(), 4);
+    }
+
+    #[test]
+    fn a_truth_that_became_shorter_is_taken_in_from_its_start() {
+        let dir = tempfile::tempdir().expect("scratch");
+        drop(filled(&dir));
+        let truth = dir.path().join("memory.ndjson");
+        let text = std::fs::read_to_string(&truth).expect("truth");
+        let first = text.lines().next().expect("a line").to_owned() + "\n";
+        for (left, expected) in [(Some(first), 1), (None, 0)] {
+            fsx::remove(&truth).expect("remove");
+            if let Some(line) = left {
+                fsx::put(&truth, line.as_bytes()).expect("put");
+            }
+            let memory = Memory::open(dir.path()).expect("open");
+            assert_eq!(memory.entries("one").expect("entries").len(), expected);
+        }
+    }
+
+    #[test]
+    fn several_workers_may_remember_at_once() {
+        let dir = tempfile::tempdir().expect("scratch");
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let store = dir.path();
+                scope.spawn(move || {
+                    let mut memory = Memory::open(store).expect("open");
+                    for n in 0..5 {
+                        let one = entry(&format!("w{worker}-{n}"), "one", "x");
+                        memory.remember(&one).expect("remember");
+                    }
+                });
+            }
+        });
+        let memory = Memory::open(dir.path()).expect("open");
+        assert_eq!(memory.entries("one").expect("entries").len(), 20);
+    }
+}

@@ -1,0 +1,92 @@
+//! The job's journal, its state and its `status.json`, always in step: a fact is appended, flushed if it is a transition,
+//! applied, published, and the status written anew. Only the holder of the job's lock has a book.
+
+use std::io::Result;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::bus::Bus;
+use crate::logic::state::JobState;
+use crate::model::event::Fact;
+use crate::model::id::TaskId;
+use crate::model::job::Job;
+use crate::os::clock;
+use crate::runs::{Journal, RunFolder};
+
+/// What the book keeps.
+struct Pages {
+    journal: Journal,
+    state: JobState,
+}
+
+/// The book of one job; clones are the same book.
+#[derive(Clone)]
+pub(super) struct Book {
+    pages: Arc<Mutex<Pages>>,
+    folder: RunFolder,
+    job: Job,
+    bus: Bus,
+}
+
+impl Book {
+    /// Opens the journal and replays it.
+    pub(super) fn open(folder: &RunFolder, job: &Job) -> Result<Self> {
+        let (journal, replay) = Journal::open(&folder.journal(), &job.id)?;
+        let state = JobState::replay(&replay.events);
+        let pages = Arc::new(Mutex::new(Pages { journal, state }));
+        Ok(Self { pages, folder: folder.clone(), job: job.clone(), bus: Bus::new() })
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a fact down. When it comes back, a transition is durable.
+    pub(super) fn record(&self, task: Option<&TaskId>, fact: Fact) -> Result<()> {
+        let is_transition = is_transition(&fact);
+        let event = {
+            let mut pages = self.pages();
+            let event = pages.journal.append(fact, task, clock::now())?;
+            if is_transition {
+                pages.journal.flush()?;
+            }
+            pages.state.apply(&event);
+            self.folder.write_status(&pages.state.status(&self.job))?;
+            event
+        };
+        self.bus.publish(&event);
+        Ok(())
+    }
+
+    /// Looks at the state.
+    pub(super) fn state<T>(&self, look: impl FnOnce(&JobState) -> T) -> T {
+        look(&self.pages().state)
+    }
+
+    /// Journal and state for who ends the job.
+    pub(super) fn with<T>(&self, end: impl FnOnce(&mut Journal, &mut JobState) -> T) -> T {
+        let mut pages = self.pages();
+        let Pages { journal, state } = &mut *pages;
+        end(journal, state)
+    }
+}
+
+/// Whether a fact must survive a power cut before anything follows from it. The others are evidence: what they tell is
+/// found out again.
+fn is_transition(fact: &Fact) -> bool {
+    !matches!(
+        fact,
+        Fact::WorkerStarted { .. }
+            | Fact::ClaimBlocked { .. }
+            | Fact::ClaimUnblocked { .. }
+            | Fact::ClaimApproved { .. }
+            | Fact::LocksReleased { .. }
+            | Fact::TaskStarted { .. }
+            | Fact::SessionOpened { .. }
+            | Fact::SessionConfirmed { .. }
+            | Fact::SessionExited { .. }
+            | Fact::SessionTimedOut { .. }
+            | Fact::SessionKilled { .. }
+            | Fact::EntryAdded { .. }
+            | Fact::BankCreated { .. }
+    )
+}

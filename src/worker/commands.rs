@@ -1,0 +1,92 @@
+//! Commands of the job file, `verify` and `setup`: run inside codex's sandbox with the executor's limits, output kept in
+//! the run folder, ended with everything they started.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use super::desk::{Desk, Outcome, Stop, aside, bug};
+use crate::codex::fence::{self, JOB_MARK, PLACE_MARK};
+use crate::logic::supervise::StopReason;
+use crate::model::job::Sandbox;
+use crate::model::outcome::{Failure, FailureKind};
+use crate::os::fsx;
+
+/// Where a command runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run<'a> {
+    /// The folder of the run folder that keeps its output, also its mark.
+    pub(super) place: &'a str,
+    /// The beginning of the output file's name.
+    pub(super) name: &'a str,
+    /// The directory.
+    pub(super) cwd: &'a Path,
+}
+
+/// Runs one command; its exit code, or `None` when it took too long or a signal ended it.
+pub(super) async fn run(desk: &Desk, at: Run<'_>, command: &str, stop: &Stop) -> Outcome<Option<i32>> {
+    let place = desk.folder.place(at.place);
+    fsx::make_dirs(place.dir()).map_err(|e| bug(e.to_string()))?;
+    let log = fsx::open_append(&place.dir().join(format!("{}.log", at.name)));
+    let log = log.map_err(|e| bug(e.to_string()))?;
+    let errors = log.try_clone().map_err(|e| bug(e.to_string()))?;
+    let mut process = words(desk, command);
+    process.current_dir(at.cwd).env_clear().envs(desk.asker.codex.env.iter().cloned());
+    process.env(JOB_MARK, desk.job.id.as_str()).env(PLACE_MARK, at.place);
+    process.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0).kill_on_drop(true);
+    let mut child = process.spawn().map_err(|e| bug(format!("cannot run {command:?}: {e}")))?;
+    let mut stop = stop.clone();
+    let status = tokio::select! {
+        status = child.wait() => Ok(status.ok().and_then(|s| s.code())),
+        () = tokio::time::sleep(desk.job.options.timeouts.verify) => Ok(None),
+        reason = stop.wait_for(Option::is_some) => Err(stopped(reason.ok().and_then(|r| *r))),
+    };
+    let (job, place) = (desk.job.id.clone(), at.place.to_owned());
+    aside(move || fence::end_family(&job, &place, None)).await?;
+    status
+}
+
+fn stopped(reason: Option<StopReason>) -> Failure {
+    match reason {
+        Some(StopReason::Kill) => Failure::new(FailureKind::Stopped, "killed"),
+        Some(StopReason::BadStart | StopReason::NoProgress | StopReason::Total | StopReason::Leave)
+        | None => Failure::new(FailureKind::Interrupted, "the worker was asked to leave"),
+    }
+}
+
+/// `codex sandbox` takes the same settings as a session; it does not change the directory by itself.
+fn words(desk: &Desk, command: &str) -> Command {
+    let shell = ["sh", "-c", command];
+    if desk.settings.verify_unsandboxed {
+        let mut process = Command::new(shell[0]);
+        process.args(&shell[1..]);
+        return process;
+    }
+    let options = &desk.job.options;
+    let sandbox = options.sandbox.max(Sandbox::WorkspaceWrite);
+    let program = &desk.asker.codex.program;
+    let mut process = Command::new(program.first().cloned().unwrap_or_default());
+    process.args(program.iter().skip(1)).arg("sandbox");
+    process.args(["-c", &format!("sandbox_mode=\"{}\"", sandbox.as_str())]);
+    process.args(["-c", &format!("sandbox_workspace_write.network_access={}", options.network)]);
+    process.arg("--").args(shell);
+    process
+}
+
+/// Runs a command that has to pass.
+pub(super) async fn must_pass(
+    desk: &Desk,
+    at: Run<'_>,
+    command: &str,
+    stop: &Stop,
+) -> Outcome<()> {
+    match run(desk, at, command, stop).await? {
+        Some(0) => Ok(()),
+        code => {
+            let how = code.map_or_else(|| "did not end".to_owned(), |c| format!("ended with {c}"));
+            let message = format!("{} command {command:?} {how}: see {}/{}.log", at.name, at.place, at.name);
+            Err(Failure::new(FailureKind::Task, message))
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The worker's loop: ask what comes next, start it, wait for one thing to happen, write down what follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Result;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::desk::{Desk, Outcome, bug};
+use super::{Left, closing, lane, planning, reading};
+use crate::logic::lifecycle::{self, Ending, Step};
+use crate::logic::retry::{self, Next};
+use crate::logic::supervise::StopReason;
+use crate::logic::task::Tries;
+use crate::model::event::Fact;
+use crate::model::id::TaskId;
+use crate::model::outcome::{Failure, FailureKind};
+use crate::model::status::{JobPhase, PauseReason, TaskPhase};
+use crate::os::{clock, random};
+use crate::runs::Want;
+
+/// How often a task may write what it did not claim.
+const MAX_VIOLATIONS: u32 = 2;
+/// How often what a task built on may move under it.
+const MAX_BASE_MOVES: u32 = 10;
+/// The longest sleep of the loop; whatever it waits for is looked at again then.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// What is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Work {
+    Workspace,
+    Plan,
+    Roles,
+    Task(TaskId),
+    Verify,
+    Publish,
+}
+
+/// Why nothing new is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Closing {
+    Park(PauseReason, Option<Timestamp>, String),
+    Leave,
+    End(Ending),
+}
+
+struct Cycle {
+    desk: Arc<Desk>,
+    lanes: JoinSet<(Work, Outcome<()>)>,
+    stops: BTreeMap<TaskId, watch::Sender<Option<StopReason>>>,
+    stop: watch::Sender<Option<StopReason>>,
+    alone: Option<Work>,
+    closing: Option<Closing>,
+}
+
+/// Runs the job until it ends, rests, or the worker is told to leave.
+pub(super) async fn run(desk: &Arc<Desk>, mut signals: mpsc::UnboundedReceiver<i32>) -> Result<Left> {
+    let mut cycle = Cycle {
+        desk: desk.clone(),
+        lanes: JoinSet::new(),
+        stops: BTreeMap::new(),
+        stop: watch::channel(None).0,
+        alone: None,
+        closing: None,
+    };
+    loop {
+        cycle.obey();
+        let until = cycle.advance()?;
+        if cycle.lanes.is_empty()
+            && let Some(closing) = cycle.closing.clone()
+        {
+            return cycle.close(closing).await;
+        }
+        let sleep = clock::until(until, clock::now()).min(LONGEST_SLEEP);
+        tokio::select! {
+            Some(ended) = cycle.lanes.join_next() => cycle.settle(ended.map_err(std::io::Error::other)?)?,
+            Some(_) = signals.recv() => cycle.signalled(),
+            () = tokio::time::sleep(sleep) => {}
+        }
+    }
+}
+
+impl Cycle {
+    /// Looks at what someone wants, and stops what is to be stopped.
+    fn obey(&mut self) {
+        if self.desk.folder.wants(Want::Killed) {
+            self.close_for(Closing::End(Ending::new(JobPhase::Killed, "killed", "killed by request")));
+            self.stop_all(StopReason::Kill);
+        }
+        for (task, stop) in &self.stops {
+            if self.desk.folder.wants_task_killed(task) {
+                stop.send_replace(Some(StopReason::Kill));
+            }
+        }
+    }
+
+    /// A signal is a hint to look at the wants; without any it means: leave.
+    fn signalled(&mut self) {
+        let task_killed = self.stops.keys().any(|t| self.desk.folder.wants_task_killed(t));
+        if !self.desk.folder.wants(Want::Killed) && !task_killed {
+            self.close_for(Closing::Leave);
+            self.stop_all(StopReason::Leave);
+        }
+    }
+
+    fn stop_all(&self, reason: StopReason) {
+        for stop in self.stops.values().chain([&self.stop]) {
+            stop.send_if_modified(|now| {
+                let stronger = Some(reason) > *now;
+                *now = (*now).max(Some(reason));
+                stronger
+            });
+        }
+    }
+
+    /// The first reason to close counts, but a kill outranks all.
+    fn close_for(&mut self, closing: Closing) {
+        let is_kill = |c: &Closing| matches!(c, Closing::End(end) if end.phase == JobPhase::Killed);
+        match &self.closing {
+            Some(now) if !is_kill(&closing) || is_kill(now) => {}
+            _ => self.closing = Some(closing),
+        }
+    }
+
+    /// Starts what comes next; gives back when to look again.
+    fn advance(&mut self) -> Result<Timestamp> {
+        while self.closing.is_none() && self.alone.is_none() {
+            let busy: BTreeSet<TaskId> = self.stops.keys().cloned().collect();
+            let next = |s: &_| lifecycle::next(s, &self.desk.job, &busy, clock::now());
+            match self.desk.book.state(next) {
+                Step::FixWorkspace => self.start_alone(Work::Workspace),
+                Step::Plan => self.start_alone(Work::Plan),
+                Step::Roles => self.start_alone(Work::Roles),
+                Step::Verify => self.start_alone(Work::Verify),
+                Step::Publish => self.start_alone(Work::Publish),
+                Step::Tasks { start, skip } => self.start_tasks(start, skip)?,
+                Step::Finish(ending) => self.closing = Some(Closing::End(ending)),
+                Step::Park(reason, until) => {
+                    self.closing = Some(Closing::Park(reason, until, words_for(reason)));
+                }
+                Step::Wait(until) => return Ok(until.unwrap_or(Timestamp::MAX)),
+            }
+        }
+        Ok(Timestamp::MAX)
+    }
+
+    fn start_alone(&mut self, work: Work) {
+        self.alone = Some(work.clone());
+        let (desk, stop) = (self.desk.clone(), self.stop.subscribe());
+        self.lanes.spawn(async move {
+            let outcome = match &work {
+                Work::Workspace => planning::fix_workspace(&desk).await,
+                Work::Plan => planning::plan(&desk, &stop).await,
+                Work::Roles => planning::roles(&desk, &stop).await,
+                Work::Verify => closing::verify(&desk, &stop).await,
+                Work::Publish => closing::publish(&desk).await,
+                Work::Task(_) => Err(bug("a task never runs alone")),
+            };
+            (work, outcome)
+        });
+    }
+
+    fn start_tasks(&mut self, start: Vec<TaskId>, skip: Vec<(TaskId, TaskId)>) -> Result<()> {
+        for (task, because) in skip {
+            self.desk.book.record(Some(&task), Fact::TaskSkipped { because })?;
+        }
+        for id in start {
+            let (tell, stop) = watch::channel(None);
+            self.stops.insert(id.clone(), tell);
+            let desk = self.desk.clone();
+            self.lanes.spawn(async move {
+                let outcome = match desk.task(&id) {
+                    Ok(task) if task.task.role.writes() => lane::execute(&desk, &task, &stop).await,
+                    Ok(task) => reading::read(&desk, &task, &stop).await,
+                    Err(failure) => Err(failure),
+                };
+                (Work::Task(id), outcome)
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes down what follows from the end of a lane.
+    fn settle(&mut self, (work, outcome): (Work, Outcome<()>)) -> Result<()> {
+        if self.alone.as_ref() == Some(&work) {
+            self.alone = None;
+        }
+        if let Work::Task(id) = &work {
+            self.stops.remove(id);
+        }
+        let Err(failure) = outcome else { return Ok(()) };
+        match work {
+            Work::Task(id) => self.settle_task(&id, failure),
+            Work::Plan | Work::Roles => self.settle_planning(failure),
+            Work::Workspace => {
+                self.end("workspace", &failure);
+                Ok(())
+            }
+            Work::Verify | Work::Publish => {
+                self.end("landing", &failure);
+                Ok(())
+            }
+        }
+    }
+
+    fn end(&mut self, reason: &str, failure: &Failure) {
+        if failure.kind == FailureKind::Interrupted {
+            return;
+        }
+        let ending = Ending::new(JobPhase::Failed, reason, failure.message.clone());
+        self.close_for(Closing::End(ending));
+    }
+
+    fn settle_task(&mut self, id: &TaskId, failure: Failure) -> Result<()> {
+        let Some(task) = self.desk.book.state(|s| s.task(id).cloned()) else { return Ok(()) };
+        if task.phase == TaskPhase::Succeeded {
+            return Ok(());
+        }
+        let spent = task.violations >= MAX_VIOLATIONS || task.base_moves >= MAX_BASE_MOVES;
+        let next = if spent && failure.kind != FailureKind::Interrupted {
+            Next::GiveUp
+        } else {
+            self.decide(&failure, task.tries)
+        };
+        let attempt = task.attempt;
+        match next {
+            Next::Retry(due) => {
+                self.desk.book.record(Some(id), Fact::TaskRetried { attempt, failure, due })
+            }
+            Next::Park(reason, until) => {
+                self.close_for(Closing::Park(reason, until, failure.message.clone()));
+                let due = clock::now();
+                self.desk.book.record(Some(id), Fact::TaskRetried { attempt, failure, due })
+            }
+            Next::GiveUp => self.desk.book.record(Some(id), Fact::TaskFailed { attempt, failure }),
+        }
+    }
+
+    fn settle_planning(&mut self, failure: Failure) -> Result<()> {
+        let tries = self.desk.book.state(|s| s.planning);
+        match self.decide(&failure, tries) {
+            Next::Retry(due) => self.desk.book.record(None, Fact::PlanningRetried { failure, due }),
+            Next::Park(reason, until) => {
+                self.close_for(Closing::Park(reason, until, failure.message));
+                Ok(())
+            }
+            Next::GiveUp => {
+                self.end("planning_failed", &failure);
+                Ok(())
+            }
+        }
+    }
+
+    fn decide(&self, failure: &Failure, tries: Tries) -> Next {
+        let max_attempts = self.desk.job.options.max_attempts;
+        retry::decide(failure, tries, max_attempts, clock::now(), random::fraction())
+    }
+
+    /// Everything under way has ended: rest, leave or end.
+    async fn close(self, closing: Closing) -> Result<Left> {
+        match closing {
+            Closing::Leave => Ok(Left::Asked),
+            Closing::Park(reason, until, message) => {
+                self.desk.book.record(None, Fact::Paused { reason, until, message })?;
+                Ok(Left::Done)
+            }
+            Closing::End(end) => {
+                closing::finish(&self.desk, &end).await?;
+                Ok(Left::Done)
+            }
+        }
+    }
+}
+
+fn words_for(reason: PauseReason) -> String {
+    match reason {
+        PauseReason::Approval => "the plan waits for a person: see `numerus start JOB`".to_owned(),
+        PauseReason::User
+        | PauseReason::Limit
+        | PauseReason::Auth
+        | PauseReason::Dependency
+        | PauseReason::NotBefore => reason.as_str().to_owned(),
+    }
+}

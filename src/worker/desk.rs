@@ -1,0 +1,155 @@
+//! What the lanes of a worker share: the job, its book, the one who asks codex, the trees and the leases.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tokio::sync::watch;
+
+use super::book::Book;
+use crate::codex::prompt::Prompts;
+use crate::codex::{Asker, Codex};
+use crate::leases::Leases;
+use crate::logic::supervise::StopReason;
+use crate::logic::task::TaskState;
+use crate::model::event::Fact;
+use crate::model::id::TaskId;
+use crate::model::job::Job;
+use crate::model::outcome::{Failure, FailureKind};
+use crate::model::root::Root;
+use crate::model::settings::Settings;
+use crate::model::workspace::{Isolation, Workspace};
+use crate::os::pty::Spawner;
+use crate::runs::RunFolder;
+use crate::store::starts::StartSlots;
+use crate::trees::{Trees, TreesError};
+
+/// The way to be told to stop.
+pub(super) type Stop = watch::Receiver<Option<StopReason>>;
+/// What a lane ends with.
+pub(super) type Outcome<T> = Result<T, Failure>;
+
+/// The shared things of one worker.
+pub(super) struct Desk {
+    pub(super) root: Root,
+    pub(super) settings: Settings,
+    pub(super) job: Job,
+    pub(super) folder: RunFolder,
+    pub(super) book: Book,
+    pub(super) asker: Asker,
+    /// The git side; set once the workspace is fixed, never for one that is no repository.
+    trees: OnceLock<Arc<Trees>>,
+    /// One landing at a time.
+    pub(super) landing: tokio::sync::Mutex<()>,
+}
+
+impl Desk {
+    /// Puts everything in its place; a sentence when codex cannot be used.
+    pub(super) fn set_up(
+        root: &Root,
+        settings: &Settings,
+        folder: &RunFolder,
+        job: Job,
+        book: Book,
+    ) -> Result<Arc<Self>, String> {
+        let codex = Codex::for_job(root, settings, &job)?;
+        let spawner = Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
+        let slots = StartSlots::open(&root.store()).map_err(|e| e.to_string())?;
+        let recorder = book.clone();
+        let asker = Asker {
+            codex,
+            job: job.clone(),
+            folder: folder.clone(),
+            prompts: Prompts::new(&root.prompts()),
+            spawner,
+            slots,
+            record: Arc::new(move |task: Option<&TaskId>, fact: Fact| recorder.record(task, fact)),
+            numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),
+        };
+        Ok(Arc::new(Self {
+            root: root.clone(),
+            settings: settings.clone(),
+            job,
+            folder: folder.clone(),
+            book,
+            asker,
+            trees: OnceLock::new(),
+            landing: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// The workspace as it was fixed.
+    pub(super) fn workspace(&self) -> Outcome<Workspace> {
+        self.book.state(|s| s.workspace.clone()).ok_or_else(|| bug("the workspace is not fixed"))
+    }
+
+    /// The git side, opened on first use.
+    pub(super) fn trees(&self) -> Outcome<Arc<Trees>> {
+        if let Some(trees) = self.trees.get() {
+            return Ok(trees.clone());
+        }
+        let trees = Trees::open(&self.workspace()?, &self.folder).map_err(|e| of_trees(&e))?;
+        Ok(self.trees.get_or_init(|| Arc::new(trees)).clone())
+    }
+
+    /// Whether agents write in the directory itself.
+    pub(super) fn is_in_place(&self) -> Outcome<bool> {
+        Ok(self.workspace()?.isolation == Isolation::InPlace)
+    }
+
+    /// Where agents work when they work in the directory itself.
+    pub(super) fn plain_cwd(&self) -> Outcome<PathBuf> {
+        let workspace = self.workspace()?;
+        Ok(PathBuf::from(workspace.top).join(workspace.prefix))
+    }
+
+    /// The lease folder of the workspace, shared by all roots that work on it.
+    pub(super) fn leases(&self) -> Outcome<Leases> {
+        let workspace = self.workspace()?;
+        let dir = if workspace.git_dir.is_empty() {
+            self.root.store().join("leases").join(plain_name(&workspace.top))
+        } else {
+            PathBuf::from(&workspace.git_dir).join("numerus/leases")
+        };
+        Leases::open(&dir).map_err(|e| bug(e.to_string()))
+    }
+
+    /// A task as it stands.
+    pub(super) fn task(&self, id: &TaskId) -> Outcome<TaskState> {
+        self.book.state(|s| s.task(id).cloned()).ok_or_else(|| bug(format!("no task {id}")))
+    }
+
+    /// Writes a fact down.
+    pub(super) fn record(&self, task: Option<&TaskId>, fact: Fact) -> Outcome<()> {
+        self.book.record(task, fact).map_err(|e| bug(format!("cannot write the journal: {e}")))
+    }
+}
+
+/// The folder name of a plain workspace's leases: the same for everyone who names the same directory.
+fn plain_name(top: &str) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(top.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect()
+}
+
+/// Our own or the machine's fault.
+pub(super) fn bug(message: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::Bug, message)
+}
+
+/// A failure of the git side, typed.
+pub(super) fn of_trees(error: &TreesError) -> Failure {
+    bug(format!("cannot {error}"))
+}
+
+/// Runs a blocking call apart from the loop.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Outcome<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| bug(format!("a step was lost: {e}")))
+}
+
+/// Runs a blocking call of the git side apart from the loop.
+pub(super) async fn with_trees<T: Send + 'static>(
+    trees: &Arc<Trees>,
+    work: impl FnOnce(&Trees) -> Result<T, TreesError> + Send + 'static,
+) -> Outcome<T> {
+    let trees = trees.clone();
+    aside(move || work(&trees)).await?.map_err(|e| of_trees(&e))
+}

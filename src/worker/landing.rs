@@ -1,0 +1,180 @@
+//! From a finished execution to the tip: audit, judgement, one commit, two lines in the journal around one `update-ref`.
+//! All or nothing: a path outside the claim, and nothing lands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::desk::{Desk, Outcome, aside, bug, of_trees, with_trees};
+use crate::logic::audit::{self, Audit};
+use crate::logic::task::TaskState;
+use crate::model::claim::Claim;
+use crate::model::event::Fact;
+use crate::model::outcome::{Failure, FailureKind};
+use crate::os::fsx;
+use crate::trees::{Audited, Landing, Tree, Trees, TreesError, Words};
+
+/// Tries of a landing that meets trouble of the machine; lease and tree stay meanwhile.
+const MAX_TROUBLE: u32 = 60;
+/// Rest between two of them.
+const TROUBLE_REST: Duration = Duration::from_secs(1);
+/// Most paths that a message names.
+const SHOWN_PATHS: usize = 5;
+
+/// What is to be landed.
+#[derive(Clone)]
+pub(super) struct Parcel {
+    /// The task.
+    pub(super) task: TaskState,
+    /// Its attempt.
+    pub(super) attempt: u32,
+    /// The tree that its agent wrote in.
+    pub(super) tree: Tree,
+    /// What was granted.
+    pub(super) claim: Claim,
+    /// The agent's last words.
+    pub(super) summary: String,
+}
+
+/// Why a try did not land.
+enum Stuck {
+    /// The machine is at fault: try again.
+    Trouble(TreesError),
+    /// The attempt is.
+    Judged(Failure),
+}
+
+impl From<TreesError> for Stuck {
+    fn from(error: TreesError) -> Self {
+        Self::Trouble(error)
+    }
+}
+
+impl From<Failure> for Stuck {
+    fn from(failure: Failure) -> Self {
+        Self::Judged(failure)
+    }
+}
+
+/// Moves the untouched tree to the newest tip; gives back what changed on the way.
+pub(super) async fn move_to_tip(desk: &Arc<Desk>, mut tree: Tree) -> Outcome<(Tree, Vec<String>)> {
+    let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
+    if tree.base() == tip {
+        return Ok((tree, Vec::new()));
+    }
+    let moved = with_trees(&desk.trees()?, move |trees| {
+        let changed = trees.changed_between(tree.base(), &tip)?;
+        trees.move_to(&mut tree, &tip)?;
+        Ok((tree, changed))
+    });
+    moved.await
+}
+
+/// Audits what an attempt did and lands it. Trouble of the machine is no failure: it is tried again.
+pub(super) async fn land(desk: &Arc<Desk>, parcel: Parcel) -> Outcome<()> {
+    let _one_at_a_time = desk.landing.lock().await;
+    for round in 0.. {
+        let (at, what) = (desk.clone(), parcel.clone());
+        match aside(move || try_to_land(&at, &what)).await? {
+            Ok(()) => break,
+            Err(Stuck::Judged(failure)) => return Err(failure),
+            Err(Stuck::Trouble(error)) if round >= MAX_TROUBLE => return Err(of_trees(&error)),
+            Err(Stuck::Trouble(_)) => tokio::time::sleep(TROUBLE_REST).await,
+        }
+    }
+    with_trees(&desk.trees()?, move |trees| trees.remove(&parcel.tree)).await
+}
+
+fn try_to_land(desk: &Desk, parcel: &Parcel) -> Result<(), Stuck> {
+    let trees = desk.trees()?;
+    let Parcel { task, tree, claim, summary, .. } = parcel;
+    let audited = trees.audit(tree, claim)?;
+    let judged = audit::judge(&audited.changes, claim, &desk.workspace()?.prefix);
+    if !judged.outside.is_empty() || !audited.violations.is_empty() {
+        return Err(refuse(desk, parcel, &trees, &audited, &judged)?);
+    }
+    let text = format!("{}\n\n{summary}", task.task.summary);
+    let words = Words { task: &task.task.id, role: task.task.role, summary: &text };
+    match trees.prepare(tree, &audited, &judged.landing, &claim.reads, words)? {
+        Landing::Nothing => completed(desk, parcel, None),
+        Landing::Moved(paths) => Err(moved(desk, parcel, paths)?),
+        Landing::Ready { commit, parent } => put_on_tip(desk, parcel, &trees, commit, parent),
+    }
+}
+
+/// Intent, act, fact: a crash between any two of them is mended by looking at the tip.
+fn put_on_tip(
+    desk: &Desk,
+    parcel: &Parcel,
+    trees: &Trees,
+    commit: String,
+    parent: String,
+) -> Result<(), Stuck> {
+    keep_diff(desk, parcel, trees, &parent, &commit);
+    let attempt = parcel.attempt;
+    let landing = Fact::TaskLanding { attempt, commit: commit.clone(), parent: parent.clone() };
+    desk.record(Some(&parcel.task.task.id), landing)?;
+    if !trees.advance(&commit, &parent)? {
+        return Err(bug("somebody else moved the job's tip").into());
+    }
+    completed(desk, parcel, Some(commit))
+}
+
+fn completed(desk: &Desk, parcel: &Parcel, commit: Option<String>) -> Result<(), Stuck> {
+    let (attempt, summary) = (parcel.attempt, parcel.summary.clone());
+    let fact = Fact::TaskCompleted { attempt, commit, summary };
+    Ok(desk.record(Some(&parcel.task.task.id), fact)?)
+}
+
+/// Nothing lands: the whole change and the part outside are kept for people, and the agent is told what it did.
+fn refuse(
+    desk: &Desk,
+    parcel: &Parcel,
+    trees: &Trees,
+    audited: &Audited,
+    judged: &Audit,
+) -> Result<Stuck, Stuck> {
+    let attempt = parcel.attempt;
+    let dir = parcel.tree.place().dir();
+    let whole = trees.patch(&audited.base, &audited.tree)?;
+    fsx::put(&dir.join(format!("attempt-{attempt}.patch")), &whole).map_err(TreesError::from)?;
+    let outside = trees.patch_of(audited, &judged.outside)?;
+    fsx::put(&dir.join("out-of-claim.patch"), &outside).map_err(TreesError::from)?;
+    let outside = judged.outside.iter().map(|c| c.path.clone());
+    let strange = audited.violations.iter().map(|v| format!("{} ({})", v.path, v.what));
+    let paths: Vec<String> = outside.chain(strange).collect();
+    let message = format!("wrote what was not claimed: {}", shown(&paths));
+    desk.record(Some(&parcel.task.task.id), Fact::ClaimViolated { attempt, paths })?;
+    Ok(Failure::new(FailureKind::Task, message).into())
+}
+
+fn moved(desk: &Desk, parcel: &Parcel, paths: Vec<String>) -> Result<Stuck, Stuck> {
+    let message = format!("changed by others meanwhile: {}", shown(&paths));
+    let attempt = parcel.attempt;
+    desk.record(Some(&parcel.task.task.id), Fact::BaseMoved { attempt, paths })?;
+    Ok(Failure::new(FailureKind::Stale, message).into())
+}
+
+fn shown(paths: &[String]) -> String {
+    let more = paths.len().saturating_sub(SHOWN_PATHS);
+    let list = paths.iter().take(SHOWN_PATHS).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { list } else { format!("{list} and {more} more") }
+}
+
+/// `diff.patch` is for people: one that cannot be written is no reason not to land.
+fn keep_diff(desk: &Desk, parcel: &Parcel, trees: &Trees, parent: &str, commit: &str) {
+    let path = desk.folder.place(parcel.task.task.id.as_str()).dir().join("diff.patch");
+    if let Ok(patch) = trees.patch(parent, commit) {
+        let _for_people = fsx::replace_derived(&path, &patch);
+    }
+}
+
+/// What an attempt did that was not finished is kept beside its tree; the tree itself is kept in any case.
+pub(super) async fn keep_patch(desk: &Arc<Desk>, tree: Tree, attempt: u32, claim: Claim) -> Outcome<()> {
+    let path = tree.place().dir().join(format!("attempt-{attempt}.patch"));
+    let kept = with_trees(&desk.trees()?, move |trees| {
+        let audited = trees.audit(&tree, &claim)?;
+        Ok(fsx::put(&path, &trees.patch(&audited.base, &audited.tree)?)?)
+    });
+    let _tree_is_kept = kept.await;
+    Ok(())
+}

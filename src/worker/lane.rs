@@ -1,0 +1,203 @@
+//! The lane of a task that writes: a fresh tree, the claim, its lease, the execution on the claim's own thread, the landing.
+//!
+//! An attempt is never gone on with after its worker died: the next one starts in a new tree with a new claim.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::commands::{self, Run};
+use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
+use super::in_place;
+use super::landing::{self, Parcel};
+use super::leasing::{self, Case};
+use super::words;
+use crate::codex::{Question, Reply, schema};
+use crate::leases::Lease;
+use crate::logic::claims::{PathKind, normalise};
+use crate::logic::task::TaskState;
+use crate::model::claim::{Claim, ClaimAnswer, ClaimRecord, Execution};
+use crate::model::event::{Fact, SessionKind};
+use crate::model::id::TaskId;
+use crate::model::outcome::FailureKind;
+use crate::trees::{self, Tree};
+
+/// What a claim session brought.
+struct Claimed {
+    claim: Claim,
+    execution: Execution,
+    reply: Reply,
+}
+
+/// One attempt of a task.
+struct Attempt<'a> {
+    desk: &'a Arc<Desk>,
+    task: &'a TaskState,
+    number: u32,
+    /// Its tree; `None` where agents work in the directory itself.
+    tree: Option<Tree>,
+    /// Where its agent works.
+    cwd: PathBuf,
+    stop: &'a Stop,
+}
+
+/// Runs one attempt of a task to its landing.
+pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> Outcome<()> {
+    let number = task.attempt + 1;
+    let (tree, cwd) = ground(desk, task, number, stop).await?;
+    let attempt = Attempt { desk, task, number, tree, cwd, stop };
+    let claimed = attempt.claim().await?;
+    let lease = attempt.lease(&claimed).await?;
+    let worked = attempt.work(&claimed).await;
+    release(desk, &task.task.id, number, lease).await?;
+    worked
+}
+
+/// Where the attempt works: a tree of its own, or the directory as it was before the last attempt.
+async fn ground(
+    desk: &Arc<Desk>,
+    task: &TaskState,
+    number: u32,
+    stop: &Stop,
+) -> Outcome<(Option<Tree>, PathBuf)> {
+    if desk.is_in_place()? {
+        let cwd = desk.plain_cwd()?;
+        in_place::restore_last(desk, task, &cwd).await?;
+        return Ok((None, cwd));
+    }
+    let place = desk.folder.place(task.task.id.as_str());
+    let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
+    let carry = desk.job.options.carry.clone();
+    let tree = with_trees(&desk.trees()?, move |trees| {
+        let mut tree = trees.add(&place, number, &tip)?;
+        trees.carry(&mut tree, &carry)?;
+        Ok(tree)
+    });
+    let tree = tree.await?;
+    for command in &desk.job.options.setup {
+        let run = Run { place: task.task.id.as_str(), name: "setup", cwd: &tree.cwd() };
+        commands::must_pass(desk, run, command, stop).await?;
+    }
+    let cwd = tree.cwd();
+    Ok((Some(tree), cwd))
+}
+
+impl Attempt<'_> {
+    fn question(&self, kind: SessionKind, prompt: String) -> Question {
+        Question {
+            task: Some(self.task.task.id.clone()),
+            place: self.task.task.id.to_string(),
+            kind,
+            attempt: self.number,
+            cwd: self.cwd.clone(),
+            prompt,
+            schema: None,
+            resume: None,
+        }
+    }
+
+    /// Asks what the task will touch, in the untouched tree.
+    async fn claim(&self) -> Outcome<Claimed> {
+        let id = &self.task.task.id;
+        let prompts = &self.desk.asker.prompts;
+        let prompt = prompts.render("claim", &words::of_task(self.desk, self.task)).map_err(bug)?;
+        let shape = schema::strict::<ClaimAnswer>();
+        let question =
+            Question { schema: Some(shape.clone()), ..self.question(SessionKind::Claim, prompt) };
+        let kind = |path: &str| kind_in(self.tree.as_ref(), &self.cwd, path);
+        let check = |text: &str| check_claim(&shape, id, &kind, text);
+        let asked = self.desk.asker.ask(question, check, self.stop).await;
+        let ((claim, execution), reply) = asked?;
+        let thread_id = reply.thread.0.clone();
+        let fact = Fact::ClaimRecorded { attempt: self.number, claim: claim.clone(), thread_id };
+        self.desk.record(Some(id), fact)?;
+        Ok(Claimed { claim, execution, reply })
+    }
+
+    /// Waits for the lease of what was claimed; where agents share a directory, of the whole directory.
+    async fn lease(&self, claimed: &Claimed) -> Outcome<Lease> {
+        let record = ClaimRecord {
+            task_id: self.task.task.id.clone(),
+            attempt: self.number,
+            resources: claimed.claim.clone(),
+            execution: claimed.execution.clone(),
+            verdicts: Vec::new(),
+        };
+        let whole = in_place::whole_directory();
+        let claim = if self.tree.is_some() { &claimed.claim } else { &whole };
+        let case = Case { task: &self.task.task.id, attempt: self.number, claim, record };
+        leasing::acquire(self.desk, case, self.stop).await
+    }
+
+    /// The part that holds the lease.
+    async fn work(self, claimed: &Claimed) -> Outcome<()> {
+        match self.tree.clone() {
+            Some(tree) => self.work_in_tree(tree, claimed).await,
+            None => self.work_in_place(claimed).await,
+        }
+    }
+
+    async fn work_in_tree(self, tree: Tree, claimed: &Claimed) -> Outcome<()> {
+        let (tree, changed) = landing::move_to_tip(self.desk, tree).await?;
+        let summary = match self.execution(claimed, &changed).await {
+            Ok(summary) => summary,
+            Err(failure) => {
+                if failure.kind == FailureKind::Task {
+                    landing::keep_patch(self.desk, tree, self.number, claimed.claim.clone()).await?;
+                }
+                return Err(failure);
+            }
+        };
+        let (task, claim) = (self.task.clone(), claimed.claim.clone());
+        landing::land(self.desk, Parcel { task, attempt: self.number, tree, claim, summary }).await
+    }
+
+    async fn work_in_place(self, claimed: &Claimed) -> Outcome<()> {
+        let (desk, task, number) = (self.desk, self.task, self.number);
+        let before = in_place::prepare(desk, task, number, &self.cwd, &claimed.claim).await?;
+        let summary = self.execution(claimed, &[]).await?;
+        in_place::conclude(desk, task, number, before, summary).await
+    }
+
+    /// Lets the agent do what it claimed, on the thread that claimed it.
+    async fn execution(&self, claimed: &Claimed, changed: &[String]) -> Outcome<String> {
+        let id = &self.task.task.id;
+        self.desk.record(Some(id), Fact::TaskStarted { attempt: self.number })?;
+        let facts = self.facts(claimed, changed);
+        let prompt = self.desk.asker.prompts.render("execute", &facts).map_err(bug)?;
+        let resume = Some(claimed.reply.thread.clone());
+        let question = Question { resume, ..self.question(SessionKind::Execute, prompt) };
+        let reply = self.desk.asker.tell(question, self.stop).await?;
+        Ok(words::summary(&reply.message))
+    }
+
+    fn facts(&self, claimed: &Claimed, changed: &[String]) -> Value {
+        let mut facts = words::of_task(self.desk, self.task);
+        facts["resources"] = json!(words::resources(&claimed.claim));
+        facts["changed"] = json!((!changed.is_empty()).then(|| changed.join(" ")));
+        facts
+    }
+}
+
+fn kind_in(tree: Option<&Tree>, cwd: &Path, path: &str) -> PathKind {
+    tree.map_or_else(|| trees::kind_below(cwd, path), |tree| tree.kind(path))
+}
+
+fn check_claim(
+    shape: &Value,
+    id: &TaskId,
+    kind: &dyn Fn(&str) -> PathKind,
+    text: &str,
+) -> Result<(Claim, Execution), Vec<String>> {
+    let answer: ClaimAnswer = schema::read(shape, text)?;
+    if TaskId::parse(&answer.task_id).ok().as_ref() != Some(id) {
+        return Err(vec![format!("`task_id` must be \"{id}\", not {:?}", answer.task_id)]);
+    }
+    Ok((normalise(&answer.resources, kind)?, answer.execution))
+}
+
+async fn release(desk: &Desk, id: &TaskId, attempt: u32, lease: Lease) -> Outcome<()> {
+    aside(move || lease.release()).await?.map_err(|e| bug(e.to_string()))?;
+    desk.record(Some(id), Fact::LocksReleased { attempt })
+}

@@ -1,0 +1,140 @@
+//! From a claim to a lease: a place in the queue, a watch on the folder, and judging again whenever something there ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::desk::{Desk, Outcome, Stop, aside, bug};
+use crate::codex::fence;
+use crate::leases::{Judgement, Lease, Leases, NoGo, Pending};
+use crate::logic::arbiter;
+use crate::logic::claims::from_top;
+use crate::logic::supervise::StopReason;
+use crate::model::claim::{Claim, ClaimRecord, Conflict, Holder, Verdict, VerdictRecord};
+use crate::model::event::Fact;
+use crate::model::id::TaskId;
+use crate::model::outcome::{Failure, FailureKind};
+use crate::os::clock;
+use crate::os::watch::Watch;
+
+/// Time after which a waiting claim is judged again although nothing woke it.
+const RESCAN: Duration = Duration::from_secs(60);
+
+/// A claim on its way to its lease.
+pub(super) struct Case<'a> {
+    /// The task.
+    pub(super) task: &'a TaskId,
+    /// Its attempt.
+    pub(super) attempt: u32,
+    /// The claim, relative to the workspace.
+    pub(super) claim: &'a Claim,
+    /// What people see of it.
+    pub(super) record: ClaimRecord,
+}
+
+/// Waits until the claim is granted. The watch is there before the first judging, so that no release is missed.
+pub(super) async fn acquire(desk: &Desk, mut case: Case<'_>, stop: &Stop) -> Outcome<Lease> {
+    let leases = desk.leases()?;
+    let wake = Arc::new(Notify::new());
+    let mut watch = watch_folder(&leases, &wake)?;
+    let mut pending = request(desk, &leases, &case)?;
+    let mut stop = stop.clone();
+    let mut known: Option<Vec<Conflict>> = None;
+    loop {
+        let (back, judgement) = aside(move || {
+            let judgement = pending.judge(&arbiter::judge);
+            (pending, judgement)
+        })
+        .await?;
+        pending = back;
+        let nogo = match judgement.map_err(|e| bug(e.to_string()))? {
+            Judgement::Go(lease) => {
+                granted(desk, &mut case, known.is_some())?;
+                return Ok(lease);
+            }
+            Judgement::NoGo(nogo) => nogo,
+        };
+        if known.as_ref() != Some(&nogo.conflicts) {
+            blocked(desk, &mut case, &nogo.conflicts)?;
+            known = Some(nogo.conflicts.clone());
+        }
+        if bury(&leases, &nogo).await? {
+            continue;
+        }
+        for path in &nogo.watch_paths {
+            // One that is gone already has left its mark on the folder.
+            let _gone = watch.add(path);
+        }
+        wait(&wake, &mut stop).await?;
+    }
+}
+
+fn watch_folder(leases: &Leases, wake: &Arc<Notify>) -> Outcome<Watch> {
+    let bell = wake.clone();
+    let ring = move |hint: crate::os::watch::Hint| {
+        if Leases::is_news(&hint.paths) {
+            bell.notify_one();
+        }
+    };
+    let mut watch = Watch::new(ring).map_err(|e| bug(format!("cannot watch the leases: {e}")))?;
+    watch.add(leases.dir()).map_err(|e| bug(format!("cannot watch the leases: {e}")))?;
+    Ok(watch)
+}
+
+fn request(desk: &Desk, leases: &Leases, case: &Case<'_>) -> Outcome<Pending> {
+    let holder = Holder { job: desk.job.id.clone(), task: case.task.clone() };
+    let workspace = desk.workspace()?;
+    let claim = from_top(case.claim, &workspace.prefix);
+    let root = desk.root.path().to_string_lossy();
+    leases.request(holder, case.attempt, claim, &root).map_err(|e| bug(e.to_string()))
+}
+
+/// Fences and buries the leases of dead holders; `true` if one was buried, so that judging again may help.
+async fn bury(leases: &Leases, nogo: &NoGo) -> Outcome<bool> {
+    if nogo.dead.is_empty() {
+        return Ok(false);
+    }
+    let (leases, dead) = (leases.clone(), nogo.dead.clone());
+    aside(move || {
+        let mut buried = false;
+        for lease in dead {
+            if fence::fence_job(&lease.holder.job).is_empty() {
+                buried |= leases.bury(&lease).map_err(|e| bug(e.to_string()))?;
+            }
+        }
+        Ok(buried)
+    })
+    .await?
+}
+
+async fn wait(wake: &Notify, stop: &mut Stop) -> Outcome<()> {
+    tokio::select! {
+        () = wake.notified() => Ok(()),
+        () = tokio::time::sleep(RESCAN) => Ok(()),
+        reason = stop.wait_for(Option::is_some) => Err(match reason.map(|r| *r) {
+            Ok(Some(StopReason::Kill)) => Failure::new(FailureKind::Stopped, "killed"),
+            _ => Failure::new(FailureKind::Interrupted, "the worker was asked to leave"),
+        }),
+    }
+}
+
+fn blocked(desk: &Desk, case: &mut Case<'_>, conflicts: &[Conflict]) -> Outcome<()> {
+    verdict(desk, case, Verdict::NoGo, conflicts)?;
+    let fact = Fact::ClaimBlocked { attempt: case.attempt, conflicts: conflicts.to_vec() };
+    desk.record(Some(case.task), fact)
+}
+
+fn granted(desk: &Desk, case: &mut Case<'_>, was_blocked: bool) -> Outcome<()> {
+    verdict(desk, case, Verdict::Go, &[])?;
+    if was_blocked {
+        desk.record(Some(case.task), Fact::ClaimUnblocked { attempt: case.attempt })?;
+    }
+    desk.record(Some(case.task), Fact::ClaimApproved { attempt: case.attempt })
+}
+
+fn verdict(desk: &Desk, case: &mut Case<'_>, verdict: Verdict, conflicts: &[Conflict]) -> Outcome<()> {
+    let conflicts = conflicts.to_vec();
+    case.record.verdicts.push(VerdictRecord { at: clock::now(), verdict, conflicts });
+    desk.folder.write_claim(&case.record).map_err(|e| bug(e.to_string()))
+}

@@ -1,0 +1,101 @@
+//! Floor 3b: `numerus worker <job>`, the process that owns one job and holds its lock for as long as it lives.
+//!
+//! It carries the job through plan → roles → claim → arbitrate → execute → land → verify to its end. What comes next is
+//! decided by `logic::lifecycle` from the journal alone; what is under way are *lanes*, each an async function that
+//! records its facts as it goes. Daemon and worker meet only in files, the lock and signals.
+
+mod book;
+mod commands;
+mod cycle;
+mod desk;
+mod closing;
+mod lane;
+mod landing;
+mod leasing;
+mod planning;
+mod reading;
+mod resume;
+mod words;
+
+use std::io::Result;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::model::event::Fact;
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::model::settings::Settings;
+use crate::os::lock::FileLock;
+use crate::os::signals::Signals;
+use crate::os::{clock, process};
+use crate::runs::{RunFolder, Runs};
+
+use book::Book;
+use desk::Desk;
+
+/// How long a starting worker tries for its lock: the taker holds it for milliseconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How a worker left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// The job has ended or rests: there is nothing more to do now.
+    Done,
+    /// Another worker holds the job.
+    Held,
+    /// It was told to leave; the job goes on with the next worker.
+    Asked,
+}
+
+/// Works on a job until it ends, rests, or the worker is told to leave.
+///
+/// # Errors
+/// Those of the system; the job is as its journal says, and another worker may go on with it.
+pub fn run(root: &Root, settings: &Settings, job: &JobId) -> Result<Left> {
+    process::leave_session();
+    process::become_subreaper()?;
+    let folder = Runs::of(root).folder(job);
+    let Some(lock) = take_lock(&folder)? else { return Ok(Left::Held) };
+    let (tell, signals) = mpsc::unbounded_channel();
+    let _listening = Signals::listen(move |signal| drop(tell.send(signal)))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let left = runtime.block_on(work(root, settings, &folder, signals));
+    // Blocking calls that hang must not keep a worker that is done.
+    runtime.shutdown_background();
+    drop(lock);
+    left
+}
+
+fn take_lock(folder: &RunFolder) -> Result<Option<FileLock>> {
+    let lock = FileLock::acquire(&folder.worker_lock(), LOCK_PATIENCE)?;
+    Ok(lock.filter(FileLock::is_current))
+}
+
+async fn work(
+    root: &Root,
+    settings: &Settings,
+    folder: &RunFolder,
+    signals: mpsc::UnboundedReceiver<i32>,
+) -> Result<Left> {
+    let Some(job) = folder.read_job()? else {
+        return Err(std::io::Error::other(format!("{}: no job.json", folder.dir().display())));
+    };
+    let book = Book::open(folder, &job)?;
+    if book.state(|s| s.phase.is_final()) {
+        closing::put_away(root, folder, &job, &book)?;
+        return Ok(Left::Done);
+    }
+    let survivors = resume::fence(folder, &job, &book)?;
+    if !survivors.is_empty() {
+        let left = format!("processes of the last attempt will not die: {survivors:?}");
+        return Err(std::io::Error::other(left));
+    }
+    let started = Fact::WorkerStarted { pid: process::own_pid(), boot_id: process::boot_id() };
+    book.record(None, started)?;
+    resume::repair(&book, clock::now())?;
+    match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
+        Ok(desk) => cycle::run(&desk, signals).await,
+        Err(problem) => closing::codex_unusable(root, folder, &job, &book, &problem),
+    }
+}

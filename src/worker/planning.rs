@@ -1,0 +1,136 @@
+//! From the workspace to the assigned roles.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::desk::{Desk, Outcome, Stop, aside, bug, of_trees, with_trees};
+use crate::codex::prompt::first_line;
+use crate::codex::{Question, schema};
+use crate::logic::planning::{check_plan, check_roles, single};
+use crate::model::event::{Fact, SessionKind};
+use crate::model::job::Planning;
+use crate::model::outcome::{Failure, FailureKind};
+use crate::model::plan::{MAX_TASKS, Plan, PlanAnswer, RolesAnswer, Task};
+use crate::trees::{self, Ground, Tree};
+
+/// Looks at the workspace, once for the whole life of the job.
+pub(super) async fn fix_workspace(desk: &Desk) -> Outcome<()> {
+    let (options, folder) = (desk.job.options.clone(), desk.folder.clone());
+    let (root, home) = (desk.root.path().to_owned(), desk.asker.codex.home.clone());
+    let fixed = aside(move || {
+        let ground = Ground { root: &root, codex_home: Some(&home) };
+        trees::fix(&options, &folder, ground)
+    });
+    let workspace = fixed.await?.map_err(|e| of_trees(&e))?;
+    desk.record(None, Fact::WorkspaceFixed { workspace })
+}
+
+/// Asks for the plan, or makes the plan of a job that wants none.
+pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
+    let objective = desk.job.objective.clone();
+    let number = desk.book.state(|s| s.plan_number) + 1;
+    if desk.job.options.plan == Planning::Single {
+        return one_task(desk, number, objective);
+    }
+    let facts = json!({
+        "objective": objective, "objective_line": first_line(&objective), "max_tasks": MAX_TASKS,
+        "failures": desk.book.state(|s| s.planning.charged).gt(&0).then_some("The last plan could not be used."),
+    });
+    let (cwd, tree) = view(desk, "plan").await?;
+    let prompt = desk.asker.prompts.render("plan", &facts).map_err(bug)?;
+    let shape = schema::strict::<PlanAnswer>();
+    let question = question("plan", SessionKind::Plan, cwd, prompt, Some(shape.clone()));
+    let check = |text: &str| {
+        let answer: PlanAnswer = schema::read(&shape, text)?;
+        Ok((answer.objective.clone(), check_plan(&answer)?))
+    };
+    let asked = desk.asker.ask(question, check, stop).await;
+    clear(desk, tree).await?;
+    let ((objective, tasks), _) = asked?;
+    desk.record(None, Fact::PlanCreated { plan: number, objective, tasks })
+}
+
+fn one_task(desk: &Desk, number: u32, objective: String) -> Outcome<()> {
+    let tasks = single(&objective);
+    let created = Fact::PlanCreated { plan: number, objective, tasks: tasks.clone() };
+    desk.record(None, created)?;
+    assign(desk, tasks, "one task: the objective itself".to_owned())
+}
+
+/// Asks for the roles.
+pub(super) async fn roles(desk: &Desk, stop: &Stop) -> Outcome<()> {
+    let plan = desk.book.state(crate::logic::state::JobState::plan);
+    let text = serde_json::to_string_pretty(&brief(&plan)).unwrap_or_default();
+    let facts = json!({ "objective_line": first_line(&desk.job.objective), "plan": text });
+    let prompt = desk.asker.prompts.render("roles", &facts).map_err(bug)?;
+    let (cwd, tree) = view(desk, "roles").await?;
+    let shape = schema::strict::<RolesAnswer>();
+    let question = question("roles", SessionKind::Roles, cwd, prompt, Some(shape.clone()));
+    let check = |text: &str| {
+        let answer: RolesAnswer = schema::read(&shape, text)?;
+        Ok((check_roles(&answer, &plan.tasks)?, answer.strategy))
+    };
+    let asked = desk.asker.ask(question, check, stop).await;
+    clear(desk, tree).await?;
+    let ((tasks, strategy), _) = asked?;
+    assign(desk, tasks, strategy)
+}
+
+/// What the roles session is shown of a plan.
+fn brief(plan: &Plan) -> serde_json::Value {
+    let task = |t: &Task| {
+        json!({
+            "id": t.id, "summary": t.summary, "description": t.description,
+            "dependencies": t.dependencies, "resources": t.resources,
+        })
+    };
+    json!({ "objective": plan.objective, "tasks": plan.tasks.iter().map(task).collect::<Vec<_>>() })
+}
+
+/// `plan-N.json` is on disk before the journal names it.
+fn assign(desk: &Desk, tasks: Vec<Task>, strategy: String) -> Outcome<()> {
+    let plan = desk.book.state(crate::logic::state::JobState::plan);
+    let plan = Plan { tasks: tasks.clone(), strategy: strategy.clone(), ..plan };
+    desk.folder.put_plan(&plan).map_err(|e| bug(format!("cannot write the plan: {e}")))?;
+    desk.record(None, Fact::RolesAssigned { plan: plan.number, tasks, strategy })
+}
+
+fn question(
+    place: &str,
+    kind: SessionKind,
+    cwd: PathBuf,
+    prompt: String,
+    schema: Option<serde_json::Value>,
+) -> Question {
+    Question { task: None, place: place.to_owned(), kind, attempt: 1, cwd, prompt, schema, resume: None }
+}
+
+/// A snapshot of the tip to read in; the directory itself where there is no repository.
+pub(super) async fn view(desk: &Desk, place: &str) -> Outcome<(PathBuf, Option<Tree>)> {
+    if desk.is_in_place()? {
+        return Ok((desk.plain_cwd()?, None));
+    }
+    let trees = desk.trees()?;
+    let place = desk.folder.place(place);
+    let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
+    let tree = with_trees(&trees, move |trees| trees.add(&place, free_number(&place), &tip)).await?;
+    Ok((tree.cwd(), Some(tree)))
+}
+
+/// The first number that no tree of the place has.
+fn free_number(place: &crate::runs::Place) -> u32 {
+    (1..).find(|n| !place.tree(*n).exists()).unwrap_or(u32::MAX)
+}
+
+/// Removes a tree that was only read.
+pub(super) async fn clear(desk: &Desk, tree: Option<Tree>) -> Outcome<()> {
+    let Some(tree) = tree else { return Ok(()) };
+    let trees = desk.trees()?;
+    with_trees(&trees, move |trees| trees.remove(&tree)).await
+}
+
+/// A failure of the agent, in words.
+pub(super) fn failed(message: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::Task, message)
+}

@@ -1,0 +1,122 @@
+//! What a new worker does with what an old one left: fence it, then write down what became of it.
+
+use std::io::Result;
+
+use jiff::Timestamp;
+
+use super::book::Book;
+use crate::codex::fence;
+use crate::logic::retry::{self, Next};
+use crate::logic::state::JobState;
+use crate::logic::task::TaskState;
+use crate::model::event::{Fact, SessionEnd, SessionKind, SessionStart};
+use crate::model::job::{Job, OnInterrupt};
+use crate::model::outcome::{Failure, FailureKind, Tokens};
+use crate::model::status::{JobPhase, PauseReason, TaskPhase};
+use crate::runs::RunFolder;
+use crate::trees::Trees;
+
+/// Ends everything of the job that still lives; gives back what would not die. Nothing of the job was started yet by this
+/// worker, so everything that carries its mark is old.
+pub(super) fn fence(folder: &RunFolder, job: &Job, book: &Book) -> Result<Vec<u32>> {
+    let open: Vec<SessionStart> = book.state(|s| s.open_sessions.values().cloned().collect());
+    let mut survivors = Vec::new();
+    for start in open {
+        let lock = folder.place(&start.place).session_lock();
+        survivors.extend(fence::fence(&job.id, &start, &lock)?);
+    }
+    if book.state(|s| s.started_at.is_some()) {
+        survivors.extend(fence::fence_job(&job.id));
+    }
+    Ok(survivors)
+}
+
+/// Writes down what the old worker could not: ends of sessions, landings, interrupted attempts.
+pub(super) fn repair(book: &Book, folder: &RunFolder, job: &Job, now: Timestamp) -> Result<()> {
+    let state = book.state(JobState::clone);
+    if state.phase == JobPhase::Paused && !(job.options.approve && !state.approved && state.strategy.is_some()) {
+        book.record(None, Fact::Resumed {})?;
+    }
+    for start in state.open_sessions.values() {
+        let task = state.tasks.iter().find(|t| t.task.id.as_str() == start.place);
+        book.record(task.map(|t| &t.task.id), Fact::SessionEnded(cut(start)))?;
+        if matches!(start.kind, SessionKind::Plan | SessionKind::Roles) {
+            interrupted_planning(book, &state, now)?;
+        }
+    }
+    for task in &state.tasks {
+        repair_task(book, folder, &state, task, job, now)?;
+    }
+    Ok(())
+}
+
+fn cut(start: &SessionStart) -> SessionEnd {
+    SessionEnd {
+        place: start.place.clone(),
+        number: start.number,
+        kind: start.kind,
+        attempt: start.attempt,
+        failure: Some(interruption()),
+        thread_id: None,
+        tokens: Tokens::default(),
+        thread_tokens: Tokens::default(),
+    }
+}
+
+fn interruption() -> Failure {
+    Failure::new(FailureKind::Interrupted, "its worker died under it")
+}
+
+fn interrupted_planning(book: &Book, state: &JobState, now: Timestamp) -> Result<()> {
+    let failure = interruption();
+    match retry::decide(&failure, state.planning, 1, now, 0.5) {
+        Next::Retry(due) => book.record(None, Fact::PlanningRetried { failure, due }),
+        Next::Park(..) | Next::GiveUp => book.record(None, too_often()),
+    }
+}
+
+fn too_often() -> Fact {
+    let message = "its planning was interrupted too often".to_owned();
+    Fact::Finished { state: JobPhase::Failed, reason: "interrupted".to_owned(), message }
+}
+
+fn repair_task(
+    book: &Book,
+    folder: &RunFolder,
+    state: &JobState,
+    task: &TaskState,
+    job: &Job,
+    now: Timestamp,
+) -> Result<()> {
+    let under_way = !task.phase.is_final() && task.phase != TaskPhase::Pending;
+    if !under_way {
+        return Ok(());
+    }
+    if task.landing.is_some() && finish_landing(book, folder, state, task)? {
+        return Ok(());
+    }
+    let (failure, id, attempt) = (interruption(), &task.task.id, task.attempt);
+    match retry::decide(&failure, task.tries, job.options.max_attempts, now, 0.5) {
+        Next::Retry(due) => book.record(Some(id), Fact::TaskRetried { attempt, failure, due })?,
+        Next::Park(..) | Next::GiveUp => book.record(Some(id), Fact::TaskFailed { attempt, failure })?,
+    }
+    if job.options.on_interrupt == OnInterrupt::Hold {
+        let message = format!("{id} was interrupted; the job is held for a person");
+        book.record(None, Fact::Paused { reason: PauseReason::User, until: None, message })?;
+    }
+    Ok(())
+}
+
+/// A commit that was about to land: landed if it is part of the tip, put there if the tip is still its parent.
+fn finish_landing(book: &Book, folder: &RunFolder, state: &JobState, task: &TaskState) -> Result<bool> {
+    let (Some(landing), Some(workspace)) = (&task.landing, &state.workspace) else { return Ok(false) };
+    let trees = Trees::open(workspace, folder).map_err(std::io::Error::other)?;
+    let landed = trees.is_landed(&landing.commit).map_err(std::io::Error::other)?
+        || trees.advance(&landing.commit, &landing.parent).map_err(std::io::Error::other)?;
+    if landed {
+        let summary = "landed while its worker died".to_owned();
+        let (attempt, commit) = (landing.attempt, Some(landing.commit.clone()));
+        book.record(Some(&task.task.id), Fact::TaskCompleted { attempt, commit, summary })?;
+    }
+    Ok(landed)
+}
