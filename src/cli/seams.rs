@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::snapshot;
+use super::{lookup, snapshot};
 use crate::codex::fence;
 use crate::daemon::take::{Desk, Taken};
 use crate::ending::{self, Ending, Held};
@@ -83,7 +83,9 @@ pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failur
         Err(e) => Err(format!("cannot be used: {e}")),
     };
     let facts = Facts { settings: &settings, resolve: &resolve };
-    admission::admit(json, Shape::Json, &facts).map_err(|reason| refused(&reason))?;
+    let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
+    let known: Vec<String> = lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
+    admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
     Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
 }
 
@@ -200,22 +202,6 @@ pub(super) fn approve(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
     held.state.apply(&event);
     drop(held);
     Spool::of(root).wake().map_err(cannot)
-}
-
-/// Calls `wake` with the number of every interrupt and termination asked of this process; the second one ends it.
-pub(super) fn on_signal(wake: impl Fn(u8) + Send + 'static) -> Result<(), Failure> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
-        .map_err(|e| Failure::system("watch for signals", &e))?;
-    std::thread::spawn(move || {
-        for (n, signal) in signals.forever().enumerate() {
-            if n > 0 {
-                drop(signal_hook::low_level::emulate_default_handler(signal));
-            }
-            wake(u8::try_from(signal).unwrap_or(0));
-        }
-    });
-    Ok(())
 }
 
 /// Git's answer in a directory, to a call that changes nothing.
