@@ -97,7 +97,7 @@ impl Tree {
 }
 
 /// What a path names below a directory, links that leave it found.
-pub(super) fn kind_below(cwd: &Path, path: &str) -> PathKind {
+pub fn kind_below(cwd: &Path, path: &str) -> PathKind {
     let Ok(cwd) = cwd.canonicalize() else { return PathKind::Missing };
     let mut at = cwd.clone();
     for part in path.split('/').filter(|part| !part.is_empty()) {
