@@ -519,3 +519,21 @@ fn six_tasks_side_by_side_all_land() {
     let line = house.git(&["rev-list", "--count", &trees.tip().expect("tip")]);
     assert_eq!(line, "7", "one commit a task, and the first");
 }
+
+#[test]
+fn what_a_dead_worker_left_of_a_tree_gives_way() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let left = house.add(&trees, "t1");
+    put(&left.cwd().join("half"), "done");
+    let fresh = house.add(&trees, "t1");
+    assert!(!fresh.cwd().join("half").exists());
+    fsx::remove_tree(fresh.dir()).expect("as if git had been killed on its way");
+    let again = house.add(&trees, "t1");
+    assert_eq!(letters(&trees.audit(&again, &Claim::default()).expect("audit")), [""; 0]);
+    trees.remove(&again).expect("remove");
+    trees.remove(&again).expect("gone already");
+    trees.forget().expect("forget");
+    assert_eq!(house.git(&["for-each-ref", "refs/numerus"]), "");
+    assert_eq!(house.git(&["worktree", "list"]).lines().count(), 1);
+}
