@@ -92,10 +92,10 @@ pub fn settle(spool: &Spool, folder: &RunFolder, state: &JobState, job: &Job) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::status::JobPhase;
     use crate::model::PROTOCOL_VERSION;
     use crate::model::job::{Options, Origin};
     use crate::model::root::Root;
+    use crate::model::status::JobPhase;
     use crate::spool::{Format, Place};
 
     fn site() -> (tempfile::TempDir, Spool, Runs, JobId) {

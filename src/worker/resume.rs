@@ -101,7 +101,7 @@ fn repair_task(
     match retry::decide(&failure, task.tries, job.options.max_attempts, now, 0.5) {
         Next::Retry(due) => book.record(Some(id), Fact::TaskRetried { attempt, failure, due })?,
         Next::Park(..) | Next::GiveUp => {
-            book.record(Some(id), Fact::TaskFailed { attempt, failure })?
+            book.record(Some(id), Fact::TaskFailed { attempt, failure })?;
         }
     }
     if job.options.on_interrupt == OnInterrupt::Hold {
