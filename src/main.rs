@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|word| word == "__codex") {
-        return ExitCode::from(numerus::standin::run(args.collect()));
-    }
-    ExitCode::SUCCESS
+    ExitCode::from(match args.next() {
+        Some(word) if word == "__codex" => numerus::standin::run(args.collect()),
+        Some(word) if word == "__session" => numerus::cli::session(&args.collect::<Vec<_>>()),
+        _ => numerus::cli::main(std::env::args_os()),
+    })
 }

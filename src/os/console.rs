@@ -32,6 +32,19 @@ pub fn is_terminal(stream: &impl std::io::IsTerminal) -> bool {
     stream.is_terminal()
 }
 
+/// Columns where nothing tells.
+const USUAL_WIDTH: usize = 100;
+/// Fewer columns than this cannot be written on.
+const LEAST_WIDTH: usize = 40;
+
+/// Columns to write in: `COLUMNS`, else those of the terminal on stdout, else 100.
+pub fn width() -> usize {
+    let asked = super::env::var("COLUMNS").and_then(|c| c.parse().ok());
+    let of_terminal =
+        || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|s| usize::from(s.ws_col));
+    asked.or_else(of_terminal).filter(|w| *w > 0).unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

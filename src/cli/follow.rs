@@ -1,0 +1,346 @@
+//! Following jobs by their files: woken by changes, never by time alone, but for a slow look that finds what a watch
+//! missed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use super::here::Here;
+use super::lookup::{self, Whereabouts};
+use super::seams;
+use crate::error::{Exit, Failure};
+use crate::logic::state::JobState;
+use crate::model::event::Event;
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::model::status::{JobPhase, PauseReason};
+use crate::os::clock;
+use crate::os::watch::Watch;
+use crate::runs::{JournalReader, RunFolder, Runs};
+
+/// Longest time without a look at the files.
+const RESCAN: Duration = Duration::from_secs(5);
+
+/// Why a follower woke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// Something may have changed.
+    Look,
+    /// Someone asked this process to end.
+    Signal(u8),
+    /// The child that was handed over has ended.
+    Child,
+    /// The person answered; `None` is the end of their input.
+    Answer(Option<String>),
+}
+
+/// Wakes when watched files change.
+pub(super) struct Wakes {
+    watch: Watch,
+    watched: BTreeSet<PathBuf>,
+    sender: Sender<Wake>,
+    receiver: Receiver<Wake>,
+}
+
+impl Wakes {
+    /// Starts with nothing watched.
+    pub(super) fn new() -> Result<Self, Failure> {
+        let (sender, receiver) = channel();
+        let wake = sender.clone();
+        let watch = Watch::new(move |_| drop(wake.send(Wake::Look)))
+            .map_err(|e| Failure::new(Exit::Root, format!("cannot watch files: {e}")))?;
+        Ok(Self { watch, watched: BTreeSet::new(), sender, receiver })
+    }
+
+    /// Watches a folder or file once it is there; the call is repeated until it is.
+    pub(super) fn add(&mut self, path: &Path) {
+        if !self.watched.contains(path) && self.watch.add(path).is_ok() {
+            self.watched.insert(path.to_owned());
+        }
+    }
+
+    /// Wakes for signals as well.
+    pub(super) fn catch_signals(&self) -> Result<(), Failure> {
+        let sender = self.sender.clone();
+        seams::on_signal(move |signal| drop(sender.send(Wake::Signal(signal))))
+    }
+
+    /// Wakes when a child has ended; its exit status is collected.
+    pub(super) fn collect(&self, mut child: Child) {
+        let sender = self.sender.clone();
+        std::thread::spawn(move || {
+            drop(child.wait());
+            drop(sender.send(Wake::Child));
+        });
+    }
+
+    /// Wakes when a line was typed.
+    pub(super) fn read_line(&self) {
+        let sender = self.sender.clone();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = std::io::stdin().read_line(&mut line).unwrap_or(0);
+            drop(sender.send(Wake::Answer((read > 0).then_some(line))));
+        });
+    }
+
+    /// Waits for the next reason to look, at most until a rescan is due. A burst of changes is one reason.
+    pub(super) fn next(&self) -> Wake {
+        self.next_within(RESCAN)
+    }
+
+    /// As [`Wakes::next`], at most this long.
+    pub(super) fn next_within(&self, time: Duration) -> Wake {
+        let mut wake = self.receiver.recv_timeout(time.min(RESCAN)).unwrap_or(Wake::Look);
+        while wake == Wake::Look {
+            match self.receiver.try_recv() {
+                Ok(next) => wake = next,
+                Err(_) => break,
+            }
+        }
+        wake
+    }
+}
+
+/// One job's journal, read as it grows.
+pub(super) struct JournalTail {
+    folder: RunFolder,
+    reader: Option<JournalReader>,
+    state: JobState,
+}
+
+impl JournalTail {
+    /// Starts at the journal's beginning, whether it is there yet or not.
+    pub(super) fn new(folder: RunFolder) -> Self {
+        Self { folder, reader: None, state: JobState::default() }
+    }
+
+    /// The job's state, as far as it was read.
+    pub(super) fn state(&self) -> &JobState {
+        &self.state
+    }
+
+    /// The job's folder.
+    pub(super) fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// The events since the last call.
+    pub(super) fn read(&mut self) -> Result<Vec<Event>, Failure> {
+        self.read_on().map_err(|e| Failure::system("read the journal", &e))
+    }
+
+    fn read_on(&mut self) -> std::io::Result<Vec<Event>> {
+        if self.reader.is_none() {
+            self.reader = match JournalReader::open(&self.folder.journal()) {
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+                reader => Some(reader?),
+            };
+        }
+        let mut events = Vec::new();
+        while let Some(event) = self.reader.as_mut().map_or(Ok(None), JournalReader::next_event)? {
+            self.state.apply(&event);
+            events.push(event);
+        }
+        Ok(events)
+    }
+}
+
+/// The journals of several jobs, told as one story in the order of time.
+pub(super) struct Journals {
+    runs: Runs,
+    only: Option<JobId>,
+    tails: BTreeMap<JobId, JournalTail>,
+    passed_over: BTreeSet<JobId>,
+}
+
+impl Journals {
+    /// All jobs of a root: those that have ended before count only if asked for.
+    pub(super) fn of(root: &Root, with_ended: bool) -> Result<Self, Failure> {
+        let mut passed_over = BTreeSet::new();
+        if !with_ended {
+            let ended = lookup::all(root)?.into_iter().map(|k| k.job);
+            let folder = |job: &JobId| Runs::of(root).folder(job);
+            passed_over = ended
+                .filter(|job| folder(job).read_status().is_some_and(|s| s.state.is_final()))
+                .collect();
+        }
+        Ok(Self { runs: Runs::of(root), only: None, tails: BTreeMap::new(), passed_over })
+    }
+
+    /// One job of a root, whether it has been taken yet or not.
+    pub(super) fn of_one(root: &Root, job: &JobId) -> Self {
+        let only = Some(job.clone());
+        Self { runs: Runs::of(root), only, tails: BTreeMap::new(), passed_over: BTreeSet::new() }
+    }
+
+    /// The events since the last call, of new jobs too, in the order of time.
+    pub(super) fn read(&mut self, wakes: &mut Wakes) -> Result<Vec<Event>, Failure> {
+        wakes.add(self.runs.dir());
+        let jobs = match &self.only {
+            Some(job) => vec![job.clone()],
+            None => self.runs.jobs().map_err(|e| Failure::system("read the runs", &e))?,
+        };
+        for job in jobs.into_iter().filter(|job| !self.passed_over.contains(job)) {
+            let folder = self.runs.folder(&job);
+            self.tails.entry(job).or_insert_with(|| JournalTail::new(folder));
+        }
+        let mut events = Vec::new();
+        for tail in self.tails.values_mut().filter(|t| !t.state.phase.is_final()) {
+            wakes.add(tail.folder.dir());
+            events.extend(tail.read()?);
+        }
+        events.sort_by(|a, b| (a.ts, &a.job_id, a.seq).cmp(&(b.ts, &b.job_id, b.seq)));
+        Ok(events)
+    }
+
+    /// Whether every job has ended.
+    pub(super) fn all_ended(&self) -> bool {
+        self.tails.values().all(|t| t.state.phase.is_final())
+    }
+
+    /// The jobs, as far as they were read.
+    pub(super) fn states(&self) -> impl Iterator<Item = (&JobId, &JobState)> {
+        self.tails.iter().map(|(job, tail)| (job, tail.state()))
+    }
+}
+
+/// When following a job is over before the job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// When the worker that this command started has gone.
+    WhileWorked,
+    /// When it rests until a person acts.
+    UntilPersonNeeded,
+}
+
+/// How following ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// The job has ended.
+    Job(JobPhase),
+    /// It rests.
+    Paused(PauseReason, String),
+    /// Its worker is gone without an end.
+    NoWorker,
+    /// It was not accepted; the text says why.
+    Rejected(String),
+    /// Someone asked this process to end.
+    Signal(u8),
+}
+
+impl End {
+    /// What the command answers with.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Job(JobPhase::Succeeded) => Exit::Done,
+            Self::Job(_) | Self::NoWorker => Exit::JobFailed,
+            Self::Paused(PauseReason::Auth, _) => Exit::Codex,
+            Self::Paused(..) => Exit::Blocked,
+            Self::Rejected(_) => Exit::Usage,
+            Self::Signal(number) => Exit::Signal(*number),
+        }
+    }
+}
+
+/// Follows one job until it ends or `patience` does; `on_event` sees every event that `tail` has not read before.
+pub(super) fn job(
+    here: &mut Here,
+    wakes: &mut Wakes,
+    tail: &mut JournalTail,
+    patience: Patience,
+    mut on_event: impl FnMut(&mut Here, &Event, &JobState),
+) -> Result<End, Failure> {
+    let mut child_gone = false;
+    loop {
+        watch(&here.root, wakes, &tail.folder);
+        // Asked before the journal is read: what a worker wrote before it let go is not missed.
+        let held = tail.folder.is_held().unwrap_or(true);
+        for event in tail.read()? {
+            on_event(here, &event, tail.state());
+        }
+        if let Some(end) = ended(&here.root, tail, patience, child_gone && !held)? {
+            return Ok(end);
+        }
+        match wakes.next() {
+            Wake::Signal(signal) => return Ok(End::Signal(signal)),
+            Wake::Child => child_gone = true,
+            Wake::Look | Wake::Answer(_) => {}
+        }
+    }
+}
+
+fn watch(root: &Root, wakes: &mut Wakes, folder: &RunFolder) {
+    wakes.add(&root.runs());
+    wakes.add(&root.spool().join("rejected"));
+    for (name, _) in lookup::FINALS {
+        wakes.add(&root.spool().join(name));
+    }
+    wakes.add(folder.dir());
+}
+
+fn ended(
+    root: &Root,
+    tail: &JournalTail,
+    patience: Patience,
+    worker_gone: bool,
+) -> Result<Option<End>, Failure> {
+    let state = tail.state();
+    if state.phase.is_final() {
+        return Ok(Some(End::Job(state.phase)));
+    }
+    if let Some(reason) = state.pause.filter(|r| gives_up(patience, *r, worker_gone)) {
+        return Ok(Some(End::Paused(reason, state.standing.message.clone())));
+    }
+    if worker_gone {
+        return Ok(Some(End::NoWorker));
+    }
+    if tail.reader.is_some() {
+        return Ok(None);
+    }
+    Ok(match lookup::find(root, tail.folder.job().as_str())?.at {
+        Whereabouts::Run | Whereabouts::Incoming(_) => None,
+        Whereabouts::Ended(phase) => Some(End::Job(phase)),
+        Whereabouts::Rejected(path) => Some(End::Rejected(rejection(&path))),
+    })
+}
+
+/// Whether a rest ends the following. A worker of our own may be about to end the rest, so its end is awaited.
+fn gives_up(patience: Patience, reason: PauseReason, worker_gone: bool) -> bool {
+    let needs_person = match reason {
+        PauseReason::User | PauseReason::Auth | PauseReason::Approval => true,
+        PauseReason::Limit | PauseReason::Dependency | PauseReason::NotBefore => false,
+    };
+    match patience {
+        Patience::WhileWorked => worker_gone,
+        Patience::UntilPersonNeeded => needs_person,
+    }
+}
+
+/// The words of a `.reason.json`.
+pub(super) fn rejection(path: &Path) -> String {
+    let text = crate::os::fsx::read_optional(path).ok().flatten().unwrap_or_default();
+    let reason: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let of = |key: &str| reason.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+    let (message, hint) = (of("message"), of("hint"));
+    let message = if message.is_empty() { "no reason given".to_owned() } else { message };
+    if hint.is_empty() { message } else { format!("{message} ({hint})") }
+}
+
+/// A moment from now in boot time, for bounded waits.
+pub(super) struct Deadline(Duration);
+
+impl Deadline {
+    /// That far ahead.
+    pub(super) fn after(time: Duration) -> Self {
+        Self(clock::since_boot() + time)
+    }
+
+    /// What is left of it; `None` once it has passed.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.0.checked_sub(clock::since_boot()).filter(|left| !left.is_zero())
+    }
+}

@@ -1,0 +1,67 @@
+//! What every command has at hand: the root, the way out, and how the terminal wants to be written on.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::ink::Ink;
+use super::out::Out;
+use crate::model::root::Root;
+use crate::os::{clock, console, env};
+
+/// How to write for the one who reads.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    /// Columns.
+    pub(super) width: usize,
+    /// Colours or none.
+    pub(super) ink: Ink,
+    /// The zone that times are shown in.
+    pub(super) zone: TimeZone,
+    /// The moment that ages are counted to.
+    pub(super) now: Timestamp,
+}
+
+impl View {
+    /// As stdout and the environment ask for.
+    pub(super) fn of_terminal() -> Self {
+        let terminal = console::is_terminal(&std::io::stdout());
+        Self {
+            width: console::width(),
+            ink: Ink { coloured: terminal && env::var_os("NO_COLOR").is_none() },
+            zone: TimeZone::system(),
+            now: clock::now(),
+        }
+    }
+
+    /// Hour, minute and second where the reader is.
+    pub(super) fn clock_time(&self, at: Timestamp) -> String {
+        at.to_zoned_datetime(self.zone.clone()).strftime("%H:%M:%S").to_string()
+    }
+
+    /// The time of day, with the day when it is another one.
+    pub(super) fn moment(&self, at: Timestamp) -> String {
+        let at = at.to_zoned_datetime(self.zone.clone());
+        let today = self.now.to_zoned_datetime(self.zone.clone()).date() == at.date();
+        at.strftime(if today { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
+    }
+
+    #[cfg(test)]
+    pub(super) fn plain(width: usize, now: &str) -> Self {
+        Self {
+            width,
+            ink: Ink { coloured: false },
+            zone: TimeZone::UTC,
+            now: now.parse().expect("time"),
+        }
+    }
+}
+
+/// A command's surroundings.
+pub(super) struct Here {
+    /// The root it works on.
+    pub(super) root: Root,
+    /// Where it writes.
+    pub(super) out: Out,
+    /// How it writes.
+    pub(super) view: View,
+}

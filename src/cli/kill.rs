@@ -1,0 +1,122 @@
+//! `numerus kill`: ends a job or one of its tasks, whether or not anything is running, and says how that went.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::follow::{Deadline, JournalTail, Wake, Wakes};
+use super::here::Here;
+use super::lookup::{self, Known, Whereabouts};
+use super::{seams, snapshot};
+use crate::error::{Exit, Failure};
+use crate::model::id::TaskId;
+use crate::model::status::JobPhase;
+use crate::runs::{RunFolder, Runs, Want};
+
+/// How long the end is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct Kill {
+    /// The job, or one of its tasks
+    #[arg(value_name = "JOB[/TASK]")]
+    target: String,
+}
+
+/// Kills.
+pub(super) fn run(here: &mut Here, asked: &Kill) -> Result<Exit, Failure> {
+    let (prefix, task) = lookup::target(&asked.target)?;
+    let known = lookup::find(&here.root, prefix)?;
+    match (&known.at, task) {
+        (Whereabouts::Incoming(file), None) => {
+            if seams::withdraw(&here.root, file)? {
+                here.out.line(&format!("{}: withdrawn before anyone took it", known.job))?;
+                return Ok(Exit::Done);
+            }
+            of_run(here, &lookup::find(&here.root, known.job.as_str())?, None)
+        }
+        (_, task) => of_run(here, &known, task),
+    }
+}
+
+fn of_run(here: &mut Here, known: &Known, task: Option<TaskId>) -> Result<Exit, Failure> {
+    let folder = Runs::of(&here.root).folder(&known.job);
+    let over = match &known.at {
+        Whereabouts::Run => {
+            let status = snapshot::status(&folder)?;
+            status.map(|s| s.state).filter(|p| p.is_final()).map(JobPhase::as_str)
+        }
+        Whereabouts::Ended(phase) => Some(phase.as_str()),
+        Whereabouts::Rejected(_) => Some("rejected"),
+        Whereabouts::Incoming(_) => {
+            return Err(Failure::new(Exit::Unknown, format!("{} has no tasks yet", known.job)));
+        }
+    };
+    if let Some(over) = over {
+        here.out.line(&format!("{}: has ended already ({over})", known.job))?;
+        return Ok(Exit::Done);
+    }
+    match task {
+        Some(task) => of_task(here, &folder, &task),
+        None => of_job(here, &folder),
+    }
+}
+
+/// Ends a live job: by its worker, or under its lock where it has none.
+pub(super) fn of_job(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failure> {
+    folder.wish(Want::Killed).map_err(|e| Failure::system("ask for the job's end", &e))?;
+    let (mut wakes, mut tail) = (Wakes::new()?, JournalTail::new(folder.clone()));
+    let (deadline, mut signalled) = (Deadline::after(PATIENCE), false);
+    loop {
+        wakes.add(folder.dir());
+        let held = folder.is_held().unwrap_or(true);
+        tail.read()?;
+        if tail.state().phase.is_final() {
+            return report(here, &tail);
+        }
+        if held && !signalled {
+            signalled = seams::terminate_worker(folder)?;
+        }
+        if !held && seams::finish_killed(&here.root, folder)? {
+            continue;
+        }
+        let Some(left) = deadline.left() else { break };
+        wakes.next_within(left);
+    }
+    Err(Failure::new(Exit::Blocked, format!("{} was asked to end and has not yet", folder.job()))
+        .hint(format!("numerus status {} tells when it has", folder.job())))
+}
+
+fn report(here: &mut Here, tail: &JournalTail) -> Result<Exit, Failure> {
+    let (job, state) = (tail.folder().job(), tail.state());
+    let message = &state.standing.message;
+    let why = if message.is_empty() { String::new() } else { format!(" ({message})") };
+    here.out.line(&format!("{job}: {}{why}", state.phase.as_str()))?;
+    Ok(Exit::Done)
+}
+
+fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, Failure> {
+    let (mut wakes, mut tail) = (Wakes::new()?, JournalTail::new(folder.clone()));
+    tail.read()?;
+    if tail.state().task(task).is_none() {
+        let name = format!("{}/{task}", folder.job());
+        return Err(Failure::new(Exit::Unknown, format!("no task is called {name}"))
+            .hint(format!("numerus status {} lists them", folder.job())));
+    }
+    folder.wish_task_killed(task).map_err(|e| Failure::system("ask for the task's end", &e))?;
+    let deadline = Deadline::after(PATIENCE);
+    loop {
+        wakes.add(folder.dir());
+        tail.read()?;
+        let phase = tail.state().task(task).map(|t| t.phase).filter(|p| p.is_final());
+        if let Some(phase) = phase {
+            here.out.line(&format!("{}/{task}: {}", folder.job(), phase.as_str()))?;
+            return Ok(Exit::Done);
+        }
+        let Some(left) = deadline.left() else { break };
+        let Wake::Look = wakes.next_within(left) else { break };
+    }
+    let name = format!("{}/{task}", folder.job());
+    Err(Failure::new(Exit::Blocked, format!("{name} was asked to end and has not yet")))
+}

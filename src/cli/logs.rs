@@ -1,0 +1,179 @@
+//! `numerus logs`: what the agents of a job said and did, from the transcripts in its run folder.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::follow::{JournalTail, Wake, Wakes};
+use super::here::Here;
+use super::ink::Tone;
+use super::tail::Tail;
+use super::transcript::{self, Said};
+use super::{lookup, snapshot};
+use crate::error::{Exit, Failure};
+use crate::os::fsx;
+use crate::runs::{RunFolder, Runs};
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// The job, or one of its tasks (plan, roles, queen and verify count as tasks)
+    #[arg(value_name = "JOB[/TASK]")]
+    target: String,
+    /// Go on until the job has ended
+    #[arg(short, long)]
+    follow: bool,
+    /// Print the bytes of the terminals as they are
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
+    /// Print the parsed events as they are on disk, one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// One place of a job, as it is read.
+struct Voice {
+    name: String,
+    tail: Tail,
+    session: Option<(u64, u64)>,
+}
+
+/// Shows the transcripts.
+pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
+    let (prefix, place) = place_of(&asked.target);
+    let job = lookup::find(&here.root, prefix)?.job;
+    let folder = Runs::of(&here.root).folder(&job);
+    if let Some(place) = place {
+        known_place(&folder, place)?;
+    }
+    let mut journal = JournalTail::new(folder.clone());
+    let (mut wakes, mut voices) = (Wakes::new()?, BTreeMap::new());
+    loop {
+        wakes.add(&here.root.runs());
+        wakes.add(folder.dir());
+        let held = folder.is_held().unwrap_or(true);
+        journal.read()?;
+        find_voices(&folder, place, asked.raw, &mut voices)?;
+        for name in voices.keys() {
+            wakes.add(folder.place(name).dir());
+        }
+        speak(here, asked, place.is_none(), &mut voices)?;
+        if !asked.follow || is_over(&journal, held) {
+            return Ok(Exit::Done);
+        }
+        if let Wake::Signal(signal) = wakes.next() {
+            return Ok(Exit::Signal(signal));
+        }
+    }
+}
+
+/// Splits `JOB/PLACE`; unlike a task's, a place's name may be a reserved one.
+fn place_of(target: &str) -> (&str, Option<&str>) {
+    let target = target.trim_end_matches('/');
+    target.split_once('/').map_or((target, None), |(job, place)| (job, Some(place)))
+}
+
+/// Whether the job has ended, rests, or has lost its worker: nothing more is said then.
+fn is_over(journal: &JournalTail, held: bool) -> bool {
+    use crate::model::status::JobPhase::{
+        Failed, Killed, Paused, Planning, Queued, Running, Succeeded,
+    };
+    match journal.state().phase {
+        Succeeded | Failed | Killed | Paused => true,
+        Planning | Running => !held,
+        Queued => false,
+    }
+}
+
+/// The names of the folders that sessions have written in.
+fn places(folder: &RunFolder) -> Result<Vec<String>, Failure> {
+    let mut names = fsx::list(folder.dir()).map_err(|e| Failure::system("read the run", &e))?;
+    let speaks = |name: &String| {
+        let place = folder.place(name);
+        place.transcript().is_file() || place.stdout_log().is_file()
+    };
+    names.retain(speaks);
+    names.sort();
+    Ok(names)
+}
+
+fn known_place(folder: &RunFolder, place: &str) -> Result<(), Failure> {
+    let status = snapshot::status(folder)?;
+    let is_task = status.is_some_and(|s| s.tasks.iter().any(|t| t.id.as_str() == place));
+    let reserved = ["plan", "roles", "queen", "verify"].contains(&place);
+    if is_task || reserved || places(folder)?.iter().any(|p| p == place) {
+        return Ok(());
+    }
+    let job = folder.job();
+    Err(Failure::new(Exit::Unknown, format!("{job} has no task {place:?}"))
+        .hint(format!("numerus status {job} lists them")))
+}
+
+fn find_voices(
+    folder: &RunFolder,
+    only: Option<&str>,
+    raw: bool,
+    voices: &mut BTreeMap<String, Voice>,
+) -> Result<(), Failure> {
+    for name in places(folder)?.into_iter().filter(|n| only.is_none_or(|o| o == n)) {
+        let place = folder.place(&name);
+        let path = if raw { place.stdout_log() } else { place.transcript() };
+        let voice = || Voice { name: name.clone(), tail: Tail::new(&path), session: None };
+        voices.entry(name.clone()).or_insert_with(voice);
+    }
+    Ok(())
+}
+
+/// Prints what is new: bytes place by place, lines in the order of time.
+fn speak(
+    here: &mut Here,
+    asked: &Logs,
+    named: bool,
+    voices: &mut BTreeMap<String, Voice>,
+) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::system("read the log", &e);
+    if asked.raw {
+        for voice in voices.values_mut() {
+            let bytes = voice.tail.new_bytes().map_err(cannot)?;
+            here.out.bytes(&bytes)?;
+        }
+        return Ok(());
+    }
+    let mut lines = Vec::new();
+    for voice in voices.values_mut() {
+        for line in voice.tail.new_lines().map_err(cannot)? {
+            lines.push((voice.name.clone(), transcript::read(&line), line));
+        }
+    }
+    // Stable: within a place the order is that of its file.
+    lines.sort_by_key(|(_, said, _)| said.at);
+    for (name, said, line) in lines {
+        if asked.json {
+            here.out.line(&line)?;
+        } else if let Some(voice) = voices.get_mut(&name) {
+            let text = shown(here, voice, &said, named);
+            here.out.text(&text)?;
+        }
+    }
+    Ok(())
+}
+
+fn shown(here: &Here, voice: &mut Voice, said: &Said, named: bool) -> String {
+    if said.lines.is_empty() {
+        return String::new();
+    }
+    let ink = here.view.ink;
+    let lead =
+        if named { ink.paint(Tone::Dim, &format!("{} | ", voice.name)) } else { String::new() };
+    let mut text = String::new();
+    let session = Some((said.session, said.attempt));
+    if voice.session != session && said.session > 0 {
+        voice.session = session;
+        let _ = writeln!(text, "{lead}{}", transcript::heading(said, &here.view));
+    }
+    for (tone, line) in &said.lines {
+        let _ = writeln!(text, "{lead}{}", ink.paint(*tone, line));
+    }
+    text
+}

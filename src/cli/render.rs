@@ -1,0 +1,266 @@
+//! Jobs, tasks and plans as text for people. Pure: values in, text out; nothing raw from an objective or an agent
+//! passes, and everything fits the terminal.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::here::View;
+use super::ink::Tone;
+use super::table::{Cell, cut, table};
+use crate::model::claim::{Conflict, Mode};
+use crate::model::id::TaskId;
+use crate::model::outcome::Tokens;
+use crate::model::plan::{Plan, Role, Task};
+use crate::model::status::{JobPhase, Status, TaskPhase, TaskStatus};
+use crate::os::console::one_line;
+
+/// A job as `status` lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    /// What its files say.
+    pub(super) status: Status,
+    /// Whether a worker holds it.
+    pub(super) held: bool,
+}
+
+/// Why a task waits, from its claim's last verdict.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Wait {
+    /// The task.
+    pub(super) task: TaskId,
+    /// Who holds what.
+    pub(super) conflicts: Vec<Conflict>,
+}
+
+/// The tone of a job's state.
+pub(super) fn job_tone(phase: JobPhase) -> Tone {
+    match phase {
+        JobPhase::Succeeded => Tone::Good,
+        JobPhase::Failed | JobPhase::Killed => Tone::Bad,
+        JobPhase::Queued | JobPhase::Paused => Tone::Wait,
+        JobPhase::Planning | JobPhase::Running => Tone::Plain,
+    }
+}
+
+fn task_tone(phase: TaskPhase) -> Tone {
+    match phase {
+        TaskPhase::Succeeded => Tone::Good,
+        TaskPhase::Failed => Tone::Bad,
+        TaskPhase::Blocked => Tone::Wait,
+        TaskPhase::Pending | TaskPhase::Skipped => Tone::Dim,
+        TaskPhase::Claiming | TaskPhase::Executing | TaskPhase::Landing | TaskPhase::Reviewing => {
+            Tone::Plain
+        }
+    }
+}
+
+/// A number of tokens, short: `950`, `12.3k`, `4.5M`; nothing for none.
+pub(super) fn count(tokens: u64) -> String {
+    match tokens {
+        0 => String::new(),
+        n @ ..1000 => n.to_string(),
+        n @ ..1_000_000 => format!("{}.{}k", n / 1000, n % 1000 / 100),
+        n => format!("{}.{}M", n / 1_000_000, n % 1_000_000 / 100_000),
+    }
+}
+
+/// A span of time in its largest unit: `12s`, `5m`, `3h`, `2d`.
+pub(super) fn age(from: Timestamp, to: Timestamp) -> String {
+    let span = Duration::try_from(to.duration_since(from)).unwrap_or_default().as_secs();
+    match span {
+        s @ ..60 => format!("{s}s"),
+        s @ ..3600 => format!("{}m", s / 60),
+        s @ ..86_400 => format!("{}h", s / 3600),
+        s => format!("{}d", s / 86_400),
+    }
+}
+
+/// The state with its reason, and whether nobody works on a job that should be worked on.
+fn state_words(row: &Row, view: &View) -> String {
+    let status = &row.status;
+    let mut words = status.state.as_str().to_owned();
+    if status.state == JobPhase::Paused {
+        let reason = status.reason.as_deref().unwrap_or("no reason given");
+        let _ = write!(words, " ({})", one_line(reason));
+    }
+    if let Some(until) = status.until {
+        let _ = write!(words, " until {}", view.moment(until));
+    }
+    if matches!(status.state, JobPhase::Planning | JobPhase::Running) && !row.held {
+        words.push_str(" (no worker)");
+    }
+    words
+}
+
+fn tasks_done(tasks: &[TaskStatus]) -> String {
+    let done = tasks.iter().filter(|t| t.state == TaskPhase::Succeeded).count();
+    if tasks.is_empty() { String::new() } else { format!("{done}/{}", tasks.len()) }
+}
+
+/// A list of jobs.
+pub(super) fn jobs(rows: &[Row], view: &View) -> String {
+    let cells = |row: &Row| {
+        let s = &row.status;
+        let moved = if s.state.is_final() { s.updated_at } else { s.created_at };
+        vec![
+            Cell::from(s.job_id.as_str()),
+            Cell::toned(state_words(row, view), job_tone(s.state)),
+            Cell::from(tasks_done(&s.tasks)),
+            Cell::from(count(s.tokens.total())),
+            Cell::from(age(moved, view.now)),
+            Cell::from(one_line(&s.objective)),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
+    table(&["JOB", "STATE", "TASKS", "TOKENS", "AGE", "OBJECTIVE"], &rows, view.width, view.ink)
+}
+
+/// Files that lie in `incoming/`.
+pub(super) fn waiting(names: &[String], view: &View) -> String {
+    let rows: Vec<Vec<Cell>> = names
+        .iter()
+        .map(|n| vec![Cell::from(one_line(n)), Cell::toned("waits to be taken", Tone::Wait)])
+        .collect();
+    table(&["FILE", "STATE"], &rows, view.width, view.ink)
+}
+
+/// One job with its tasks, what they wait for, and where to look.
+pub(super) fn detail(row: &Row, waits: &[Wait], dir: &str, view: &View) -> String {
+    let mut text = facts(row, dir, view);
+    if !row.status.tasks.is_empty() {
+        text.push('\n');
+        text.push_str(&tasks(&row.status.tasks, view));
+    }
+    for line in waits.iter().flat_map(wait_lines) {
+        text.push_str(&view.ink.paint(Tone::Wait, &line));
+        text.push('\n');
+    }
+    text.push_str(&messages(&row.status));
+    let _ = writeln!(text, "\nlook: {}", where_to_look(&row.status));
+    text
+}
+
+fn facts(row: &Row, dir: &str, view: &View) -> String {
+    let s = &row.status;
+    let mut text = String::new();
+    let mut fact = |name: &str, value: &str, tone: Tone| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "{name:<10} {}", view.ink.paint(tone, value));
+        }
+    };
+    fact("job", s.job_id.as_str(), Tone::Strong);
+    fact("state", &state_words(row, view), job_tone(s.state));
+    let why = if s.state.is_final() { s.reason.as_deref().unwrap_or_default() } else { "" };
+    fact("reason", &one_line(why), Tone::Plain);
+    fact("message", &one_line(&s.message), Tone::Plain);
+    fact("objective", &cut(&one_line(&s.objective), view.width.saturating_sub(11)), Tone::Plain);
+    fact("workspace", &one_line(s.workspace.as_deref().unwrap_or_default()), Tone::Plain);
+    fact("branch", &one_line(s.branch.as_deref().unwrap_or_default()), Tone::Plain);
+    let pid = s.pid.filter(|_| row.held).map(|p| format!("process {p}")).unwrap_or_default();
+    fact("worker", &pid, Tone::Plain);
+    let times = format!("{}, {} ago", view.moment(s.created_at), age(s.created_at, view.now));
+    fact("taken", &times, Tone::Plain);
+    fact("tokens", &tokens(s.tokens), Tone::Plain);
+    fact("files", &one_line(dir), Tone::Plain);
+    text
+}
+
+/// Tokens in words.
+pub(super) fn tokens(t: Tokens) -> String {
+    if t == Tokens::default() {
+        return String::new();
+    }
+    format!("{} in ({} cached), {} out", t.input, t.cached, t.output)
+}
+
+fn tasks(tasks: &[TaskStatus], view: &View) -> String {
+    let cells = |t: &TaskStatus| {
+        let mut state = t.state.as_str().to_owned();
+        if let Some(until) = t.until {
+            let _ = write!(state, " until {}", view.clock_time(until));
+        }
+        let attempt = if t.attempt == 0 { String::new() } else { t.attempt.to_string() };
+        vec![
+            Cell::from(t.id.as_str()),
+            Cell::from(t.role.as_str()),
+            Cell::toned(state, task_tone(t.state)),
+            Cell::from(attempt),
+            Cell::from(one_line(&t.waits_for.join(", "))),
+            Cell::from(count(t.tokens.total())),
+            Cell::from(one_line(&t.summary)),
+        ]
+    };
+    let heads = ["TASK", "ROLE", "STATE", "TRY", "WAITS FOR", "TOKENS", "SUMMARY"];
+    let rows: Vec<Vec<Cell>> = tasks.iter().map(cells).collect();
+    table(&heads, &rows, view.width, view.ink)
+}
+
+fn wait_lines(wait: &Wait) -> Vec<String> {
+    wait.conflicts.iter().map(|c| format!("{} waits: {}", wait.task, conflict(c))).collect()
+}
+
+/// One conflict in words.
+pub(super) fn conflict(c: &Conflict) -> String {
+    let mode = match c.mode {
+        Mode::Read => "to read",
+        Mode::Write => "to write",
+    };
+    let path = if c.path.is_empty() { "the whole workspace" } else { &c.path };
+    format!("{} ({mode}) is held by {}/{}", one_line(path), c.held_by.job, c.held_by.task)
+}
+
+fn messages(status: &Status) -> String {
+    let failed =
+        status.tasks.iter().filter(|t| t.state == TaskPhase::Failed && !t.message.is_empty());
+    let mut text = String::new();
+    for task in failed {
+        let _ = writeln!(text, "{} failed: {}", task.id, one_line(&task.message));
+    }
+    text
+}
+
+/// Commands that show more of a job.
+pub(super) fn where_to_look(status: &Status) -> String {
+    let job = &status.job_id;
+    let worth = |t: &&TaskStatus| t.attempt > 0 && !matches!(t.state, TaskPhase::Succeeded);
+    let task = status.tasks.iter().find(worth);
+    let logs =
+        task.map_or(format!("numerus logs {job}"), |t| format!("numerus logs {job}/{}", t.id));
+    match status.branch.as_deref() {
+        Some(branch) => format!("{logs} · git log {}", one_line(branch)),
+        None => logs,
+    }
+}
+
+/// A plan with its roles.
+pub(super) fn plan(plan: &Plan, view: &View) -> String {
+    let mut text = self::plan_tasks(&plan.tasks, view);
+    if !plan.strategy.is_empty() {
+        let _ = writeln!(text, "{}", one_line(&plan.strategy));
+    }
+    text
+}
+
+/// The tasks of a plan.
+pub(super) fn plan_tasks(tasks: &[Task], view: &View) -> String {
+    let cells = |t: &Task| {
+        let after: Vec<&str> = t.dependencies.iter().map(TaskId::as_str).collect();
+        let hints =
+            if t.role == Role::Executor { t.resources.writes.join(", ") } else { String::new() };
+        vec![
+            Cell::from(t.id.as_str()),
+            Cell::from(t.role.as_str()),
+            Cell::from(after.join(", ")),
+            Cell::from(cut(&one_line(&hints), 30)),
+            Cell::from(one_line(&t.summary)),
+        ]
+    };
+    let heads = ["TASK", "ROLE", "AFTER", "LIKELY WRITES", "SUMMARY"];
+    let rows: Vec<Vec<Cell>> = tasks.iter().map(cells).collect();
+    table(&heads, &rows, view.width, view.ink)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Whole texts, as people see them.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn view(width: usize) -> View {
+    View::plain(width, "2026-03-04T12:00:00Z")
+}
+
+fn task(id: &str, role: &str, state: &str, waits_for: &Value) -> Value {
+    json!({
+        "id": id, "summary": format!("do {id}"), "role": role, "state": state,
+        "attempt": u32::from(state != "pending"), "waits_for": waits_for, "until": null,
+        "message": if state == "failed" { "ran out of\nattempts" } else { "" },
+        "tokens": {"input_tokens": 1200, "output_tokens": 34},
+    })
+}
+
+fn status(job: &str, state: &str, tasks: &[Value]) -> Status {
+    serde_json::from_value(json!({
+        "version": 1, "job_id": job, "state": state, "reason": null, "message": "",
+        "until": null, "pid": 77, "workspace": "/src/shop", "branch": null,
+        "objective": "Fix the login\u{1b}[31m and all that belongs to it, down to the last page",
+        "created_at": "2026-03-04T11:55:00Z", "updated_at": "2026-03-04T11:59:00Z",
+        "tokens": {"input_tokens": 12300, "cached_input_tokens": 300, "output_tokens": 45},
+        "tasks": tasks,
+    }))
+    .expect("status")
+}
+
+fn row(job: &str, state: &str, tasks: &[Value]) -> Row {
+    Row { status: status(job, state, tasks), held: true }
+}
+
+#[test]
+fn jobs_are_listed_in_the_width_of_the_terminal() {
+    let done = task("t1", "executor", "succeeded", &json!([]));
+    let open = task("t2", "executor", "pending", &json!([]));
+    let mut paused = row("b-abc234", "paused", &[]);
+    paused.status.reason = Some("limit".into());
+    paused.status.until = Some("2026-03-05T07:30:00Z".parse().expect("time"));
+    let mut left = row("c-abc234", "running", &[]);
+    left.held = false;
+    let rows = [row("a-abc234", "running", &[done, open]), paused, left];
+    let expected = "\
+JOB       STATE                                  TASKS  TOKENS  AGE  OBJECTIVE
+a-abc234  running                                1/2    12.3k   5m   Fix the login\\…
+b-abc234  paused (limit) until 2026-03-05 07:30         12.3k   5m   Fix the login\\…
+c-abc234  running (no worker)                           12.3k   5m   Fix the login\\…
+";
+    assert_eq!(jobs(&rows, &view(84)), expected);
+}
+
+#[test]
+fn a_job_shows_its_tasks_why_they_wait_and_where_to_look() {
+    let tasks = [
+        task("api", "executor", "executing", &json!([])),
+        task("docs", "executor", "blocked", &json!(["b-abc234/readme"])),
+        task("check", "reviewer", "pending", &json!(["api", "docs"])),
+    ];
+    let wait: Wait = Wait {
+        task: TaskId::parse("docs").expect("id"),
+        conflicts: serde_json::from_value(json!([{
+            "path": "README.md", "mode": "write",
+            "held_by": {"job": "b-abc234", "task": "readme"},
+        }]))
+        .expect("conflicts"),
+    };
+    let expected = "\
+job        a-abc234
+state      running
+objective  Fix the login\\x1b[31m and all that belongs to it, down to th…
+workspace  /src/shop
+worker     process 77
+taken      11:55, 5m ago
+tokens     12300 in (300 cached), 45 out
+files      /r/runs/a-abc234
+
+TASK   ROLE      STATE      TRY  WAITS FOR        TOKENS  SUMMARY
+api    executor  executing  1                     1.2k    do api
+docs   executor  blocked    1    b-abc234/readme  1.2k    do docs
+check  reviewer  pending         api, docs        1.2k    do check
+docs waits: README.md (to write) is held by b-abc234/readme
+
+look: numerus logs a-abc234/api
+";
+    let shown = detail(&row("a-abc234", "running", &tasks), &[wait], "/r/runs/a-abc234", &view(72));
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn an_ended_job_says_why_and_shows_its_branch() {
+    let mut ended = row("a-abc234", "failed", &[task("t1", "executor", "failed", &json!([]))]);
+    ended.status.reason = Some("task_failed".into());
+    ended.status.message = "t1 failed".into();
+    ended.status.branch = Some("numerus/a-abc234".into());
+    ended.held = false;
+    let expected = "\
+job        a-abc234
+state      failed
+reason     task_failed
+message    t1 failed
+objective  Fix the login\\x1b[31m and all that belongs to it, down to th…
+workspace  /src/shop
+branch     numerus/a-abc234
+taken      11:55, 5m ago
+tokens     12300 in (300 cached), 45 out
+files      /r
+
+TASK  ROLE      STATE   TRY  TOKENS  SUMMARY
+t1    executor  failed  1    1.2k    do t1
+t1 failed: ran out of attempts
+
+look: numerus logs a-abc234/t1 · git log numerus/a-abc234
+";
+    assert_eq!(detail(&ended, &[], "/r", &view(72)), expected);
+}
+
+#[test]
+fn a_plan_is_a_table_of_roles() {
+    let of: Plan = serde_json::from_value(json!({
+        "version": 1, "number": 1, "objective": "o", "strategy": "Side by side.",
+        "tasks": [
+            {"id": "api", "summary": "Write the API", "description": "", "dependencies": [],
+             "resources": {"reads": [], "writes": ["src/api/", "src/lib.rs"]},
+             "role": "executor", "notes": ""},
+            {"id": "check", "summary": "Read it", "description": "", "dependencies": ["api"],
+             "resources": {"reads": [], "writes": ["x"]}, "role": "reviewer", "notes": ""},
+        ],
+    }))
+    .expect("plan");
+    let expected = "\
+TASK   ROLE      AFTER  LIKELY WRITES         SUMMARY
+api    executor         src/api/, src/lib.rs  Write the API
+check  reviewer  api                          Read it
+Side by side.
+";
+    assert_eq!(plan(&of, &view(80)), expected);
+}
+
+#[test]
+fn numbers_and_ages_are_short() {
+    for (n, shown) in
+        [(0, ""), (999, "999"), (1000, "1.0k"), (12_345, "12.3k"), (4_560_000, "4.5M")]
+    {
+        assert_eq!(count(n), shown, "{n}");
+    }
+    let at = |s: i64| Timestamp::from_second(s).expect("time");
+    for (s, shown) in [(0, "0s"), (59, "59s"), (60, "1m"), (7200, "2h"), (200_000, "2d")] {
+        assert_eq!(age(at(0), at(s)), shown, "{s}");
+    }
+    assert_eq!(age(at(10), at(0)), "0s", "a clock that went back");
+}

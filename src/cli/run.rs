@@ -1,0 +1,78 @@
+//! `numerus run`: submit and follow in the foreground with a worker of its own; the job's code is the command's.
+
+use clap::Args;
+
+use super::follow::{self, End, JournalTail, Patience, Wakes};
+use super::here::Here;
+use super::jobfile::{Draft, Flags};
+use super::{render, seams, snapshot, story, submit, wait};
+use crate::error::{Exit, Failure};
+use crate::logic::state::JobState;
+use crate::model::event::{Event, Fact};
+use crate::model::id::JobId;
+use crate::runs::{Runs, Want};
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// What is to be done
+    #[arg(value_name = "OBJECTIVE")]
+    objective: String,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Runs.
+pub(super) fn run(here: &mut Here, asked: &Run) -> Result<Exit, Failure> {
+    let job = submit::submit(here, Draft::of_text(&asked.objective), &asked.flags, false)?;
+    here.out.note(&format!("job {job}"));
+    seams::take(&here.root, &job)?;
+    let mut wakes = Wakes::new()?;
+    wakes.catch_signals()?;
+    let mut tail = JournalTail::new(Runs::of(&here.root).folder(&job));
+    let end = work(here, &mut wakes, &mut tail)?;
+    conclude(here, &job, &end)
+}
+
+/// Starts a worker and tells what happens while it works; what `tail` has read before is not told again.
+pub(super) fn work(
+    here: &mut Here,
+    wakes: &mut Wakes,
+    tail: &mut JournalTail,
+) -> Result<End, Failure> {
+    wakes.collect(seams::start_worker(&here.root, tail.folder())?);
+    follow::job(here, wakes, tail, Patience::WhileWorked, tell)
+}
+
+/// One event for someone who watches: the plan as a table, what matters as a line.
+pub(super) fn tell(here: &mut Here, event: &Event, state: &JobState) {
+    if !story::tell(&event.fact).minor {
+        let line = story::line(event, false, &here.view);
+        here.out.note(&line);
+    }
+    if matches!(event.fact, Fact::RolesAssigned { .. }) {
+        let table = render::plan(&state.plan(), &here.view);
+        here.out.note_text(&table);
+    }
+}
+
+/// The summary at the end, and what a signal means: the job ends with the command.
+pub(super) fn conclude(here: &mut Here, job: &JobId, end: &End) -> Result<Exit, Failure> {
+    let folder = Runs::of(&here.root).folder(job);
+    if let End::Signal(_) = end {
+        folder.wish(Want::Killed).map_err(|e| Failure::system("ask for the job's end", &e))?;
+        seams::terminate_worker(&folder)?;
+        here.out.note(&format!("{job}: asked to end"));
+        return Ok(end.exit());
+    }
+    if let Some(row) = snapshot::row(&folder)? {
+        let dir = folder.dir().display().to_string();
+        let waits = snapshot::waits(&folder, &row.status);
+        let text = render::detail(&row, &waits, &dir, &here.view);
+        here.out.text(&text)?;
+    }
+    if !matches!(end, End::Job(_)) {
+        here.out.note(&wait::said(job, end));
+    }
+    Ok(end.exit())
+}

@@ -1,0 +1,234 @@
+//! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::snapshot;
+use crate::codex::fence;
+use crate::daemon::take::{Desk, Taken};
+use crate::ending::{self, Ending, Held};
+use crate::error::{Exit, Failure};
+use crate::logic::admission::{self, Facts, Shape};
+use crate::logic::frontmatter;
+use crate::model::event::Fact;
+use crate::model::id::JobId;
+use crate::model::rejection::Reason;
+use crate::model::root::Root;
+use crate::model::settings::Settings;
+use crate::os::git::{Git, GitError};
+use crate::os::{clock, env, fsx, lock::FileLock, process};
+use crate::root::RootError;
+use crate::runs::{RunFolder, Runs};
+use crate::spool::{Place, Spool};
+
+/// How long a lock is tried for that its holder is about to let go.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What `daemon` was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DaemonAsked {
+    /// Drain the spool and end.
+    pub(super) once: bool,
+    /// Workers at a time, if not as the settings say.
+    pub(super) max_jobs: Option<u32>,
+    /// Stop the workers too when asked to stop.
+    pub(super) stop_jobs: bool,
+}
+
+fn not_wired(what: &str) -> Failure {
+    Failure::new(Exit::Blocked, format!("{what} is not part of this program yet"))
+}
+
+/// The root that the flag, the environment or the current directory names; it need not exist.
+pub(super) fn root(flag: Option<&Path>) -> Result<Root, Failure> {
+    crate::root::discover(flag)
+        .map_err(|e| Failure::usage(format!("cannot find a root: {e}")).hint("name one by --root"))
+}
+
+/// Makes the root if need be, checks it, and reads its settings.
+pub(super) fn open(root: &Root) -> Result<Settings, Failure> {
+    crate::root::open(root, true).map_err(|e| match e {
+        RootError::Settings { .. } => Failure::usage(e.to_string()),
+        RootError::Mismatch { .. } | RootError::Newer { .. } => {
+            Failure::new(Exit::Root, e.to_string())
+        }
+        RootError::Io(e) => Failure::system("use the root", &e),
+    })
+}
+
+/// The user's state directory for this program.
+pub(super) fn state_dir() -> Option<PathBuf> {
+    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let state = state.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/state")))?;
+    Some(state.join("numerus"))
+}
+
+/// Splits a Markdown file into its front matter, as options, and the objective.
+pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), Failure> {
+    let bad = |why: String| Failure::usage(format!("the front matter cannot be read: {why}"));
+    let parts = frontmatter::split(text).map_err(bad)?;
+    let options = parts.front.map(frontmatter::parse).transpose().map_err(bad)?;
+    Ok((options.unwrap_or_default(), parts.body.to_owned()))
+}
+
+/// Judges a job file as the taker will, and drops it into the spool.
+pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
+    let settings = open(root)?;
+    let resolve = |path: &str| match Path::new(path).canonicalize() {
+        Ok(real) => real.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned()),
+        Err(e) => Err(format!("cannot be used: {e}")),
+    };
+    let facts = Facts { settings: &settings, resolve: &resolve };
+    admission::admit(json, Shape::Json, &facts).map_err(|reason| refused(&reason))?;
+    Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
+}
+
+fn refused(reason: &Reason) -> Failure {
+    Failure::usage(reason.message.clone()).hint(reason.hint.clone())
+}
+
+/// Takes a submitted job; one that a daemon has taken meanwhile is fine.
+pub(super) fn take(root: &Root, job: &JobId) -> Result<(), Failure> {
+    let desk = Desk::new(root, open(root)?);
+    let name = format!("{job}.json");
+    let taken = desk.take(name.as_ref()).map_err(|e| Failure::system("take the job", &e))?;
+    match taken {
+        Taken::Rejected { reason, .. } => Err(refused(&reason)),
+        Taken::Job(_) | Taken::Gone => Ok(()),
+    }
+}
+
+/// Withdraws a job file that nobody has taken yet; false if someone just did.
+pub(super) fn withdraw(root: &Root, file: &Path) -> Result<bool, Failure> {
+    let killed = Spool::of(root).folder(Place::Killed);
+    let name = file.file_name().unwrap_or_default();
+    match fsx::move_to(file, &killed.join(name)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        moved => moved.map(|()| true).map_err(|e| Failure::system("withdraw the job", &e)),
+    }
+}
+
+/// Starts this program as a child with its output in a file, out of reach of this terminal's signals.
+pub(super) fn spawn_self(root: &Root, words: &[&str], log: &Path) -> Result<Child, Failure> {
+    use std::os::unix::process::CommandExt;
+    let cannot = |e: std::io::Error| Failure::system("start a process of this program", &e);
+    let log = fsx::open_append(log).map_err(cannot)?;
+    let binary = env::own_binary().map_err(cannot)?;
+    let mut command = Command::new(binary);
+    command.arg("--root").arg(root.path()).args(words);
+    command.stdin(Stdio::null()).stdout(log.try_clone().map_err(cannot)?).stderr(log);
+    command.process_group(0).spawn().map_err(cannot)
+}
+
+/// Starts a worker of our own for a taken job.
+pub(super) fn start_worker(root: &Root, folder: &RunFolder) -> Result<Child, Failure> {
+    spawn_self(root, &["worker", folder.job().as_str()], &folder.worker_log())
+}
+
+/// The first step of a session, which becomes codex.
+pub(super) fn session(words: &[OsString]) -> Exit {
+    Exit::Own(crate::codex::launch::run(words))
+}
+
+/// The loop of `numerus worker JOB`.
+pub(super) fn worker(_root: &Root, _job: &JobId) -> Result<Exit, Failure> {
+    Err(not_wired("the worker"))
+}
+
+/// The loop of `numerus daemon`.
+pub(super) fn daemon(_root: &Root, asked: DaemonAsked) -> Result<Exit, Failure> {
+    let DaemonAsked { once, max_jobs, stop_jobs } = asked;
+    Err(not_wired(&format!("the daemon ({once}, {max_jobs:?}, {stop_jobs})")))
+}
+
+/// Ends a job that has no worker, under its lock and after the fence; false if someone holds it.
+pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Failure> {
+    let cannot = |e: std::io::Error| Failure::system("end the job", &e);
+    let held = Held::acquire(&Runs::of(root), folder.job()).map_err(cannot)?;
+    let Some(mut held) = held else { return Ok(false) };
+    let mut left = Vec::new();
+    for start in held.state.open_sessions.values() {
+        let lock = folder.place(&start.place).session_lock();
+        left.extend(fence::fence(folder.job(), start, &lock).map_err(cannot)?);
+    }
+    left.extend(fence::fence_job(folder.job()));
+    if !left.is_empty() {
+        let job = folder.job();
+        return Err(Failure::new(
+            Exit::Blocked,
+            format!("processes of {job} still live: {left:?}"),
+        ));
+    }
+    ending::finish(&Spool::of(root), &mut held, &Ending::killed(), clock::now()).map_err(cannot)?;
+    Ok(true)
+}
+
+/// Asks the worker that holds a folder to end; false if no worker could be told apart.
+pub(super) fn terminate_worker(folder: &RunFolder) -> Result<bool, Failure> {
+    let Some(pid) = worker_pid(folder)? else { return Ok(false) };
+    let is_it = |pid| {
+        folder.is_held().unwrap_or(false) && worker_pid(folder).is_ok_and(|now| now == Some(pid))
+    };
+    let target = process::Target::open(pid, is_it);
+    Ok(target.inspect(process::Target::terminate).is_some())
+}
+
+/// The process that wrote the last start of a worker, if that was under this run of the kernel.
+fn worker_pid(folder: &RunFolder) -> Result<Option<u32>, Failure> {
+    let events = snapshot::replay(folder)?.events;
+    let start = events.iter().rev().find_map(|e| match &e.fact {
+        Fact::WorkerStarted { pid, boot_id } => Some((*pid, boot_id.clone())),
+        _ => None,
+    });
+    Ok(start.filter(|(_, boot)| *boot == process::boot_id()).map(|(pid, _)| pid))
+}
+
+/// Writes a person's approval into the journal of a resting job.
+pub(super) fn approve(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::system("approve the plan", &e);
+    let lock = FileLock::acquire(&folder.worker_lock(), PATIENCE).map_err(cannot)?;
+    let Some(lock) = lock.filter(FileLock::is_current) else {
+        return Err(Failure::new(Exit::Blocked, format!("a worker has {} already", folder.job())));
+    };
+    let mut held = Held::open(folder.clone(), lock).map_err(cannot)?;
+    let event = held.journal.append(Fact::PlanApproved {}, None, clock::now()).map_err(cannot)?;
+    held.journal.flush().map_err(cannot)?;
+    held.state.apply(&event);
+    drop(held);
+    Spool::of(root).wake().map_err(cannot)
+}
+
+/// Calls `wake` with the number of every interrupt and termination asked of this process; the second one ends it.
+pub(super) fn on_signal(wake: impl Fn(u8) + Send + 'static) -> Result<(), Failure> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
+        .map_err(|e| Failure::system("watch for signals", &e))?;
+    std::thread::spawn(move || {
+        for (n, signal) in signals.forever().enumerate() {
+            if n > 0 {
+                drop(signal_hook::low_level::emulate_default_handler(signal));
+            }
+            wake(u8::try_from(signal).unwrap_or(0));
+        }
+    });
+    Ok(())
+}
+
+/// Git's answer in a directory, to a call that changes nothing.
+pub(super) fn git(dir: &Path, args: &[&str]) -> Result<String, Failure> {
+    answered(Git::at(dir).read(args).run())
+}
+
+/// A call of git that changes a repository of our own.
+pub(super) fn git_write(dir: &Path, args: &[&str]) -> Result<String, Failure> {
+    answered(Git::at(dir).write(args).run())
+}
+
+fn answered(answer: Result<Vec<u8>, GitError>) -> Result<String, Failure> {
+    let bytes = answer.map_err(|e| Failure::new(Exit::Root, format!("cannot {e}")))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,172 @@
+//! Where a job stands, read from its files: `status.json`, and the journal where that is missing or broken.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+
+use super::lookup::{self, FINALS};
+use super::render::{Row, Wait};
+use crate::error::Failure;
+use crate::logic::state::JobState;
+use crate::model::claim::Verdict;
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::model::status::{Status, TaskPhase};
+use crate::os::fsx;
+use crate::runs::{JournalReader, Replay, RunFolder, Runs};
+use crate::spool::may_be_taken;
+
+/// A job's state, if its run folder says anything.
+pub(super) fn status(folder: &RunFolder) -> Result<Option<Status>, Failure> {
+    match folder.read_status() {
+        Some(status) => Ok(Some(status)),
+        None => derived(folder),
+    }
+}
+
+/// What the journal adds up to; `None` where there is no whole job yet.
+fn derived(folder: &RunFolder) -> Result<Option<Status>, Failure> {
+    let Some(job) = folder.read_job().map_err(|e| Failure::system("read the job", &e))? else {
+        return Ok(None);
+    };
+    Ok(Some(JobState::replay(&replay(folder)?.events).status(&job)))
+}
+
+/// The journal as it stands; an absent one is empty.
+pub(super) fn replay(folder: &RunFolder) -> Result<Replay, Failure> {
+    match JournalReader::open(&folder.journal()).and_then(JournalReader::read_all) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Replay::default()),
+        replay => replay.map_err(|e| Failure::system("read the journal", &e)),
+    }
+}
+
+/// A job with the answer to whether someone works on it.
+pub(super) fn row(folder: &RunFolder) -> Result<Option<Row>, Failure> {
+    let Some(status) = status(folder)? else { return Ok(None) };
+    let held = folder.is_held().map_err(|e| Failure::system("look at the worker's lock", &e))?;
+    Ok(Some(Row { status, held }))
+}
+
+/// The jobs that have not ended, oldest first.
+pub(super) fn live(root: &Root) -> Result<Vec<Row>, Failure> {
+    let ended: BTreeSet<JobId> = ended(root)?.into_iter().map(|(job, _)| job).collect();
+    let mut rows = Vec::new();
+    for job in jobs(root)? {
+        if ended.contains(&job) {
+            continue;
+        }
+        rows.extend(row(&Runs::of(root).folder(&job))?.filter(|r| !r.status.state.is_final()));
+    }
+    rows.sort_by_key(|row| row.status.created_at);
+    Ok(rows)
+}
+
+/// The last `most` jobs that have ended, newest first.
+pub(super) fn recent(root: &Root, most: usize) -> Result<Vec<Row>, Failure> {
+    let mut rows = Vec::new();
+    for (job, _) in ended(root)?.into_iter().take(most) {
+        rows.extend(row(&Runs::of(root).folder(&job))?.filter(|r| r.status.state.is_final()));
+    }
+    Ok(rows)
+}
+
+fn jobs(root: &Root) -> Result<Vec<JobId>, Failure> {
+    let mut jobs = Runs::of(root).jobs().map_err(|e| Failure::system("read the runs", &e))?;
+    jobs.sort();
+    Ok(jobs)
+}
+
+/// The jobs whose files lie in the final folders, with when they came there in seconds, newest first.
+fn ended(root: &Root) -> Result<Vec<(JobId, i64)>, Failure> {
+    use std::os::unix::fs::MetadataExt;
+    let mut ended = Vec::new();
+    for (folder, _) in FINALS {
+        let dir = root.spool().join(folder);
+        let files = lookup::in_folder(&dir).map_err(|e| Failure::system("read the spool", &e))?;
+        for (job, name) in files {
+            let changed = std::fs::symlink_metadata(dir.join(name)).map_or(0, |m| m.ctime());
+            ended.push((job, changed));
+        }
+    }
+    ended.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    Ok(ended)
+}
+
+/// The names in `incoming/`, sorted.
+pub(super) fn incoming(root: &Root) -> Result<Vec<String>, Failure> {
+    let mut names = fsx::list(&root.spool().join("incoming"))
+        .map_err(|e| Failure::system("read the spool", &e))?;
+    names.retain(|n| may_be_taken(n.as_ref()));
+    names.sort();
+    Ok(names)
+}
+
+/// Why the blocked tasks of a job wait, from the last verdicts on their claims.
+pub(super) fn waits(folder: &RunFolder, status: &Status) -> Vec<Wait> {
+    let blocked = status.tasks.iter().filter(|t| t.state == TaskPhase::Blocked);
+    let wait = |task: &crate::model::status::TaskStatus| {
+        let record = folder.read_claim(&task.id).ok()??;
+        let last = record.verdicts.last().filter(|v| v.verdict == Verdict::NoGo)?;
+        Some(Wait { task: task.id.clone(), conflicts: last.conflicts.clone() })
+    };
+    blocked.filter_map(wait).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::Fact;
+    use crate::model::job::{Job, Options, Origin};
+    use crate::model::status::JobPhase;
+    use crate::runs::Journal;
+
+    fn job(root: &Root, id: &str, facts: &[Fact]) -> RunFolder {
+        fsx::make_dirs(&root.runs()).expect("runs");
+        let id = JobId::parse(id).expect("id");
+        let folder = Runs::of(root).create(&id).expect("folder");
+        let origin = Origin { name: "x".into(), bytes: 1, sha256: String::new(), uid: 0 };
+        let created_at = "2026-03-04T05:06:07Z".parse().expect("time");
+        let options = Options::default();
+        let job =
+            Job { version: 1, id: id.clone(), objective: "o".into(), options, origin, created_at };
+        folder.put_job(&job).expect("job");
+        let (mut journal, _) = Journal::open(&folder.journal(), &id).expect("journal");
+        for fact in facts {
+            journal.append(fact.clone(), None, created_at).expect("append");
+        }
+        folder
+    }
+
+    fn finished() -> Fact {
+        Fact::Finished { state: JobPhase::Killed, reason: "killed".into(), message: String::new() }
+    }
+
+    #[test]
+    fn a_broken_status_is_derived_from_the_journal() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let root = Root::new(dir.path());
+        let folder = job(&root, "a-abc234", &[Fact::Claimed { file: "a".into() }, finished()]);
+        for broken in [None, Some(""), Some("{\"version\":")] {
+            if let Some(text) = broken {
+                folder.put_file("status.json", text.as_bytes()).expect("status");
+            }
+            let status = status(&folder).expect("read").expect("a job");
+            assert_eq!(status.state, JobPhase::Killed, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn live_and_ended_jobs_are_told_apart_with_nothing_running() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let root = Root::new(dir.path());
+        job(&root, "a-abc234", &[finished()]);
+        job(&root, "b-abc234", &[]);
+        fsx::make_dirs(&root.spool().join("killed")).expect("spool");
+        fsx::put_new(&root.spool().join("killed/a-abc234.md"), b"").expect("file");
+        let ids = |rows: Vec<Row>| -> Vec<String> {
+            rows.into_iter().map(|r| r.status.job_id.to_string()).collect()
+        };
+        assert_eq!(ids(live(&root).expect("live")), ["b-abc234"]);
+        assert_eq!(ids(recent(&root, 10).expect("recent")), ["a-abc234"]);
+        assert_eq!(ids(recent(&root, 0).expect("recent")), Vec::<String>::new());
+    }
+}

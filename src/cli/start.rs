@@ -1,0 +1,174 @@
+//! `numerus start`: asks for the objective, shows the plan, and lets a person say go before anything is executed.
+
+use clap::Args;
+
+use super::follow::{End, JournalTail, Wake, Wakes};
+use super::here::Here;
+use super::jobfile::{Draft, Flags};
+use super::{kill, lookup, render, run, seams, submit};
+use crate::error::{Exit, Failure};
+use crate::model::id::JobId;
+use crate::model::status::PauseReason;
+use crate::runs::Runs;
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct Start {
+    /// The objective, or a waiting job to go on with; asked for where it is missing
+    #[arg(value_name = "OBJECTIVE|JOB")]
+    what: Option<String>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// What the person wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Go,
+    Cancel,
+    Later,
+    Signal(u8),
+}
+
+/// Starts.
+pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
+    let mut wakes = Wakes::new()?;
+    wakes.catch_signals()?;
+    let what = match &asked.what {
+        Some(what) => what.clone(),
+        None => match objective(here, &wakes) {
+            Ok(text) => text,
+            Err(signal) => return Ok(Exit::Signal(signal)),
+        },
+    };
+    match waiting(here, &what)? {
+        Some(job) => go_on(here, &mut wakes, &job),
+        None => begin(here, &mut wakes, Draft::of_text(&what), &asked.flags),
+    }
+}
+
+fn objective(here: &mut Here, wakes: &Wakes) -> Result<String, u8> {
+    here.out.note_text("objective: ");
+    wakes.read_line();
+    loop {
+        match wakes.next() {
+            Wake::Answer(line) => return Ok(line.unwrap_or_default().trim().to_owned()),
+            Wake::Signal(signal) => return Err(signal),
+            Wake::Look | Wake::Child => {}
+        }
+    }
+}
+
+/// The job that the words name, if they name one at all.
+fn waiting(here: &Here, what: &str) -> Result<Option<JobId>, Failure> {
+    if JobId::parse(what).is_err() {
+        return Ok(None);
+    }
+    match lookup::find(&here.root, what) {
+        Ok(known) => Ok(Some(known.job)),
+        Err(e) if e.kind == Exit::Unknown && JobId::from_stem(what).is_none() => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn begin(here: &mut Here, wakes: &mut Wakes, draft: Draft, flags: &Flags) -> Result<Exit, Failure> {
+    let job = submit::submit(here, draft, flags, true)?;
+    here.out.note(&format!("job {job}"));
+    seams::take(&here.root, &job)?;
+    let mut tail = JournalTail::new(Runs::of(&here.root).folder(&job));
+    let end = run::work(here, wakes, &mut tail)?;
+    see_through(here, wakes, &mut tail, end)
+}
+
+fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failure> {
+    let mut tail = JournalTail::new(Runs::of(&here.root).folder(job));
+    tail.read()?;
+    let (phase, pause) = (tail.state().phase, tail.state().pause);
+    if phase.is_final() {
+        return run::conclude(here, job, &End::Job(phase));
+    }
+    if tail.folder().is_held().map_err(|e| Failure::system("look at the worker's lock", &e))? {
+        return Err(Failure::new(Exit::Blocked, format!("{job} is being worked on already"))
+            .hint(format!("numerus logs {job} --follow shows it")));
+    }
+    let end = if pause == Some(PauseReason::Approval) {
+        End::Paused(PauseReason::Approval, String::new())
+    } else {
+        seams::take(&here.root, job)?;
+        run::work(here, wakes, &mut tail)?
+    };
+    see_through(here, wakes, &mut tail, end)
+}
+
+/// Asks at every rest for approval, and works on after every go.
+fn see_through(
+    here: &mut Here,
+    wakes: &mut Wakes,
+    tail: &mut JournalTail,
+    mut end: End,
+) -> Result<Exit, Failure> {
+    let job = tail.folder().job().clone();
+    while matches!(end, End::Paused(PauseReason::Approval, _)) {
+        let plan = render::plan(&tail.state().plan(), &here.view);
+        here.out.note_text(&format!("\n{plan}\n"));
+        match ask(here, wakes) {
+            Answer::Go => {
+                seams::approve(&here.root, tail.folder())?;
+                end = run::work(here, wakes, tail)?;
+            }
+            Answer::Cancel => return kill::of_job(here, tail.folder()),
+            Answer::Signal(signal) => return Ok(Exit::Signal(signal)),
+            Answer::Later => {
+                here.out.note(&format!("{job} waits; numerus start {job} goes on"));
+                return Ok(Exit::Blocked);
+            }
+        }
+    }
+    run::conclude(here, &job, &end)
+}
+
+fn ask(here: &mut Here, wakes: &Wakes) -> Answer {
+    loop {
+        here.out.note_text("go or cancel? [g/c] ");
+        wakes.read_line();
+        let line = loop {
+            match wakes.next() {
+                Wake::Answer(line) => break line,
+                Wake::Signal(signal) => return Answer::Signal(signal),
+                Wake::Look | Wake::Child => {}
+            }
+        };
+        if let Some(answer) = understood(line.as_deref()) {
+            return answer;
+        }
+    }
+}
+
+/// What a typed line means; `None` if it means nothing. The end of input leaves the job where it is.
+fn understood(line: Option<&str>) -> Option<Answer> {
+    match line.map(|l| l.trim().to_lowercase()).as_deref() {
+        None => Some(Answer::Later),
+        Some("g" | "go" | "y" | "yes") => Some(Answer::Go),
+        Some("c" | "cancel" | "n" | "no") => Some(Answer::Cancel),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_executed_without_a_clear_go() {
+        for (line, answer) in [
+            (Some("g\n"), Some(Answer::Go)),
+            (Some(" GO \n"), Some(Answer::Go)),
+            (Some("c\n"), Some(Answer::Cancel)),
+            (Some("\n"), None),
+            (Some("later\n"), None),
+            (None, Some(Answer::Later)),
+        ] {
+            assert_eq!(understood(line), answer, "{line:?}");
+        }
+    }
+}

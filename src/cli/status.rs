@@ -1,0 +1,104 @@
+//! `numerus status`: a plain reader of the files; nothing has to be running.
+
+use clap::Args;
+use serde_json::json;
+
+use super::follow::rejection;
+use super::here::Here;
+use super::ink::Tone;
+use super::lookup::{self, Known, Whereabouts};
+use super::{render, snapshot};
+use crate::error::{Exit, Failure};
+use crate::model::status::Status;
+use crate::os::console::one_line;
+use crate::runs::Runs;
+
+/// Ended jobs that are listed without `--all`.
+const RECENT: usize = 10;
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct AskStatus {
+    /// Show this job with its tasks
+    #[arg(value_name = "JOB")]
+    job: Option<String>,
+    /// Print status.json: the job's, or one a line
+    #[arg(long)]
+    json: bool,
+    /// List every job that is known
+    #[arg(long, conflicts_with = "job")]
+    all: bool,
+}
+
+/// Shows one job or all of them.
+pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
+    match &asked.job {
+        Some(prefix) => one(here, &lookup::find(&here.root, prefix)?, asked.json),
+        None => list(here, asked),
+    }
+}
+
+fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
+    let folder = Runs::of(&here.root).folder(&known.job);
+    let row = snapshot::row(&folder)?;
+    match (&known.at, row) {
+        (Whereabouts::Run, Some(row)) if as_json => {
+            here.out.line(&pretty(&row.status))?;
+        }
+        (Whereabouts::Run, Some(row)) => {
+            let waits = snapshot::waits(&folder, &row.status);
+            let dir = folder.dir().display().to_string();
+            here.out.text(&render::detail(&row, &waits, &dir, &here.view))?;
+        }
+        (at, _) => outside(here, known, at, as_json)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn pretty(status: &Status) -> String {
+    serde_json::to_string_pretty(status).unwrap_or_default()
+}
+
+/// A job without a readable run folder: what the spool says of it.
+fn outside(here: &mut Here, known: &Known, at: &Whereabouts, as_json: bool) -> Result<(), Failure> {
+    let (state, why) = match at {
+        Whereabouts::Incoming(_) => ("incoming", "waits to be taken".to_owned()),
+        Whereabouts::Ended(phase) => (phase.as_str(), "its run folder is gone".to_owned()),
+        Whereabouts::Rejected(reason) => ("rejected", rejection(reason)),
+        Whereabouts::Run => ("queued", "is being taken".to_owned()),
+    };
+    if as_json {
+        let line = json!({"job_id": known.job, "state": state, "message": why});
+        return here.out.line(&line.to_string());
+    }
+    here.out.line(&format!("{}: {state} ({})", known.job, one_line(&why)))
+}
+
+fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
+    let live = snapshot::live(&here.root)?;
+    let most = if asked.all { usize::MAX } else { RECENT };
+    let recent = snapshot::recent(&here.root, most)?;
+    let incoming = snapshot::incoming(&here.root)?;
+    if asked.json {
+        for row in live.iter().chain(&recent) {
+            here.out.line(&serde_json::to_string(&row.status).unwrap_or_default())?;
+        }
+        return Ok(Exit::Done);
+    }
+    let mut parts = Vec::new();
+    if !live.is_empty() {
+        parts.push(render::jobs(&live, &here.view));
+    }
+    if !incoming.is_empty() {
+        parts.push(render::waiting(&incoming, &here.view));
+    }
+    if !recent.is_empty() {
+        let title = here.view.ink.paint(Tone::Strong, "ended");
+        parts.push(format!("{title}\n{}", render::jobs(&recent, &here.view)));
+    }
+    if parts.is_empty() {
+        here.out.note(&format!("no jobs in {}", here.root.path().display()));
+    }
+    here.out.text(&parts.join("\n"))?;
+    Ok(Exit::Done)
+}

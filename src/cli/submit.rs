@@ -1,0 +1,194 @@
+//! `numerus submit`: an objective into the spool, its id onto stdout.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::here::Here;
+use super::jobfile::{Draft, Flags, compose};
+use super::{seams, wait};
+use crate::error::{Exit, Failure};
+use crate::model::id::{JobId, TAIL_CHARS};
+use crate::model::job::MAX_OBJECTIVE_BYTES;
+use crate::os::{fsx, random};
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct Submit {
+    /// What is to be done; `-` reads it from stdin
+    #[arg(value_name = "TEXT", required_unless_present = "file", conflicts_with = "file")]
+    text: Option<String>,
+    /// Take the objective from a file: text, Markdown with front matter, or JSON
+    #[arg(short = 'f', long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Wait until the job has ended, and end with its code
+    #[arg(long)]
+    wait: bool,
+    /// Print JSON instead of the bare id
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Submits.
+pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
+    let draft = match (&asked.file, asked.text.as_deref()) {
+        (Some(file), _) => of_file(file)?,
+        (None, Some("-") | None) => Draft::of_text(&stdin()?),
+        (None, Some(text)) => Draft::of_text(text),
+    };
+    let job = submit(here, draft, &asked.flags, false)?;
+    if asked.json {
+        here.out.line(&json!({"job_id": job, "root": here.root.path()}).to_string())?;
+    } else {
+        here.out.line(job.as_str())?;
+    }
+    if asked.wait { wait::for_jobs(here, &[job]) } else { Ok(Exit::Done) }
+}
+
+/// Puts a draft into the spool: the way of `submit`, `run` and `start`. `approve` makes the job rest once it is planned.
+pub(super) fn submit(
+    here: &mut Here,
+    mut draft: Draft,
+    flags: &Flags,
+    approve: bool,
+) -> Result<JobId, Failure> {
+    if draft.objective.trim().is_empty() {
+        return Err(Failure::usage("the objective is empty"));
+    }
+    if approve {
+        draft.options.insert("approve".into(), json!(true));
+    }
+    let flags = resolved(flags, draft.options.contains_key("workspace"))?;
+    let job = compose(&draft, &flags);
+    warn_of_changes(here, job.get("workspace").and_then(|w| w.as_str()));
+    let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
+    let id = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
+    seams::submit(&here.root, &id, format!("{job:#}\n").as_bytes())?;
+    Ok(id)
+}
+
+/// The flags with their paths made absolute, and the workspace where none was named.
+fn resolved(flags: &Flags, file_names_one: bool) -> Result<Flags, Failure> {
+    let here =
+        std::env::current_dir().map_err(|e| Failure::system("read the current directory", &e))?;
+    let mut flags = flags.clone();
+    flags.workspace = match &flags.workspace {
+        Some(dir) => Some(text_of(&absolute(&here, dir)?)?),
+        None if file_names_one => None,
+        None => repository(&here).map(text_of).transpose()?,
+    };
+    if let Some(script) = flags.rehearse.as_mut().filter(|s| *s != "builtin") {
+        *script = text_of(&absolute(&here, script)?)?;
+    }
+    Ok(flags)
+}
+
+fn absolute(here: &Path, path: &str) -> Result<PathBuf, Failure> {
+    let path = here.join(path);
+    path.canonicalize().map_err(|e| Failure::usage(format!("cannot use {}: {e}", path.display())))
+}
+
+fn text_of(path: impl AsRef<Path>) -> Result<String, Failure> {
+    let path = path.as_ref();
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Failure::usage(format!("{} is not UTF-8", path.display())))
+}
+
+/// The directory itself if it lies in a repository, so that a job started below a top level works there.
+fn repository(here: &Path) -> Option<&Path> {
+    here.ancestors().any(|dir| dir.join(".git").exists()).then_some(here)
+}
+
+fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {
+    let Some(dir) = workspace.map(Path::new) else { return };
+    let status = seams::git(dir, &["status", "--porcelain", "--untracked-files=normal", "--", "."]);
+    let changed = status.map_or(0, |s| s.lines().count());
+    if changed > 0 {
+        here.out.note(&format!(
+            "note: the job starts from the last commit; it does not see {changed} uncommitted \
+             change(s) in {}",
+            dir.display()
+        ));
+    }
+}
+
+fn of_file(path: &Path) -> Result<Draft, Failure> {
+    let refused = |e: std::io::Error| Failure::usage(format!("cannot read the objective: {e}"));
+    let path = path.canonicalize().map_err(|e| refused(fsx::at(path)(e)))?;
+    let bytes = fsx::read_bounded(&path, MAX_OBJECTIVE_BYTES).map_err(refused)?;
+    let text = decoded(bytes.ok_or_else(|| too_large(&path.display().to_string()))?)?;
+    let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("job");
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("json") => Draft::of_json(&text, stem),
+        Some("md") => {
+            let (options, objective) = seams::front_matter(&text)?;
+            Ok(Draft { objective, options, stem: stem.to_owned() })
+        }
+        _ => Ok(Draft { stem: stem.to_owned(), ..Draft::of_text(&text) }),
+    }
+}
+
+fn stdin() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .take(MAX_OBJECTIVE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Failure::usage(format!("cannot read stdin: {e}")))?;
+    if bytes.len() as u64 > MAX_OBJECTIVE_BYTES {
+        return Err(too_large("stdin"));
+    }
+    decoded(bytes)
+}
+
+fn too_large(what: &str) -> Failure {
+    Failure::usage(format!("{what} is larger than {} KiB", MAX_OBJECTIVE_BYTES / 1024))
+}
+
+fn decoded(bytes: Vec<u8>) -> Result<String, Failure> {
+    String::from_utf8(bytes).map_err(|_| Failure::usage("the objective is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, bytes: &[u8]) -> Result<Draft, Failure> {
+        let dir = tempfile::tempdir().expect("scratch");
+        let path = dir.path().join(name);
+        fsx::put_new(&path, bytes).expect("file");
+        of_file(&path)
+    }
+
+    #[test]
+    fn a_file_is_read_as_its_ending_says() {
+        let draft = file("Fix login.json", br#"{"objective": "o", "priority": 3}"#).expect("json");
+        assert_eq!((draft.objective.as_str(), draft.stem.as_str()), ("o", "Fix login"));
+        assert_eq!(draft.options.get("priority"), Some(&json!(3)));
+        let draft = file("task", b"{\"objective\": 1}").expect("text");
+        assert_eq!(draft.objective, "{\"objective\": 1}");
+        assert_eq!(file("x.md", b"# Title\n").expect("md").objective, "# Title\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_an_objective_is_bad_input() {
+        for bytes in [&b"\xff\xfe"[..], &vec![b'x'; 600 * 1024]] {
+            assert_eq!(file("x.txt", bytes).expect_err("refused").kind, Exit::Usage);
+        }
+        assert_eq!(of_file(Path::new("/nonexistent")).expect_err("absent").kind, Exit::Usage);
+    }
+
+    #[test]
+    fn only_a_directory_in_a_repository_is_a_workspace_by_itself() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let below = dir.path().join("repo/src");
+        fsx::make_dirs(&below).expect("dirs");
+        let is_below_one = dir.path().ancestors().any(|d| d.join(".git").exists());
+        assert_eq!(repository(&below).is_some(), is_below_one);
+        fsx::make_dirs(&dir.path().join("repo/.git")).expect("git");
+        assert_eq!(repository(&below), Some(below.as_path()));
+    }
+}

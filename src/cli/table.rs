@@ -1,0 +1,104 @@
+//! Tables that fit the terminal: every column is as wide as it needs, the last one takes what is left and is cut.
+
+use super::ink::{Ink, Tone};
+
+/// Spaces between two columns.
+const GAP: usize = 2;
+/// Least width that the last column is cut to.
+const LEAST: usize = 12;
+
+/// One cell: its text and its tone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cell {
+    /// On one line, neutral.
+    pub(super) text: String,
+    /// Colour, where there is any.
+    pub(super) tone: Tone,
+}
+
+impl Cell {
+    /// A cell in a tone.
+    pub(super) fn toned(text: impl Into<String>, tone: Tone) -> Self {
+        Self { text: text.into(), tone }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::toned(text, Tone::Plain)
+    }
+}
+
+/// Writes a table with its heading; a column that is empty in every row is left out.
+pub(super) fn table(heads: &[&str], rows: &[Vec<Cell>], width: usize, ink: Ink) -> String {
+    let filled = |n: &usize| rows.iter().any(|r| r.get(*n).is_some_and(|c| !c.text.is_empty()));
+    let columns: Vec<usize> = (0..heads.len()).filter(filled).collect();
+    let heading: Vec<Cell> = heads.iter().map(|h| Cell::toned(*h, Tone::Dim)).collect();
+    let widths = widths(&columns, &heading, rows, width);
+    let mut text = String::new();
+    for row in std::iter::once(&heading).chain(rows) {
+        text.push_str(&line(row, &columns, &widths, ink));
+        text.push('\n');
+    }
+    text
+}
+
+fn widths(columns: &[usize], heading: &[Cell], rows: &[Vec<Cell>], width: usize) -> Vec<usize> {
+    let chars = |row: &Vec<Cell>, n: usize| row.get(n).map_or(0, |c| c.text.chars().count());
+    let needed = |n: &usize| {
+        let head = heading.get(*n).map_or(0, |c| c.text.chars().count());
+        rows.iter().map(|r| chars(r, *n)).max().unwrap_or(0).max(head)
+    };
+    let mut widths: Vec<usize> = columns.iter().map(needed).collect();
+    if let Some(last) = widths.pop() {
+        let before: usize = widths.iter().map(|w| w + GAP).sum();
+        widths.push(last.min(width.saturating_sub(before).max(LEAST)));
+    }
+    widths
+}
+
+fn line(row: &[Cell], columns: &[usize], widths: &[usize], ink: Ink) -> String {
+    let mut text = String::new();
+    for (n, (column, width)) in columns.iter().zip(widths).enumerate() {
+        let Some(cell) = row.get(*column) else { continue };
+        let shown = cut(&cell.text, *width);
+        text.push_str(&ink.paint(cell.tone, &shown));
+        if n + 1 < columns.len() {
+            let used = shown.chars().count();
+            text.push_str(&" ".repeat(width.saturating_sub(used) + GAP));
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+/// A text of at most `width` characters; what was cut shows as `…`.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(rows: &[&[&str]]) -> Vec<Vec<Cell>> {
+        rows.iter().map(|r| r.iter().map(|c| Cell::from(*c)).collect()).collect()
+    }
+
+    #[test]
+    fn the_last_column_is_cut_to_the_terminal_and_empty_ones_are_left_out() {
+        let rows = rows(&[&["a", "", "one two three four"], &["long", "", "x"]]);
+        let shown = table(&["ID", "NONE", "TEXT"], &rows, 20, Ink { coloured: false });
+        assert_eq!(shown, "ID    TEXT\na     one two three…\nlong  x\n");
+    }
+
+    #[test]
+    fn colour_does_not_shift_a_column() {
+        let rows = vec![vec![Cell::toned("ab", Tone::Good), Cell::from("c")]];
+        let shown = table(&["STATE", "X"], &rows, 40, Ink { coloured: true });
+        assert!(shown.ends_with("\x1b[32mab\x1b[0m     c\n"), "{shown:?}");
+    }
+}

@@ -1,0 +1,254 @@
+//! What an agent said and did, as `logs` shows it. Pure: one line of a place's `events.ndjson` in, lines for people out.
+//! Every text is an agent's and passes the terminal neutralised; a line that is no event is shown as it is.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::here::View;
+use super::ink::Tone;
+use crate::os::console::{neutral, one_line};
+
+/// Lines of a command's output that are shown; the whole of it is in the raw log.
+const OUTPUT_LINES: usize = 12;
+
+/// One parsed line of a transcript.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    /// When it was said.
+    pub(super) at: Option<Timestamp>,
+    /// The session in its place, from 1.
+    pub(super) session: u64,
+    /// The attempt it belongs to.
+    pub(super) attempt: u64,
+    /// What is shown, each one line; none for what nobody reads.
+    pub(super) lines: Vec<(Tone, String)>,
+}
+
+/// Reads one line.
+pub(super) fn read(line: &str) -> Said {
+    let Ok(value) = serde_json::from_str::<Value>(line) else {
+        let lines = vec![(Tone::Dim, neutral(line.trim_end()))];
+        return Said { at: None, session: 0, attempt: 0, lines };
+    };
+    let number = |key: &str| value.get(key).and_then(Value::as_u64).unwrap_or(0);
+    Said {
+        at: text(&value, "ts").parse().ok(),
+        session: number("session"),
+        attempt: number("attempt"),
+        lines: value.get("event").map(event).unwrap_or_default(),
+    }
+}
+
+/// The line that stands before the first words of a session.
+pub(super) fn heading(said: &Said, view: &View) -> String {
+    let time = said.at.map(|at| format!(" · {}", view.moment(at))).unwrap_or_default();
+    let heading = format!("── session {} · attempt {}{time}", said.session, said.attempt);
+    view.ink.paint(Tone::Strong, &heading)
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn event(event: &Value) -> Vec<(Tone, String)> {
+    match text(event, "type") {
+        "thread.started" | "turn.started" => Vec::new(),
+        "turn.completed" => vec![(Tone::Good, format!("done: {}", usage(event)))],
+        "turn.failed" => {
+            let why = event.get("error").map(|e| text(e, "message")).unwrap_or_default();
+            marked(Tone::Bad, "failed: ", why)
+        }
+        "error" => marked(Tone::Bad, "error: ", text(event, "message")),
+        phase @ ("item.started" | "item.updated" | "item.completed") => {
+            event.get("item").map(|i| item(i, phase == "item.completed")).unwrap_or_default()
+        }
+        other => vec![(Tone::Dim, format!("({})", one_line(other)))],
+    }
+}
+
+fn usage(event: &Value) -> String {
+    let of = |key: &str| {
+        event.get("usage").and_then(|u| u.get(key)).and_then(Value::as_u64).unwrap_or(0)
+    };
+    let (input, cached) = (of("input_tokens"), of("cached_input_tokens"));
+    format!("{input} tokens in ({cached} cached), {} out", of("output_tokens"))
+}
+
+/// An item when it starts, or when it is complete.
+fn item(item: &Value, complete: bool) -> Vec<(Tone, String)> {
+    match (text(item, "type"), complete) {
+        ("command_execution", false) => marked(Tone::Strong, "$ ", text(item, "command")),
+        ("command_execution", true) => command(item),
+        ("agent_message", true) => marked(Tone::Plain, "", text(item, "text")),
+        ("reasoning", true) => marked(Tone::Dim, "~ ", text(item, "text")),
+        ("file_change", true) => changes(item),
+        ("mcp_tool_call" | "collab_tool_call", true) => tool(item),
+        ("web_search", true) => marked(Tone::Plain, "search: ", text(item, "query")),
+        ("todo_list", true) => todo(item),
+        ("error", true) => marked(Tone::Wait, "warning: ", text(item, "message")),
+        (other, true) => vec![(Tone::Dim, format!("({})", one_line(other)))],
+        (_, false) => Vec::new(),
+    }
+}
+
+/// A text of any number of lines, the first behind its mark, the others below it.
+fn marked(tone: Tone, mark: &str, text: &str) -> Vec<(Tone, String)> {
+    let indent = " ".repeat(mark.chars().count());
+    let line = |(n, line): (usize, &str)| {
+        let lead = if n == 0 { mark } else { &indent };
+        (tone, format!("{lead}{}", neutral(line)).trim_end().to_owned())
+    };
+    text.trim_end().lines().enumerate().map(line).collect()
+}
+
+fn command(item: &Value) -> Vec<(Tone, String)> {
+    let output: Vec<&str> = text(item, "aggregated_output").trim_end().lines().collect();
+    let left = output.len().saturating_sub(OUTPUT_LINES);
+    let mut lines = Vec::new();
+    if left > 0 {
+        lines.push((Tone::Dim, format!("  | … {left} lines before these, see --raw")));
+    }
+    let shown = output.iter().skip(left);
+    lines.extend(shown.map(|l| (Tone::Dim, format!("  | {}", neutral(l)).trim_end().to_owned())));
+    lines.push(match (item.get("exit_code").and_then(Value::as_i64), text(item, "status")) {
+        (Some(0), _) => (Tone::Good, "  = exit 0".to_owned()),
+        (Some(code), _) => (Tone::Bad, format!("  = exit {code}")),
+        (None, status) => (Tone::Bad, format!("  = {}", one_line(status))),
+    });
+    lines
+}
+
+fn changes(item: &Value) -> Vec<(Tone, String)> {
+    let failed = text(item, "status") == "failed";
+    let (tone, after) = if failed { (Tone::Bad, " (refused)") } else { (Tone::Plain, "") };
+    let changes = item.get("changes").and_then(Value::as_array).map(Vec::as_slice);
+    let line = |c: &Value| {
+        (tone, format!("± {} {}{after}", one_line(text(c, "kind")), one_line(text(c, "path"))))
+    };
+    changes.unwrap_or_default().iter().map(line).collect()
+}
+
+fn tool(item: &Value) -> Vec<(Tone, String)> {
+    let name = [text(item, "server"), text(item, "tool")];
+    let name = name.into_iter().filter(|n| !n.is_empty()).collect::<Vec<_>>().join(".");
+    let error = item.get("error").filter(|e| !e.is_null()).map(|e| text(e, "message"));
+    match error {
+        Some(error) => marked(Tone::Bad, "tool: ", &format!("{name} failed: {error}")),
+        None => marked(Tone::Plain, "tool: ", &name),
+    }
+}
+
+fn todo(item: &Value) -> Vec<(Tone, String)> {
+    let items = item.get("items").and_then(Value::as_array).map(Vec::as_slice);
+    let line = |i: &Value| {
+        let done = i.get("completed").and_then(Value::as_bool).unwrap_or(false);
+        (Tone::Dim, format!("{} {}", if done { "[x]" } else { "[ ]" }, one_line(text(i, "text"))))
+    };
+    items.unwrap_or_default().iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown(events: &[Value]) -> String {
+        let mut text = String::new();
+        for event in events {
+            let line = json!({"ts": "2026-03-04T05:06:07Z", "session": 2, "attempt": 1,
+                              "event": event})
+            .to_string();
+            for (_, line) in read(&line).lines {
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn a_whole_session_reads_like_a_terminal() {
+        let events = [
+            json!({"type": "thread.started", "thread_id": "01a2"}),
+            json!({"type": "turn.started"}),
+            json!({"type": "item.completed", "item": {"id": "item_0", "type": "reasoning",
+                   "text": "Look first.\nThen write."}}),
+            json!({"type": "item.started", "item": {"id": "item_1", "type": "command_execution",
+                   "command": "/bin/bash -lc 'echo hi; false'", "aggregated_output": "",
+                   "exit_code": null, "status": "in_progress"}}),
+            json!({"type": "item.completed", "item": {"id": "item_1", "type": "command_execution",
+                   "command": "/bin/bash -lc 'echo hi; false'", "aggregated_output": "hi\nerr\n",
+                   "exit_code": 1, "status": "failed"}}),
+            json!({"type": "item.started", "item": {"id": "item_2", "type": "file_change",
+                   "changes": [{"path": "/w/README", "kind": "update"}], "status": "in_progress"}}),
+            json!({"type": "item.completed", "item": {"id": "item_2", "type": "file_change",
+                   "changes": [{"path": "/w/README", "kind": "update"},
+                               {"path": "/w/new.txt", "kind": "add"}], "status": "completed"}}),
+            json!({"type": "item.completed", "item": {"id": "item_3", "type": "mcp_tool_call",
+                   "server": "echo", "tool": "echo", "result": null,
+                   "error": {"message": "no such tool"}, "status": "failed"}}),
+            json!({"type": "error", "message": "Reconnecting... 1/5"}),
+            json!({"type": "item.completed", "item": {"id": "item_4", "type": "agent_message",
+                   "text": "All done."}}),
+            json!({"type": "turn.completed", "usage": {"input_tokens": 300,
+                   "cached_input_tokens": 20, "output_tokens": 30}}),
+        ];
+        let expected = "\
+~ Look first.
+  Then write.
+$ /bin/bash -lc 'echo hi; false'
+  | hi
+  | err
+  = exit 1
+± update /w/README
+± add /w/new.txt
+tool: echo.echo failed: no such tool
+error: Reconnecting... 1/5
+All done.
+done: 300 tokens in (20 cached), 30 out
+";
+        assert_eq!(shown(&events), expected);
+    }
+
+    #[test]
+    fn long_output_is_cut_and_a_failed_turn_says_why() {
+        let output: String = (1..=20).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n");
+        let events = [
+            json!({"type": "item.completed", "item": {"type": "command_execution",
+                   "command": "x", "aggregated_output": output, "exit_code": null,
+                   "status": "declined"}}),
+            json!({"type": "turn.failed", "error": {"message": "Quota exceeded."}}),
+        ];
+        let shown = shown(&events);
+        assert!(
+            shown.starts_with("  | … 8 lines before these, see --raw\n  | line 9\n"),
+            "{shown}"
+        );
+        assert!(shown.ends_with("  | line 20\n  = declined\nfailed: Quota exceeded.\n"), "{shown}");
+    }
+
+    #[test]
+    fn nothing_an_agent_prints_reaches_the_terminal_raw() {
+        let evil = "\u{1b}]0;title\u{7}\u{1b}[2J\u{202e}";
+        let kinds =
+            ["agent_message", "reasoning", "command_execution", "error", "web_search", evil];
+        for kind in kinds {
+            for phase in ["item.started", "item.completed", evil] {
+                let event = json!({"type": phase, "item": {"type": kind, "text": evil,
+                    "command": evil, "aggregated_output": evil, "message": evil, "query": evil,
+                    "status": evil}});
+                let shown = shown(&[event]);
+                assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{shown:?}");
+            }
+        }
+        assert_eq!(read("not json \u{1b}[1m").lines[0].1, "not json \\x1b[1m");
+    }
+
+    #[test]
+    fn a_session_is_headed_by_its_number_and_attempt() {
+        let said = read(r#"{"ts":"2026-03-04T05:06:07Z","session":2,"attempt":1,"event":{}}"#);
+        let view = View::plain(80, "2026-03-04T12:00:00Z");
+        assert_eq!(heading(&said, &view), "── session 2 · attempt 1 · 05:06");
+    }
+}

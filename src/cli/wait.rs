@@ -1,0 +1,52 @@
+//! `numerus wait`: ends when the jobs have, with the worst of their codes.
+
+use clap::Args;
+
+use super::follow::{self, End, JournalTail, Patience, Wakes};
+use super::here::Here;
+use super::lookup;
+use crate::error::{Exit, Failure};
+use crate::model::id::JobId;
+use crate::runs::Runs;
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct Wait {
+    /// The jobs, each by any unique piece of the front of its id
+    #[arg(value_name = "JOB", required = true)]
+    jobs: Vec<String>,
+}
+
+/// Waits.
+pub(super) fn run(here: &mut Here, asked: &Wait) -> Result<Exit, Failure> {
+    let find = |prefix: &String| Ok(lookup::find(&here.root, prefix)?.job);
+    let jobs = asked.jobs.iter().map(find).collect::<Result<Vec<_>, Failure>>()?;
+    for_jobs(here, &jobs)
+}
+
+/// Waits for each, and says on stderr how it ended.
+pub(super) fn for_jobs(here: &mut Here, jobs: &[JobId]) -> Result<Exit, Failure> {
+    let mut wakes = Wakes::new()?;
+    let mut worst = Exit::Done;
+    for job in jobs {
+        let mut tail = JournalTail::new(Runs::of(&here.root).folder(job));
+        let patience = Patience::UntilPersonNeeded;
+        let end = follow::job(here, &mut wakes, &mut tail, patience, |_, _, _| ())?;
+        here.out.note(&said(job, &end));
+        worst = worst.worst(end.exit());
+    }
+    Ok(worst)
+}
+
+/// How following ended, in words.
+pub(super) fn said(job: &JobId, end: &End) -> String {
+    match end {
+        End::Job(phase) => format!("{job}: {}", phase.as_str()),
+        End::Paused(reason, message) => format!("{job}: paused ({}): {message}", reason.as_str()),
+        End::NoWorker => {
+            format!("{job}: its worker ended without a result; numerus start {job} goes on")
+        }
+        End::Rejected(why) => format!("{job}: rejected: {why}"),
+        End::Signal(_) => format!("{job}: goes on without this command"),
+    }
+}
