@@ -9,38 +9,13 @@ use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::job::Job;
-use crate::model::status::JobPhase;
 use crate::os::fsx;
 use crate::os::lock::FileLock;
 use crate::runs::{Journal, RunFolder, Runs};
 use crate::spool::Spool;
+use crate::store::index::Index;
 
-/// How a job ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
-    /// `Succeeded`, `Failed` or `Killed`.
-    pub phase: JobPhase,
-    /// A word for programs.
-    pub reason: String,
-    /// A sentence for people.
-    pub message: String,
-}
-
-impl Ending {
-    /// A job that failed.
-    pub fn failed(reason: &str, message: impl Into<String>) -> Self {
-        Self { phase: JobPhase::Failed, reason: reason.to_owned(), message: message.into() }
-    }
-
-    /// A job that someone ended.
-    pub fn killed() -> Self {
-        Self {
-            phase: JobPhase::Killed,
-            reason: "killed".to_owned(),
-            message: "killed on request".to_owned(),
-        }
-    }
-}
+pub use crate::logic::lifecycle::Ending;
 
 /// A job whose lock we hold, with its journal open.
 #[derive(Debug)]
@@ -109,7 +84,8 @@ pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -
 pub fn settle(spool: &Spool, folder: &RunFolder, state: &JobState, job: &Job) -> Result<()> {
     let status = state.status(job);
     folder.write_status(&status)?;
-    // The row in the index of ended jobs belongs here: best effort, rebuilt from the run folders when it is missing.
+    // Best effort: a row that is missing is made again from the run folder by whoever lists the ended jobs.
+    let _row = Index::open(&spool.root().store()).and_then(|mut index| index.record(&status));
     spool.end(&job.id, state.phase)
 }
 
@@ -119,6 +95,7 @@ mod tests {
     use crate::model::PROTOCOL_VERSION;
     use crate::model::job::{Options, Origin};
     use crate::model::root::Root;
+    use crate::model::status::JobPhase;
     use crate::spool::{Format, Place};
 
     fn site() -> (tempfile::TempDir, Spool, Runs, JobId) {

@@ -16,3 +16,4 @@ pub mod spool;
 pub mod standin;
 pub mod store;
 pub mod trees;
+pub mod worker;

@@ -176,13 +176,19 @@ pub enum Content {
 /// `spool/` of a root.
 #[derive(Debug, Clone)]
 pub struct Spool {
+    root: Root,
     dir: PathBuf,
 }
 
 impl Spool {
     /// Names the spool of a root.
     pub fn of(root: &Root) -> Self {
-        Self { dir: root.spool() }
+        Self { root: root.clone(), dir: root.spool() }
+    }
+
+    /// The root that it belongs to.
+    pub fn root(&self) -> &Root {
+        &self.root
     }
 
     /// Makes what is missing of its folders. Only `incoming/` may be opened to others, by the operator.

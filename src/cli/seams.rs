@@ -24,6 +24,7 @@ use crate::os::{clock, env, fsx, lock::FileLock, process};
 use crate::root::RootError;
 use crate::runs::{RunFolder, Runs};
 use crate::spool::{Place, Spool};
+use crate::worker::Left;
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -116,14 +117,13 @@ pub(super) fn withdraw(root: &Root, file: &Path) -> Result<bool, Failure> {
 
 /// Starts this program as a child with its output in a file, out of reach of this terminal's signals.
 pub(super) fn spawn_self(root: &Root, words: &[&str], log: &Path) -> Result<Child, Failure> {
-    use std::os::unix::process::CommandExt;
     let cannot = |e: std::io::Error| Failure::system("start a process of this program", &e);
     let log = fsx::open_append(log).map_err(cannot)?;
     let binary = env::own_binary().map_err(cannot)?;
     let mut command = Command::new(binary);
     command.arg("--root").arg(root.path()).args(words);
     command.stdin(Stdio::null()).stdout(log.try_clone().map_err(cannot)?).stderr(log);
-    command.process_group(0).spawn().map_err(cannot)
+    command.spawn().map_err(cannot)
 }
 
 /// Starts a worker of our own for a taken job.
@@ -137,8 +137,13 @@ pub(super) fn session(words: &[OsString]) -> Exit {
 }
 
 /// The loop of `numerus worker JOB`.
-pub(super) fn worker(_root: &Root, _job: &JobId) -> Result<Exit, Failure> {
-    Err(not_wired("the worker"))
+pub(super) fn worker(root: &Root, job: &JobId) -> Result<Exit, Failure> {
+    let settings = open(root)?;
+    match crate::worker::run(root, &settings, job) {
+        Ok(Left::Done | Left::Asked) => Ok(Exit::Done),
+        Ok(Left::Held) => Ok(Exit::Blocked),
+        Err(e) => Err(Failure::system("carry the job on", &e)),
+    }
 }
 
 /// The loop of `numerus daemon`.

@@ -68,7 +68,7 @@ fn take_line(record: &mut Record, line: &[u8]) {
     match kind.as_str().unwrap_or_default() {
         "task_started" => *record = Record::default(),
         "token_usage_record" => {
-            record.turn_tokens = serde_json::from_value(payload["turn_token_usage"].clone()).ok()
+            record.turn_tokens = serde_json::from_value(payload["turn_token_usage"].clone()).ok();
         }
         "task_complete" => {
             record.error =

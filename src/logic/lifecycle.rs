@@ -51,6 +51,20 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// A job that failed.
+    pub fn failed(reason: &str, message: impl Into<String>) -> Self {
+        Self { phase: JobPhase::Failed, reason: reason.to_owned(), message: message.into() }
+    }
+
+    /// A job that someone ended.
+    pub fn killed() -> Self {
+        Self {
+            phase: JobPhase::Killed,
+            reason: "killed".to_owned(),
+            message: "killed on request".to_owned(),
+        }
+    }
+
     /// An end, in words.
     pub fn new(phase: JobPhase, reason: &str, message: impl Into<String>) -> Self {
         Self { phase, reason: reason.to_owned(), message: message.into() }

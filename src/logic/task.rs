@@ -34,7 +34,11 @@ impl Tries {
             FailureKind::Start => self.starts += 1,
             FailureKind::Interrupted => self.interrupted += 1,
             FailureKind::Task => self.charged += 1,
-            FailureKind::Limit | FailureKind::Auth | FailureKind::Stopped | FailureKind::Bug => {}
+            FailureKind::Limit
+            | FailureKind::Auth
+            | FailureKind::Stale
+            | FailureKind::Stopped
+            | FailureKind::Bug => {}
         }
     }
 }

@@ -151,6 +151,18 @@ impl Trees {
         Ok(tip == commit || answer.code == Some(0))
     }
 
+    /// Removes the job's own refs, when the job itself is removed; its branch stays.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn forget(&self) -> Result<(), TreesError> {
+        for name in ["tip", "base"] {
+            let full = format!("refs/numerus/{}/{name}", self.folder.job());
+            self.write_durably(["update-ref", "-d", &full]).run()?;
+        }
+        Ok(())
+    }
+
     /// Makes the job's branch, `numerus/<job>`, and returns its name; where the name is taken by other work, a numbered one.
     /// `HEAD` stays where it is.
     ///

@@ -209,13 +209,9 @@ fn a_file_of_the_same_size_and_time_is_still_seen() {
     let tree = house.add(&trees, "t1");
     let path = tree.cwd().join("a.txt");
     let time = path.metadata().and_then(|m| m.modified()).expect("time");
-    std::fs::OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .and_then(|mut f| {
-            std::io::Write::write_all(&mut f, b"b\n").and_then(|()| f.set_modified(time))
-        })
-        .expect("written in place");
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("file");
+    std::io::Write::write_all(&mut file, b"b\n").expect("same size");
+    file.set_modified(time).expect("same time");
     let git = |args: &[&str]| Command::new("git").current_dir(tree.cwd()).args(args).output();
     git(&["update-index", "--assume-unchanged", "a.txt"]).expect("the agent's own index");
     assert_eq!(letters(&trees.audit(&tree, &Claim::default()).expect("audit")), ["M a.txt"]);
@@ -234,6 +230,8 @@ fn build_output_is_no_change_but_a_claimed_path_lands_although_ignored() {
     assert_eq!(audited.violations, []);
     let all = trees.audit(&tree, &claim(&["target/debug/"], &[])).expect("audit");
     assert_eq!(letters(&all), ["A target/debug/x"]);
+    let around = trees.audit(&tree, &claim(&["."], &[])).expect("audit");
+    assert_eq!(letters(&around), Vec::<String>::new(), "nobody asked for build output");
 }
 
 #[test]
@@ -397,8 +395,10 @@ fn what_is_carried_is_not_the_agents_work() {
     assert!(tree.cwd().join("target/cache/inside").exists());
     assert!(tree.cwd().join("target/cache/outside").symlink_metadata().is_err());
     assert!(tree.cwd().join("secret.env").exists());
-    let audited = trees.audit(&tree, &Claim::default()).expect("audit");
+    let audited = trees.audit(&tree, &claim(&["."], &[])).expect("audit");
     assert_eq!(letters(&audited), Vec::<String>::new());
+    let named = trees.audit(&tree, &claim(&["secret.env"], &[])).expect("audit");
+    assert_eq!(letters(&named), ["A secret.env"]);
 }
 
 #[test]
@@ -518,4 +518,22 @@ fn six_tasks_side_by_side_all_land() {
     assert!(names.iter().all(|name| files.lines().any(|f| f == *name)), "{files}");
     let line = house.git(&["rev-list", "--count", &trees.tip().expect("tip")]);
     assert_eq!(line, "7", "one commit a task, and the first");
+}
+
+#[test]
+fn what_a_dead_worker_left_of_a_tree_gives_way() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let left = house.add(&trees, "t1");
+    put(&left.cwd().join("half"), "done");
+    let fresh = house.add(&trees, "t1");
+    assert!(!fresh.cwd().join("half").exists());
+    fsx::remove_tree(fresh.dir()).expect("as if git had been killed on its way");
+    let again = house.add(&trees, "t1");
+    assert_eq!(letters(&trees.audit(&again, &Claim::default()).expect("audit")), [""; 0]);
+    trees.remove(&again).expect("remove");
+    trees.remove(&again).expect("gone already");
+    trees.forget().expect("forget");
+    assert_eq!(house.git(&["for-each-ref", "refs/numerus"]), "");
+    assert_eq!(house.git(&["worktree", "list"]).lines().count(), 1);
 }

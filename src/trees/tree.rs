@@ -97,7 +97,7 @@ impl Tree {
 }
 
 /// What a path names below a directory, links that leave it found.
-pub(super) fn kind_below(cwd: &Path, path: &str) -> PathKind {
+pub fn kind_below(cwd: &Path, path: &str) -> PathKind {
     let Ok(cwd) = cwd.canonicalize() else { return PathKind::Missing };
     let mut at = cwd.clone();
     for part in path.split('/').filter(|part| !part.is_empty()) {
@@ -114,16 +114,19 @@ pub(super) fn kind_below(cwd: &Path, path: &str) -> PathKind {
 }
 
 impl Trees {
-    /// Makes the tree of an attempt, showing `commit`. One that is there already, of a worker that died, is not reused.
+    /// Makes the tree of an attempt, showing `commit`. What is left of one that a dead worker was making or using for the same
+    /// attempt is removed, never reused; the caller has made sure that nothing lives in it.
     ///
     /// # Errors
-    /// When the name is taken, others hold the lock too long, or git fails.
+    /// When others hold the lock too long, or git fails.
     pub fn add(&self, place: &Place, attempt: u32, commit: &str) -> Result<Tree, TreesError> {
         self.make_room(place)?;
         let dir = place.tree(attempt);
+        copy::remove_any(&dir)?;
         {
             let _lock = self.lock()?;
-            let args = ["worktree", "add", "-q", "--detach", "--lock"];
+            // Forced twice: a worktree that is locked but gone, of a git that was killed, gives way.
+            let args = ["worktree", "add", "-q", "--force", "--force", "--detach", "--lock"];
             self.write(args).arg(&dir).arg(commit).run()?;
         }
         let tree = Tree {

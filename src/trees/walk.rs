@@ -107,11 +107,9 @@ pub(super) fn walk(top: &Path, known: &Known<'_>) -> Seen {
 impl Known<'_> {
     fn look(&self, entry: &DirEntry, path: &Path, is_ignored: bool, seen: &mut Seen) -> Next {
         let text = path.to_string_lossy();
-        let is_carried = self.carried.iter().any(|c| contains(c, &text)) && !self.counts(path);
-        if entry.depth() == 1 && entry.file_name() == ".git" || is_carried {
-            return Next::Past;
-        }
-        if is_ignored && !self.counts(path) {
+        let is_carried = self.carried.iter().any(|c| contains(c, &text));
+        let is_own = entry.depth() == 1 && entry.file_name() == ".git";
+        if is_own || ((is_ignored || is_carried) && !self.counts(path)) {
             return Next::Past;
         }
         if is_git_name(&entry.file_name().to_string_lossy()) {
@@ -126,7 +124,8 @@ impl Known<'_> {
         }
     }
 
-    /// Whether a path is tracked or claimed, or has something below that is.
+    /// Whether a path that is ignored or carried counts all the same: it, or something below, is tracked or claimed by a
+    /// path that is ignored or carried itself. A claim of everything around it does not make build output worth landing.
     fn counts(&self, path: &Path) -> bool {
         let bytes = path.as_os_str().as_bytes();
         let below = [bytes, b"/"].concat();
@@ -134,8 +133,19 @@ impl Known<'_> {
         let text = path.to_string_lossy();
         self.tracked.contains_key(bytes)
             || first.is_some_and(|(tracked, _)| tracked.starts_with(&below))
-            || covers(self.claimed, &text)
-            || self.claimed.iter().any(|claimed| contains(&text, &claimed.path))
+            || self.claimed.iter().any(|claimed| {
+                (covers(std::slice::from_ref(claimed), &text) || contains(&text, &claimed.path))
+                    && self.is_set_aside(&claimed.path)
+            })
+    }
+
+    /// Whether a claimed path is ignored or carried, by itself or by a directory that it lies in.
+    fn is_set_aside(&self, claimed: &str) -> bool {
+        let is_dir = |path: &Path| path != Path::new(claimed);
+        self.carried.iter().any(|carried| contains(carried, claimed))
+            || Path::new(claimed).ancestors().any(|path| {
+                self.ignores.ignores(path, is_dir(path)) || self.ignores.ignores(path, true)
+            })
     }
 
     fn look_at_dir(&self, entry: &DirEntry, path: &Path, seen: &mut Seen) -> Next {

@@ -61,13 +61,6 @@ impl Book {
     pub(super) fn state<T>(&self, look: impl FnOnce(&JobState) -> T) -> T {
         look(&self.pages().state)
     }
-
-    /// Journal and state for who ends the job.
-    pub(super) fn with<T>(&self, end: impl FnOnce(&mut Journal, &mut JobState) -> T) -> T {
-        let mut pages = self.pages();
-        let Pages { journal, state } = &mut *pages;
-        end(journal, state)
-    }
 }
 
 /// Whether a fact must survive a power cut before anything follows from it. The others are evidence: what they tell is

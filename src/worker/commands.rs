@@ -25,7 +25,12 @@ pub(super) struct Run<'a> {
 }
 
 /// Runs one command; its exit code, or `None` when it took too long or a signal ended it.
-pub(super) async fn run(desk: &Desk, at: Run<'_>, command: &str, stop: &Stop) -> Outcome<Option<i32>> {
+pub(super) async fn run(
+    desk: &Desk,
+    at: Run<'_>,
+    command: &str,
+    stop: &Stop,
+) -> Outcome<Option<i32>> {
     let place = desk.folder.place(at.place);
     fsx::make_dirs(place.dir()).map_err(|e| bug(e.to_string()))?;
     let log = fsx::open_append(&place.dir().join(format!("{}.log", at.name)));
@@ -50,7 +55,9 @@ pub(super) async fn run(desk: &Desk, at: Run<'_>, command: &str, stop: &Stop) ->
 fn stopped(reason: Option<StopReason>) -> Failure {
     match reason {
         Some(StopReason::Kill) => Failure::new(FailureKind::Stopped, "killed"),
-        Some(StopReason::BadStart | StopReason::NoProgress | StopReason::Total | StopReason::Leave)
+        Some(
+            StopReason::BadStart | StopReason::NoProgress | StopReason::Total | StopReason::Leave,
+        )
         | None => Failure::new(FailureKind::Interrupted, "the worker was asked to leave"),
     }
 }
@@ -75,17 +82,13 @@ fn words(desk: &Desk, command: &str) -> Command {
 }
 
 /// Runs a command that has to pass.
-pub(super) async fn must_pass(
-    desk: &Desk,
-    at: Run<'_>,
-    command: &str,
-    stop: &Stop,
-) -> Outcome<()> {
+pub(super) async fn must_pass(desk: &Desk, at: Run<'_>, command: &str, stop: &Stop) -> Outcome<()> {
     match run(desk, at, command, stop).await? {
         Some(0) => Ok(()),
         code => {
             let how = code.map_or_else(|| "did not end".to_owned(), |c| format!("ended with {c}"));
-            let message = format!("{} command {command:?} {how}: see {}/{}.log", at.name, at.place, at.name);
+            let message =
+                format!("{} command {command:?} {how}: see {}/{}.log", at.name, at.place, at.name);
             Err(Failure::new(FailureKind::Task, message))
         }
     }

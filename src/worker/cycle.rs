@@ -58,7 +58,10 @@ struct Cycle {
 }
 
 /// Runs the job until it ends, rests, or the worker is told to leave.
-pub(super) async fn run(desk: &Arc<Desk>, mut signals: mpsc::UnboundedReceiver<i32>) -> Result<Left> {
+pub(super) async fn run(
+    desk: &Arc<Desk>,
+    mut signals: mpsc::UnboundedReceiver<i32>,
+) -> Result<Left> {
     let mut cycle = Cycle {
         desk: desk.clone(),
         lanes: JoinSet::new(),
@@ -88,7 +91,11 @@ impl Cycle {
     /// Looks at what someone wants, and stops what is to be stopped.
     fn obey(&mut self) {
         if self.desk.folder.wants(Want::Killed) {
-            self.close_for(Closing::End(Ending::new(JobPhase::Killed, "killed", "killed by request")));
+            self.close_for(Closing::End(Ending::new(
+                JobPhase::Killed,
+                "killed",
+                "killed by request",
+            )));
             self.stop_all(StopReason::Kill);
         }
         for (task, stop) in &self.stops {

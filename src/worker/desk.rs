@@ -52,7 +52,8 @@ impl Desk {
         book: Book,
     ) -> Result<Arc<Self>, String> {
         let codex = Codex::for_job(root, settings, &job)?;
-        let spawner = Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
+        let spawner =
+            Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
         let slots = StartSlots::open(&root.store()).map_err(|e| e.to_string())?;
         let recorder = book.clone();
         let asker = Asker {
@@ -127,7 +128,9 @@ impl Desk {
 /// The folder name of a plain workspace's leases: the same for everyone who names the same directory.
 fn plain_name(top: &str) -> String {
     use sha2::{Digest, Sha256};
-    Sha256::digest(top.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect()
+    let digest = Sha256::digest(top.as_bytes());
+    let head: [u8; 8] = std::array::from_fn(|n| digest[n]);
+    format!("{:016x}", u64::from_be_bytes(head))
 }
 
 /// Our own or the machine's fault.
@@ -141,15 +144,17 @@ pub(super) fn of_trees(error: &TreesError) -> Failure {
 }
 
 /// Runs a blocking call apart from the loop.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Outcome<T> {
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Outcome<T> {
     tokio::task::spawn_blocking(work).await.map_err(|e| bug(format!("a step was lost: {e}")))
 }
 
 /// Runs a blocking call of the git side apart from the loop.
 pub(super) async fn with_trees<T: Send + 'static>(
-    trees: &Arc<Trees>,
+    desk: &Desk,
     work: impl FnOnce(&Trees) -> Result<T, TreesError> + Send + 'static,
 ) -> Outcome<T> {
-    let trees = trees.clone();
+    let trees = desk.trees()?;
     aside(move || work(&trees)).await?.map_err(|e| of_trees(&e))
 }

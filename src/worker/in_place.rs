@@ -33,8 +33,9 @@ pub(super) async fn restore_last(desk: &Arc<Desk>, task: &TaskState, cwd: &Path)
         return Ok(());
     }
     let cwd = cwd.to_owned();
-    let restored =
-        aside(move || Snapshot::take(&cwd, &last.resources.writes, &place, last.attempt)?.restore());
+    let restored = aside(move || {
+        Snapshot::take(&cwd, &last.resources.writes, &place, last.attempt)?.restore()
+    });
     restored.await?.map_err(|e| of_trees(&e))
 }
 
@@ -65,7 +66,9 @@ pub(super) async fn conclude(
     summary: String,
 ) -> Outcome<()> {
     let outside = aside(move || {
-        let (Some(look), Some(after)) = (before.look, Look::take(&before.cwd)) else { return Vec::new() };
+        let (Some(look), Some(after)) = (before.look, Look::take(&before.cwd)) else {
+            return Vec::new();
+        };
         look.outside(&after, &before.claim.writes)
     });
     let paths = outside.await?;

@@ -61,7 +61,7 @@ pub(super) async fn move_to_tip(desk: &Arc<Desk>, mut tree: Tree) -> Outcome<(Tr
     if tree.base() == tip {
         return Ok((tree, Vec::new()));
     }
-    let moved = with_trees(&desk.trees()?, move |trees| {
+    let moved = with_trees(desk, move |trees| {
         let changed = trees.changed_between(tree.base(), &tip)?;
         trees.move_to(&mut tree, &tip)?;
         Ok((tree, changed))
@@ -81,7 +81,7 @@ pub(super) async fn land(desk: &Arc<Desk>, parcel: Parcel) -> Outcome<()> {
             Err(Stuck::Trouble(_)) => tokio::time::sleep(TROUBLE_REST).await,
         }
     }
-    with_trees(&desk.trees()?, move |trees| trees.remove(&parcel.tree)).await
+    with_trees(desk, move |trees| trees.remove(&parcel.tree)).await
 }
 
 fn try_to_land(desk: &Desk, parcel: &Parcel) -> Result<(), Stuck> {
@@ -97,7 +97,7 @@ fn try_to_land(desk: &Desk, parcel: &Parcel) -> Result<(), Stuck> {
     match trees.prepare(tree, &audited, &judged.landing, &claim.reads, words)? {
         Landing::Nothing => completed(desk, parcel, None),
         Landing::Moved(paths) => Err(moved(desk, parcel, paths)?),
-        Landing::Ready { commit, parent } => put_on_tip(desk, parcel, &trees, commit, parent),
+        Landing::Ready { commit, parent } => put_on_tip(desk, parcel, &trees, commit, &parent),
     }
 }
 
@@ -107,13 +107,13 @@ fn put_on_tip(
     parcel: &Parcel,
     trees: &Trees,
     commit: String,
-    parent: String,
+    parent: &str,
 ) -> Result<(), Stuck> {
-    keep_diff(desk, parcel, trees, &parent, &commit);
+    keep_diff(desk, parcel, trees, parent, &commit);
     let attempt = parcel.attempt;
-    let landing = Fact::TaskLanding { attempt, commit: commit.clone(), parent: parent.clone() };
+    let landing = Fact::TaskLanding { attempt, commit: commit.clone(), parent: parent.to_owned() };
     desk.record(Some(&parcel.task.task.id), landing)?;
-    if !trees.advance(&commit, &parent)? {
+    if !trees.advance(&commit, parent)? {
         return Err(bug("somebody else moved the job's tip").into());
     }
     completed(desk, parcel, Some(commit))
@@ -169,9 +169,14 @@ fn keep_diff(desk: &Desk, parcel: &Parcel, trees: &Trees, parent: &str, commit: 
 }
 
 /// What an attempt did that was not finished is kept beside its tree; the tree itself is kept in any case.
-pub(super) async fn keep_patch(desk: &Arc<Desk>, tree: Tree, attempt: u32, claim: Claim) -> Outcome<()> {
+pub(super) async fn keep_patch(
+    desk: &Arc<Desk>,
+    tree: Tree,
+    attempt: u32,
+    claim: Claim,
+) -> Outcome<()> {
     let path = tree.place().dir().join(format!("attempt-{attempt}.patch"));
-    let kept = with_trees(&desk.trees()?, move |trees| {
+    let kept = with_trees(desk, move |trees| {
         let audited = trees.audit(&tree, &claim)?;
         Ok(fsx::put(&path, &trees.patch(&audited.base, &audited.tree)?)?)
     });

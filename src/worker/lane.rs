@@ -69,7 +69,7 @@ async fn ground(
     let place = desk.folder.place(task.task.id.as_str());
     let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
     let carry = desk.job.options.carry.clone();
-    let tree = with_trees(&desk.trees()?, move |trees| {
+    let tree = with_trees(desk, move |trees| {
         let mut tree = trees.add(&place, number, &tip)?;
         trees.carry(&mut tree, &carry)?;
         Ok(tree)
@@ -144,7 +144,8 @@ impl Attempt<'_> {
             Ok(summary) => summary,
             Err(failure) => {
                 if failure.kind == FailureKind::Task {
-                    landing::keep_patch(self.desk, tree, self.number, claimed.claim.clone()).await?;
+                    landing::keep_patch(self.desk, tree, self.number, claimed.claim.clone())
+                        .await?;
                 }
                 return Err(failure);
             }

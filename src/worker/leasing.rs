@@ -133,7 +133,12 @@ fn granted(desk: &Desk, case: &mut Case<'_>, was_blocked: bool) -> Outcome<()> {
     desk.record(Some(case.task), Fact::ClaimApproved { attempt: case.attempt })
 }
 
-fn verdict(desk: &Desk, case: &mut Case<'_>, verdict: Verdict, conflicts: &[Conflict]) -> Outcome<()> {
+fn verdict(
+    desk: &Desk,
+    case: &mut Case<'_>,
+    verdict: Verdict,
+    conflicts: &[Conflict],
+) -> Outcome<()> {
     let conflicts = conflicts.to_vec();
     case.record.verdicts.push(VerdictRecord { at: clock::now(), verdict, conflicts });
     desk.folder.write_claim(&case.record).map_err(|e| bug(e.to_string()))

@@ -5,12 +5,13 @@
 //! records its facts as it goes. Daemon and worker meet only in files, the lock and signals.
 
 mod book;
+mod closing;
 mod commands;
 mod cycle;
 mod desk;
-mod closing;
-mod lane;
+mod in_place;
 mod landing;
+mod lane;
 mod leasing;
 mod planning;
 mod reading;
@@ -27,7 +28,7 @@ use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
-use crate::os::signals::Signals;
+use crate::os::signals::Listener;
 use crate::os::{clock, process};
 use crate::runs::{RunFolder, Runs};
 
@@ -58,7 +59,9 @@ pub fn run(root: &Root, settings: &Settings, job: &JobId) -> Result<Left> {
     let folder = Runs::of(root).folder(job);
     let Some(lock) = take_lock(&folder)? else { return Ok(Left::Held) };
     let (tell, signals) = mpsc::unbounded_channel();
-    let _listening = Signals::listen(move |signal| drop(tell.send(signal)))?;
+    let _listening = Listener::listen(move |signal| {
+        let _worker_is_leaving = tell.send(signal);
+    })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let left = runtime.block_on(work(root, settings, &folder, signals));
     // Blocking calls that hang must not keep a worker that is done.
@@ -93,9 +96,14 @@ async fn work(
     }
     let started = Fact::WorkerStarted { pid: process::own_pid(), boot_id: process::boot_id() };
     book.record(None, started)?;
-    resume::repair(&book, clock::now())?;
+    closing::clear_temps(folder)?;
+    resume::repair(&book, folder, &job, clock::now())?;
+    if book.state(|s| s.phase.is_final()) {
+        closing::put_away(root, folder, &job, &book)?;
+        return Ok(Left::Done);
+    }
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
         Ok(desk) => cycle::run(&desk, signals).await,
-        Err(problem) => closing::codex_unusable(root, folder, &job, &book, &problem),
+        Err(problem) => closing::codex_unusable(&book, &problem),
     }
 }

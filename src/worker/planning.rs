@@ -10,7 +10,6 @@ use crate::codex::{Question, schema};
 use crate::logic::planning::{check_plan, check_roles, single};
 use crate::model::event::{Fact, SessionKind};
 use crate::model::job::Planning;
-use crate::model::outcome::{Failure, FailureKind};
 use crate::model::plan::{MAX_TASKS, Plan, PlanAnswer, RolesAnswer, Task};
 use crate::trees::{self, Ground, Tree};
 
@@ -103,7 +102,16 @@ fn question(
     prompt: String,
     schema: Option<serde_json::Value>,
 ) -> Question {
-    Question { task: None, place: place.to_owned(), kind, attempt: 1, cwd, prompt, schema, resume: None }
+    Question {
+        task: None,
+        place: place.to_owned(),
+        kind,
+        attempt: 1,
+        cwd,
+        prompt,
+        schema,
+        resume: None,
+    }
 }
 
 /// A snapshot of the tip to read in; the directory itself where there is no repository.
@@ -111,26 +119,19 @@ pub(super) async fn view(desk: &Desk, place: &str) -> Outcome<(PathBuf, Option<T
     if desk.is_in_place()? {
         return Ok((desk.plain_cwd()?, None));
     }
-    let trees = desk.trees()?;
     let place = desk.folder.place(place);
     let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
-    let tree = with_trees(&trees, move |trees| trees.add(&place, free_number(&place), &tip)).await?;
+    let tree = with_trees(desk, move |trees| trees.add(&place, free_number(&place), &tip)).await?;
     Ok((tree.cwd(), Some(tree)))
 }
 
 /// The first number that no tree of the place has.
 fn free_number(place: &crate::runs::Place) -> u32 {
-    (1..).find(|n| !place.tree(*n).exists()).unwrap_or(u32::MAX)
+    (1..u32::MAX).find(|n| !place.tree(*n).exists()).unwrap_or(u32::MAX)
 }
 
 /// Removes a tree that was only read.
 pub(super) async fn clear(desk: &Desk, tree: Option<Tree>) -> Outcome<()> {
     let Some(tree) = tree else { return Ok(()) };
-    let trees = desk.trees()?;
-    with_trees(&trees, move |trees| trees.remove(&tree)).await
-}
-
-/// A failure of the agent, in words.
-pub(super) fn failed(message: impl Into<String>) -> Failure {
-    Failure::new(FailureKind::Task, message)
+    with_trees(desk, move |trees| trees.remove(&tree)).await
 }

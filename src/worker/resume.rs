@@ -34,7 +34,9 @@ pub(super) fn fence(folder: &RunFolder, job: &Job, book: &Book) -> Result<Vec<u3
 /// Writes down what the old worker could not: ends of sessions, landings, interrupted attempts.
 pub(super) fn repair(book: &Book, folder: &RunFolder, job: &Job, now: Timestamp) -> Result<()> {
     let state = book.state(JobState::clone);
-    if state.phase == JobPhase::Paused && !(job.options.approve && !state.approved && state.strategy.is_some()) {
+    if state.phase == JobPhase::Paused
+        && !(job.options.approve && !state.approved && state.strategy.is_some())
+    {
         book.record(None, Fact::Resumed {})?;
     }
     for start in state.open_sessions.values() {
@@ -98,7 +100,9 @@ fn repair_task(
     let (failure, id, attempt) = (interruption(), &task.task.id, task.attempt);
     match retry::decide(&failure, task.tries, job.options.max_attempts, now, 0.5) {
         Next::Retry(due) => book.record(Some(id), Fact::TaskRetried { attempt, failure, due })?,
-        Next::Park(..) | Next::GiveUp => book.record(Some(id), Fact::TaskFailed { attempt, failure })?,
+        Next::Park(..) | Next::GiveUp => {
+            book.record(Some(id), Fact::TaskFailed { attempt, failure })?;
+        }
     }
     if job.options.on_interrupt == OnInterrupt::Hold {
         let message = format!("{id} was interrupted; the job is held for a person");
@@ -108,8 +112,15 @@ fn repair_task(
 }
 
 /// A commit that was about to land: landed if it is part of the tip, put there if the tip is still its parent.
-fn finish_landing(book: &Book, folder: &RunFolder, state: &JobState, task: &TaskState) -> Result<bool> {
-    let (Some(landing), Some(workspace)) = (&task.landing, &state.workspace) else { return Ok(false) };
+fn finish_landing(
+    book: &Book,
+    folder: &RunFolder,
+    state: &JobState,
+    task: &TaskState,
+) -> Result<bool> {
+    let (Some(landing), Some(workspace)) = (&task.landing, &state.workspace) else {
+        return Ok(false);
+    };
     let trees = Trees::open(workspace, folder).map_err(std::io::Error::other)?;
     let landed = trees.is_landed(&landing.commit).map_err(std::io::Error::other)?
         || trees.advance(&landing.commit, &landing.parent).map_err(std::io::Error::other)?;

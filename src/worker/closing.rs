@@ -1,0 +1,183 @@
+//! The last steps of a job: verify, the branch, what people read, what is remembered, and the end.
+
+use std::fmt::Write as _;
+use std::io::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Left;
+use super::book::Book;
+use super::commands::{self, Run};
+use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
+use super::planning::{clear, view};
+use crate::ending::{self, Ending};
+use crate::logic::state::JobState;
+use crate::model::PROTOCOL_VERSION;
+use crate::model::event::{CommandResult, Fact};
+use crate::model::job::Job;
+use crate::model::root::Root;
+use crate::model::status::{PauseReason, TaskPhase};
+use crate::os::{clock, fsx};
+use crate::runs::RunFolder;
+use crate::spool::Spool;
+use crate::store::memory::{Entry, Memory};
+
+/// Runs the verify commands in a throwaway tree of the tip, in order, up to the first that does not pass.
+pub(super) async fn verify(desk: &Arc<Desk>, stop: &Stop) -> Outcome<()> {
+    let (cwd, tree) = view(desk, "verify").await?;
+    let mut results = Vec::new();
+    for command in &desk.job.options.verify {
+        let at = Run { place: "verify", name: "verify", cwd: &cwd };
+        let code = commands::run(desk, at, command, stop).await?;
+        results.push(CommandResult { command: command.clone(), code });
+        if code != Some(0) {
+            break;
+        }
+    }
+    clear(desk, tree).await?;
+    let passed = results.iter().all(|r| r.code == Some(0));
+    desk.record(None, Fact::Verified { passed, commands: results })
+}
+
+/// Makes the branch and the patch of the whole job. The user's checkout stays as it is.
+pub(super) async fn publish(desk: &Arc<Desk>) -> Outcome<()> {
+    let (tip, base) = desk.book.state(|s| {
+        let base = s.workspace.as_ref().map(|w| w.base.clone());
+        (s.tip.clone().unwrap_or_default(), base.unwrap_or_default())
+    });
+    let commit = tip.clone();
+    let published = with_trees(desk, move |trees| {
+        let patch = trees.patch(&base, &tip)?;
+        Ok((trees.create_branch(&tip)?, patch))
+    });
+    let (branch, patch) = published.await?;
+    let kept = desk.folder.put_file("result.patch", &patch);
+    kept.map_err(|e| bug(format!("cannot write the patch: {e}")))?;
+    desk.record(None, Fact::Landed { branch, commit })
+}
+
+/// Ends the job: what landed is published whatever the end is, then it is remembered, then it is over.
+pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
+    if desk.book.state(has_unpublished) {
+        // A branch that cannot be made must not keep a job from ending: its commits stay under its own ref.
+        let _stays_under_its_ref = publish(desk).await;
+    }
+    let (at, end) = (desk.clone(), end.clone());
+    aside(move || {
+        remember(&at, &end);
+        write_summary(&at.folder, &at.job, &at.book, &end)?;
+        finish_in(&at.root, &at.folder, &at.job, &at.book, &end)
+    })
+    .await
+    .map_err(|failure| Error::other(failure.message))?
+}
+
+fn has_unpublished(state: &JobState) -> bool {
+    let base = state.workspace.as_ref().map(|w| &w.base);
+    state.branch.is_none()
+        && base.is_some_and(|base| state.tip.as_ref().is_some_and(|tip| tip != base))
+}
+
+fn finish_in(root: &Root, folder: &RunFolder, job: &Job, book: &Book, end: &Ending) -> Result<()> {
+    let (reason, message) = (end.reason.clone(), end.message.clone());
+    book.record(None, Fact::Finished { state: end.phase, reason, message })?;
+    put_away(root, folder, job, book)
+}
+
+/// What follows from the journal's end; done once more by the next worker if this one dies before.
+pub(super) fn put_away(root: &Root, folder: &RunFolder, job: &Job, book: &Book) -> Result<()> {
+    book.state(|state| ending::settle(&Spool::of(root), folder, state, job))
+}
+
+/// Codex cannot be used at all: the job waits for a person, it does not fail.
+pub(super) fn codex_unusable(book: &Book, problem: &str) -> Result<Left> {
+    let (reason, message) = (PauseReason::Auth, problem.to_owned());
+    book.record(None, Fact::Paused { reason, until: None, message })?;
+    Ok(Left::Done)
+}
+
+/// Remembering is best effort: a job that is done is not undone by a full disk.
+fn remember(desk: &Desk, end: &Ending) {
+    let bank = desk.book.state(|s| s.workspace.as_ref().map(|w| w.top.clone()));
+    let Some(bank) = bank else { return };
+    let plan = |s: &JobState| s.tasks.iter().map(|t| t.task.summary.clone()).collect::<Vec<_>>();
+    let claims = desk.book.state(|s| s.tasks.iter().map(|t| t.task.id.clone()).collect::<Vec<_>>());
+    let claimed = claims.iter().filter_map(|id| desk.folder.read_claim(id).ok().flatten());
+    let entry = Entry {
+        version: PROTOCOL_VERSION,
+        job_id: desk.job.id.clone(),
+        bank: bank.clone(),
+        at: clock::now(),
+        objective: desk.job.objective.clone(),
+        plan: desk.book.state(plan).join("\n"),
+        claims: claimed.flat_map(|c| c.resources.writes).map(|p| p.path).collect(),
+        outcome: end.phase,
+        claim_precision: desk.book.state(precision),
+    };
+    let remembered =
+        Memory::open(&desk.root.store()).and_then(|mut memory| memory.remember(&entry));
+    if let Ok(is_new) = remembered {
+        if is_new {
+            let _evidence = desk.book.record(None, Fact::BankCreated { bank: bank.clone() });
+        }
+        let _evidence = desk.book.record(None, Fact::EntryAdded { bank });
+    }
+}
+
+/// The share of attempts that wrote only what they had claimed; `None` when nothing was claimed.
+fn precision(state: &JobState) -> Option<f64> {
+    let attempts: u32 = state.tasks.iter().map(|t| t.attempt).sum();
+    let violations: u32 = state.tasks.iter().map(|t| t.violations).sum();
+    (attempts > 0).then(|| 1.0 - f64::from(violations.min(attempts)) / f64::from(attempts))
+}
+
+fn write_summary(folder: &RunFolder, job: &Job, book: &Book, end: &Ending) -> Result<()> {
+    let text = book.state(|state| summary(state, job, end, folder.dir()));
+    folder.put_file("summary.md", text.as_bytes())
+}
+
+/// `summary.md`: what came out, for people.
+fn summary(state: &JobState, job: &Job, end: &Ending, dir: &Path) -> String {
+    let mut out = format!("# {}\n\n{}\n\n", job.id, job.objective.trim());
+    let _infallible = writeln!(out, "**{}**: {}\n", end.phase.as_str(), end.message);
+    if let Some(branch) = &state.branch {
+        let _infallible = writeln!(
+            out,
+            "The result is on the branch `{branch}`, as a patch in `result.patch`.\n"
+        );
+    }
+    if state.workspace.as_ref().is_some_and(|w| w.dirty) {
+        out.push_str("The checkout had uncommitted changes, which this job did not see.\n\n");
+    }
+    for task in &state.tasks {
+        let mark = if task.phase == TaskPhase::Succeeded { "x" } else { " " };
+        let line = format!(
+            "- [{mark}] `{}` ({}, {}): {}",
+            task.task.id,
+            task.task.role.as_str(),
+            task.phase.as_str(),
+            task.task.summary
+        );
+        out.push_str(line.trim_end());
+        out.push('\n');
+        let words = task.failure.as_ref().filter(|_| task.phase != TaskPhase::Succeeded);
+        let words = words.map_or(task.summary.as_str(), |f| f.message.as_str());
+        for line in words.lines() {
+            let _infallible = writeln!(out, "      {line}");
+        }
+    }
+    let tokens = state.tokens;
+    let _infallible = writeln!(
+        out,
+        "\nTokens: {} in, {} out. Everything: `{}`",
+        tokens.input,
+        tokens.output,
+        dir.display()
+    );
+    out
+}
+
+/// Clears away what unfinished writes left in the run folder.
+pub(super) fn clear_temps(folder: &RunFolder) -> Result<()> {
+    fsx::clear_temps(folder.dir())
+}
