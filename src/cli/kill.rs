@@ -72,16 +72,18 @@ pub(super) fn of_job(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failur
         wakes.add(folder.dir());
         let held = folder.is_held().unwrap_or(true);
         tail.read()?;
-        if tail.state().phase.is_final() {
+        let (over, left) = (tail.state().phase.is_final(), deadline.left());
+        // Whoever wrote the end still tidies up, and is waited for.
+        if over && (!held || left.is_none()) {
             return report(here, &tail);
         }
-        if held && !signalled {
+        if held && !over && !signalled {
             signalled = seams::terminate_worker(folder)?;
         }
         if !held && seams::finish_killed(&here.root, folder)? {
             continue;
         }
-        let Some(left) = deadline.left() else { break };
+        let Some(left) = left else { break };
         wakes.next_within(left);
     }
     Err(Failure::new(Exit::Blocked, format!("{} was asked to end and has not yet", folder.job()))
