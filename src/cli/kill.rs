@@ -10,7 +10,7 @@ use super::lookup::{self, Known, Whereabouts};
 use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::id::TaskId;
-use crate::model::status::JobPhase;
+use crate::model::status::{JobPhase, TaskPhase};
 use crate::runs::{RunFolder, Runs, Want};
 
 /// How long the end is waited for.
@@ -113,7 +113,12 @@ fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, F
         tail.read()?;
         let phase = tail.state().task(task).map(|t| t.phase).filter(|p| p.is_final());
         if let Some(phase) = phase {
-            here.out.line(&format!("{}/{task}: {}", folder.job(), phase.as_str()))?;
+            let late = if phase == TaskPhase::Succeeded {
+                ", before the wish to end it was seen"
+            } else {
+                ""
+            };
+            here.out.line(&format!("{}/{task}: {}{late}", folder.job(), phase.as_str()))?;
             return Ok(Exit::Done);
         }
         let Some(left) = deadline.left() else { break };
