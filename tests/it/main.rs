@@ -14,6 +14,7 @@
 mod codex_bin;
 mod codex_contract;
 mod model_server;
+mod real_jobs;
 mod site;
 mod standin;
 mod tidy;
