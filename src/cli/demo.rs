@@ -201,13 +201,24 @@ fn commands(root: &Root, job: &JobId, state: &JobState) -> String {
     format!("{numerus} status {job}\n{numerus} logs {job}{task}\n{numerus} events {job}\n")
 }
 
-/// The files below a folder, two levels deep, without the worktrees.
+/// The files of a folder and of the folders in it, without the worktrees.
 fn files(dir: &Path) -> Vec<String> {
-    let walk = walkdir::WalkDir::new(dir).max_depth(2).sort_by_file_name();
-    let is_tree = |e: &walkdir::DirEntry| e.file_name().to_string_lossy().starts_with("tree-");
-    let entries = walk.into_iter().filter_entry(|e| !is_tree(e)).flatten();
-    let files = entries.filter(|e| e.file_type().is_file());
-    files.filter_map(|e| Some(e.path().strip_prefix(dir).ok()?.display().to_string())).collect()
+    let sorted = |dir: &Path| {
+        let mut names = fsx::list(dir).unwrap_or_default();
+        names.sort();
+        names
+    };
+    let mut files = Vec::new();
+    for name in sorted(dir) {
+        let path = dir.join(&name);
+        if path.is_dir() {
+            let inside = sorted(&path).into_iter().filter(|n| path.join(n).is_file());
+            files.extend(inside.map(|n| format!("{name}/{n}")));
+        } else {
+            files.push(name);
+        }
+    }
+    files
 }
 
 /// Paths as a tree: every file below its folder.
