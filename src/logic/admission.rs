@@ -312,7 +312,7 @@ fn refuse_system(resolved: &str, path: &str) -> Result<(), Reason> {
     let inside = |folder: &&str| {
         resolved.strip_prefix(*folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    if resolved.trim_end_matches('/').is_empty() || SYSTEM.iter().any(|f| inside(&f)) {
+    if resolved.trim_end_matches('/').is_empty() || SYSTEM.iter().any(inside) {
         return Err(path_reason("workspace", path, "is a folder of the system"));
     }
     Ok(())
