@@ -23,7 +23,7 @@ use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::model::status::{JobPhase, Status};
 use crate::os::lock::FileLock;
-use crate::os::{clock, digest, fsx, random};
+use crate::os::{clock, digest, env, fsx, random};
 use crate::runs::{Journal, RunFolder, Runs};
 use crate::spool::{Content, Format, Kind, Place, Spool, Stamp};
 
@@ -374,7 +374,7 @@ fn resolve(path: &str) -> std::result::Result<String, String> {
 }
 
 fn is_ours(uid: u32) -> bool {
-    rustix::process::geteuid().as_raw() == uid
+    env::own_uid() == uid
 }
 
 #[cfg(test)]
