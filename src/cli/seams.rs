@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{lookup, snapshot};
 use crate::codex::fence;
+use crate::daemon;
 use crate::daemon::take::{Desk, Taken};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
@@ -28,21 +29,6 @@ use crate::worker::Left;
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What `daemon` was asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct DaemonAsked {
-    /// Drain the spool and end.
-    pub(super) once: bool,
-    /// Workers at a time, if not as the settings say.
-    pub(super) max_jobs: Option<u32>,
-    /// Stop the workers too when asked to stop.
-    pub(super) stop_jobs: bool,
-}
-
-fn not_wired(what: &str) -> Failure {
-    Failure::new(Exit::Blocked, format!("{what} is not part of this program yet"))
-}
 
 /// The root that the flag, the environment or the current directory names; it need not exist.
 pub(super) fn root(flag: Option<&Path>) -> Result<Root, Failure> {
@@ -147,9 +133,10 @@ pub(super) fn worker(root: &Root, job: &JobId) -> Result<Exit, Failure> {
 }
 
 /// The loop of `numerus daemon`.
-pub(super) fn daemon(_root: &Root, asked: DaemonAsked) -> Result<Exit, Failure> {
-    let DaemonAsked { once, max_jobs, stop_jobs } = asked;
-    Err(not_wired(&format!("the daemon ({once}, {max_jobs:?}, {stop_jobs})")))
+pub(super) fn daemon(root: &Root, options: daemon::Options) -> Result<Exit, Failure> {
+    let settings = open(root)?;
+    let code = daemon::run(root, settings, options);
+    code.map(Exit::Own).map_err(|e| Failure::system("watch the spool", &e))
 }
 
 /// Ends a job that has no worker, under its lock and after the fence; false if someone holds it.

@@ -161,14 +161,10 @@ fn what_lies_wrong_at_the_start_is_put_right() {
     let lost = JobId::parse("lost-abcdef").expect("id");
     spool.restore("lost-abcdef.md", b"good").expect("file");
     let empty = site.desk.runs.create(&JobId::parse("empty-abcdef").expect("id")).expect("folder");
-    let vanished = site.submit(
-        "gone-abcdef",
-        r#"{"objective": "good", "not_before": "2999-01-01T00:00:00Z"}"#,
-    );
-    let moved = site.submit(
-        "moved-abcdef",
-        r#"{"objective": "good", "not_before": "2999-01-01T00:00:00Z"}"#,
-    );
+    let vanished = site
+        .submit("gone-abcdef", r#"{"objective": "good", "not_before": "2999-01-01T00:00:00Z"}"#);
+    let moved = site
+        .submit("moved-abcdef", r#"{"objective": "good", "not_before": "2999-01-01T00:00:00Z"}"#);
     for job in [&vanished, &moved] {
         drop(site.desk.take(format!("{job}.json").as_ref()).expect("take"));
     }

@@ -15,6 +15,7 @@ mod cli;
 mod codex_bin;
 mod codex_contract;
 mod model_server;
+mod real_jobs;
 mod site;
 mod standin;
 mod tidy;
