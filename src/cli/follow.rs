@@ -261,11 +261,13 @@ pub(super) fn job(
     loop {
         watch(&here.root, wakes, &tail.folder);
         // Asked before the journal is read: what a worker wrote before it let go is not missed.
-        let held = tail.folder.is_held().unwrap_or(true);
+        let held = tail.folder.is_held().unwrap_or(false);
         for event in tail.read()? {
             on_event(here, &event, tail.state());
         }
-        if let Some(end) = ended(&here.root, tail, patience, child_gone && !held)? {
+        let end = ended(&here.root, tail, patience, child_gone && !held)?;
+        // Whoever wrote the end still tidies up: what is told to be over is over in every file.
+        if let Some(end) = end.filter(|end| !held || !matches!(end, End::Job(_))) {
             return Ok(end);
         }
         match wakes.next() {

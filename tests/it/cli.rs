@@ -175,6 +175,18 @@ fn status_is_derived_where_the_file_is_broken() {
 }
 
 #[test]
+fn a_status_that_a_dead_worker_left_behind_is_not_believed() {
+    let site = Site::new("stale");
+    let folder = lay_out(&site, "a-abc234", &[claimed(), finished("failed")]);
+    let mut status: Value =
+        serde_json::from_str(&numerus(&site, &["status", "a", "--json"]).stdout).unwrap();
+    status["state"] = json!("running");
+    fs::write(folder.join("status.json"), status.to_string()).unwrap();
+    let shown = numerus(&site, &["status", "a"]).stdout;
+    assert!(shown.contains("state      failed\n"), "{shown}");
+}
+
+#[test]
 fn logs_are_told_in_the_order_of_time_and_raw_ones_are_the_very_bytes() {
     let site = Site::new("logs");
     let folder = lay_out(&site, "a-abc234", &[claimed(), finished("succeeded")]);
@@ -276,7 +288,7 @@ fn start_shows_a_waiting_plan_and_does_nothing_without_a_clear_go() {
         let mut command = site.numerus(["start", "rests"]);
         let ended = site.run(command.stdin(fs::File::open(&typed).unwrap()));
         assert_eq!(ended.code, Some(code), "{words:?}: {ended:?}");
-        assert!(ended.stderr.contains("api   executor  src/api/"), "{ended:?}");
+        assert!(ended.stderr.contains("api   executor  Write the API  src/api/"), "{ended:?}");
         assert!(ended.stderr.contains("go or cancel? [g/c]"), "{ended:?}");
         let status = numerus(&site, &["status", "rests", "--json"]).stdout;
         let status: Value = serde_json::from_str(&status).unwrap();
@@ -284,4 +296,74 @@ fn start_shows_a_waiting_plan_and_does_nothing_without_a_clear_go() {
     }
     let journal = fs::read_to_string(folder.join("events.ndjson")).unwrap();
     assert!(!journal.contains("job.plan_approved"), "{journal}");
+}
+
+/// A command of the program with the built-in script in the model's place.
+fn rehearsed(site: &Site, args: &[&str]) -> std::process::Command {
+    let mut command = site.command(env!("CARGO_BIN_EXE_numerus"));
+    command.env("NUMERUS_ROOT", site.root()).current_dir(site.git_repo()).args(args);
+    command
+}
+
+#[test]
+fn run_follows_its_job_to_the_end_and_ends_as_it_does() {
+    let site = Site::new("run");
+    let ended = site.run(&mut rehearsed(&site, &["run", "Greet", "--rehearse"]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("NO GO: greeting/README.md (to write)"), "{ended:?}");
+    assert!(ended.stdout.contains("state      succeeded"), "{ended:?}");
+    assert!(ended.stdout.contains("branch     numerus/greet-"), "{ended:?}");
+}
+
+#[test]
+fn an_interrupted_run_ends_its_job() {
+    let site = Site::new("interrupt");
+    let run = site.spawn(&mut rehearsed(&site, &["run", "Greet", "--rehearse"]));
+    let patience = Duration::from_secs(30);
+    site.until("the job is at work", patience, || run.stderr().contains("plan 1 has"));
+    run.signal(rustix::process::Signal::INT);
+    let ended = run.wait(patience);
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    let waited = numerus(&site, &["wait", "greet"]);
+    assert_eq!(waited.code, Some(1), "{waited:?}");
+    assert!(waited.stderr.ends_with(": killed\n"), "{waited:?}");
+}
+
+#[test]
+fn kill_ends_a_job_that_is_at_work() {
+    let site = Site::new("kill-live");
+    let run = site.spawn(&mut rehearsed(&site, &["run", "Greet", "--rehearse"]));
+    let patience = Duration::from_secs(30);
+    site.until("an agent is at work", patience, || run.stderr().contains("started, attempt 1"));
+    let killed = numerus(&site, &["kill", "greet"]);
+    assert_eq!(killed.code, Some(0), "{killed:?}");
+    assert!(killed.stdout.contains(": killed"), "{killed:?}");
+    assert_eq!(run.wait(patience).code, Some(1));
+}
+
+#[test]
+fn start_executes_after_a_go_and_not_before() {
+    let site = Site::new("go");
+    let typed = site.path().join("typed");
+    fs::write(&typed, "Greet\n").unwrap();
+    let mut command = rehearsed(&site, &["start", "--rehearse"]);
+    let asked = site.run(command.stdin(fs::File::open(&typed).unwrap()));
+    assert_eq!(asked.code, Some(4), "{asked:?}");
+    assert!(!asked.stderr.contains("claims"), "{asked:?}");
+    fs::write(&typed, "g\n").unwrap();
+    let mut command = site.numerus(["start", "greet"]);
+    let gone = site.run(command.stdin(fs::File::open(&typed).unwrap()));
+    assert_eq!(gone.code, Some(0), "{gone:?}");
+    assert!(gone.stdout.contains("state      succeeded"), "{gone:?}");
+}
+
+#[test]
+fn the_demo_shows_what_it_promises() {
+    let site = Site::new("demo");
+    let ended = site.run(site.command(env!("CARGO_BIN_EXE_numerus")).arg("demo"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for shown in ["is scripted", "NO GO: ", "GO, after NO GO", "landed as", "2 of 2 jobs succeeded"]
+    {
+        assert!(ended.stdout.contains(shown), "{shown}: {ended:?}");
+    }
 }
