@@ -168,11 +168,11 @@ fn wrong_call(call: &[String], help_of: &dyn Fn(Option<&str>) -> Option<String>)
         return Some(format!("{}: there is no such command", shown()));
     };
     let flags = rest.iter().filter(|word| word.starts_with('-') && word.len() > 1);
-    let names = flags.map(|flag| flag.split('=').next().unwrap_or(flag));
+    let mut names = flags.map(|flag| flag.split('=').next().unwrap_or(flag));
     let known = |name: &str| {
         help.split(|c: char| c.is_whitespace() || ",[=".contains(c)).any(|word| word == name)
     };
-    let unknown = names.filter(|name| !known(name)).next()?;
+    let unknown = names.find(|name| !known(name))?;
     Some(format!("{}: {unknown} is not in its help", shown()))
 }
 
