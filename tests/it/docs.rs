@@ -18,6 +18,8 @@ use numerus::model::job::{Job, Options, Origin};
 use numerus::model::settings::Settings;
 use serde_json::{Map, Value, json};
 
+use crate::site::Site;
+
 type Words = BTreeSet<String>;
 
 fn repository() -> &'static Path {
@@ -467,6 +469,98 @@ fn exit_codes_are_the_same_everywhere() {
         let table = rows(section(&text, "## Exit codes"));
         let shown = table.iter().map(|row| row[0].clone()).filter(|code| code.len() == 1).collect();
         assert_none(&differences(path, &codes, &shown));
+    }
+}
+
+// Files.
+
+/// Whether a path of a run folder is one that a pattern of the protocol means: `N` stands for a number, `TASK` for one of
+/// the tasks, `PLACE` for those and the other folders that sessions write in.
+fn is_meant(pattern: &str, path: &str, tasks: &[&str]) -> bool {
+    let places = || tasks.iter().copied().chain(["plan", "roles"]);
+    let opened: Vec<String> = match () {
+        () if pattern.contains("PLACE") => places().map(|p| pattern.replace("PLACE", p)).collect(),
+        () if pattern.contains("TASK") => {
+            tasks.iter().map(|t| pattern.replace("TASK", t)).collect()
+        }
+        () => vec![pattern.to_owned()],
+    };
+    let number = |text: &str| text.replace("-N", "-1");
+    let plain: String = path
+        .split_inclusive('-')
+        .map(|piece| {
+            let rest = piece.trim_start_matches(|c: char| c.is_ascii_digit());
+            if rest.len() < piece.len() { format!("1{rest}") } else { piece.to_owned() }
+        })
+        .collect();
+    opened.iter().any(|pattern| number(pattern) == plain)
+}
+
+/// The files below a folder, relative to it; `store/rehearsal` and the like are named whole by a pattern with a slash.
+fn files_below(folder: &Path) -> Vec<String> {
+    let walk = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter();
+    let files = walk.map(Result::unwrap).filter(|entry| entry.file_type().is_file());
+    let name = |path: &Path| path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+    files.map(|entry| name(entry.path())).collect()
+}
+
+#[test]
+fn every_file_that_a_job_leaves_is_described() {
+    let site = Site::new("docs-files");
+    let repo = site.git_repo();
+    let words = [
+        "run",
+        "Write a greeting",
+        "--rehearse",
+        "--plan",
+        "single",
+        "--verify",
+        "true",
+        "--setup",
+        "true",
+    ];
+    let ended = site.run(site.numerus(words).current_dir(&repo));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let jobs = fs::read_dir(site.root().join("runs")).unwrap().map(|e| e.unwrap().path());
+    let job = jobs.into_iter().find(|path| path.is_dir()).unwrap();
+    let status: Value =
+        serde_json::from_str(&fs::read_to_string(job.join("status.json")).unwrap()).unwrap();
+    let tasks = status["tasks"].as_array().unwrap();
+    let tasks: Vec<&str> = tasks.iter().filter_map(|task| task["id"].as_str()).collect();
+    let protocol = text("docs/protocol.md");
+    let run = first_cells(section(&protocol, "## The run folder, `runs/JOB/`"));
+    let is_described = |path: &String| run.iter().any(|pattern| is_meant(pattern, path, &tasks));
+    let files = files_below(&job);
+    assert!(files.len() > 20 && files.contains(&"verify/verify.log".to_owned()), "{files:?}");
+    let unknown: Vec<&String> = files.iter().filter(|path| !is_described(path)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    let store = first_cells(section(&protocol, "## The store, `store/`"));
+    let is_described = |path: &&String| {
+        let path = path.trim_end_matches("-wal").trim_end_matches("-shm").trim_end_matches(".lock");
+        store.iter().any(|pattern| match pattern.strip_suffix('/') {
+            Some(folder) => path.starts_with(folder),
+            None => path == pattern.as_str() || path.starts_with("starts/"),
+        })
+    };
+    let files = files_below(&site.root().join("store"));
+    let own = |path: &&String| !matches!(path.as_str(), ".instance" | ".gitignore");
+    let unknown: Vec<&String> =
+        files.iter().filter(own).filter(|path| !is_described(path)).collect();
+    assert!(files.contains(&"memory.ndjson".to_owned()), "{files:?}");
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn patterns_of_paths_mean_what_they_say() {
+    for (pattern, path, is_meant_by_it) in [
+        ("plan-N.json", "plan-12.json", true),
+        ("TASK_claim.json", "a-b_claim.json", true),
+        ("PLACE/prompt-N.md", "a-b/prompt-3.md", true),
+        ("PLACE/prompt-N.md", "roles/prompt-1.md", true),
+        ("TASK/diff.patch", "roles/diff.patch", false),
+        ("status.json", "stats.json", false),
+    ] {
+        assert_eq!(is_meant(pattern, path, &["a-b"]), is_meant_by_it, "{pattern} {path}");
     }
 }
 
