@@ -564,6 +564,28 @@ fn patterns_of_paths_mean_what_they_say() {
     }
 }
 
+// The map.
+
+#[test]
+fn the_code_map_has_every_module_of_the_shared_floors() {
+    let map = text("docs/ARCHITECTURE.md");
+    let map = section(&map, "## Code map");
+    let named: Words = in_backticks(map).into_iter().collect();
+    let mut missing = Vec::new();
+    for folder in ["src", "src/logic", "src/os"] {
+        for entry in fs::read_dir(repository().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let stem = name.trim_end_matches(".rs");
+            let is_root = matches!(stem, "main" | "lib" | "mod" | "prompts");
+            let is_named = named.contains(stem) || named.contains(&name);
+            if !is_root && !is_named {
+                missing.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    assert_none(&missing);
+}
+
 // Links.
 
 /// The anchor that a heading gets.
