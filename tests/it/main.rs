@@ -14,6 +14,7 @@
 mod cli;
 mod codex_bin;
 mod codex_contract;
+mod docs;
 mod model_server;
 mod real_jobs;
 mod site;
