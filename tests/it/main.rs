@@ -13,7 +13,9 @@
 
 mod codex_bin;
 mod codex_contract;
+mod jobs;
 mod model_server;
+mod rehearsal;
 mod site;
 mod standin;
 mod tidy;
