@@ -11,6 +11,7 @@
     reason = "tests watch the program from outside: they write files, read clocks and the environment, and fail by panicking"
 )]
 
+mod claims;
 mod codex_bin;
 mod codex_contract;
 mod jobs;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -322,7 +322,7 @@ impl Job<'_> {
     /// Ends the newest worker in a way that it cannot know of.
     pub(crate) fn slay_worker(&self) {
         // One that has just ended by itself is gone all the same.
-        drop(kill_process(self.worker(), Signal::KILL));
+        let _gone = kill_process(self.worker(), Signal::KILL);
     }
 
     /// Lets a new worker go on with the job, to its end.
@@ -360,9 +360,9 @@ pub(crate) fn processes_called(piece: &str) -> Vec<u32> {
 }
 
 /// A time to sleep that no other process sleeps, recognisable in a command line.
-pub(crate) fn unmistakable_sleep() -> String {
-    let name = tempfile::Builder::new().rand_bytes(0).prefix("").tempdir().map_or(0, |_| 0);
-    format!("1{:09}.{name}", std::process::id())
+pub(crate) fn unmistakable_time() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("1000.{:08}{:03}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A step that waits for a flag; it fails the turn when nobody raises it.
@@ -374,6 +374,3 @@ pub(crate) fn wait_for(flag: &Path) -> Value {
 pub(crate) fn raise(flag: &Path) -> Value {
     json!({"touch_ready": {"path": flag}})
 }
-
-/// As long as a thing takes that takes a moment.
-pub(crate) const MOMENT: Duration = Duration::from_millis(200);
