@@ -9,6 +9,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -23,6 +24,8 @@ use crate::os::{digest, fsx, random};
 const MAX_REJECTED_NAME_BYTES: usize = 200;
 /// How many numbers are tried for a rejected name that is taken, before chance decides.
 const NUMBERED_NAMES: u32 = 100;
+/// How long others' probes of the daemon's lock may stand in the way of the one who takes it.
+const PROBES: Duration = Duration::from_millis(50);
 /// Endings that writers use while a file is not whole.
 const UNFINISHED: [&[u8]; 5] = [b".tmp", b".part", b".swp", b".crdownload", b"~"];
 
@@ -256,7 +259,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn incoming(&self) -> Result<impl Iterator<Item = OsString>> {
+    pub fn incoming(&self) -> Result<impl Iterator<Item = OsString> + use<>> {
         let dir = self.folder(Place::Incoming);
         let entries = std::fs::read_dir(&dir).map_err(fsx::at(&dir))?;
         Ok(entries.filter_map(|e| e.ok().map(|e| e.file_name())).filter(|n| may_be_taken(n)))
@@ -396,6 +399,11 @@ impl Spool {
         Place::OF_JOBS.into_iter().find_map(|place| Some((place, self.file_in(place, job)?)))
     }
 
+    /// Whether a job's file lies in a folder.
+    pub fn has(&self, place: Place, job: &JobId) -> bool {
+        self.file_in(place, job).is_some()
+    }
+
     fn file_in(&self, place: Place, job: &JobId) -> Option<PathBuf> {
         let dir = self.folder(place);
         let paths = Format::ALL.map(|f| dir.join(format!("{job}.{}", f.ending())));
@@ -441,7 +449,7 @@ impl Spool {
     /// Those of the system, with the path.
     pub fn try_lead(&self) -> Result<Option<FileLock>> {
         let path = self.daemon_lock();
-        if lock::is_held(&path)? { Ok(None) } else { FileLock::try_acquire(&path) }
+        if lock::is_held(&path)? { Ok(None) } else { FileLock::acquire(&path, PROBES) }
     }
 
     /// Clears away what unfinished writes left in our own folders; never in `incoming/`.

@@ -3,7 +3,8 @@
 use clap::Args;
 
 use super::here::Here;
-use super::seams::{self, DaemonAsked};
+use super::seams;
+use crate::daemon::Options;
 use crate::error::{Exit, Failure};
 
 /// The words of the command.
@@ -13,8 +14,8 @@ pub(super) struct Daemon {
     #[arg(long)]
     once: bool,
     /// Run at most this many jobs at a time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    max_jobs: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    max_jobs: Option<u16>,
     /// Stop the jobs too when the daemon is told to stop
     #[arg(long)]
     stop_jobs: bool,
@@ -23,5 +24,6 @@ pub(super) struct Daemon {
 /// Runs the daemon until it is told to stop or, with `--once`, has nothing left to do.
 pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
     let Daemon { once, max_jobs, stop_jobs } = *asked;
-    seams::daemon(&here.root, DaemonAsked { once, max_jobs, stop_jobs })
+    let options = Options { once, max_jobs: max_jobs.map(usize::from), stop_jobs, program: None };
+    seams::daemon(&here.root, options)
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use super::follow::{Journals, Wake, Wakes};
 use super::here::Here;
 use super::ink::Tone;
+use super::table::cut;
 use super::{render, seams, story};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
@@ -32,9 +33,6 @@ const FILES: [(&str, &str); 3] = [
     ("LICENSE", "Public domain.\n"),
     (".gitignore", "*.log\n"),
 ];
-
-/// Most files of a run folder that are listed.
-const MOST_FILES: usize = 60;
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -186,10 +184,12 @@ fn epilogue(here: &mut Here, stage: &Stage, journals: &Journals) -> Result<(), F
             let log = seams::git(&stage.repo, &["log", "--oneline", branch])?;
             let _ = write!(text, "\n{}\n{log}", strong(&format!("$ git log --oneline {branch}")));
         }
-        let dir = stage.root.run(job);
-        let heading = strong(&format!("$ ls {}", dir.display()));
-        let _ = write!(text, "\n{heading}\n{}", tree(&files(&dir)));
         next.push_str(&commands(&stage.root, job, state));
+    }
+    if let Some((job, _)) = journals.states().next() {
+        let dir = stage.root.run(job);
+        let heading = strong(&format!("$ ls -R {}", dir.display()));
+        let _ = write!(text, "\n{heading}\n{}", tree(&files(&dir), here.view.width));
     }
     let log = format!("  git -C {} log --oneline --graph --all\n", stage.repo.display());
     here.out.text(&format!("{text}\n{}\n{next}{log}", strong("look further:")))
@@ -201,32 +201,42 @@ fn commands(root: &Root, job: &JobId, state: &JobState) -> String {
     format!("{numerus} status {job}\n{numerus} logs {job}{task}\n{numerus} events {job}\n")
 }
 
-/// The files below a folder, two levels deep, without the worktrees.
+/// The files of a folder and of the folders in it, without the worktrees.
 fn files(dir: &Path) -> Vec<String> {
-    let walk = walkdir::WalkDir::new(dir).max_depth(2).sort_by_file_name();
-    let is_tree = |e: &walkdir::DirEntry| e.file_name().to_string_lossy().starts_with("tree-");
-    let entries = walk.into_iter().filter_entry(|e| !is_tree(e)).flatten();
-    let files = entries.filter(|e| e.file_type().is_file());
-    files.filter_map(|e| Some(e.path().strip_prefix(dir).ok()?.display().to_string())).collect()
+    let sorted = |dir: &Path| {
+        let mut names = fsx::list(dir).unwrap_or_default();
+        names.sort();
+        names
+    };
+    let mut files = Vec::new();
+    for name in sorted(dir) {
+        let path = dir.join(&name);
+        if path.is_dir() {
+            let inside = sorted(&path).into_iter().filter(|n| path.join(n).is_file());
+            files.extend(inside.map(|n| format!("{name}/{n}")));
+        } else {
+            files.push(name);
+        }
+    }
+    files
 }
 
-/// Paths as a tree: every file below its folder.
-fn tree(files: &[String]) -> String {
-    let mut text = String::new();
-    let mut folder = "";
-    for file in files.iter().take(MOST_FILES) {
-        let (parent, name) = file.rsplit_once('/').unwrap_or(("", file));
-        if parent != folder && !parent.is_empty() {
-            let _ = writeln!(text, "{parent}/");
+/// Paths as a tree: a folder with its files on one line.
+fn tree(files: &[String], width: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut folder = None;
+    for file in files {
+        let (parent, name) = file.split_once('/').unzip();
+        match (lines.last_mut(), name) {
+            (Some(line), Some(name)) if parent == folder => {
+                let _ = write!(line, "  {name}");
+            }
+            (_, Some(name)) => lines.push(format!("{}/  {name}", parent.unwrap_or_default())),
+            (_, None) => lines.push(file.clone()),
         }
         folder = parent;
-        let indent = if parent.is_empty() { "" } else { "  " };
-        let _ = writeln!(text, "{indent}{name}");
     }
-    if files.len() > MOST_FILES {
-        let _ = writeln!(text, "  … {} more", files.len() - MOST_FILES);
-    }
-    text
+    lines.iter().map(|line| cut(line, width) + "\n").collect()
 }
 
 /// Whether the demo has shown what it promises.
@@ -278,7 +288,8 @@ mod tests {
     fn a_folder_is_shown_as_a_tree() {
         let files: Vec<String> =
             ["job.json", "plan/stdout.log", "plan/z", "t1_claim.json"].map(str::to_owned).into();
-        assert_eq!(tree(&files), "job.json\nplan/\n  stdout.log\n  z\nt1_claim.json\n");
+        assert_eq!(tree(&files, 80), "job.json\nplan/  stdout.log  z\nt1_claim.json\n");
+        assert_eq!(tree(&files, 12), "job.json\nplan/  stdo…\nt1_claim.js…\n");
     }
 
     #[test]

@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use super::here::Here;
 use super::lookup::{self, Whereabouts};
-use super::seams;
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
 use crate::model::event::Event;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, PauseReason};
-use crate::os::clock;
 use crate::os::watch::Watch;
+use crate::os::{clock, signals};
 use crate::runs::{JournalReader, RunFolder, Runs};
 
 /// Longest time without a look at the files.
@@ -43,6 +42,7 @@ pub(super) struct Wakes {
     watched: BTreeSet<PathBuf>,
     sender: Sender<Wake>,
     receiver: Receiver<Wake>,
+    signals: Option<signals::Listener>,
 }
 
 impl Wakes {
@@ -52,7 +52,7 @@ impl Wakes {
         let wake = sender.clone();
         let watch = Watch::new(move |_| drop(wake.send(Wake::Look)))
             .map_err(|e| Failure::new(Exit::Root, format!("cannot watch files: {e}")))?;
-        Ok(Self { watch, watched: BTreeSet::new(), sender, receiver })
+        Ok(Self { watch, watched: BTreeSet::new(), sender, receiver, signals: None })
     }
 
     /// Watches a folder or file once it is there; the call is repeated until it is.
@@ -63,9 +63,12 @@ impl Wakes {
     }
 
     /// Wakes for signals as well.
-    pub(super) fn catch_signals(&self) -> Result<(), Failure> {
+    pub(super) fn catch_signals(&mut self) -> Result<(), Failure> {
         let sender = self.sender.clone();
-        seams::on_signal(move |signal| drop(sender.send(Wake::Signal(signal))))
+        let wake = move |signal| drop(sender.send(Wake::Signal(u8::try_from(signal).unwrap_or(0))));
+        let listener = signals::Listener::listen(wake);
+        self.signals = Some(listener.map_err(|e| Failure::system("listen for signals", &e))?);
+        Ok(())
     }
 
     /// Wakes when a child has ended; its exit status is collected.
@@ -258,11 +261,13 @@ pub(super) fn job(
     loop {
         watch(&here.root, wakes, &tail.folder);
         // Asked before the journal is read: what a worker wrote before it let go is not missed.
-        let held = tail.folder.is_held().unwrap_or(true);
+        let held = tail.folder.is_held().unwrap_or(false);
         for event in tail.read()? {
             on_event(here, &event, tail.state());
         }
-        if let Some(end) = ended(&here.root, tail, patience, child_gone && !held)? {
+        let end = ended(&here.root, tail, patience, child_gone && !held)?;
+        // Whoever wrote the end still tidies up: what is told to be over is over in every file.
+        if let Some(end) = end.filter(|end| !held || !matches!(end, End::Job(_))) {
             return Ok(end);
         }
         match wakes.next() {

@@ -10,7 +10,7 @@ use super::lookup::{self, Known, Whereabouts};
 use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::id::TaskId;
-use crate::model::status::JobPhase;
+use crate::model::status::{JobPhase, TaskPhase};
 use crate::runs::{RunFolder, Runs, Want};
 
 /// How long the end is waited for.
@@ -72,16 +72,18 @@ pub(super) fn of_job(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failur
         wakes.add(folder.dir());
         let held = folder.is_held().unwrap_or(true);
         tail.read()?;
-        if tail.state().phase.is_final() {
+        let (over, left) = (tail.state().phase.is_final(), deadline.left());
+        // Whoever wrote the end still tidies up, and is waited for.
+        if over && (!held || left.is_none()) {
             return report(here, &tail);
         }
-        if held && !signalled {
+        if held && !over && !signalled {
             signalled = seams::terminate_worker(folder)?;
         }
         if !held && seams::finish_killed(&here.root, folder)? {
             continue;
         }
-        let Some(left) = deadline.left() else { break };
+        let Some(left) = left else { break };
         wakes.next_within(left);
     }
     Err(Failure::new(Exit::Blocked, format!("{} was asked to end and has not yet", folder.job()))
@@ -111,7 +113,12 @@ fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, F
         tail.read()?;
         let phase = tail.state().task(task).map(|t| t.phase).filter(|p| p.is_final());
         if let Some(phase) = phase {
-            here.out.line(&format!("{}/{task}: {}", folder.job(), phase.as_str()))?;
+            let late = if phase == TaskPhase::Succeeded {
+                ", before the wish to end it was seen"
+            } else {
+                ""
+            };
+            here.out.line(&format!("{}/{task}: {}{late}", folder.job(), phase.as_str()))?;
             return Ok(Exit::Done);
         }
         let Some(left) = deadline.left() else { break };

@@ -60,6 +60,9 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
         }
         speak(here, asked, place.is_none(), &mut voices)?;
         if !asked.follow || is_over(&journal, held) {
+            if voices.is_empty() {
+                here.out.note(&format!("no agent of {job} has said anything yet"));
+            }
             return Ok(Exit::Done);
         }
         if let Wake::Signal(signal) = wakes.next() {

@@ -198,17 +198,28 @@ fn tasks(tasks: &[TaskStatus], view: &View) -> String {
 }
 
 fn wait_lines(wait: &Wait) -> Vec<String> {
-    wait.conflicts.iter().map(|c| format!("{} waits: {}", wait.task, conflict(c))).collect()
+    conflicts(&wait.conflicts).into_iter().map(|c| format!("{} waits: {c}", wait.task)).collect()
 }
 
-/// One conflict in words.
-pub(super) fn conflict(c: &Conflict) -> String {
-    let mode = match c.mode {
-        Mode::Read => "to read",
-        Mode::Write => "to write",
+/// Conflicts in words: for each path everyone who holds it.
+pub(super) fn conflicts(all: &[Conflict]) -> Vec<String> {
+    let mut paths: Vec<(&str, Mode, Vec<String>)> = Vec::new();
+    for c in all {
+        let holder = format!("{}/{}", c.held_by.job, c.held_by.task);
+        match paths.iter_mut().find(|(path, mode, _)| *path == c.path && *mode == c.mode) {
+            Some((_, _, holders)) => holders.push(holder),
+            None => paths.push((&c.path, c.mode, vec![holder])),
+        }
+    }
+    let words = |(path, mode, holders): &(&str, Mode, Vec<String>)| {
+        let mode = match mode {
+            Mode::Read => "to read",
+            Mode::Write => "to write",
+        };
+        let path = if path.is_empty() { "the whole workspace" } else { path };
+        format!("{} ({mode}) is held by {}", one_line(path), holders.join(", "))
     };
-    let path = if c.path.is_empty() { "the whole workspace" } else { &c.path };
-    format!("{} ({mode}) is held by {}/{}", one_line(path), c.held_by.job, c.held_by.task)
+    paths.iter().map(words).collect()
 }
 
 fn messages(status: &Status) -> String {
@@ -252,12 +263,12 @@ pub(super) fn plan_tasks(tasks: &[Task], view: &View) -> String {
         vec![
             Cell::from(t.id.as_str()),
             Cell::from(t.role.as_str()),
+            Cell::from(cut(&one_line(&t.summary), 40)),
             Cell::from(after.join(", ")),
-            Cell::from(cut(&one_line(&hints), 30)),
-            Cell::from(one_line(&t.summary)),
+            Cell::from(one_line(&hints)),
         ]
     };
-    let heads = ["TASK", "ROLE", "AFTER", "LIKELY WRITES", "SUMMARY"];
+    let heads = ["TASK", "ROLE", "SUMMARY", "AFTER", "LIKELY WRITES"];
     let rows: Vec<Vec<Cell>> = tasks.iter().map(cells).collect();
     table(&heads, &rows, view.width, view.ink)
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::snapshot;
+use super::{lookup, snapshot};
 use crate::codex::fence;
+use crate::daemon;
 use crate::daemon::take::{Desk, Taken};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
@@ -28,21 +29,6 @@ use crate::worker::Left;
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What `daemon` was asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct DaemonAsked {
-    /// Drain the spool and end.
-    pub(super) once: bool,
-    /// Workers at a time, if not as the settings say.
-    pub(super) max_jobs: Option<u32>,
-    /// Stop the workers too when asked to stop.
-    pub(super) stop_jobs: bool,
-}
-
-fn not_wired(what: &str) -> Failure {
-    Failure::new(Exit::Blocked, format!("{what} is not part of this program yet"))
-}
 
 /// The root that the flag, the environment or the current directory names; it need not exist.
 pub(super) fn root(flag: Option<&Path>) -> Result<Root, Failure> {
@@ -84,7 +70,9 @@ pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failur
         Err(e) => Err(format!("cannot be used: {e}")),
     };
     let facts = Facts { settings: &settings, resolve: &resolve };
-    admission::admit(json, Shape::Json, &facts).map_err(|reason| refused(&reason))?;
+    let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
+    let known: Vec<String> = lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
+    admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
     Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
 }
 
@@ -145,9 +133,10 @@ pub(super) fn worker(root: &Root, job: &JobId) -> Result<Exit, Failure> {
 }
 
 /// The loop of `numerus daemon`.
-pub(super) fn daemon(_root: &Root, asked: DaemonAsked) -> Result<Exit, Failure> {
-    let DaemonAsked { once, max_jobs, stop_jobs } = asked;
-    Err(not_wired(&format!("the daemon ({once}, {max_jobs:?}, {stop_jobs})")))
+pub(super) fn daemon(root: &Root, options: daemon::Options) -> Result<Exit, Failure> {
+    let settings = open(root)?;
+    let code = daemon::run(root, settings, options);
+    code.map(Exit::Own).map_err(|e| Failure::system("watch the spool", &e))
 }
 
 /// Ends a job that has no worker, under its lock and after the fence; false if someone holds it.
@@ -205,22 +194,6 @@ pub(super) fn approve(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
     held.state.apply(&event);
     drop(held);
     Spool::of(root).wake().map_err(cannot)
-}
-
-/// Calls `wake` with the number of every interrupt and termination asked of this process; the second one ends it.
-pub(super) fn on_signal(wake: impl Fn(u8) + Send + 'static) -> Result<(), Failure> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
-        .map_err(|e| Failure::system("watch for signals", &e))?;
-    std::thread::spawn(move || {
-        for (n, signal) in signals.forever().enumerate() {
-            if n > 0 {
-                drop(signal_hook::low_level::emulate_default_handler(signal));
-            }
-            wake(u8::try_from(signal).unwrap_or(0));
-        }
-    });
-    Ok(())
 }
 
 /// Git's answer in a directory, to a call that changes nothing.

@@ -10,7 +10,7 @@ use crate::logic::state::JobState;
 use crate::model::claim::Verdict;
 use crate::model::id::JobId;
 use crate::model::root::Root;
-use crate::model::status::{Status, TaskPhase};
+use crate::model::status::{JobPhase, Status, TaskPhase};
 use crate::os::fsx;
 use crate::runs::{JournalReader, Replay, RunFolder, Runs};
 use crate::spool::may_be_taken;
@@ -24,7 +24,7 @@ pub(super) fn status(folder: &RunFolder) -> Result<Option<Status>, Failure> {
 }
 
 /// What the journal adds up to; `None` where there is no whole job yet.
-fn derived(folder: &RunFolder) -> Result<Option<Status>, Failure> {
+pub(super) fn derived(folder: &RunFolder) -> Result<Option<Status>, Failure> {
     let Some(job) = folder.read_job().map_err(|e| Failure::system("read the job", &e))? else {
         return Ok(None);
     };
@@ -41,8 +41,12 @@ pub(super) fn replay(folder: &RunFolder) -> Result<Replay, Failure> {
 
 /// A job with the answer to whether someone works on it.
 pub(super) fn row(folder: &RunFolder) -> Result<Option<Row>, Failure> {
-    let Some(status) = status(folder)? else { return Ok(None) };
     let held = folder.is_held().map_err(|e| Failure::system("look at the worker's lock", &e))?;
+    let Some(mut status) = status(folder)? else { return Ok(None) };
+    if !held && matches!(status.state, JobPhase::Planning | JobPhase::Running) {
+        // Its writer is gone and may have died before it wrote what the journal says.
+        status = derived(folder)?.unwrap_or(status);
+    }
     Ok(Some(Row { status, held }))
 }
 
@@ -116,7 +120,6 @@ mod tests {
     use super::*;
     use crate::model::event::Fact;
     use crate::model::job::{Job, Options, Origin};
-    use crate::model::status::JobPhase;
     use crate::runs::Journal;
 
     fn job(root: &Root, id: &str, facts: &[Fact]) -> RunFolder {

@@ -82,8 +82,8 @@ fn tell_claim(fact: &Fact) -> Told {
             told(Tone::Plain, format!("claims {}", claimed(claim)))
         }
         Fact::ClaimBlocked { conflicts, .. } => {
-            let held: Vec<String> = conflicts.iter().map(render::conflict).collect();
-            told(Tone::Wait, format!("NO GO: {}", held.join("; ")))
+            let held = render::conflicts(conflicts).join("; ");
+            told(Tone::Wait, format!("NO GO: {held}"))
         }
         Fact::ClaimUnblocked { .. } => told(Tone::Plain, "what stood in the way is gone"),
         Fact::ClaimApproved { .. } => told(Tone::Good, "GO"),
@@ -223,14 +223,17 @@ mod tests {
 
     #[test]
     fn verdicts_are_told_with_their_evidence() {
-        let held = json!([{"path": "README.md", "mode": "write",
-                           "held_by": {"job": "b-abc234", "task": "docs"}}]);
+        let by = |task| {
+            json!({"path": "README.md", "mode": "write",
+                   "held_by": {"job": "b-abc234", "task": task}})
+        };
+        let held = json!([by("docs"), by("more")]);
         for (name, payload, text) in [
             ("job.claim_approved", json!({"attempt": 1}), "GO"),
             (
                 "job.claim_blocked",
                 json!({"attempt": 1, "conflicts": held}),
-                "NO GO: README.md (to write) is held by b-abc234/docs",
+                "NO GO: README.md (to write) is held by b-abc234/docs, b-abc234/more",
             ),
             (
                 "job.claim_recorded",

@@ -34,6 +34,8 @@ struct Look {
     seen: Option<(Stamp, Duration)>,
     /// When it is to be looked at again; `None` waits for an event.
     due: Option<Duration>,
+    /// Whether someone or something keeps us from taking it.
+    is_aside: bool,
 }
 
 /// What to do with a file now.
@@ -58,14 +60,14 @@ impl Looks {
         Self { settle, names: HashMap::new() }
     }
 
-    /// How many names are waiting.
-    pub fn len(&self) -> usize {
+    /// How many names are known.
+    pub fn count(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether nothing is waiting.
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+    /// Whether nothing is waiting but what someone keeps us from taking.
+    pub fn is_drained(&self) -> bool {
+        self.names.values().all(|look| look.is_aside)
     }
 
     /// Takes in what an event told of a name, at `now` on the clock that only counts.
@@ -76,18 +78,19 @@ impl Looks {
             Change::Written => Told::Writing,
             Change::Other => Told::Made,
         };
-        let fresh = Look { told: Told::Nothing, seen: None, due: None };
+        let fresh = Look { told: Told::Nothing, seen: None, due: None, is_aside: false };
         let look = self.names.entry(name.to_owned()).or_insert(fresh);
         // A name that was only touched is no news to what is known of it.
         if change != Change::Other || look.told == Told::Nothing {
             look.told = told;
         }
         look.due = Some(now);
+        look.is_aside = false;
     }
 
     /// Takes in that a scan found a name.
     pub fn find(&mut self, name: OsString, now: Duration) {
-        let fresh = Look { told: Told::Nothing, seen: None, due: Some(now) };
+        let fresh = Look { told: Told::Nothing, seen: None, due: Some(now), is_aside: false };
         let look = self.names.entry(name).or_insert(fresh);
         look.due = look.due.or(Some(now));
     }
@@ -143,10 +146,11 @@ impl Looks {
         if look.due.is_some_and(|due| due <= now) { Verdict::Take } else { Verdict::Leave }
     }
 
-    /// Comes back to a name later.
+    /// Leaves a name aside and comes back to it later.
     pub fn postpone(&mut self, name: &OsStr, until: Duration) {
         if let Some(look) = self.names.get_mut(name) {
             look.due = Some(until);
+            look.is_aside = true;
         }
     }
 
@@ -240,6 +244,6 @@ mod tests {
         assert_eq!(looks.judge(name(), stamp(1), None, ms(0)), Verdict::Leave);
         assert_eq!(looks.judge(name(), stamp(1), None, ms(100)), Verdict::Take);
         looks.forget(name());
-        assert!(looks.is_empty());
+        assert!(looks.is_drained());
     }
 }

@@ -1,5 +1,346 @@
-//! Floor 3b: the daemon.
+//! Floor 3b: the daemon. It watches the spool, takes what is whole, starts workers within their number and puts right
+//! what lies wrong. It holds nothing in memory that is not on disk: killed at any point, the next one goes on.
+//!
+//! One loop: whatever happens becomes an [`Input`]; hearing it only marks what to look at; then looking, deciding and
+//! acting follow, in that order. A hint wakes, the disk decides.
+//!
+//! Diagnostics: trouble with one file or job is recorded in `store/daemon.ndjson` and tried again; only a spool that
+//! cannot be opened at all ends the daemon.
 
 pub mod log;
 pub mod looks;
+mod queue;
+mod reconcile;
 pub mod take;
+mod workers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io::Result;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
+
+use self::log::{DaemonLog, Fact};
+use self::looks::Looks;
+use self::take::Desk;
+use self::workers::Live;
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::model::settings::Settings;
+use crate::os::lock::FileLock;
+use crate::os::signals::Listener;
+use crate::os::watch::{Change, Hint, Watch};
+use crate::os::{clock, fsx};
+use crate::spool::{Place, may_be_taken};
+
+/// How often the disk is looked at where events cannot be had.
+const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
+/// Most inputs heard before looking and deciding again.
+const INPUTS_PER_TURN: usize = 1024;
+/// Exit code of a daemon that finds another one at work.
+const ALREADY_RUNNING: u8 = 4;
+/// Exit code when a job failed.
+const JOB_FAILED: u8 = 1;
+/// Exit code when only resting jobs are left.
+const ONLY_RESTING: u8 = 4;
+
+/// How a daemon is to run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Whether it ends when all there is to do is done.
+    pub once: bool,
+    /// Workers at a time; `None` leaves it to the settings.
+    pub max_jobs: Option<usize>,
+    /// Whether its end is the end of the workers too.
+    pub stop_jobs: bool,
+    /// The program that is started as `PROGRAM --root ROOT worker JOB`; `None` is this one.
+    pub program: Option<PathBuf>,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+enum Input {
+    /// Something may have changed on disk.
+    Hint(Hint),
+    /// A signal came.
+    Signal(i32),
+    /// A worker that we started has ended.
+    WorkerEnded(JobId),
+}
+
+/// How far the daemon is in ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stop {
+    /// Not at all.
+    No,
+    /// It ends and leaves its workers.
+    Leave(i32),
+    /// It ends when its workers have ended, which they were told to.
+    Workers(i32),
+}
+
+/// The active daemon of a spool.
+struct Daemon {
+    desk: Desk,
+    options: Options,
+    lanes: usize,
+    log: DaemonLog,
+    looks: Looks,
+    watch: Option<Watch>,
+    inputs: UnboundedSender<Input>,
+    /// Jobs that were taken and have not ended.
+    jobs: BTreeMap<JobId, Live>,
+    /// Jobs seen to have ended, with their file where it belongs.
+    settled: BTreeSet<JobId>,
+    /// Jobs to look at again.
+    unchecked: BTreeSet<JobId>,
+    /// Whether the jobs are to be scheduled anew.
+    is_dirty: bool,
+    /// Whether `incoming/` has more names than were remembered.
+    has_more: bool,
+    /// When some resting job may go on.
+    wake: Option<Timestamp>,
+    next_rescan: Duration,
+    stop: Stop,
+    has_failed: bool,
+}
+
+/// Runs a daemon until it is told to end, or with `once` until all is done; returns its exit code.
+///
+/// # Errors
+/// When the spool cannot be used.
+pub fn run(root: &Root, settings: Settings, options: Options) -> Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _guard = runtime.enter();
+    let (inputs, heard) = unbounded_channel();
+    let tell = inputs.clone();
+    let _signals = Listener::listen(move |signal| drop(tell.send(Input::Signal(signal))))?;
+    runtime.block_on(lead(Desk::new(root, settings), options, inputs, heard))
+}
+
+/// Waits to be the one active daemon, then is it.
+async fn lead(
+    desk: Desk,
+    options: Options,
+    inputs: UnboundedSender<Input>,
+    mut heard: UnboundedReceiver<Input>,
+) -> Result<u8> {
+    desk.spool.create()?;
+    let tell = inputs.clone();
+    let mut watch = Watch::new(move |hint| drop(tell.send(Input::Hint(hint)))).ok();
+    let path = desk.spool.daemon_lock();
+    let lock = loop {
+        if let Some(lock) = desk.spool.try_lead()? {
+            break lock;
+        }
+        if options.once {
+            return Ok(ALREADY_RUNNING);
+        }
+        let is_watched = watch.as_mut().is_some_and(|w| w.add(&path).is_ok());
+        let patience = if is_watched { desk.settings.rescan } else { WITHOUT_EVENTS };
+        if let Ok(Some(Input::Signal(_))) = timeout(patience, heard.recv()).await {
+            return Ok(0);
+        }
+    };
+    if let Some(watch) = &mut watch {
+        watch.remove(&path);
+    }
+    let daemon = Daemon::new(desk, options, watch, inputs)?;
+    Ok(daemon.work(heard, &lock).await)
+}
+
+impl Daemon {
+    fn new(
+        desk: Desk,
+        options: Options,
+        watch: Option<Watch>,
+        inputs: UnboundedSender<Input>,
+    ) -> Result<Self> {
+        fsx::make_dirs(desk.runs.dir())?;
+        fsx::make_dirs(&desk.root.store())?;
+        let log = DaemonLog::open(&desk.root)?;
+        Ok(Self {
+            lanes: options.max_jobs.unwrap_or(desk.settings.max_jobs),
+            looks: Looks::new(desk.settings.settle),
+            desk,
+            options,
+            log,
+            watch,
+            inputs,
+            jobs: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            unchecked: BTreeSet::new(),
+            is_dirty: true,
+            has_more: false,
+            wake: None,
+            next_rescan: Duration::ZERO,
+            stop: Stop::No,
+            has_failed: false,
+        })
+    }
+
+    /// The loop. It ends when there is nothing left to do for it.
+    async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
+        self.record(&Fact::DaemonStarted { pid: std::process::id() });
+        self.watch_folders();
+        self.clear();
+        loop {
+            if self.next_rescan <= clock::since_boot() {
+                self.rescan();
+            }
+            self.check_marked();
+            self.take_what_is_whole();
+            self.schedule();
+            if let Some(code) = self.end_of_work() {
+                let reason = if lock.is_current() { "done" } else { "done; the lock was replaced" };
+                self.record(&Fact::DaemonStopped { reason: reason.to_owned() });
+                return code;
+            }
+            let Ok(first) = timeout(self.patience(), heard.recv()).await else { continue };
+            let mut next = first;
+            for _ in 0..INPUTS_PER_TURN {
+                let Some(input) = next else { break };
+                self.hear(input);
+                next = heard.try_recv().ok();
+            }
+        }
+    }
+
+    fn record(&mut self, fact: &Fact) {
+        self.log.record(fact, clock::now());
+    }
+
+    /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at the next rescan.
+    fn trouble(&mut self, what: &str, error: &std::io::Error) {
+        self.record(&Fact::Trouble { message: format!("{what}: {error}") });
+    }
+
+    fn watch_folders(&mut self) {
+        let spool = &self.desk.spool;
+        let places = [Place::Incoming, Place::Claimed, Place::Done, Place::Failed, Place::Killed];
+        let mut folders: Vec<PathBuf> = places.iter().map(|p| spool.folder(*p)).collect();
+        folders.push(spool.wake_folder());
+        let watch = self.watch.take();
+        self.watch = watch.and_then(|mut watch| {
+            let is_whole = folders.iter().all(|folder| watch.add(folder).is_ok());
+            is_whole.then_some(watch)
+        });
+        if self.watch.is_none() {
+            let message = "the kernel has no more watches to give: looking every 2 s".to_owned();
+            self.record(&Fact::Trouble { message });
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Err(e) = self.desk.spool.clear_temps() {
+            self.trouble("cannot clear away unfinished files", &e);
+        }
+    }
+
+    /// Marks what an input tells of; nothing is done yet.
+    fn hear(&mut self, input: Input) {
+        match input {
+            Input::Signal(signal) => self.hear_signal(signal),
+            Input::WorkerEnded(job) => {
+                if let Some(live) = self.jobs.get_mut(&job) {
+                    live.ended();
+                }
+                self.unchecked.insert(job);
+            }
+            Input::Hint(hint) if hint.paths.is_empty() => {
+                self.looks.doubt(true);
+                self.next_rescan = Duration::ZERO;
+            }
+            Input::Hint(hint) => {
+                for path in &hint.paths {
+                    self.hear_of(path, hint.change);
+                }
+            }
+        }
+    }
+
+    fn hear_signal(&mut self, signal: i32) {
+        self.stop = match self.stop {
+            Stop::No if !self.options.stop_jobs => Stop::Leave(signal),
+            Stop::No | Stop::Leave(_) | Stop::Workers(_) => Stop::Workers(signal),
+        };
+        if let Stop::Workers(_) = self.stop {
+            self.stop_workers();
+        }
+    }
+
+    fn hear_of(&mut self, path: &Path, change: Change) {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+        let spool = &self.desk.spool;
+        if folder == spool.folder(Place::Incoming) {
+            if may_be_taken(name) {
+                self.looks.tell(name, change, clock::since_boot());
+            }
+        } else if folder == spool.wake_folder() {
+            if path == spool.wake_file() {
+                self.mark_changed();
+            }
+        } else if name == OsStr::new("worker.lock") {
+            self.unchecked.extend(job_named(folder.file_name()));
+        } else {
+            self.unchecked.extend(job_named(path.file_stem()));
+        }
+    }
+
+    /// How long nothing needs to be done unless something happens.
+    fn patience(&self) -> Duration {
+        let now = clock::since_boot();
+        let wall = self.wake.map(|then| clock::until(then, clock::now()));
+        let looks = self.looks.next_due().map(|due| due.saturating_sub(now));
+        let retry = self.jobs.values().filter_map(Live::retry_at).min();
+        let retry = retry.map(|at| at.saturating_sub(now));
+        let rescan = self.next_rescan.saturating_sub(now);
+        [wall, looks, retry].into_iter().flatten().fold(rescan, Duration::min)
+    }
+
+    /// The exit code, once there is nothing left to do.
+    fn end_of_work(&self) -> Option<u8> {
+        let works = self.jobs.values().any(Live::works);
+        match self.stop {
+            Stop::Leave(signal) => Some(self.code_of(signal)),
+            Stop::Workers(signal) if !works => Some(self.code_of(signal)),
+            Stop::Workers(_) => None,
+            Stop::No => {
+                let is_over = self.options.once
+                    && !works
+                    && !self.is_dirty
+                    && !self.has_more
+                    && self.unchecked.is_empty()
+                    && self.jobs.values().all(|live| live.retry_at().is_none())
+                    && self.looks.is_drained();
+                is_over.then(|| self.code_once())
+            }
+        }
+    }
+
+    /// A daemon that is told to end has done its work; one that was to drain the spool has not.
+    fn code_of(&self, signal: i32) -> u8 {
+        if self.options.once { 128 + u8::try_from(signal).unwrap_or(0) } else { 0 }
+    }
+
+    fn code_once(&self) -> u8 {
+        if self.has_failed {
+            JOB_FAILED
+        } else if self.jobs.is_empty() {
+            0
+        } else {
+            ONLY_RESTING
+        }
+    }
+}
+
+fn job_named(name: Option<&OsStr>) -> Option<JobId> {
+    JobId::parse(name?.to_str()?).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -42,11 +42,32 @@ pub struct Desk {
     pub settings: Settings,
 }
 
+/// What became of an id that a new job asked for.
+enum Occupied {
+    /// Its run folder is there, locked by us.
+    Ours(RunFolder, FileLock),
+    /// Someone else holds its lock.
+    Busy,
+    /// It is another job's.
+    Taken,
+}
+
+/// A job just taken, still locked: whoever drops the lock leaves it to the daemon.
+#[derive(Debug)]
+pub struct Fresh {
+    /// The job.
+    pub job: Job,
+    /// Its run folder.
+    pub folder: RunFolder,
+    /// The lock, for a caller who goes on as the job's worker.
+    pub lock: FileLock,
+}
+
 /// What became of a file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Taken {
     /// It is a job now.
-    Job(Box<Job>),
+    Job(Box<Fresh>),
     /// It was put aside.
     Rejected {
         /// Its name in `rejected/`.
@@ -75,7 +96,7 @@ impl Desk {
             return self.put_aside(&from, name, reason);
         }
         let format = Format::of(name);
-        let (folder, lock) = self.make_folder(name)?;
+        let Some((folder, lock)) = self.make_folder(name)? else { return Ok(Taken::Gone) };
         match self.spool.take(name, folder.job(), format) {
             Ok(claimed) => self.accept(folder, lock, &claimed, name),
             Err(e) => {
@@ -111,26 +132,45 @@ impl Desk {
         is_open.then(|| duplicate(&format!("job {job} is not finished"), &job))
     }
 
-    /// Makes and locks the run folder of a new job: of the id that the name carries, if that is free.
-    fn make_folder(&self, name: &OsStr) -> Result<(RunFolder, FileLock)> {
+    /// Makes and locks the run folder of a new job: of the id that the name carries, if that is free. `None` if someone
+    /// else takes this very file at this moment.
+    fn make_folder(&self, name: &OsStr) -> Result<Option<(RunFolder, FileLock)>> {
         let stem = stem(name);
-        let mut wanted = JobId::from_stem(&stem).filter(|job| !self.is_known(job));
+        if let Some(job) = JobId::from_stem(&stem).filter(|job| !self.is_known(job)) {
+            match self.occupy(&job)? {
+                Occupied::Ours(folder, lock) => return Ok(Some((folder, lock))),
+                Occupied::Busy => return Ok(None),
+                Occupied::Taken => {}
+            }
+        }
         for _ in 0..ID_TRIES {
-            let job = match wanted.take() {
-                Some(job) => job,
-                None => JobId::compose(&stem, &random::base32(TAIL_CHARS)?),
-            };
-            match self.runs.create(&job) {
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                created => {
-                    let folder = created?;
-                    if let Some(lock) = folder.try_lock()? {
-                        return Ok((folder, lock));
-                    }
-                }
+            let job = JobId::compose(&stem, &random::base32(TAIL_CHARS)?);
+            if let Occupied::Ours(folder, lock) = self.occupy(&job)? {
+                return Ok(Some((folder, lock)));
             }
         }
         Err(fsx::at(self.runs.dir())(Error::new(ErrorKind::AlreadyExists, "no free job id")))
+    }
+
+    /// Makes a run folder and takes its lock; one that a dead taker left behind will do.
+    fn occupy(&self, job: &JobId) -> Result<Occupied> {
+        for _ in 0..ID_TRIES {
+            let folder = match self.runs.create(job) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => self.runs.folder(job),
+                created => created?,
+            };
+            match folder.try_lock() {
+                // Put away as a leftover between its making and its locking.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+                Ok(None) => return Ok(Occupied::Busy),
+                Ok(Some(_)) if super::reconcile::replay(&folder)?.claimed => {
+                    return Ok(Occupied::Taken);
+                }
+                Ok(Some(lock)) => return Ok(Occupied::Ours(folder, lock)),
+            }
+        }
+        Ok(Occupied::Busy)
     }
 
     fn is_known(&self, job: &JobId) -> bool {
@@ -145,11 +185,10 @@ impl Desk {
         claimed: &Path,
         name: &OsStr,
     ) -> Result<Taken> {
-        let now = clock::now();
-        let taken = match self.read(claimed, name, &folder, now)? {
+        match self.read(claimed, name, &folder, clock::now())? {
             Ok(job) => {
                 self.put(&folder, &job, claimed)?;
-                Ok(Taken::Job(Box::new(job)))
+                Ok(Taken::Job(Box::new(Fresh { job, folder, lock })))
             }
             Err(reason) => {
                 let rejected = self.put_aside(claimed, name, reason)?;
@@ -157,9 +196,7 @@ impl Desk {
                 fsx::remove_tree(folder.dir())?;
                 Ok(rejected)
             }
-        };
-        drop(lock);
-        taken
+        }
     }
 
     fn put_aside(&self, from: &Path, name: &OsStr, reason: Reason) -> Result<Taken> {

@@ -14,9 +14,8 @@
 //! | not claimed | nowhere or elsewhere | the folder is put away |
 //! | none | in `claimed/` | failed: the run is lost |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::model::id::JobId;
 use crate::model::status::JobPhase;
 
 /// Where a job file may lie after it was taken.
@@ -56,15 +55,6 @@ pub struct Run {
     pub finished: Option<JobPhase>,
 }
 
-/// What was seen at one look; jobs that need no look are left out of both.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Run folders.
-    pub runs: BTreeMap<JobId, Run>,
-    /// Job files after `incoming/`.
-    pub files: BTreeMap<JobId, BTreeSet<Lies>>,
-}
-
 /// One thing to put right, under the job's lock unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repair {
@@ -86,19 +76,8 @@ pub enum Repair {
     RunLost,
 }
 
-/// What to put right, job by job.
-pub fn repairs(seen: &Seen) -> Vec<(JobId, Repair)> {
-    let jobs: BTreeSet<&JobId> = seen.runs.keys().chain(seen.files.keys()).collect();
-    let nowhere = BTreeSet::new();
-    jobs.into_iter()
-        .filter_map(|job| {
-            let files = seen.files.get(job).unwrap_or(&nowhere);
-            Some((job.clone(), repair(seen.runs.get(job), files)?))
-        })
-        .collect()
-}
-
-fn repair(run: Option<&Run>, files: &BTreeSet<Lies>) -> Option<Repair> {
+/// What to put right about one job: what its run folder shows, if it has one, and where its file lies.
+pub fn repair(run: Option<&Run>, files: &BTreeSet<Lies>) -> Option<Repair> {
     let Some(run) = run else {
         return files.contains(&Lies::Claimed).then_some(Repair::RunLost);
     };
@@ -173,16 +152,5 @@ mod tests {
             let files: BTreeSet<Lies> = files.into_iter().collect();
             assert_eq!(repair(run.as_ref(), &files), expected, "{run:?} {files:?}");
         }
-    }
-
-    #[test]
-    fn every_job_seen_anywhere_is_looked_at() {
-        let id = |t: &str| JobId::parse(t).expect("id");
-        let seen = Seen {
-            runs: [(id("a"), FRESH), (id("b"), CLAIMED)].into(),
-            files: [(id("b"), [Lies::Claimed].into()), (id("c"), [Lies::Claimed].into())].into(),
-        };
-        let expected = [(id("a"), Repair::PutAway), (id("c"), Repair::RunLost)];
-        assert_eq!(repairs(&seen), expected);
     }
 }

@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_signal_becomes_a_call() {
         let (tx, rx) = mpsc::channel();
-        let listener = Listener::listen(move |signal| drop(tx.send(signal))).expect("listen");
+        let listener = Listener::listen(move |s| tx.send(s).expect("heard")).expect("listen");
         terminate(std::process::id()).expect("signal ourselves");
         assert_eq!(rx.recv_timeout(Duration::from_secs(5)), Ok(TERMINATE));
         drop(listener);

@@ -13,8 +13,8 @@ use crate::model::job::Job;
 use crate::model::plan::Plan;
 use crate::model::root::Root;
 use crate::model::status::Status;
-use crate::os::fsx;
 use crate::os::lock::{self, FileLock};
+use crate::os::{fsx, random};
 
 /// `runs/` of a root.
 #[derive(Debug, Clone)]
@@ -46,6 +46,24 @@ impl Runs {
         let folder = self.folder(job);
         fsx::make_new_dir(folder.dir())?;
         Ok(folder)
+    }
+
+    /// Puts a run folder that never became a job's out of the way: removed if it holds nothing but its lock, else kept
+    /// in `runs/.aside/`. The caller holds its lock.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn put_away(&self, lock: &FileLock, job: &JobId) -> Result<()> {
+        let folder = self.folder(job);
+        let holds_more = fsx::list_os(folder.dir())?
+            .iter()
+            .any(|name| Some(name.as_os_str()) != lock.path().file_name());
+        if !holds_more {
+            return fsx::remove_tree(folder.dir());
+        }
+        let aside = self.dir.join(".aside");
+        fsx::make_dirs(&aside)?;
+        fsx::move_to(folder.dir(), &aside.join(format!("{job}.{}", random::base32(6)?)))
     }
 
     /// The jobs that have a run folder, unsorted.

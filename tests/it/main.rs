@@ -12,10 +12,12 @@
 )]
 
 mod claims;
+mod cli;
 mod codex_bin;
 mod codex_contract;
 mod jobs;
 mod model_server;
+mod real_jobs;
 mod rehearsal;
 mod site;
 mod standin;

@@ -15,6 +15,7 @@ const MAX_LINES: usize = 400;
 /// What each module may name of this crate besides itself; `main` is the program, `lib` the list of modules.
 const FLOORS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("error", &[]),
     ("logic", &["model"]),
     ("os", &[]),
     ("spool", &["model", "os"]),
@@ -43,7 +44,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "worker", "daemon",
+            "ending", "worker", "daemon", "error", "root", "trees",
         ],
     ),
     ("main", &["cli", "os", "standin"]),

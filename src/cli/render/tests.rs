@@ -131,9 +131,9 @@ fn a_plan_is_a_table_of_roles() {
     }))
     .expect("plan");
     let expected = "\
-TASK   ROLE      AFTER  LIKELY WRITES         SUMMARY
-api    executor         src/api/, src/lib.rs  Write the API
-check  reviewer  api                          Read it
+TASK   ROLE      SUMMARY        AFTER  LIKELY WRITES
+api    executor  Write the API         src/api/, src/lib.rs
+check  reviewer  Read it        api
 Side by side.
 ";
     assert_eq!(plan(&of, &view(80)), expected);

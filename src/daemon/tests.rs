@@ -1,0 +1,262 @@
+//! The loop, with a worker of a few lines of shell that does what the objective says.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::mpsc;
+
+use super::*;
+use crate::model::event::Fact as JobFact;
+use crate::model::status::JobPhase;
+use crate::runs::{JournalReader, Want};
+
+/// Holds the lock as a worker does, then writes the facts that the objective asks for.
+const WORKER: &str = r#"#!/bin/sh
+dir="$2/runs/$4"
+exec 9>>"$dir/worker.lock"
+flock -x 9
+fact() {
+  printf '{"seq":9,"ts":"2026-01-01T00:00:00Z","event":"%s","payload":%s,"job_id":"%s","task_id":null}\n' \
+    "$1" "$2" "$job" >> "$dir/events.ndjson"
+}
+job="$4"
+fact job.worker_started '{"pid":'$$',"boot_id":"b"}'
+case "$(cat "$dir/objective.md")" in
+  good*) fact job.finished '{"state":"succeeded","reason":"done","message":""}' ;;
+  bad*) fact job.finished '{"state":"failed","reason":"task_failed","message":"no"}' ;;
+  rest*) fact job.paused '{"reason":"limit","until":"2999-01-01T00:00:00Z","message":"full"}' ;;
+  long*) fact job.paused '{"reason":"user","until":null,"message":""}'; sleep 60 9>&- & wait ;;
+  *) exit 9 ;;
+esac
+"#;
+
+struct Site {
+    dir: tempfile::TempDir,
+    desk: Desk,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("scratch");
+        let root = Root::new(dir.path().join("root"));
+        crate::root::open(&root, true).expect("root");
+        let settings = Settings { settle: Duration::from_millis(1), ..Settings::default() };
+        let desk = Desk::new(&root, settings);
+        let worker = dir.path().join("worker");
+        fsx::put_new(&worker, WORKER.as_bytes()).expect("worker");
+        std::fs::set_permissions(&worker, std::fs::Permissions::from_mode(0o700)).expect("mode");
+        Self { dir, desk }
+    }
+
+    fn submit(&self, id: &str, text: &str) -> JobId {
+        let job = JobId::parse(id).expect("id");
+        self.desk.spool.submit(&job, text.as_bytes()).expect("submit");
+        job
+    }
+
+    fn objective(&self, id: &str, text: &str) -> JobId {
+        self.submit(id, &serde_json::json!({ "objective": text }).to_string())
+    }
+
+    fn run(&self, options: Options, with: UnboundedSender<Input>, heard: Heard) -> u8 {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let program = Some(self.dir.path().join("worker"));
+        let options = Options { program, ..options };
+        runtime.block_on(lead(self.desk.clone(), options, with, heard)).expect("daemon")
+    }
+
+    fn once(&self) -> u8 {
+        let (inputs, heard) = unbounded_channel();
+        self.run(Options { once: true, ..Options::default() }, inputs, heard)
+    }
+
+    fn place(&self, job: &JobId) -> Option<Place> {
+        self.desk.spool.find(job).map(|(place, _)| place)
+    }
+
+    fn reason(&self, job: &JobId) -> Option<String> {
+        self.desk.runs.folder(job).read_status()?.reason
+    }
+
+    fn starts(&self, job: &JobId) -> usize {
+        let path = self.desk.runs.folder(job).journal();
+        let events = JournalReader::open(&path).expect("open").read_all().expect("read").events;
+        events.iter().filter(|e| matches!(e.fact, JobFact::WorkerStarted { .. })).count()
+    }
+}
+
+type Heard = UnboundedReceiver<Input>;
+
+#[test]
+fn once_carries_every_job_to_its_end_and_ends() {
+    let site = Site::new();
+    let jobs: Vec<JobId> =
+        (2..8).map(|n| site.objective(&format!("good-abcde{n}"), "good")).collect();
+    fsx::put_new(&site.desk.spool.folder(Place::Incoming).join("x.json"), b"{").expect("drop");
+    assert_eq!(site.once(), 0);
+    for job in &jobs {
+        assert_eq!(site.place(job), Some(Place::Done));
+        assert_eq!(site.starts(job), 1, "nothing runs twice");
+    }
+    assert!(site.desk.spool.folder(Place::Rejected).join("x.json.reason.json").exists());
+    assert_eq!(site.once(), 0, "there is nothing left to do");
+    assert_eq!(site.starts(&jobs[0]), 1);
+}
+
+#[test]
+fn a_failure_fails_what_waits_for_it_and_so_on_down() {
+    let site = Site::new();
+    let first = site.objective("a-abcdef", "bad");
+    let then = |id: &str, after: &str| {
+        site.submit(id, &format!(r#"{{"objective": "good", "after": ["{after}"]}}"#))
+    };
+    let second = then("b-abcdef", "a-abcdef");
+    let third = then("c-abcdef", "b-abcdef");
+    let any = then("d-abcdef", "a-abcdef:any");
+    assert_eq!(site.once(), 1);
+    assert_eq!(site.place(&first), Some(Place::Failed));
+    for job in [&second, &third] {
+        assert_eq!(site.reason(job).as_deref(), Some("dependency"));
+        assert_eq!((site.place(job), site.starts(job)), (Some(Place::Failed), 0));
+    }
+    assert_eq!(site.place(&any), Some(Place::Done));
+}
+
+#[test]
+fn a_worker_that_gets_nowhere_is_given_up_after_three_starts() {
+    let site = Site::new();
+    let job = site.objective("a-abcdef", "crash");
+    assert_eq!(site.once(), 1);
+    assert_eq!(site.reason(&job).as_deref(), Some("worker_crashed"));
+    assert_eq!(site.starts(&job), 3);
+}
+
+#[test]
+fn once_leaves_resting_jobs_and_says_so() {
+    let site = Site::new();
+    let resting = site.objective("a-abcdef", "rest");
+    let later = r#"{"objective": "good", "not_before": "2999-01-01T00:00:00Z"}"#;
+    let later = site.submit("b-abcdef", later);
+    assert_eq!(site.once(), 4);
+    assert_eq!(site.place(&resting), Some(Place::Claimed));
+    assert_eq!((site.place(&later), site.starts(&later)), (Some(Place::Claimed), 0));
+    site.desk.runs.folder(&resting).wish(Want::Killed).expect("wish");
+    site.desk.runs.folder(&later).wish(Want::Killed).expect("wish");
+    assert_eq!(site.once(), 0);
+    assert_eq!(site.place(&resting), Some(Place::Killed));
+    assert_eq!(site.place(&later), Some(Place::Killed));
+}
+
+#[test]
+fn once_does_not_wait_for_another_daemon() {
+    let site = Site::new();
+    let _lead = site.desk.spool.try_lead().expect("try").expect("free");
+    assert_eq!(site.once(), ALREADY_RUNNING);
+}
+
+#[test]
+fn what_lies_wrong_at_the_start_is_put_right() {
+    let site = Site::new();
+    let spool = &site.desk.spool;
+    // A file whose run folder is gone, a folder whose job never was, and a claimed file moved away by hand.
+    let lost = JobId::parse("lost-abcdef").expect("id");
+    spool.restore("lost-abcdef.md", b"good").expect("file");
+    let empty = site.desk.runs.create(&JobId::parse("empty-abcdef").expect("id")).expect("folder");
+    let vanished = site
+        .submit("gone-abcdef", r#"{"objective": "good", "not_before": "2999-01-01T00:00:00Z"}"#);
+    let moved = site
+        .submit("moved-abcdef", r#"{"objective": "good", "not_before": "2999-01-01T00:00:00Z"}"#);
+    for job in [&vanished, &moved] {
+        drop(site.desk.take(format!("{job}.json").as_ref()).expect("take"));
+    }
+    fsx::remove(&spool.find(&vanished).expect("file").1).expect("vanish");
+    let (_, path) = spool.find(&moved).expect("file");
+    fsx::move_to(&path, &spool.folder(Place::Killed).join("moved-abcdef.json")).expect("by hand");
+    assert_eq!(site.once(), 4);
+    assert_eq!(site.place(&lost), Some(Place::Failed));
+    assert_eq!(site.reason(&lost).as_deref(), Some("run_lost"));
+    assert!(!empty.dir().exists());
+    assert_eq!(site.place(&vanished), Some(Place::Claimed));
+    assert_eq!(site.place(&moved), Some(Place::Killed));
+    assert_eq!(
+        site.desk.runs.folder(&moved).read_status().expect("status").state,
+        JobPhase::Killed
+    );
+}
+
+/// Waits until `is_so`, woken by whatever changes in a folder.
+fn until(folder: &Path, is_so: impl Fn() -> bool) {
+    let (tell, woken) = mpsc::channel();
+    let mut watch = Watch::new(move |_| drop(tell.send(()).ok())).expect("watch");
+    watch.add(folder).expect("add");
+    while !is_so() {
+        woken.recv_timeout(Duration::from_secs(20)).expect("a change in time");
+    }
+}
+
+#[test]
+fn a_running_daemon_takes_what_is_dropped_and_ends_when_told() {
+    let site = Site::new();
+    let (inputs, heard) = unbounded_channel();
+    let stop = inputs.clone();
+    let code = std::thread::scope(|scope| {
+        let daemon = scope.spawn(|| site.run(Options::default(), inputs, heard));
+        let done = site.desk.spool.folder(Place::Done);
+        let first = site.objective("a-abcdef", "good");
+        until(&done, || site.place(&first) == Some(Place::Done));
+        // Written in place, and a job that is killed while it waits for its time.
+        fsx::put_new(&site.desk.spool.folder(Place::Incoming).join("b.txt"), b"good").expect("b");
+        until(&done, || site.desk.spool.jobs_in(Place::Done).expect("list").len() == 2);
+        let later = r#"{"objective": "x", "not_before": "2999-01-01T00:00:00Z"}"#;
+        let later = site.submit("c-abcdef", later);
+        let claimed = site.desk.spool.folder(Place::Claimed);
+        until(&claimed, || site.place(&later) == Some(Place::Claimed));
+        let (_, path) = site.desk.spool.find(&later).expect("file");
+        let killed = site.desk.spool.folder(Place::Killed);
+        fsx::move_to(&path, &killed.join("c-abcdef.json")).expect("by hand");
+        let folder = site.desk.runs.folder(&later);
+        let is_killed = || folder.read_status().is_some_and(|s| s.state == JobPhase::Killed);
+        until(folder.dir(), is_killed);
+        stop.send(Input::Signal(15)).expect("daemon listens");
+        daemon.join().expect("daemon")
+    });
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn a_second_daemon_takes_over_when_the_first_has_gone() {
+    let site = Site::new();
+    let lead = site.desk.spool.try_lead().expect("try").expect("free");
+    let job = site.objective("a-abcdef", "good");
+    let (inputs, heard) = unbounded_channel();
+    let stop = inputs.clone();
+    std::thread::scope(|scope| {
+        scope.spawn(|| site.run(Options::default(), inputs, heard));
+        assert_eq!(site.place(&job), Some(Place::Incoming));
+        drop(lead);
+        until(&site.desk.spool.folder(Place::Done), || site.place(&job) == Some(Place::Done));
+        stop.send(Input::Signal(15)).expect("daemon listens");
+    });
+}
+
+#[test]
+fn workers_outlive_the_daemon_and_the_next_one_finds_and_stops_them() {
+    let site = Site::new();
+    let job = site.objective("a-abcdef", "long");
+    let folder = site.desk.runs.folder(&job);
+    let starts = || site.desk.runs.folder(&job).journal().exists() && site.starts(&job) == 1;
+    let (inputs, heard) = unbounded_channel();
+    let stop = inputs.clone();
+    std::thread::scope(|scope| {
+        scope.spawn(|| site.run(Options::default(), inputs, heard));
+        until(site.desk.runs.dir(), || folder.dir().exists());
+        until(folder.dir(), starts);
+        stop.send(Input::Signal(15)).expect("daemon listens");
+    });
+    assert!(folder.is_held().expect("probe"), "the worker lives on");
+    let (inputs, heard) = unbounded_channel();
+    inputs.send(Input::Signal(15)).expect("told to end before it begins");
+    let options = Options { stop_jobs: true, ..Options::default() };
+    assert_eq!(site.run(options, inputs, heard), 0);
+    assert!(!folder.is_held().expect("probe"), "the worker was stopped");
+    assert_eq!(site.starts(&job), 1, "and not started again");
+}

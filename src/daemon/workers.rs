@@ -1,0 +1,187 @@
+//! The workers: started as children, found alive by their locks, told to end. A worker is a process of its own session;
+//! nothing of it depends on the daemon's life.
+
+use std::io::Result;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::log::Fact;
+use super::{Daemon, Input};
+use crate::logic::schedule::{Hold, Waiting};
+use crate::model::id::JobId;
+use crate::os::{clock, env, fsx, signals};
+
+/// Starts without any new event after which a job is given up.
+pub(super) const BARREN_STARTS: u32 = 3;
+/// Rest after a worker could not even be spawned.
+const SPAWN_REST: Duration = Duration::from_secs(5);
+
+/// Who works on a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hand {
+    /// Nobody.
+    Idle,
+    /// A child of ours.
+    Child(u32),
+    /// Someone who holds its lock.
+    Other,
+}
+
+/// A job that was taken and has not ended.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// As the schedule sees it.
+    pub(super) waiting: Waiting,
+    /// Why it did not start when last looked at.
+    pub(super) hold: Option<Hold>,
+    /// The journal's length in bytes when last read.
+    pub(super) journal_bytes: u64,
+    hand: Hand,
+    bytes_at_start: Option<u64>,
+    barren_starts: u32,
+    retry_at: Option<Duration>,
+}
+
+impl Live {
+    /// A job without a worker.
+    pub(super) fn new(waiting: Waiting) -> Self {
+        Self {
+            waiting,
+            hold: None,
+            journal_bytes: 0,
+            hand: Hand::Idle,
+            bytes_at_start: None,
+            barren_starts: 0,
+            retry_at: None,
+        }
+    }
+
+    /// Whether someone works on it.
+    pub(super) fn works(&self) -> bool {
+        self.hand != Hand::Idle
+    }
+
+    /// Whether a child of ours works on it.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self.hand, Hand::Child(_))
+    }
+
+    /// When starting it is tried again, after a start that did not work.
+    pub(super) fn retry_at(&self) -> Option<Duration> {
+        self.retry_at
+    }
+
+    /// Takes in that our worker has ended.
+    pub(super) fn ended(&mut self) {
+        self.hand = Hand::Idle;
+    }
+
+    /// Takes in whether someone else holds its lock.
+    pub(super) fn set_held(&mut self, is_held: bool) {
+        if !self.is_ours() {
+            self.hand = if is_held { Hand::Other } else { Hand::Idle };
+        }
+    }
+
+    /// Counts a start after which the journal is as long as before; the answer is the count.
+    pub(super) fn count_barren(&mut self) -> u32 {
+        match self.bytes_at_start.take() {
+            Some(before) if before == self.journal_bytes => self.barren_starts += 1,
+            Some(_) => self.barren_starts = 0,
+            None => {}
+        }
+        self.barren_starts
+    }
+}
+
+impl Daemon {
+    /// Workers alive, ours and others.
+    pub(super) fn busy(&self) -> usize {
+        self.jobs.values().filter(|live| live.works()).count()
+    }
+
+    /// Starts a job's worker.
+    pub(super) fn start(&mut self, job: &JobId) {
+        match self.spawn(job) {
+            Ok(pid) => {
+                if let Some(live) = self.jobs.get_mut(job) {
+                    live.hand = Hand::Child(pid);
+                    live.bytes_at_start = Some(live.journal_bytes);
+                    live.retry_at = None;
+                }
+                self.record(&Fact::Started { job: job.clone(), pid });
+            }
+            Err(e) => {
+                if let Some(live) = self.jobs.get_mut(job) {
+                    live.retry_at = Some(clock::since_boot() + SPAWN_REST);
+                }
+                self.trouble(&format!("cannot start a worker for {job}"), &e);
+            }
+        }
+    }
+
+    fn spawn(&self, job: &JobId) -> Result<u32> {
+        let program = match &self.options.program {
+            Some(program) => program.clone(),
+            None => env::own_binary()?,
+        };
+        let log = fsx::open_append(&self.desk.runs.folder(job).worker_log())?;
+        let mut child = Command::new(program)
+            .arg("--root")
+            .arg(self.desk.root.path())
+            .args(["worker", job.as_str()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        let pid = child.id().unwrap_or(0);
+        let (job, tell) = (job.clone(), self.inputs.clone());
+        tokio::spawn(async move {
+            // However it ended: what it left on disk tells what follows.
+            drop(child.wait().await);
+            drop(tell.send(Input::WorkerEnded(job)));
+        });
+        Ok(pid)
+    }
+
+    /// Lets go of retries whose time has come.
+    pub(super) fn retry_due(&mut self) {
+        let now = clock::since_boot();
+        for live in self.jobs.values_mut() {
+            if live.retry_at.is_some_and(|at| at <= now) {
+                live.retry_at = None;
+                self.is_dirty = true;
+            }
+        }
+    }
+
+    /// Asks every worker to end.
+    pub(super) fn stop_workers(&mut self) {
+        let jobs: Vec<JobId> =
+            self.jobs.iter().filter(|(_, l)| l.works()).map(|(job, _)| job.clone()).collect();
+        for job in jobs {
+            self.stop_worker(&job);
+        }
+    }
+
+    /// Asks a job's worker to end: a child of ours by its number; another by the number in its journal, which holds only
+    /// as long as the lock is held.
+    pub(super) fn stop_worker(&mut self, job: &JobId) {
+        let pid = match self.jobs.get(job).map(|live| live.hand) {
+            Some(Hand::Child(pid)) => Some(pid),
+            _ => self.pid_of_holder(job),
+        };
+        let Some(pid) = pid else { return };
+        if let Err(e) = signals::terminate(pid) {
+            self.trouble(&format!("cannot stop the worker of {job}"), &e);
+        }
+    }
+
+    fn pid_of_holder(&self, job: &JobId) -> Option<u32> {
+        let folder = self.desk.runs.folder(job);
+        let pid = super::reconcile::replay(&folder).ok()?.pid;
+        folder.is_held().unwrap_or(false).then_some(pid)?
+    }
+}
