@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Result;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::desk::{Desk, Outcome, bug};
+use super::wishes::Wishes;
 use super::{Left, closing, lane, planning, reading};
 use crate::logic::lifecycle::{self, Ending, Step};
 use crate::logic::retry::{self, Next};
+use crate::logic::state::JobState;
 use crate::logic::supervise::StopReason;
 use crate::logic::task::Tries;
 use crate::model::event::Fact;
@@ -20,14 +21,11 @@ use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
 use crate::os::{clock, random};
-use crate::runs::Want;
 
 /// How often a task may write what it did not claim.
 const MAX_VIOLATIONS: u32 = 2;
 /// How often what a task built on may move under it.
 const MAX_BASE_MOVES: u32 = 10;
-/// The longest sleep of the loop; whatever it waits for is looked at again then.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// What is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +53,7 @@ struct Cycle {
     stop: watch::Sender<Option<StopReason>>,
     alone: Option<Work>,
     closing: Option<Closing>,
+    wishes: Wishes,
 }
 
 /// Runs the job until it ends, rests, or the worker is told to leave.
@@ -69,19 +68,21 @@ pub(super) async fn run(
         stop: watch::channel(None).0,
         alone: None,
         closing: None,
+        wishes: Wishes::of(&desk.folder, desk.bell.clone()),
     };
     loop {
-        cycle.obey();
+        cycle.obey()?;
         let until = cycle.advance()?;
         if cycle.lanes.is_empty()
             && let Some(closing) = cycle.closing.clone()
         {
             return cycle.close(closing).await;
         }
-        let sleep = clock::until(until, clock::now()).min(LONGEST_SLEEP);
+        let sleep = clock::until(until, clock::now()).min(cycle.wishes.rest());
         tokio::select! {
             Some(ended) = cycle.lanes.join_next() => cycle.settle(ended.map_err(std::io::Error::other)?)?,
             Some(_) = signals.recv() => cycle.signalled(),
+            () = desk.bell.notified() => {}
             () = tokio::time::sleep(sleep) => {}
         }
     }
@@ -89,26 +90,27 @@ pub(super) async fn run(
 
 impl Cycle {
     /// Looks at what someone wants, and stops what is to be stopped.
-    fn obey(&mut self) {
-        if self.desk.folder.wants(Want::Killed) {
-            self.close_for(Closing::End(Ending::new(
-                JobPhase::Killed,
-                "killed",
-                "killed by request",
-            )));
+    fn obey(&mut self) -> Result<()> {
+        if self.wishes.job_killed() {
+            let killed = Ending::new(JobPhase::Killed, "killed", "killed by request");
+            self.close_for(Closing::End(killed));
             self.stop_all(StopReason::Kill);
         }
-        for (task, stop) in &self.stops {
-            if self.desk.folder.wants_task_killed(task) {
-                stop.send_replace(Some(StopReason::Kill));
+        for id in self.desk.book.state(open_tasks) {
+            if !self.wishes.task_killed(&id) {
+                continue;
+            }
+            match self.stops.get(&id) {
+                Some(stop) => drop(stop.send_replace(Some(StopReason::Kill))),
+                None => self.settle_task(&id, Failure::new(FailureKind::Stopped, "killed"))?,
             }
         }
+        Ok(())
     }
 
-    /// A signal is a hint to look at the wants; without any it means: leave.
+    /// A signal without a wish to kill means: leave.
     fn signalled(&mut self) {
-        let task_killed = self.stops.keys().any(|t| self.desk.folder.wants_task_killed(t));
-        if !self.desk.folder.wants(Want::Killed) && !task_killed {
+        if !self.wishes.job_killed() {
             self.close_for(Closing::Leave);
             self.stop_all(StopReason::Leave);
         }
@@ -281,6 +283,10 @@ impl Cycle {
             }
         }
     }
+}
+
+fn open_tasks(state: &JobState) -> Vec<TaskId> {
+    state.tasks.iter().filter(|t| !t.phase.is_final()).map(|t| t.task.id.clone()).collect()
 }
 
 fn words_for(reason: PauseReason) -> String {

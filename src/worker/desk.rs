@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::book::Book;
 use crate::codex::prompt::Prompts;
@@ -40,6 +40,8 @@ pub(super) struct Desk {
     trees: OnceLock<Arc<Trees>>,
     /// One landing at a time.
     pub(super) landing: tokio::sync::Mutex<()>,
+    /// Tells the loop to look again: a wish has come, or a lane has become free.
+    pub(super) bell: Arc<Notify>,
 }
 
 impl Desk {
@@ -75,6 +77,7 @@ impl Desk {
             asker,
             trees: OnceLock::new(),
             landing: tokio::sync::Mutex::new(()),
+            bell: Arc::new(Notify::new()),
         }))
     }
 

@@ -16,6 +16,7 @@ mod leasing;
 mod planning;
 mod reading;
 mod resume;
+mod wishes;
 mod words;
 
 use std::io::Result;

@@ -91,11 +91,14 @@ fn two_jobs_of_one_repository_wait_for_each_other() {
 
 #[test]
 fn a_dead_jobs_lease_does_not_block_another_job() {
-    let script = Script::of([part("t1")]).with(on_calls(execute("t1"), &[1]), json!([{"hang": true}]));
-    let stage = Stage::new("dead-lease", &script);
+    let site = Site::new("dead-lease");
+    let flag = site.path().join("flag");
+    let script = Script::of([part("t1")])
+        .with(on_calls(execute("t1"), &[1]), json!([raise(&flag), {"hang": true}]));
+    let repo = site.git_repo();
+    let stage = Stage::at(site, repo, &script);
     let (running, job) = stage.start(&[]);
-    job.until("terminal.session_starting", "t1");
-    job.until("job.task_started", "t1");
+    stage.site.until("it works", PATIENCE, || flag.exists());
     job.slay_worker();
     assert_eq!(running.wait(PATIENCE).code, Some(1));
     let other = stage.ends_with(0, &[]);

@@ -15,6 +15,7 @@ mod claims;
 mod cli;
 mod codex_bin;
 mod codex_contract;
+mod death;
 mod jobs;
 mod model_server;
 mod real_jobs;
