@@ -87,6 +87,9 @@ mod tests {
             let hint = Hint { paths: vec![path.into()], change: Change::Other };
             assert_eq!(is_news(&hint), rings, "{path}");
         }
-        assert!(is_news(&Hint { paths: Vec::new(), change: Change::Other }), "everything may have changed");
+        assert!(
+            is_news(&Hint { paths: Vec::new(), change: Change::Other }),
+            "everything may have changed"
+        );
     }
 }

@@ -42,7 +42,8 @@ fn of_two_tasks_that_claim_one_file_the_second_waits_and_says_for_whom() {
     let parts = [part("t1").writes(&["shared.txt"]), part("t2").writes(&["shared.txt"])];
     let site = Site::new("shared");
     let flag = site.path().join("flag");
-    let script = Script::of(parts).working("t1", &[wait_for(&flag)]).working("t2", &[wait_for(&flag)]);
+    let script =
+        Script::of(parts).working("t1", &[wait_for(&flag)]).working("t2", &[wait_for(&flag)]);
     let repo = site.git_repo();
     let stage = Stage::at(site, repo, &script);
     let (running, job) = stage.start(&[]);
@@ -52,9 +53,13 @@ fn of_two_tasks_that_claim_one_file_the_second_waits_and_says_for_whom() {
     let record = job.json(&format!("{blocked}_claim.json"));
     let held_by = json!({"job": job.id, "task": holder});
     assert_eq!(record["verdicts"][0]["verdict"], "NO GO", "{record}");
-    assert_eq!(record["verdicts"][0]["conflicts"], json!([{"path": "shared.txt", "mode": "write", "held_by": held_by}]));
+    assert_eq!(
+        record["verdicts"][0]["conflicts"],
+        json!([{"path": "shared.txt", "mode": "write", "held_by": held_by}])
+    );
     let status = job.status();
-    let waits = status["tasks"].as_array().unwrap().iter().find(|t| t["id"] == blocked.as_str()).unwrap();
+    let waits =
+        status["tasks"].as_array().unwrap().iter().find(|t| t["id"] == blocked.as_str()).unwrap();
     assert_eq!(waits["state"], "blocked");
     assert!(waits["waits_for"].to_string().contains(holder), "{waits}");
     fs::write(&flag, "").unwrap();
@@ -125,7 +130,8 @@ fn independent_tasks_work_at_the_same_time() {
 fn a_task_that_waits_for_a_lease_takes_no_lane() {
     let site = Site::new("lanes");
     let (blocked, free) = (site.path().join("blocked"), site.path().join("free"));
-    let parts = [part("t1").writes(&["shared.txt"]), part("t2").writes(&["shared.txt"]), part("t3")];
+    let parts =
+        [part("t1").writes(&["shared.txt"]), part("t2").writes(&["shared.txt"]), part("t3")];
     let script = Script::of(parts)
         .with(on_calls(claim("t2"), &[1]), json!([wait_for(&blocked), claims(&["shared.txt"])]))
         .working("t1", &[raise(&blocked), wait_for(&free)])

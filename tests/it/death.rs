@@ -6,14 +6,21 @@ use std::time::Instant;
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
-use crate::rehearsal::{Job, Script, Stage, execute, on_calls, part, processes_called, raise, unmistakable_time, wait_for};
+use crate::rehearsal::{
+    Job, Script, Stage, execute, on_calls, part, processes_called, raise, unmistakable_time,
+    wait_for,
+};
 use crate::site::{PATIENCE, Site, processes_with_env};
 
 /// The work of `t1` is a tool that sleeps, and one that sleeps in a session of its own.
 fn sleeping(site: &Site, time: &str) -> Script {
-    let command = format!("setsid sleep {time} & : > {}; sleep {time}", site.path().join("asleep").display());
+    let command =
+        format!("setsid sleep {time} & : > {}; sleep {time}", site.path().join("asleep").display());
     let parts = [part("t1"), part("t2").after(&["t1"]), part("t3").after(&[])];
-    Script::of(parts).with(execute("t1"), json!([{"spawn": format!("sleep {time}")}, {"command": command}, {"message": "done"}]))
+    Script::of(parts).with(
+        execute("t1"),
+        json!([{"spawn": format!("sleep {time}")}, {"command": command}, {"message": "done"}]),
+    )
 }
 
 fn sleeping_stage(name: &str, time: &str) -> Stage {
@@ -25,7 +32,9 @@ fn sleeping_stage(name: &str, time: &str) -> Stage {
 
 fn asleep(stage: &Stage, time: &str) {
     let flag = stage.site.path().join("asleep");
-    stage.site.until("the tools sleep", PATIENCE, || flag.exists() && processes_called(time).len() >= 3);
+    stage
+        .site
+        .until("the tools sleep", PATIENCE, || flag.exists() && processes_called(time).len() >= 3);
 }
 
 #[test]
@@ -65,7 +74,8 @@ fn a_killed_task_fails_and_skips_what_needs_it_and_nothing_else() {
 fn a_task_that_waits_for_its_turn_can_be_killed() {
     let site = Site::new("kill-pending");
     let flag = site.path().join("flag");
-    let script = Script::of([part("t1"), part("t2").after(&["t1"])]).working("t1", &[wait_for(&flag)]);
+    let script =
+        Script::of([part("t1"), part("t2").after(&["t1"])]).working("t1", &[wait_for(&flag)]);
     let repo = site.git_repo();
     let stage = Stage::at(site, repo, &script);
     let (running, job) = stage.start(&[]);
@@ -123,19 +133,30 @@ fn survives(name: &str, met: &dyn Fn(&Job<'_>) -> bool) {
 }
 
 fn survives_death_at(event: &str, task: &str) {
-    survives(&format!("death-{}", event.replace('.', "-")), &|job| !job.all(event, task).is_empty());
+    survives(&format!("death-{}", event.replace('.', "-")), &|job| {
+        !job.all(event, task).is_empty()
+    });
 }
 
 #[test]
 fn a_worker_may_die_while_the_job_is_planned() {
-    for event in ["job.worker_started", "job.workspace_fixed", "terminal.session_starting", "job.plan_created"] {
+    for event in [
+        "job.worker_started",
+        "job.workspace_fixed",
+        "terminal.session_starting",
+        "job.plan_created",
+    ] {
         survives_death_at(event, "");
     }
 }
 
 #[test]
 fn a_worker_may_die_while_a_task_claims() {
-    for (event, task) in [("job.roles_assigned", ""), ("terminal.session_starting", "t1"), ("job.claim_recorded", "t1")] {
+    for (event, task) in [
+        ("job.roles_assigned", ""),
+        ("terminal.session_starting", "t1"),
+        ("job.claim_recorded", "t1"),
+    ] {
         survives_death_at(event, task);
     }
 }
@@ -159,7 +180,12 @@ fn a_worker_may_die_while_a_task_lands() {
 
 #[test]
 fn a_worker_may_die_while_the_job_ends() {
-    for (event, task) in [("job.task_completed", "t2"), ("job.landed", ""), ("memory.entry_added", ""), ("job.finished", "")] {
+    for (event, task) in [
+        ("job.task_completed", "t2"),
+        ("job.landed", ""),
+        ("memory.entry_added", ""),
+        ("job.finished", ""),
+    ] {
         survives_death_at(event, task);
     }
 }
@@ -200,7 +226,10 @@ fn a_worker_that_is_asked_to_leave_charges_nothing() {
     let site = Site::new("leave");
     let flag = site.path().join("flag");
     let never = site.path().join("never");
-    let script = Script::of([part("t1")]).with(on_calls(execute("t1"), &[1]), json!([raise(&flag), wait_for(&never), {"message": "?"}]));
+    let script = Script::of([part("t1")]).with(
+        on_calls(execute("t1"), &[1]),
+        json!([raise(&flag), wait_for(&never), {"message": "?"}]),
+    );
     let repo = site.git_repo();
     let stage = Stage::at(site, repo, &script);
     let (running, job) = stage.start(&["--max-attempts", "1"]);

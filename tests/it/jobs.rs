@@ -18,14 +18,25 @@ fn story(events: &[Value]) -> Vec<String> {
 #[test]
 fn a_job_ends_with_one_commit_a_task_and_a_whole_record() {
     let stage = Stage::new("whole", &Script::of([part("t1"), part("t2").after(&["t1"])]));
-    let before = (stage.git(&["status", "--porcelain"]), stage.git(&["rev-parse", "HEAD"]), stage.git(&["symbolic-ref", "HEAD"]));
+    let before = (
+        stage.git(&["status", "--porcelain"]),
+        stage.git(&["rev-parse", "HEAD"]),
+        stage.git(&["symbolic-ref", "HEAD"]),
+    );
     let job = stage.ends_with(0, &[]);
     assert_eq!(job.landed(), ["t1", "t2"]);
     assert_eq!(job.on_branch("t1.txt").as_deref(), Some("t1\n"));
-    let after = (stage.git(&["status", "--porcelain"]), stage.git(&["rev-parse", "HEAD"]), stage.git(&["symbolic-ref", "HEAD"]));
+    let after = (
+        stage.git(&["status", "--porcelain"]),
+        stage.git(&["rev-parse", "HEAD"]),
+        stage.git(&["symbolic-ref", "HEAD"]),
+    );
     assert_eq!(before, after);
     assert!(!stage.workspace.join("t1.txt").exists());
-    assert_eq!(stage.git(&["branch", "--format=%(refname:short)"]), format!("main\n{}\n", job.branch()));
+    assert_eq!(
+        stage.git(&["branch", "--format=%(refname:short)"]),
+        format!("main\n{}\n", job.branch())
+    );
     assert_eq!(job.json("plan.json")["tasks"][1]["role"], "executor");
     for task in ["t1", "t2"] {
         let claim = job.json(&format!("{task}_claim.json"));
@@ -89,7 +100,8 @@ fn the_index_and_the_memory_are_made_again_from_the_runs() {
 fn a_malformed_plan_goes_back_with_its_errors_once() {
     let cyclic = json!([{"message": {"objective": "o", "tasks": [
         {"id": "a", "summary": "s", "description": "d", "dependencies": ["a"], "resources": {"reads": [], "writes": []}}]}}]);
-    let script = Script::of([part("t1")]).with(on_calls(json!({"marker": "NUMERUS_PLAN"}), &[1]), cyclic);
+    let script =
+        Script::of([part("t1")]).with(on_calls(json!({"marker": "NUMERUS_PLAN"}), &[1]), cyclic);
     let stage = Stage::new("bad-plan", &script);
     let job = stage.ends_with(0, &[]);
     let repair = job.read("plan/prompt-2.md");
@@ -99,13 +111,18 @@ fn a_malformed_plan_goes_back_with_its_errors_once() {
 
 #[test]
 fn a_plan_that_is_malformed_twice_is_a_charged_attempt() {
-    let script = Script::of([part("t1")])
-        .with(on_calls(json!({"marker": "NUMERUS_PLAN"}), &[1, 2]), json!([{"message": "what plan?"}]));
+    let script = Script::of([part("t1")]).with(
+        on_calls(json!({"marker": "NUMERUS_PLAN"}), &[1, 2]),
+        json!([{"message": "what plan?"}]),
+    );
     let stage = Stage::new("worse-plan", &script);
     let job = stage.ends_with(0, &[]);
     assert_eq!(job.charged(""), 1);
     assert_eq!(job.landed(), ["t1"]);
-    stage.follow(&Script::of([part("t1")]).with(json!({"marker": "NUMERUS_PLAN"}), json!([{"message": "what plan?"}])));
+    stage.follow(
+        &Script::of([part("t1")])
+            .with(json!({"marker": "NUMERUS_PLAN"}), json!([{"message": "what plan?"}])),
+    );
     let job = stage.ends_with(1, &["--max-attempts", "1"]);
     assert_eq!(job.stands(), ("failed".to_owned(), "planning_failed".to_owned()));
 }
@@ -121,7 +138,10 @@ fn malformed_roles_and_claims_go_back_with_their_errors_once() {
     let repair = job.read("roles/prompt-2.md");
     assert!(repair.starts_with("NUMERUS_ROLES V1\n") && repair.contains("t1"), "{repair}");
     let repair = job.read("t1/prompt-2.md");
-    assert!(repair.starts_with("NUMERUS_CLAIM V1\nTASK_ID: t1\n") && repair.contains("/etc/passwd"), "{repair}");
+    assert!(
+        repair.starts_with("NUMERUS_CLAIM V1\nTASK_ID: t1\n") && repair.contains("/etc/passwd"),
+        "{repair}"
+    );
     assert_eq!(job.charged("t1"), 0);
 }
 
@@ -140,8 +160,11 @@ fn trouble_of_the_service_costs_no_attempt() {
         ("overloaded", json!([fail("server_overloaded")])),
         ("cut", json!([{"exit": 3}])),
         ("signal", json!([{"die_by_signal": 9}])),
-        ("helper", json!([{"stderr": "WARNING: proceeding, even though we could not create PATH aliases: no room\n"},
-                          {"message": "done nothing"}])),
+        (
+            "helper",
+            json!([{"stderr": "WARNING: proceeding, even though we could not create PATH aliases: no room\n"},
+                          {"message": "done nothing"}]),
+        ),
     ] {
         let stage = Stage::new(name, &stumbling(play));
         let job = stage.ends_with(0, &["--max-attempts", "1"]);
@@ -166,7 +189,8 @@ fn a_job_over_its_limit_rests_until_the_limit_is_refilled() {
 
 #[test]
 fn a_job_that_cannot_log_in_rests_for_a_person() {
-    let refused = json!([{"fail": {"message": "no", "info": "http_connection_failed", "status": 401}}]);
+    let refused =
+        json!([{"fail": {"message": "no", "info": "http_connection_failed", "status": 401}}]);
     let stage = Stage::new("auth", &stumbling(refused));
     let job = stage.ends_with(6, &[]);
     assert_eq!(job.stands(), ("paused".to_owned(), "auth".to_owned()));
@@ -175,7 +199,10 @@ fn a_job_that_cannot_log_in_rests_for_a_person() {
 
 #[test]
 fn silence_and_length_end_an_attempt() {
-    let chatter: Vec<Value> = (0..40).flat_map(|_| [json!({"reasoning": "hm"}), json!({"sleep_ms": 100})]).chain([json!({"message": "done"})]).collect();
+    let chatter: Vec<Value> = (0..40)
+        .flat_map(|_| [json!({"reasoning": "hm"}), json!({"sleep_ms": 100})])
+        .chain([json!({"message": "done"})])
+        .collect();
     for (name, play, flag, deadline) in [
         ("silent", json!([{"hang": true}]), "no-progress=1s", "no_progress"),
         ("long", json!(chatter), "execute=1s", "total"),
@@ -191,8 +218,14 @@ fn silence_and_length_end_an_attempt() {
 #[test]
 fn floods_and_bytes_that_are_no_text_pass() {
     let noise = "printf '\\377\\376\\n' > /proc/$PPID/fd/1";
-    let script = Script::of([part("t1")])
-        .working("t1", &[json!({"flood_bytes": 6_000_000}), json!({"command": noise}), json!({"stdout": "no json\n"})]);
+    let script = Script::of([part("t1")]).working(
+        "t1",
+        &[
+            json!({"flood_bytes": 6_000_000}),
+            json!({"command": noise}),
+            json!({"stdout": "no json\n"}),
+        ],
+    );
     let stage = Stage::new("flood", &script);
     let job = stage.ends_with(0, &[]);
     let raw = fs::read(job.dir().join("t1/stdout.log")).unwrap();
@@ -214,9 +247,15 @@ fn a_failed_task_skips_what_needs_it_and_nothing_else() {
 
 #[test]
 fn tasks_that_only_read_hold_no_lease_and_their_findings_are_handed_on() {
-    let parts = [part("look").role("planner"), part("t1").after(&["look"]), part("judge").role("reviewer").after(&["t1"])];
-    let script = Script::of(parts)
-        .with(json!({"marker": "NUMERUS_REVIEW", "task": "look"}), json!([{"message": "the finding is 42"}]));
+    let parts = [
+        part("look").role("planner"),
+        part("t1").after(&["look"]),
+        part("judge").role("reviewer").after(&["t1"]),
+    ];
+    let script = Script::of(parts).with(
+        json!({"marker": "NUMERUS_REVIEW", "task": "look"}),
+        json!([{"message": "the finding is 42"}]),
+    );
     let stage = Stage::new("reads", &script);
     let job = stage.ends_with(0, &[]);
     assert!(job.read("t1/prompt-1.md").contains("the finding is 42"));

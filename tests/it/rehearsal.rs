@@ -84,8 +84,12 @@ impl Script {
     /// Adds a scene for the execution of a task: these steps, what its part writes, and a last word.
     pub(crate) fn working(self, task: &str, steps: &[Value]) -> Self {
         let part = self.parts.iter().find(|p| p.id == task).unwrap().clone();
-        let play: Vec<Value> =
-            steps.iter().cloned().chain(part.written()).chain([json!({"message": "done"})]).collect();
+        let play: Vec<Value> = steps
+            .iter()
+            .cloned()
+            .chain(part.written())
+            .chain([json!({"message": "done"})])
+            .collect();
         self.with(execute(task), json!(play))
     }
 
@@ -94,8 +98,14 @@ impl Script {
         let mut add = |when: Value, play: Value| scenes.push(json!({"when": when, "play": play}));
         let planned: Vec<Value> = self.parts.iter().map(Part::planned).collect();
         let assigned: Vec<Value> = self.parts.iter().map(Part::assigned).collect();
-        add(json!({"marker": "NUMERUS_PLAN"}), json!([{"message": {"objective": "{{objective}}", "tasks": planned}}]));
-        add(json!({"marker": "NUMERUS_ROLES"}), json!([{"message": {"roles": assigned, "strategy": "in order"}}]));
+        add(
+            json!({"marker": "NUMERUS_PLAN"}),
+            json!([{"message": {"objective": "{{objective}}", "tasks": planned}}]),
+        );
+        add(
+            json!({"marker": "NUMERUS_ROLES"}),
+            json!([{"message": {"roles": assigned, "strategy": "in order"}}]),
+        );
         for part in &self.parts {
             add(claim(&part.id), json!([claims(&part.writes)]));
             let mut play = part.written();
@@ -145,7 +155,11 @@ impl Stage {
 
     /// On a directory of the caller's choice.
     pub(crate) fn at(site: Site, workspace: PathBuf, script: &Script) -> Self {
-        fs::write(site.root().join("numerus.toml"), "rehearsal_commands = true\nverify_unsandboxed = true\n").unwrap();
+        fs::write(
+            site.root().join("numerus.toml"),
+            "rehearsal_commands = true\nverify_unsandboxed = true\n",
+        )
+        .unwrap();
         let stage = Self { site, workspace };
         stage.follow(script);
         stage
@@ -180,7 +194,10 @@ impl Stage {
 
     fn words(&self, flags: &[&str]) -> Command {
         let mut command = self.numerus(&["run", "do it", "--workspace"]);
-        command.arg(&self.workspace).arg(format!("--rehearse={}", self.script().display())).args(flags);
+        command
+            .arg(&self.workspace)
+            .arg(format!("--rehearse={}", self.script().display()))
+            .args(flags);
         command
     }
 
@@ -206,7 +223,10 @@ impl Stage {
         let running = self.site.spawn(&mut self.words(flags));
         let mut found = None;
         self.site.until("the job is taken", PATIENCE, || {
-            found = self.jobs().into_iter().find(|job| !before.contains(job) && !self.site.journal(job).is_empty());
+            found = self
+                .jobs()
+                .into_iter()
+                .find(|job| !before.contains(job) && !self.site.journal(job).is_empty());
             found.is_some()
         });
         (running, Job { stage: self, id: found.unwrap() })
@@ -215,7 +235,8 @@ impl Stage {
     /// The ids of all jobs that have a run folder.
     fn jobs(&self) -> Vec<String> {
         let dir = fs::read_dir(self.site.root().join("runs"));
-        let names = dir.into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok());
+        let names =
+            dir.into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok());
         names.filter(|name| !name.starts_with('.')).collect()
     }
 
@@ -237,7 +258,8 @@ impl Job<'_> {
 
     pub(crate) fn read(&self, name: &str) -> String {
         let path = self.dir().join(name);
-        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}\n{}", self.stage.site.dump()))
+        fs::read_to_string(&path)
+            .unwrap_or_else(|e| panic!("{name}: {e}\n{}", self.stage.site.dump()))
     }
 
     pub(crate) fn json(&self, name: &str) -> Value {
@@ -257,7 +279,9 @@ impl Job<'_> {
     /// The place in the journal of the first event of that name and task.
     pub(crate) fn at(&self, event: &str, task: &str) -> u64 {
         let all = self.all(event, task);
-        let first = all.first().unwrap_or_else(|| panic!("no {event} of {task:?}\n{}", self.stage.site.dump()));
+        let first = all
+            .first()
+            .unwrap_or_else(|| panic!("no {event} of {task:?}\n{}", self.stage.site.dump()));
         first["seq"].as_u64().unwrap()
     }
 
@@ -280,7 +304,8 @@ impl Job<'_> {
     /// Each task with its state.
     pub(crate) fn tasks(&self) -> Vec<String> {
         let status = self.status();
-        let of = |t: &Value| format!("{} {}", t["id"].as_str().unwrap(), t["state"].as_str().unwrap());
+        let of =
+            |t: &Value| format!("{} {}", t["id"].as_str().unwrap(), t["state"].as_str().unwrap());
         status["tasks"].as_array().unwrap().iter().map(of).collect()
     }
 
@@ -299,7 +324,12 @@ impl Job<'_> {
     pub(crate) fn on_branch(&self, path: &str) -> Option<String> {
         let spec = format!("{}:{path}", self.branch());
         let shown = self.stage.site.run(
-            self.stage.site.command("git").arg("-C").arg(&self.stage.workspace).args(["show", &spec]),
+            self.stage
+                .site
+                .command("git")
+                .arg("-C")
+                .arg(&self.stage.workspace)
+                .args(["show", &spec]),
         );
         (shown.code == Some(0)).then_some(shown.stdout)
     }
@@ -341,16 +371,24 @@ impl Job<'_> {
 
     /// The lease files of the workspace, held or waiting.
     pub(crate) fn leases(&self) -> Vec<String> {
-        let dirs = [self.stage.workspace.join(".git/numerus/leases"), self.stage.site.root().join("store/leases")];
-        let files = dirs.iter().flat_map(|dir| walkdir::WalkDir::new(dir).into_iter().filter_map(Result::ok));
-        let names = files.filter(|e| e.file_type().is_file()).filter_map(|e| e.file_name().to_str().map(str::to_owned));
+        let dirs = [
+            self.stage.workspace.join(".git/numerus/leases"),
+            self.stage.site.root().join("store/leases"),
+        ];
+        let files = dirs
+            .iter()
+            .flat_map(|dir| walkdir::WalkDir::new(dir).into_iter().filter_map(Result::ok));
+        let names = files
+            .filter(|e| e.file_type().is_file())
+            .filter_map(|e| e.file_name().to_str().map(str::to_owned));
         names.filter(|name| Path::new(name).extension().is_some_and(|e| e == "json")).collect()
     }
 }
 
 /// The pids of living processes whose command line has this piece.
 pub(crate) fn processes_called(piece: &str) -> Vec<u32> {
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
     let says = |pid: &u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words = String::from_utf8_lossy(&line).replace('\0', " ");
