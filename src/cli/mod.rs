@@ -3,6 +3,7 @@
 
 mod daemon;
 mod demo;
+mod ended;
 mod events;
 mod follow;
 mod here;
@@ -126,7 +127,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Demo(asked) => demo::run(here, asked),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;
-            seams::worker(&here.root, &job)
+            seams::work(&here.root, &job)
         }
     }
 }

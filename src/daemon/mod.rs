@@ -11,6 +11,7 @@ pub mod log;
 pub mod looks;
 mod queue;
 mod reconcile;
+mod refusal;
 pub mod take;
 mod workers;
 
@@ -134,13 +135,14 @@ async fn lead(
     let mut watch = Watch::new(move |hint| drop(tell.send(Input::Hint(hint)))).ok();
     let path = desk.spool.daemon_lock();
     let lock = loop {
+        // Watched before it is tried: it may be let go of in between.
+        let is_watched = watch.as_mut().is_some_and(|w| w.add(&path).is_ok());
         if let Some(lock) = desk.spool.try_lead()? {
             break lock;
         }
         if options.once {
             return Ok(ALREADY_RUNNING);
         }
-        let is_watched = watch.as_mut().is_some_and(|w| w.add(&path).is_ok());
         let patience = if is_watched { desk.settings.rescan } else { WITHOUT_EVENTS };
         if let Ok(Some(Input::Signal(_))) = timeout(patience, heard.recv()).await {
             return Ok(0);
@@ -293,6 +295,9 @@ impl Daemon {
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Duration {
+        if !self.unchecked.is_empty() {
+            return Duration::ZERO;
+        }
         let now = clock::since_boot();
         let wall = self.wake.map(|then| clock::until(then, clock::now()));
         let looks = self.looks.next_due().map(|due| due.saturating_sub(now));

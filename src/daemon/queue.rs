@@ -12,6 +12,7 @@ use super::workers::Live;
 use super::{Daemon, Stop, WITHOUT_EVENTS};
 use crate::ending::{self, Ending, Held};
 use crate::logic::schedule::{self, Hold, Schedule, Waiting};
+use crate::logic::state::JobState;
 use crate::model::id::JobId;
 use crate::os::clock;
 use crate::spool::{Kind, Stamp};
@@ -104,7 +105,7 @@ impl Daemon {
             }),
             Taken::Job(fresh) => {
                 let job = fresh.job;
-                let waiting = super::take::waiting(&job, &Default::default());
+                let waiting = super::take::waiting(&job, &JobState::default());
                 let mut live = Live::new(waiting);
                 live.journal_bytes = super::reconcile::journal_bytes(&fresh.folder);
                 self.jobs.insert(job.id.clone(), live);
@@ -173,8 +174,9 @@ impl Daemon {
     /// Shows in a job's status that it no longer waits for what it waited for.
     fn show(&mut self, job: &JobId, hold: Hold) {
         let Some(live) = self.jobs.get_mut(job) else { return };
-        let before = live.hold.replace(hold.clone());
-        let has_changed = before.is_some_and(|b| b.pause() != hold.pause());
+        let pause = hold.pause();
+        let before = live.hold.replace(hold);
+        let has_changed = before.is_some_and(|b| b.pause() != pause);
         if !has_changed {
             return;
         }

@@ -92,7 +92,7 @@ impl Daemon {
 
     fn see(&self, job: &JobId) -> Result<Sight> {
         let folder = self.desk.runs.folder(job);
-        let files = self.lies(job)?;
+        let files = self.lies(job);
         if !folder.dir().is_dir() {
             return Ok(Sight { run: None, files, state: JobState::default() });
         }
@@ -104,7 +104,7 @@ impl Daemon {
         Ok(Sight { run: Some(run), files, state })
     }
 
-    fn lies(&self, job: &JobId) -> Result<BTreeSet<Lies>> {
+    fn lies(&self, job: &JobId) -> BTreeSet<Lies> {
         let places = [
             (Place::Claimed, Lies::Claimed),
             (Place::Done, Lies::Done),
@@ -112,7 +112,7 @@ impl Daemon {
             (Place::Killed, Lies::Killed),
         ];
         let spool = &self.desk.spool;
-        Ok(places.into_iter().filter(|(p, _)| spool.has(*p, job)).map(|(_, l)| l).collect())
+        places.into_iter().filter(|(p, _)| spool.has(*p, job)).map(|(_, l)| l).collect()
     }
 
     /// Puts right what is wrong with one job. What is decided without the lock is decided again under it.
@@ -123,7 +123,11 @@ impl Daemon {
         };
         match repair {
             Repair::TellHolder => {
-                self.desk.runs.folder(job).wish(Want::Killed)?;
+                let folder = self.desk.runs.folder(job);
+                if folder.wants(Want::Killed) {
+                    return Ok(());
+                }
+                folder.wish(Want::Killed)?;
                 self.stop_worker(job);
             }
             Repair::RunLost => self.record_loss(job)?,
@@ -203,6 +207,12 @@ impl Daemon {
     /// Enters a job that has not ended into the queue as it stands now, and takes one that has out.
     fn enlist(&mut self, job: &JobId) -> Result<()> {
         let sight = self.see(job)?;
+        let repair = recover::repair(sight.run.as_ref(), &sight.files);
+        if repair.is_some_and(|repair| repair != Repair::TellHolder) {
+            // Its holder let go of it between the two looks.
+            self.unchecked.insert(job.clone());
+            return Ok(());
+        }
         match sight.run {
             Some(run) if run.finished.is_some() => self.leave(job, &sight.state, run.is_held),
             Some(run) if run.is_claimed => self.update(job, &sight.state, run.is_held)?,

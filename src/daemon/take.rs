@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::refusal::{duplicate, foreign_link, not_regular, unreadable};
 use crate::logic::admission::{self, Admitted, Facts, Shape};
 use crate::logic::schedule::{self, Other, Waiting};
 use crate::logic::state::JobState;
@@ -17,12 +18,12 @@ use crate::model::PROTOCOL_VERSION;
 use crate::model::event::Fact;
 use crate::model::id::{JobId, TAIL_CHARS};
 use crate::model::job::{Job, Origin};
-use crate::model::rejection::{Code, Reason};
+use crate::model::rejection::Reason;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::model::status::{JobPhase, Status};
 use crate::os::lock::FileLock;
-use crate::os::{clock, digest, fsx, random};
+use crate::os::{clock, digest, env, fsx, random};
 use crate::runs::{Journal, RunFolder, Runs};
 use crate::spool::{Content, Format, Kind, Place, Spool, Stamp};
 
@@ -373,40 +374,7 @@ fn resolve(path: &str) -> std::result::Result<String, String> {
 }
 
 fn is_ours(uid: u32) -> bool {
-    rustix::process::geteuid().as_raw() == uid
-}
-
-fn not_regular(kind: Kind) -> Reason {
-    let what = match kind {
-        Kind::Folder => "a folder",
-        Kind::Link => "a symbolic link",
-        Kind::Special | Kind::Regular => "a FIFO, socket or device",
-    };
-    Reason::new(
-        Code::NotRegular,
-        format!("it is {what}, not a regular file"),
-        "drop the objective itself, as a file",
-    )
-}
-
-fn foreign_link(uid: u32) -> Reason {
-    Reason::new(
-        Code::Owner,
-        format!("it is a further name of a file that belongs to user {uid}"),
-        "copy the file instead of linking it",
-    )
-}
-
-fn unreadable(why: &str) -> Reason {
-    Reason::new(
-        Code::Unreadable,
-        format!("it may not be read ({why})"),
-        "give the daemon's user the right to read it and drop it again",
-    )
-}
-
-fn duplicate(message: &str, first: &JobId) -> Reason {
-    Reason::new(Code::Duplicate, message, format!("`numerus status {first}` shows the first one"))
+    env::own_uid() == uid
 }
 
 #[cfg(test)]

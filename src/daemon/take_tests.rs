@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{CWD, FileType, mknodat};
 
 use super::*;
+use crate::model::rejection::Code;
 
 fn desk() -> (tempfile::TempDir, Desk) {
     let d = tempfile::tempdir().expect("scratch");

@@ -23,7 +23,7 @@ case "$(cat "$dir/objective.md")" in
   good*) fact job.finished '{"state":"succeeded","reason":"done","message":""}' ;;
   bad*) fact job.finished '{"state":"failed","reason":"task_failed","message":"no"}' ;;
   rest*) fact job.paused '{"reason":"limit","until":"2999-01-01T00:00:00Z","message":"full"}' ;;
-  long*) fact job.paused '{"reason":"user","until":null,"message":""}'; sleep 60 9>&- & wait ;;
+  long*) sleep 60 9>&- & wait ;;
   *) exit 9 ;;
 esac
 "#;
@@ -56,11 +56,10 @@ impl Site {
         self.submit(id, &serde_json::json!({ "objective": text }).to_string())
     }
 
-    fn run(&self, options: Options, with: UnboundedSender<Input>, heard: Heard) -> u8 {
+    fn run(&self, mut options: Options, with: UnboundedSender<Input>, heard: Heard) -> u8 {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-        let program = Some(self.dir.path().join("worker"));
-        let options = Options { program, ..options };
+        options.program = Some(self.dir.path().join("worker"));
         runtime.block_on(lead(self.desk.clone(), options, with, heard)).expect("daemon")
     }
 
@@ -81,6 +80,15 @@ impl Site {
         let path = self.desk.runs.folder(job).journal();
         let events = JournalReader::open(&path).expect("open").read_all().expect("read").events;
         events.iter().filter(|e| matches!(e.fact, JobFact::WorkerStarted { .. })).count()
+    }
+}
+
+/// Tells the daemon to end, also when the test fails.
+struct Stopper(UnboundedSender<Input>);
+
+impl Drop for Stopper {
+    fn drop(&mut self) {
+        drop(self.0.send(Input::Signal(15)));
     }
 }
 
@@ -186,7 +194,7 @@ fn what_lies_wrong_at_the_start_is_put_right() {
 /// Waits until `is_so`, woken by whatever changes in a folder.
 fn until(folder: &Path, is_so: impl Fn() -> bool) {
     let (tell, woken) = mpsc::channel();
-    let mut watch = Watch::new(move |_| drop(tell.send(()).ok())).expect("watch");
+    let mut watch = Watch::new(move |_| tell.send(()).unwrap_or_default()).expect("watch");
     watch.add(folder).expect("add");
     while !is_so() {
         woken.recv_timeout(Duration::from_secs(20)).expect("a change in time");
@@ -197,8 +205,9 @@ fn until(folder: &Path, is_so: impl Fn() -> bool) {
 fn a_running_daemon_takes_what_is_dropped_and_ends_when_told() {
     let site = Site::new();
     let (inputs, heard) = unbounded_channel();
-    let stop = inputs.clone();
+    let stop = Stopper(inputs.clone());
     let code = std::thread::scope(|scope| {
+        let stop = stop;
         let daemon = scope.spawn(|| site.run(Options::default(), inputs, heard));
         let done = site.desk.spool.folder(Place::Done);
         let first = site.objective("a-abcdef", "good");
@@ -208,15 +217,15 @@ fn a_running_daemon_takes_what_is_dropped_and_ends_when_told() {
         until(&done, || site.desk.spool.jobs_in(Place::Done).expect("list").len() == 2);
         let later = r#"{"objective": "x", "not_before": "2999-01-01T00:00:00Z"}"#;
         let later = site.submit("c-abcdef", later);
-        let claimed = site.desk.spool.folder(Place::Claimed);
-        until(&claimed, || site.place(&later) == Some(Place::Claimed));
+        let folder = site.desk.runs.folder(&later);
+        until(site.desk.runs.dir(), || folder.dir().exists());
+        until(folder.dir(), || folder.read_status().is_some());
         let (_, path) = site.desk.spool.find(&later).expect("file");
         let killed = site.desk.spool.folder(Place::Killed);
         fsx::move_to(&path, &killed.join("c-abcdef.json")).expect("by hand");
-        let folder = site.desk.runs.folder(&later);
         let is_killed = || folder.read_status().is_some_and(|s| s.state == JobPhase::Killed);
         until(folder.dir(), is_killed);
-        stop.send(Input::Signal(15)).expect("daemon listens");
+        drop(stop);
         daemon.join().expect("daemon")
     });
     assert_eq!(code, 0);
@@ -228,13 +237,14 @@ fn a_second_daemon_takes_over_when_the_first_has_gone() {
     let lead = site.desk.spool.try_lead().expect("try").expect("free");
     let job = site.objective("a-abcdef", "good");
     let (inputs, heard) = unbounded_channel();
-    let stop = inputs.clone();
+    let stop = Stopper(inputs.clone());
     std::thread::scope(|scope| {
+        let stop = stop;
         scope.spawn(|| site.run(Options::default(), inputs, heard));
         assert_eq!(site.place(&job), Some(Place::Incoming));
         drop(lead);
         until(&site.desk.spool.folder(Place::Done), || site.place(&job) == Some(Place::Done));
-        stop.send(Input::Signal(15)).expect("daemon listens");
+        drop(stop);
     });
 }
 
@@ -245,12 +255,13 @@ fn workers_outlive_the_daemon_and_the_next_one_finds_and_stops_them() {
     let folder = site.desk.runs.folder(&job);
     let starts = || site.desk.runs.folder(&job).journal().exists() && site.starts(&job) == 1;
     let (inputs, heard) = unbounded_channel();
-    let stop = inputs.clone();
+    let stop = Stopper(inputs.clone());
     std::thread::scope(|scope| {
+        let stop = stop;
         scope.spawn(|| site.run(Options::default(), inputs, heard));
         until(site.desk.runs.dir(), || folder.dir().exists());
         until(folder.dir(), starts);
-        stop.send(Input::Signal(15)).expect("daemon listens");
+        drop(stop);
     });
     assert!(folder.is_held().expect("probe"), "the worker lives on");
     let (inputs, heard) = unbounded_channel();
@@ -259,4 +270,26 @@ fn workers_outlive_the_daemon_and_the_next_one_finds_and_stops_them() {
     assert_eq!(site.run(options, inputs, heard), 0);
     assert!(!folder.is_held().expect("probe"), "the worker was stopped");
     assert_eq!(site.starts(&job), 1, "and not started again");
+}
+
+#[test]
+fn a_running_job_whose_file_is_moved_to_killed_is_killed() {
+    let site = Site::new();
+    let job = site.objective("a-abcdef", "long");
+    let folder = site.desk.runs.folder(&job);
+    let (inputs, heard) = unbounded_channel();
+    let stop = Stopper(inputs.clone());
+    std::thread::scope(|scope| {
+        let stop = stop;
+        scope.spawn(|| site.run(Options::default(), inputs, heard));
+        until(site.desk.runs.dir(), || folder.dir().exists());
+        until(folder.dir(), || folder.journal().exists() && site.starts(&job) == 1);
+        let (_, path) = site.desk.spool.find(&job).expect("file");
+        let killed = site.desk.spool.folder(Place::Killed).join("a-abcdef.json");
+        fsx::move_to(&path, &killed).expect("by hand");
+        until(folder.dir(), || folder.read_status().is_some_and(|s| s.state == JobPhase::Killed));
+        drop(stop);
+    });
+    assert!(folder.wants(Want::Killed));
+    assert_eq!((site.place(&job), site.starts(&job)), (Some(Place::Killed), 1));
 }

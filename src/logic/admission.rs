@@ -312,7 +312,7 @@ fn refuse_system(resolved: &str, path: &str) -> Result<(), Reason> {
     let inside = |folder: &&str| {
         resolved.strip_prefix(*folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    if resolved.trim_end_matches('/').is_empty() || SYSTEM.iter().any(|f| inside(f)) {
+    if resolved.trim_end_matches('/').is_empty() || SYSTEM.iter().any(inside) {
         return Err(path_reason("workspace", path, "is a folder of the system"));
     }
     Ok(())
@@ -367,8 +367,8 @@ mod tests {
 
     fn facts_with(settings: &Settings, mut check: impl FnMut(&Facts<'_>)) {
         let resolve = |path: &str| match path {
-            "/work/link" => Ok("/etc/secret".to_owned()),
-            "/work/gone" => Err("is not there".to_owned()),
+            "/srv/link" => Ok("/etc/secret".to_owned()),
+            "/srv/gone" => Err("is not there".to_owned()),
             other => Ok(other.to_owned()),
         };
         check(&Facts { settings, resolve: &resolve });
@@ -421,10 +421,10 @@ mod tests {
             (b"---\nworkspace: /\n---\nx", Markdown, Code::Path),
             (b"---\nworkspace: ~root\n---\nx", Markdown, Code::Path),
             (b"---\nworkspace: src\n---\nx", Markdown, Code::Path),
-            (b"---\nworkspace: /work/../etc\n---\nx", Markdown, Code::Path),
+            (b"---\nworkspace: /srv/../etc\n---\nx", Markdown, Code::Path),
             (b"---\nworkspace: /proc/self/root\n---\nx", Markdown, Code::Path),
-            (b"---\nworkspace: /work/link\n---\nx", Markdown, Code::Path),
-            (b"---\nworkspace: /work/gone\n---\nx", Markdown, Code::Path),
+            (b"---\nworkspace: /srv/link\n---\nx", Markdown, Code::Path),
+            (b"---\nworkspace: /srv/gone\n---\nx", Markdown, Code::Path),
             (b"---\nrehearse: script.toml\n---\nx", Markdown, Code::Path),
             (b"---\ncarry: [../x]\n---\nx", Markdown, Code::Path),
             (b"---\nsandbox: danger-full-access\n---\nx", Markdown, Code::Policy),
@@ -461,7 +461,7 @@ mod tests {
 
     #[test]
     fn every_option_arrives() {
-        let json = br#"{"objective": "x", "workspace": "/work/repo", "priority": -5,
+        let json = br#"{"objective": "x", "workspace": "/srv/repo", "priority": -5,
             "after": ["a-abc234", "b:any"], "not_before": "2031-05-01T08:00:00Z", "key": "k",
             "model": "m", "profile": "p", "plan": "single", "max_parallel": 2, "max_attempts": 1,
             "timeouts": {"execute": "2h", "no_progress": "30s"},
@@ -473,7 +473,7 @@ mod tests {
             let o = admit(json, Shape::Json, facts).expect("good").options;
             let hour = Duration::from_secs(3600);
             let expected = Options {
-                workspace: Some("/work/repo".into()),
+                workspace: Some("/srv/repo".into()),
                 priority: -5,
                 after: vec![
                     After { job: "a-abc234".into(), any: false },
@@ -511,7 +511,7 @@ mod tests {
     #[test]
     fn what_a_job_does_not_say_comes_from_the_settings() {
         let settings = Settings {
-            workspace: Some("/work/repo".into()),
+            workspace: Some("/srv/repo".into()),
             model: Some("m".into()),
             sandbox: Sandbox::ReadOnly,
             network: true,
@@ -520,7 +520,7 @@ mod tests {
         };
         facts_with(&settings, |facts| {
             let o = admit(b"x", Shape::Text, facts).expect("good").options;
-            assert_eq!(o.workspace.as_deref(), Some("/work/repo"));
+            assert_eq!(o.workspace.as_deref(), Some("/srv/repo"));
             assert_eq!((o.model.as_deref(), o.rehearse.as_deref()), (Some("m"), Some("")));
             assert_eq!((o.sandbox, o.network), (Sandbox::ReadOnly, false));
             let asked = br#"{"objective": "x", "network": true}"#;

@@ -80,11 +80,14 @@ struct Build {
 impl Build {
     fn take(&mut self, event: Event<'_>) -> Result<(), String> {
         match event {
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
             Event::DocumentStart(_) if self.document.is_some() => {
                 Err("there is a second document in the front matter".to_owned())
             }
-            Event::DocumentStart(_) => Ok(()),
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd => Ok(()),
             Event::Alias(_) => Err("aliases (`*name`) are not supported".to_owned()),
             Event::Scalar(text, style, anchor, tag) => {
                 plain(anchor, tag.is_some())?;

@@ -177,11 +177,10 @@ fn before_the_start(
 
 fn has_rested(job: &Waiting, rest: Rest, now: Timestamp) -> bool {
     match rest.reason {
-        // Its wish has been taken back, which is looked at before.
-        PauseReason::User => true,
         PauseReason::Approval => job.is_approved,
         PauseReason::Limit | PauseReason::Auth => rest.until.is_some_and(|until| until <= now),
-        PauseReason::Dependency | PauseReason::NotBefore => true,
+        // What these wait for is looked at before: a wish taken back, another job, the time.
+        PauseReason::User | PauseReason::Dependency | PauseReason::NotBefore => true,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod outcome;
 pub mod plan;
 pub mod rejection;
 pub mod root;
+pub mod session;
 pub mod settings;
 pub mod status;
 pub mod workspace;

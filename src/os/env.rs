@@ -22,6 +22,11 @@ pub fn own_binary() -> std::io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// The user that this process acts as.
+pub fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Finds a program as a shell would: a path as it is, a bare name on the search path.
 pub fn find_program(name: &Path) -> Option<PathBuf> {
     if name.components().count() > 1 {

@@ -129,7 +129,7 @@ mod tests {
         let spawner = Spawner::start().expect("thread");
         let argv =
             ["sh", "-c", "test -t 1 && ps -o sid= -p $$ | tr -d ' '; exit 3"].map(OsString::from);
-        let path = super::super::env::var_os("PATH").expect("a search path");
+        let path = crate::os::env::var_os("PATH").expect("a search path");
         let command =
             PtyCommand { argv: argv.to_vec(), env: vec![("PATH".into(), path)], cwd: "/".into() };
         let mut process = spawner.spawn(command).expect("spawn");

@@ -152,15 +152,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("scratch");
         let holds = Holds::open(dir.path()).expect("open");
         let until = "2026-01-02T03:04:05Z".parse().ok();
-        let limit = Hold::new("/home/a/.codex", HoldKind::Limit, until, "usage limit");
-        let auth = Hold::new("/home/a/.codex|p", HoldKind::Auth, None, "not logged in");
+        let limit = Hold::new("/srv/a/.codex", HoldKind::Limit, until, "usage limit");
+        let auth = Hold::new("/srv/a/.codex|p", HoldKind::Auth, None, "not logged in");
         holds.hold(&limit).expect("hold");
         holds.hold(&auth).expect("hold");
         let other = Holds::open(dir.path()).expect("open");
-        assert_eq!(other.read("/home/a/.codex").expect("read"), Some(limit.clone()));
+        assert_eq!(other.read("/srv/a/.codex").expect("read"), Some(limit.clone()));
         assert_eq!(other.all().expect("all"), [limit, auth.clone()]);
-        other.lift("/home/a/.codex").expect("lift");
-        other.lift("/home/a/.codex").expect("twice");
+        other.lift("/srv/a/.codex").expect("lift");
+        other.lift("/srv/a/.codex").expect("twice");
         assert_eq!(holds.all().expect("all"), [auth]);
     }
 

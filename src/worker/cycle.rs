@@ -3,29 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Result;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::desk::{Desk, Outcome, bug};
-use super::wishes::Wishes;
 use super::{Left, closing, lane, planning, reading};
 use crate::logic::lifecycle::{self, Ending, Step};
 use crate::logic::retry::{self, Next};
-use crate::logic::state::JobState;
 use crate::logic::supervise::StopReason;
 use crate::logic::task::Tries;
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
+use crate::os::signals::HANG_UP;
 use crate::os::{clock, random};
+use crate::runs::Want;
 
 /// How often a task may write what it did not claim.
 const MAX_VIOLATIONS: u32 = 2;
 /// How often what a task built on may move under it.
 const MAX_BASE_MOVES: u32 = 10;
+/// The longest sleep of the loop; whatever it waits for is looked at again then.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// What is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +56,6 @@ struct Cycle {
     stop: watch::Sender<Option<StopReason>>,
     alone: Option<Work>,
     closing: Option<Closing>,
-    wishes: Wishes,
 }
 
 /// Runs the job until it ends, rests, or the worker is told to leave.
@@ -68,7 +70,6 @@ pub(super) async fn run(
         stop: watch::channel(None).0,
         alone: None,
         closing: None,
-        wishes: Wishes::of(&desk.folder, desk.bell.clone()),
     };
     loop {
         cycle.obey()?;
@@ -78,10 +79,10 @@ pub(super) async fn run(
         {
             return cycle.close(closing).await;
         }
-        let sleep = clock::until(until, clock::now()).min(cycle.wishes.rest());
+        let sleep = clock::until(until, clock::now()).min(LONGEST_SLEEP);
         tokio::select! {
             Some(ended) = cycle.lanes.join_next() => cycle.settle(ended.map_err(std::io::Error::other)?)?,
-            Some(_) = signals.recv() => cycle.signalled(),
+            Some(signal) = signals.recv() => cycle.signalled(signal),
             () = desk.bell.notified() => {}
             () = tokio::time::sleep(sleep) => {}
         }
@@ -91,26 +92,38 @@ pub(super) async fn run(
 impl Cycle {
     /// Looks at what someone wants, and stops what is to be stopped.
     fn obey(&mut self) -> Result<()> {
-        if self.wishes.job_killed() {
-            let killed = Ending::new(JobPhase::Killed, "killed", "killed by request");
-            self.close_for(Closing::End(killed));
+        if self.desk.folder.wants(Want::Killed) {
+            self.close_for(Closing::End(Ending::new(
+                JobPhase::Killed,
+                "killed",
+                "killed by request",
+            )));
             self.stop_all(StopReason::Kill);
         }
-        for id in self.desk.book.state(open_tasks) {
-            if !self.wishes.task_killed(&id) {
-                continue;
-            }
-            match self.stops.get(&id) {
+        let open = self.desk.book.state(|s| {
+            let open = s.tasks.iter().filter(|t| !t.phase.is_final());
+            open.map(|t| (t.task.id.clone(), t.attempt)).collect::<Vec<_>>()
+        });
+        for (task, attempt) in
+            open.into_iter().filter(|(t, _)| self.desk.folder.wants_task_killed(t))
+        {
+            match self.stops.get(&task) {
                 Some(stop) => drop(stop.send_replace(Some(StopReason::Kill))),
-                None => self.settle_task(&id, Failure::new(FailureKind::Stopped, "killed"))?,
+                None => self.fail_unstarted(&task, attempt)?,
             }
         }
         Ok(())
     }
 
-    /// A signal without a wish to kill means: leave.
-    fn signalled(&mut self) {
-        if !self.wishes.job_killed() {
+    /// A task that someone wants ended before it has begun.
+    fn fail_unstarted(&self, task: &TaskId, attempt: u32) -> Result<()> {
+        let failure = Failure::new(FailureKind::Stopped, "killed before it started");
+        self.desk.book.record(Some(task), Fact::TaskFailed { attempt, failure })
+    }
+
+    /// `SIGHUP` asks to look at the wishes, which the loop does anyway; any other signal, without a wish, means: leave.
+    fn signalled(&mut self, signal: i32) {
+        if signal != HANG_UP && !self.desk.folder.wants(Want::Killed) {
             self.close_for(Closing::Leave);
             self.stop_all(StopReason::Leave);
         }
@@ -283,10 +296,6 @@ impl Cycle {
             }
         }
     }
-}
-
-fn open_tasks(state: &JobState) -> Vec<TaskId> {
-    state.tasks.iter().filter(|t| !t.phase.is_final()).map(|t| t.task.id.clone()).collect()
 }
 
 fn words_for(reason: PauseReason) -> String {

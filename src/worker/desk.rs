@@ -40,8 +40,8 @@ pub(super) struct Desk {
     trees: OnceLock<Arc<Trees>>,
     /// One landing at a time.
     pub(super) landing: tokio::sync::Mutex<()>,
-    /// Tells the loop to look again: a wish has come, or a lane has become free.
-    pub(super) bell: Arc<Notify>,
+    /// Tells the loop to look again: a lane has become free although it has not ended.
+    pub(super) bell: Notify,
 }
 
 impl Desk {
@@ -77,7 +77,7 @@ impl Desk {
             asker,
             trees: OnceLock::new(),
             landing: tokio::sync::Mutex::new(()),
-            bell: Arc::new(Notify::new()),
+            bell: Notify::new(),
         }))
     }
 

@@ -16,7 +16,6 @@ mod leasing;
 mod planning;
 mod reading;
 mod resume;
-mod wishes;
 mod words;
 
 use std::io::Result;

@@ -58,7 +58,7 @@ impl Team {
             );
             return Answer::patch(&file);
         }
-        Answer::say(&format!("wrote {task}.txt"))
+        Answer::say(format!("wrote {task}.txt"))
     }
 }
 
@@ -154,10 +154,10 @@ fn a_model_that_writes_what_it_did_not_claim_lands_nothing() {
         if is_first_step {
             return Answer::exec("echo x > one.txt; echo y > sneaked.txt");
         }
-        match request.marker().starts_with("NUMERUS_EXECUTE") {
-            true => Answer::say("done"),
-            false => team.answer(request),
+        if request.marker().starts_with("NUMERUS_EXECUTE") {
+            return Answer::say("done");
         }
+        team.answer(request)
     });
     server.write_config(&site.codex_home());
     let ended = submit(&site, &repo, &[]);

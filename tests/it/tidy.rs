@@ -23,6 +23,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("store", &["model", "os"]),
     ("leases", &["model", "os"]),
     ("bus", &["model", "os"]),
+    ("root", &["model", "os", "spool", "runs"]),
+    ("trees", &["model", "logic", "os", "runs"]),
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("ending", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
@@ -30,14 +32,14 @@ const FLOORS: &[(&str, &[&str])] = &[
         "worker",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending",
+            "ending", "root", "trees",
         ],
     ),
     (
         "daemon",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending",
+            "ending", "root", "trees",
         ],
     ),
     (
@@ -201,8 +203,11 @@ fn head_comment(_: &str, text: &str) -> Offences {
     if text.starts_with("//! ") { vec![] } else { vec![(1, "does not open with `//!`".to_owned())] }
 }
 
-/// Non-test lines are those before the first `#[cfg(test)]`.
-fn size(_: &str, text: &str) -> Offences {
+/// Non-test lines are those before the first `#[cfg(test)]`; a file of tests alone has none.
+fn size(path: &str, text: &str) -> Offences {
+    if path.ends_with("tests.rs") {
+        return vec![];
+    }
     let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
     if lines <= MAX_LINES {
         vec![]

@@ -1,3 +1,5 @@
+//! What comes next, told as small stories.
+
 use super::*;
 use crate::model::event::{Event, Fact};
 use crate::model::id::JobId;
