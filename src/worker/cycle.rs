@@ -83,6 +83,7 @@ pub(super) async fn run(
         tokio::select! {
             Some(ended) = cycle.lanes.join_next() => cycle.settle(ended.map_err(std::io::Error::other)?)?,
             Some(signal) = signals.recv() => cycle.signalled(signal),
+            () = desk.bell.notified() => {}
             () = tokio::time::sleep(sleep) => {}
         }
     }

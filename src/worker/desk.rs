@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::book::Book;
 use crate::codex::prompt::Prompts;
@@ -41,6 +41,8 @@ pub(super) struct Desk {
     trees: OnceLock<Arc<Trees>>,
     /// One landing at a time.
     pub(super) landing: tokio::sync::Mutex<()>,
+    /// Tells the loop to look again: a lane has become free although it has not ended.
+    pub(super) bell: Notify,
 }
 
 impl Desk {
@@ -76,6 +78,7 @@ impl Desk {
             asker,
             trees: OnceLock::new(),
             landing: tokio::sync::Mutex::new(()),
+            bell: Notify::new(),
         }))
     }
 

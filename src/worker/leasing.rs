@@ -122,7 +122,10 @@ async fn wait(wake: &Notify, stop: &mut Stop) -> Outcome<()> {
 fn blocked(desk: &Desk, case: &mut Case<'_>, conflicts: &[Conflict]) -> Outcome<()> {
     verdict(desk, case, Verdict::NoGo, conflicts)?;
     let fact = Fact::ClaimBlocked { attempt: case.attempt, conflicts: conflicts.to_vec() };
-    desk.record(Some(case.task), fact)
+    desk.record(Some(case.task), fact)?;
+    // Who waits takes no lane: another task may have it.
+    desk.bell.notify_one();
+    Ok(())
 }
 
 fn granted(desk: &Desk, case: &mut Case<'_>, was_blocked: bool) -> Outcome<()> {

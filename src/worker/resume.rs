@@ -1,10 +1,11 @@
 //! What a new worker does with what an old one left: fence it, then write down what became of it.
 
-use std::io::Result;
+use std::io::{Error, Result};
 
 use jiff::Timestamp;
 
 use super::book::Book;
+use super::desk::Desk;
 use crate::codex::fence;
 use crate::logic::retry::{self, Next};
 use crate::logic::state::JobState;
@@ -29,6 +30,19 @@ pub(super) fn fence(folder: &RunFolder, job: &Job, book: &Book) -> Result<Vec<u3
         survivors.extend(fence::fence_job(&job.id));
     }
     Ok(survivors)
+}
+
+/// Removes the leases that the old worker held: it is fenced, and what it did has landed or never will.
+pub(super) fn bury(desk: &Desk) -> Result<()> {
+    if desk.book.state(|s| s.workspace.is_none()) {
+        return Ok(());
+    }
+    let leases = desk.leases().map_err(|failure| Error::other(failure.message))?;
+    let found = leases.survey().map_err(Error::other)?.seen;
+    for lease in found.iter().filter(|l| l.file.holder.job == desk.job.id) {
+        leases.bury(&lease.file).map_err(Error::other)?;
+    }
+    Ok(())
 }
 
 /// Writes down what the old worker could not: ends of sessions, landings, interrupted attempts.
@@ -121,9 +135,9 @@ fn finish_landing(
     let (Some(landing), Some(workspace)) = (&task.landing, &state.workspace) else {
         return Ok(false);
     };
-    let trees = Trees::open(workspace, folder).map_err(std::io::Error::other)?;
-    let landed = trees.is_landed(&landing.commit).map_err(std::io::Error::other)?
-        || trees.advance(&landing.commit, &landing.parent).map_err(std::io::Error::other)?;
+    let trees = Trees::open(workspace, folder).map_err(Error::other)?;
+    let landed = trees.is_landed(&landing.commit).map_err(Error::other)?
+        || trees.advance(&landing.commit, &landing.parent).map_err(Error::other)?;
     if landed {
         let summary = "landed while its worker died".to_owned();
         let (attempt, commit) = (landing.attempt, Some(landing.commit.clone()));
