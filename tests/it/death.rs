@@ -30,7 +30,7 @@ fn sleeping_stage(name: &str, time: &str) -> Stage {
     Stage::at(site, repo, &script)
 }
 
-fn asleep(stage: &Stage, time: &str) {
+fn is_under_way(stage: &Stage, time: &str) {
     let flag = stage.site.path().join("asleep");
     stage
         .site
@@ -42,7 +42,7 @@ fn a_killed_job_takes_everything_under_it_along() {
     let time = unmistakable_time();
     let stage = sleeping_stage("kill", &time);
     let (running, job) = stage.start(&[]);
-    asleep(&stage, &time);
+    is_under_way(&stage, &time);
     let killed = stage.call(&["kill", &job.id]);
     assert_eq!(killed.code, Some(0), "{killed:?}");
     assert_eq!(running.wait(PATIENCE).code, Some(1));
@@ -59,7 +59,7 @@ fn a_killed_task_fails_and_skips_what_needs_it_and_nothing_else() {
     let time = unmistakable_time();
     let stage = sleeping_stage("kill-task", &time);
     let (running, job) = stage.start(&[]);
-    asleep(&stage, &time);
+    is_under_way(&stage, &time);
     job.until("job.task_completed", "t3");
     let killed = stage.call(&["kill", &format!("{}/t1", job.id)]);
     assert_eq!(killed.code, Some(0), "{killed:?}");
@@ -195,7 +195,7 @@ fn a_dead_workers_agents_are_ended_before_the_next_one_starts() {
     let time = unmistakable_time();
     let stage = sleeping_stage("orphans", &time);
     let (running, job) = stage.start(&[]);
-    asleep(&stage, &time);
+    is_under_way(&stage, &time);
     job.slay_worker();
     assert_eq!(running.wait(PATIENCE).code, Some(1));
     stage.follow(&Script::of([part("t1"), part("t2"), part("t3")]));
