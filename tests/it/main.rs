@@ -14,8 +14,10 @@
 mod cli;
 mod codex_bin;
 mod codex_contract;
+mod daemon;
 mod model_server;
 mod real_jobs;
 mod site;
 mod standin;
 mod tidy;
+mod yard;
