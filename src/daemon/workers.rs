@@ -123,6 +123,8 @@ impl Daemon {
     }
 
     fn spawn(&self, job: &JobId) -> Result<u32> {
+        // A worker reads the settings anew: what is wrong with them is no fault of the job's.
+        crate::root::open(&self.desk.root, false).map_err(std::io::Error::other)?;
         let program = match &self.options.program {
             Some(program) => program.clone(),
             None => env::own_binary()?,

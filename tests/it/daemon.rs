@@ -152,13 +152,54 @@ fn a_killed_worker_is_followed_by_a_new_one_and_nothing_lands_twice() {
 fn a_worker_that_ends_at_once_three_times_fails_its_job() {
     let yard = Yard::new("crashes");
     let _daemon = yard.daemon(&[]);
-    // The daemon has read its settings; each worker reads them anew.
-    let settings = yard.site.root().join("numerus.toml");
-    fs::write(settings, "this is no settings file").unwrap();
-    yard.drop_job("x", "x", "");
-    let job = yard.until_in("failed", "x-");
+    yard.drop_job("x", "hold-x", "");
+    yard.until_reached("hold-x");
+    yard.drop_job("y", "y", &format!("after: [{}]\n", yard.job("x-").unwrap()));
+    let job = yard.until_in("claimed", "y-");
+    // What a worker clears away when it starts cannot be cleared away.
+    let in_the_way = yard.site.root().join(format!("runs/{job}/.in-the-way.tmp/full"));
+    fs::create_dir_all(in_the_way).unwrap();
+    yard.let_go("hold-x");
+    yard.until_in("failed", "y-");
     assert_eq!(yard.end_of(&job).0, "worker_crashed");
-    assert_eq!(yard.facts("started").len(), 3);
+    assert_eq!(yard.facts("started").iter().filter(|fact| fact["job"] == *job).count(), 3);
+    yard.drop_job("z", "z", "");
+    yard.until_in("done", "z-");
+}
+
+#[test]
+fn settings_that_are_broken_for_a_while_fail_no_job() {
+    let yard = Yard::new("settings");
+    let _daemon = yard.daemon(&[]);
+    let settings = fs::read_to_string(yard.site.root().join("numerus.toml")).unwrap();
+    yard.set_settings("max_jobs = ");
+    yard.drop_job("x", "x", "");
+    yard.until("it is told", || {
+        yard.facts("trouble").iter().any(|f| f["message"].to_string().contains("numerus.toml"))
+    });
+    let job = yard.job("x-").unwrap();
+    assert_eq!(yard.count(&job, "job.worker_started"), 0);
+    yard.set_settings(&settings);
+    yard.until_in("done", "x-");
+}
+
+#[test]
+fn a_program_that_is_replaced_while_it_runs_goes_on_as_it_was() {
+    let yard = Yard::new("upgrade");
+    let program = yard.path("numerus");
+    fs::hard_link(env!("CARGO_BIN_EXE_numerus"), &program).unwrap();
+    let mut command = yard.site.command(&program);
+    let command = command.env("NUMERUS_ROOT", yard.site.root()).arg("daemon");
+    let _daemon = yard.site.spawn(command);
+    yard.until("the daemon leads", || !yard.facts("daemon_started").is_empty());
+    yard.drop_job("x", "hold-x", "");
+    yard.until_reached("hold-x");
+    fs::write(yard.path("new"), "another program").unwrap();
+    fs::rename(yard.path("new"), &program).unwrap();
+    yard.let_go("hold-x");
+    yard.until_in("done", "x-");
+    yard.drop_job("y", "y", "");
+    yard.until_in("done", "y-");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod cli;
 mod codex_bin;
 mod codex_contract;
 mod daemon;
+mod hostile;
 mod model_server;
 mod real_jobs;
 mod site;

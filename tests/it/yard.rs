@@ -73,6 +73,11 @@ impl Yard {
         self.site.run(&mut self.numerus(words))
     }
 
+    /// Breaks the settings of a running daemon, or mends them.
+    pub(crate) fn set_settings(&self, text: &str) {
+        fs::write(self.site.root().join("numerus.toml"), text).unwrap();
+    }
+
     /// Starts a daemon and waits until it leads.
     pub(crate) fn daemon(&self, words: &[&str]) -> Running {
         let running = self.spare(words);
@@ -121,8 +126,9 @@ impl Yard {
     pub(crate) fn until_in(&self, place: &str, start: &str) -> String {
         self.until(&format!("{start} lies in {place}"), || {
             self.names(place).iter().any(|name| name.starts_with(start))
+                && self.job(start).is_some()
         });
-        self.job(start).expect("a run folder")
+        self.job(start).expect("seen just now")
     }
 
     /// Waits until the held execution of this objective has begun.
