@@ -220,6 +220,23 @@ fn once_drains_files_that_are_still_settling_and_tells_how_it_went() {
 }
 
 #[test]
+fn once_without_a_codex_says_so_and_loses_nothing() {
+    let yard = Yard::new("no-codex");
+    let script = fs::read_to_string(yard.site.root().join("numerus.toml")).unwrap();
+    yard.set_settings("codex_bin = \"/not/there/codex\"\n");
+    yard.drop_job("x", "x", "");
+    let ended = yard.ask(&["daemon", "--once"]);
+    assert_eq!(ended.code, Some(6), "{ended:?}");
+    let job = yard.until_in("claimed", "x-");
+    let status = yard.ask(&["status", &job]);
+    assert!(status.stdout.contains("/not/there/codex"), "{status:?}");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(6), "tried once more, in vain");
+    yard.set_settings(&script);
+    let ended = yard.ask(&["daemon", "--once"]);
+    assert_eq!((ended.code, yard.names("done").len()), (Some(0), 1), "{ended:?}");
+}
+
+#[test]
 fn jobs_start_by_priority_then_age_and_after_what_they_wait_for() {
     let yard = Yard::new("order");
     for (stem, objective, further) in [
@@ -340,19 +357,41 @@ fn names_of_unfinished_files_and_locked_files_are_left_alone_and_links_are_taken
 }
 
 #[test]
-fn three_hundred_files_at_once_are_each_taken_once() {
+fn three_hundred_files_at_once_are_each_taken_once_though_daemons_are_killed_meanwhile() {
     let yard = Yard::new("flood");
-    let mut daemon = yard.daemon(&[]);
     for number in 0..300 {
         yard.drop_job(&format!("n{number}"), "x", "not_before: 2999-01-01T00:00:00Z\n");
     }
-    yard.until("all are taken", || yard.facts("taken").len() >= 300);
-    assert_eq!(yard.names("claimed").len(), 300);
-    let taken = yard.facts("taken");
-    let files: BTreeSet<&str> = taken.iter().filter_map(|fact| fact["name"].as_str()).collect();
-    assert_eq!((files.len(), taken.len()), (300, 300));
-    assert_eq!(names(&yard.incoming()), [""; 0]);
-    assert!(daemon.ends_within(Duration::ZERO).is_none(), "the daemon stays up");
+    for enough in [50, 120] {
+        let daemon = yard.daemon(&[]);
+        yard.until("some are taken", || yard.facts("taken").len() >= enough);
+        daemon.signal(Signal::KILL);
+        assert_eq!(daemon.wait(PATIENCE).signal, Some(9));
+    }
+    let mut last = yard.daemon(&[]);
+    yard.until("all are taken", || {
+        names(&yard.incoming()).is_empty() && yard.names("claimed").len() == 300
+    });
+    drop_and_finish(&yard);
+    let jobs = names(&yard.site.root().join("runs"));
+    let claimed: BTreeSet<String> = jobs.iter().map(|job| source_of(&yard, job)).collect();
+    assert_eq!((jobs.len(), claimed.len()), (301, 301), "one run folder a file, and one file each");
+    assert!(last.ends_within(Duration::ZERO).is_none(), "the daemon stays up");
+}
+
+/// A job dropped behind all the others is done: everything before it was seen to.
+fn drop_and_finish(yard: &Yard) {
+    yard.drop_job("control", "control", "");
+    yard.until_in("done", "control-");
+}
+
+/// The name in `incoming/` that a job was taken from, by its journal, where it stands once.
+fn source_of(yard: &Yard, job: &str) -> String {
+    let journal = yard.site.journal(job);
+    let mut taken = journal.iter().filter(|line| line["event"] == "job.submitted");
+    let first = taken.next().unwrap_or_else(|| panic!("{job}: {journal:?}"));
+    assert!(taken.next().is_none(), "{job}: {journal:?}");
+    first["payload"]["origin"]["name"].as_str().unwrap().to_owned()
 }
 
 #[test]

@@ -22,7 +22,11 @@ impl Yard {
         let yard = Self { site: Site::new(name) };
         let (script, settings) = (yard.path("script.json"), yard.site.root().join("numerus.toml"));
         fs::write(&script, yard.script().to_string()).unwrap();
-        fs::write(settings, format!("rehearse = {script:?}\nrehearsal_commands = true\n")).unwrap();
+        fs::write(
+            settings,
+            format!("rehearse = \"{}\"\nrehearsal_commands = true\n", script.display()),
+        )
+        .unwrap();
         fs::create_dir_all(yard.incoming()).unwrap();
         yard
     }
