@@ -86,6 +86,10 @@ pub fn settle(spool: &Spool, folder: &RunFolder, state: &JobState, job: &Job) ->
     folder.write_status(&status)?;
     // Best effort: a row that is missing is made again from the run folder by whoever lists the ended jobs.
     let _row = Index::open(&spool.root().store()).and_then(|mut index| index.record(&status));
+    // A file that vanished from under its worker is written again, so that the job has its one place at the end.
+    if !spool.has_taken(&job.id) {
+        spool.restore(&format!("{}.txt", job.id), job.objective.as_bytes())?;
+    }
     spool.end(&job.id, state.phase)
 }
 
@@ -138,6 +142,15 @@ mod tests {
         drop(held);
         let held = Held::acquire(&runs, &id).expect("lock").expect("free again");
         assert_eq!(held.state.phase, JobPhase::Failed);
+    }
+
+    #[test]
+    fn a_job_whose_file_vanished_still_has_its_place_at_the_end() {
+        let (_d, spool, runs, id) = site();
+        fsx::remove(&spool.find(&id).expect("file").1).expect("vanish");
+        let mut held = Held::acquire(&runs, &id).expect("lock").expect("free");
+        finish(&spool, &mut held, &Ending::killed(), Timestamp::UNIX_EPOCH).expect("end");
+        assert_eq!(spool.find(&id).expect("file").0, Place::Killed);
     }
 
     #[test]

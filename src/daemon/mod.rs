@@ -48,6 +48,8 @@ const ALREADY_RUNNING: u8 = 4;
 const JOB_FAILED: u8 = 1;
 /// Exit code when only resting jobs are left.
 const ONLY_RESTING: u8 = 4;
+/// Exit code when jobs rest since codex cannot be used.
+const CODEX_UNUSABLE: u8 = 6;
 
 /// How a daemon is to run.
 #[derive(Debug, Clone, Default)]
@@ -337,6 +339,8 @@ impl Daemon {
             JOB_FAILED
         } else if self.jobs.is_empty() {
             0
+        } else if self.jobs.values().any(Live::lacks_codex) {
+            CODEX_UNUSABLE
         } else {
             ONLY_RESTING
         }

@@ -252,9 +252,9 @@ impl Daemon {
         waiting.wants_paused = folder.wants(Want::Paused);
         let is_new = !self.jobs.contains_key(job);
         let live = self.jobs.entry(job.clone()).or_insert_with(|| Live::new(waiting.clone()));
-        live.waiting = waiting;
         live.journal_bytes = journal_bytes(&folder);
         live.set_held(is_held);
+        live.set_waiting(waiting);
         let is_idle = !live.works();
         let barren = if is_idle { live.count_barren() } else { 0 };
         self.is_dirty = true;

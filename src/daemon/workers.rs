@@ -11,6 +11,7 @@ use super::log::Fact;
 use super::{Daemon, Input};
 use crate::logic::schedule::{Hold, Waiting};
 use crate::model::id::JobId;
+use crate::model::status::PauseReason;
 use crate::os::{clock, env, fsx, signals};
 
 /// Starts without any new event after which a job is given up.
@@ -39,6 +40,8 @@ pub(super) struct Live {
     /// The journal's length in bytes when last read.
     pub(super) journal_bytes: u64,
     hand: Hand,
+    /// Whether someone has worked on it under this daemon.
+    has_worked: bool,
     bytes_at_start: Option<u64>,
     barren_starts: u32,
     retry_at: Option<Duration>,
@@ -52,6 +55,7 @@ impl Live {
             hold: None,
             journal_bytes: 0,
             hand: Hand::Idle,
+            has_worked: false,
             bytes_at_start: None,
             barren_starts: 0,
             retry_at: None,
@@ -73,6 +77,21 @@ impl Live {
         self.retry_at
     }
 
+    /// Whether it rests since codex is not there or not logged in.
+    pub(super) fn lacks_codex(&self) -> bool {
+        self.waiting.rest.is_some_and(|rest| rest.reason == PauseReason::Auth)
+    }
+
+    /// Takes in how it stands. What a daemon before us could not do for want of codex is tried once more: whoever put
+    /// that right has no other way to tell than to start a daemon.
+    pub(super) fn set_waiting(&mut self, waiting: Waiting) {
+        self.waiting = waiting;
+        let is_endless = self.waiting.rest.is_some_and(|rest| rest.until.is_none());
+        if !self.has_worked && is_endless && self.lacks_codex() {
+            self.waiting.rest = None;
+        }
+    }
+
     /// Takes in that our worker has ended.
     pub(super) fn ended(&mut self) {
         self.hand = Hand::Idle;
@@ -83,6 +102,7 @@ impl Live {
         if !self.is_ours() {
             self.hand = if is_held { Hand::Other } else { Hand::Idle };
         }
+        self.has_worked |= is_held;
     }
 
     /// Counts a start after which the journal is as long as before; the answer is the count.
@@ -108,6 +128,7 @@ impl Daemon {
             Ok(pid) => {
                 if let Some(live) = self.jobs.get_mut(job) {
                     live.hand = Hand::Child(pid);
+                    live.has_worked = true;
                     live.bytes_at_start = Some(live.journal_bytes);
                     live.retry_at = None;
                 }
@@ -123,6 +144,8 @@ impl Daemon {
     }
 
     fn spawn(&self, job: &JobId) -> Result<u32> {
+        // A worker reads the settings anew: what is wrong with them is no fault of the job's.
+        crate::root::open(&self.desk.root, false).map_err(std::io::Error::other)?;
         let program = match &self.options.program {
             Some(program) => program.clone(),
             None => env::own_binary()?,

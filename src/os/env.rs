@@ -14,12 +14,15 @@ pub fn var(name: &str) -> Option<String> {
     var_os(name)?.into_string().ok()
 }
 
-/// The path of this program's own file.
+/// A path under which this program's own file can be started: the very version that runs, even if an upgrade has
+/// replaced or removed it meanwhile.
 ///
 /// # Errors
 /// When the system cannot tell.
 pub fn own_binary() -> std::io::Result<PathBuf> {
-    std::env::current_exe()
+    let path = std::env::current_exe()?;
+    // A replaced file has no path any more, but whoever is forked from us still finds it here.
+    Ok(if path.is_file() { path } else { PathBuf::from("/proc/self/exe") })
 }
 
 /// The user that this process acts as.

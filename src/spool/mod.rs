@@ -254,6 +254,11 @@ impl Spool {
         self.file_in(place, job).is_some()
     }
 
+    /// Whether a job's file lies in one of the folders for jobs that were taken.
+    pub fn has_taken(&self, job: &JobId) -> bool {
+        Place::OF_JOBS.into_iter().any(|p| p != Place::Incoming && self.has(p, job))
+    }
+
     fn file_in(&self, place: Place, job: &JobId) -> Option<PathBuf> {
         let dir = self.folder(place);
         let paths = Format::ALL.map(|f| dir.join(format!("{job}.{}", f.ending())));

@@ -246,12 +246,11 @@ fn a_job_without_a_worker_is_ended_by_kill_itself() {
     assert_eq!(ended.stdout, format!("{job}: withdrawn before anyone took it\n"), "{ended:?}");
     assert!(site.root().join(format!("spool/killed/{job}.json")).is_file());
     lay_out(&site, "left-abc234", &[claimed()]);
-    let file = site.root().join("spool/claimed/left-abc234.md");
-    fs::write(&file, "x").unwrap();
+    let file = site.root().join("spool/claimed/left-abc234.json");
     let ended = numerus(&site, &["kill", "left"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.starts_with("left-abc234: killed"), "{ended:?}");
-    assert!(!file.exists() && site.root().join("spool/killed/left-abc234.md").is_file());
+    assert!(!file.exists() && site.root().join("spool/killed/left-abc234.json").is_file());
     let again = numerus(&site, &["kill", "left"]);
     assert_eq!(
         (again.code, again.stdout.as_str()),

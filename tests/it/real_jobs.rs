@@ -12,7 +12,7 @@ use crate::model_server::{Answer, ModelRequest, ModelServer};
 use crate::site::Site;
 
 /// A model that plays a team: plans the given tasks, gives them roles, claims and writes one file each.
-struct Team {
+pub(crate) struct Team {
     tasks: Vec<Value>,
     /// How often each task was asked to execute, so that the second step of a turn ends it.
     seen: Mutex<BTreeMap<String, u32>>,
@@ -20,7 +20,7 @@ struct Team {
 
 impl Team {
     /// Tasks by name, each with those it depends on.
-    fn of(tasks: &[(&str, &[&str])]) -> Self {
+    pub(crate) fn of(tasks: &[(&str, &[&str])]) -> Self {
         let task = |(id, on): &(&str, &[&str])| {
             json!({
                 "id": id, "summary": format!("write {id}"), "description": format!("write {id}.txt"),
@@ -30,7 +30,7 @@ impl Team {
         Self { tasks: tasks.iter().map(task).collect(), seen: Mutex::default() }
     }
 
-    fn answer(&self, request: &ModelRequest) -> Answer {
+    pub(crate) fn answer(&self, request: &ModelRequest) -> Answer {
         let task = request.fact("TASK_ID").unwrap_or_default();
         match request.marker().split(' ').next().unwrap_or_default() {
             "NUMERUS_PLAN" => Answer::json(&json!({"objective": "o", "tasks": self.tasks})),
