@@ -168,7 +168,8 @@ impl Stage {
     /// Changes the script for the sessions to come.
     pub(crate) fn follow(&self, script: &Script) {
         let text = json!({"version": 1, "scenes": script.scenes()}).to_string();
-        fs::write(self.script(), text).unwrap();
+        let outside = self.site.path().to_str().unwrap();
+        fs::write(self.script(), text.replace(OUTSIDE, outside)).unwrap();
     }
 
     fn script(&self) -> PathBuf {
@@ -176,8 +177,19 @@ impl Stage {
     }
 
     /// A file of the world outside, for `touch_ready` and `wait_for`.
+    /// A file of the world outside the job, for `touch_ready` and `wait_for`.
     pub(crate) fn flag(&self, name: &str) -> PathBuf {
-        self.site.path().join(format!("flag-{name}"))
+        self.site.path().join(name)
+    }
+
+    /// Raises a flag that a script waits for.
+    pub(crate) fn raise(&self, name: &str) {
+        fs::write(self.flag(name), "").unwrap();
+    }
+
+    /// Waits until a script has raised a flag.
+    pub(crate) fn until_raised(&self, name: &str) {
+        self.site.until(name, PATIENCE, || self.flag(name).exists());
     }
 
     /// The program under test, without any codex to find.
@@ -403,12 +415,16 @@ pub(crate) fn unmistakable_time() -> String {
     format!("1000.{:08}{:03}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Stands in a script for the folder of the site, where the flags lie.
+pub(crate) const OUTSIDE: &str = "@OUTSIDE@";
+
 /// A step that waits for a flag; it fails the turn when nobody raises it.
-pub(crate) fn wait_for(flag: &Path) -> Value {
-    json!({"wait_for": {"path": flag, "deadline_ms": u64::try_from(PATIENCE.as_millis()).unwrap()}})
+pub(crate) fn wait_for(flag: &str) -> Value {
+    let patience = u64::try_from(PATIENCE.as_millis()).unwrap();
+    json!({"wait_for": {"path": format!("{OUTSIDE}/{flag}"), "deadline_ms": patience}})
 }
 
 /// A step that raises a flag.
-pub(crate) fn raise(flag: &Path) -> Value {
-    json!({"touch_ready": {"path": flag}})
+pub(crate) fn raise(flag: &str) -> Value {
+    json!({"touch_ready": {"path": format!("{OUTSIDE}/{flag}")}})
 }
