@@ -100,7 +100,9 @@ fn text_of(path: impl AsRef<Path>) -> Result<String, Failure> {
 
 /// The directory itself if it lies in a repository, so that a job started below a top level works there.
 fn repository(here: &Path) -> Option<&Path> {
-    here.ancestors().any(|dir| dir.join(".git").exists()).then_some(here)
+    // An empty `.git` is no repository: a sandbox may have left it as a mount point.
+    let is_top = |dir: &Path| dir.join(".git").is_file() || dir.join(".git/HEAD").exists();
+    here.ancestors().any(is_top).then_some(here)
 }
 
 fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {

@@ -38,7 +38,7 @@ const HEARD_QUEUE: usize = 256;
 /// What codex prints on stderr when its sandbox will not work.
 const HELPER_WARNING: &str = "could not create PATH aliases";
 /// Folders that codex's sandbox leaves behind in the directory it worked in.
-const RESIDUE: [&str; 3] = [".agents", ".aws", ".codex"];
+const RESIDUE: [&str; 4] = [".agents", ".aws", ".codex", ".git"];
 /// How much of stderr is kept for messages, in bytes.
 const STDERR_TAIL_BYTES: u64 = 16 * 1024;
 
@@ -135,6 +135,10 @@ pub async fn run(
         let input = next_input(&mut live, spec, &mut heard, &mut stop, record).await?;
         for effect in live.machine.step(input, clock::since_boot()) {
             carry_out(effect, &mut live, spec, process.pid).await?;
+            if effect == Effect::KillFamily {
+                // Only tells how late it is: anything asked for now was just done.
+                live.machine.step(Input::Swept, clock::since_boot());
+            }
         }
     }
     remove_residue(spec, &residue_before);

@@ -48,9 +48,12 @@ pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
         Ok((answer.objective.clone(), check_plan(&answer)?))
     };
     let asked = desk.asker.ask(question, check, stop).await;
+    if let Ok(((objective, tasks), _)) = &asked {
+        let (objective, tasks) = (objective.clone(), tasks.clone());
+        desk.record(None, Fact::PlanCreated { plan: number, objective, tasks })?;
+    }
     clear(desk, tree).await?;
-    let ((objective, tasks), _) = asked?;
-    desk.record(None, Fact::PlanCreated { plan: number, objective, tasks })
+    asked.map(drop)
 }
 
 fn one_task(desk: &Desk, number: u32, objective: String) -> Outcome<()> {

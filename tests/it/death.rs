@@ -21,7 +21,7 @@ fn sleeping(name: &str, time: &str) -> Stage {
     Stage::new(name, &Script::of(parts).with(execute("t1"), play))
 }
 
-fn asleep(stage: &Stage, time: &str) {
+fn until_all_tools_run(stage: &Stage, time: &str) {
     stage.until_raised("asleep");
     stage.site.until("the tools sleep", PATIENCE, || processes_called(time).len() >= 3);
 }
@@ -31,7 +31,7 @@ fn a_killed_job_takes_everything_under_it_along() {
     let time = unmistakable_time();
     let stage = sleeping("kill", &time);
     let (running, job) = stage.start(&[]);
-    asleep(&stage, &time);
+    until_all_tools_run(&stage, &time);
     let killed = stage.call(&["kill", &job.id]);
     assert_eq!(killed.code, Some(0), "{killed:?}");
     assert_eq!(running.wait(PATIENCE).code, Some(1));
@@ -48,7 +48,7 @@ fn a_killed_task_fails_and_skips_what_needs_it_and_nothing_else() {
     let time = unmistakable_time();
     let stage = sleeping("kill-task", &time);
     let (running, job) = stage.start(&[]);
-    asleep(&stage, &time);
+    until_all_tools_run(&stage, &time);
     job.until("job.task_completed", "t3");
     let killed = stage.call(&["kill", &format!("{}/t1", job.id)]);
     assert_eq!(killed.code, Some(0), "{killed:?}");
@@ -181,7 +181,7 @@ fn a_dead_workers_agents_are_ended_before_the_next_one_starts() {
     let time = unmistakable_time();
     let stage = sleeping("orphans", &time);
     let (running, job) = stage.start(&[]);
-    asleep(&stage, &time);
+    until_all_tools_run(&stage, &time);
     job.slay_worker();
     assert_eq!(running.wait(PATIENCE).code, Some(1));
     stage.follow(&Script::of([part("t1"), part("t2"), part("t3")]));

@@ -16,6 +16,7 @@ mod cli;
 mod codex_bin;
 mod codex_contract;
 mod death;
+mod docs;
 mod grounds;
 mod jobs;
 mod model_server;

@@ -43,7 +43,7 @@ impl Part {
     }
 
     pub(crate) fn role(mut self, role: &str) -> Self {
-        self.role = role.to_owned();
+        role.clone_into(&mut self.role);
         self
     }
 
@@ -76,8 +76,8 @@ impl Script {
     }
 
     /// Adds a scene that is tried before those made of the parts, after those added so far.
-    pub(crate) fn with(mut self, when: Value, play: Value) -> Self {
-        self.own.push(json!({"when": when, "play": play}));
+    pub(crate) fn with(mut self, when: impl Into<Value>, play: impl Into<Value>) -> Self {
+        self.own.push(json!({"when": when.into(), "play": play.into()}));
         self
     }
 
