@@ -188,9 +188,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("scratch");
         let below = dir.path().join("repo/src");
         fsx::make_dirs(&below).expect("dirs");
-        let is_below_one = dir.path().ancestors().any(|d| d.join(".git").exists());
-        assert_eq!(repository(&below).is_some(), is_below_one);
-        fsx::make_dirs(&dir.path().join("repo/.git")).expect("git");
+        fsx::make_dirs(&dir.path().join("repo/.git"))
+            .expect("an empty folder, as a sandbox leaves it");
+        assert_eq!(repository(&below), None);
+        fsx::put_new(&dir.path().join("repo/.git/HEAD"), b"ref: refs/heads/main")
+            .expect("a repository");
         assert_eq!(repository(&below), Some(below.as_path()));
     }
 }

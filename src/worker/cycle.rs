@@ -99,6 +99,10 @@ impl Cycle {
                 "killed by request",
             )));
             self.stop_all(StopReason::Kill);
+        } else if self.desk.folder.wants(Want::Paused) {
+            let message = "held: remove want.paused from the run folder to let it go on".to_owned();
+            self.close_for(Closing::Park(PauseReason::User, None, message));
+            self.stop_all(StopReason::Leave);
         }
         let open = self.desk.book.state(|s| {
             let open = s.tasks.iter().filter(|t| !t.phase.is_final());
@@ -230,7 +234,7 @@ impl Cycle {
     }
 
     fn end(&mut self, reason: &str, failure: &Failure) {
-        if failure.kind == FailureKind::Interrupted {
+        if failure.kind == FailureKind::Left {
             return;
         }
         let ending = Ending::new(JobPhase::Failed, reason, failure.message.clone());
@@ -243,7 +247,7 @@ impl Cycle {
             return Ok(());
         }
         let spent = task.violations >= MAX_VIOLATIONS || task.base_moves >= MAX_BASE_MOVES;
-        let next = if spent && failure.kind != FailureKind::Interrupted {
+        let next = if spent && failure.kind != FailureKind::Left {
             Next::GiveUp
         } else {
             self.decide(&failure, task.tries)

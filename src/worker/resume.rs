@@ -13,8 +13,8 @@ use crate::logic::task::TaskState;
 use crate::model::event::{Fact, SessionEnd, SessionKind, SessionStart};
 use crate::model::job::{Job, OnInterrupt};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
-use crate::model::status::{JobPhase, PauseReason, TaskPhase};
-use crate::runs::RunFolder;
+use crate::model::status::{JobPhase, TaskPhase};
+use crate::runs::{RunFolder, Want};
 use crate::trees::Trees;
 
 /// Ends everything of the job that still lives; gives back what would not die. Nothing of the job was started yet by this
@@ -118,9 +118,8 @@ fn repair_task(
             book.record(Some(id), Fact::TaskFailed { attempt, failure })?;
         }
     }
-    if job.options.on_interrupt == OnInterrupt::Hold {
-        let message = format!("{id} was interrupted; the job is held for a person");
-        book.record(None, Fact::Paused { reason: PauseReason::User, until: None, message })?;
+    if job.options.on_interrupt == OnInterrupt::Hold && !state.open_sessions.is_empty() {
+        folder.wish(Want::Paused)?;
     }
     Ok(())
 }

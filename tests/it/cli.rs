@@ -36,6 +36,18 @@ fn lay_out(site: &Site, job: &str, facts: &[(&str, Value)]) -> PathBuf {
         seq += 1;
         append(&folder, seq, name, payload);
     }
+    let end = facts
+        .iter()
+        .find(|(name, _)| *name == "job.finished")
+        .map(|(_, payload)| &payload["state"]);
+    let place = match end.and_then(Value::as_str) {
+        None => "claimed",
+        Some("succeeded") => "done",
+        Some(other) => other,
+    };
+    let spool = site.root().join("spool").join(place);
+    fs::create_dir_all(&spool).unwrap();
+    fs::write(spool.join(format!("{job}.json")), "{}").unwrap();
     folder
 }
 

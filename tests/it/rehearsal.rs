@@ -257,6 +257,17 @@ impl Stage {
     }
 }
 
+impl Drop for Stage {
+    /// A worker outlives the command that started it: after a failed test it would go on with what nobody looks at.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for job in self.jobs() {
+                let _ended_or_past_help = self.numerus(&["kill", &job]).output();
+            }
+        }
+    }
+}
+
 /// A job and what is left of it.
 pub(crate) struct Job<'a> {
     pub(crate) stage: &'a Stage,
