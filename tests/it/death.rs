@@ -1,7 +1,7 @@
 //! Killed jobs, killed tasks, killed workers: what was asked to end ends with everything under it, and what was not goes on
 //! with the next worker, as if nothing had happened.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
@@ -89,12 +89,15 @@ fn two_tasks() -> Script {
     Script::of([part("t1"), part("t2").after(&["t1"])]).working("t1", &[json!({"sleep_ms": 300})])
 }
 
-/// Watches the journal as closely as can be, and ends the worker as soon as it has these events.
+/// Between two looks at the journal: a look that never rests would take the processor from the worker it watches.
+const BLINK: Duration = Duration::from_millis(1);
+
+/// Watches the journal closely, and ends the worker as soon as it has these events.
 fn slay_once(job: &Job<'_>, met: &dyn Fn(&Job<'_>) -> bool) {
     let start = Instant::now();
     while !met(job) {
         assert!(start.elapsed() < PATIENCE, "the moment never came\n{}", job.stage.site.dump());
-        std::thread::yield_now();
+        std::thread::park_timeout(BLINK);
     }
     job.slay_worker();
 }
