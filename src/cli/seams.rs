@@ -156,7 +156,7 @@ pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Fai
     let mut left = Vec::new();
     for start in held.state.open_sessions.values() {
         let lock = folder.place(&start.place).session_lock();
-        left.extend(fence::fence(folder.job(), start, &lock).map_err(cannot)?);
+        left.extend(fence::fence(folder.job(), start, &lock));
     }
     left.extend(fence::fence_job(folder.job()));
     if !left.is_empty() {

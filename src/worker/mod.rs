@@ -89,7 +89,7 @@ async fn work(
         closing::put_away(root, folder, &job, &book)?;
         return Ok(Left::Done);
     }
-    let survivors = resume::fence(folder, &job, &book)?;
+    let survivors = resume::fence(folder, &job, &book);
     if !survivors.is_empty() {
         let left = format!("processes of the last attempt will not die: {survivors:?}");
         return Err(std::io::Error::other(left));

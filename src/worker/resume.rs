@@ -21,17 +21,17 @@ use crate::trees::Trees;
 
 /// Ends everything of the job that still lives; gives back what would not die. Nothing of the job was started yet by this
 /// worker, so everything that carries its mark is old.
-pub(super) fn fence(folder: &RunFolder, job: &Job, book: &Book) -> Result<Vec<u32>> {
+pub(super) fn fence(folder: &RunFolder, job: &Job, book: &Book) -> Vec<u32> {
     let open: Vec<SessionStart> = book.state(|s| s.open_sessions.values().cloned().collect());
     let mut survivors = Vec::new();
     for start in open {
         let lock = folder.place(&start.place).session_lock();
-        survivors.extend(fence::fence(&job.id, &start, &lock)?);
+        survivors.extend(fence::fence(&job.id, &start, &lock));
     }
     if book.state(|s| s.started_at.is_some()) {
         survivors.extend(fence::fence_job(&job.id));
     }
-    Ok(survivors)
+    survivors
 }
 
 /// Removes the leases that the old worker held: it is fenced, and what it did has landed or never will. What an interrupted
