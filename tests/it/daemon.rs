@@ -280,13 +280,14 @@ fn never_more_workers_than_asked_for() {
         yard.drop_job(&format!("job{number}"), &format!("{number}"), "");
     }
     assert_eq!(yard.ask(&["daemon", "--once", "--max-jobs", "2"]).code, Some(0));
-    let mut spans: Vec<(String, i32)> = Vec::new();
+    let mut spans: Vec<(jiff::Timestamp, i32)> = Vec::new();
     for name in yard.names("done") {
         let journal = yard.site.journal(name.trim_end_matches(".md"));
         for line in journal {
+            let at = line["ts"].as_str().unwrap().parse().unwrap();
             match line["event"].as_str() {
-                Some("job.worker_started") => spans.push((line["ts"].to_string(), 1)),
-                Some("job.finished") => spans.push((line["ts"].to_string(), -1)),
+                Some("job.worker_started") => spans.push((at, 1)),
+                Some("job.finished") => spans.push((at, -1)),
                 _ => {}
             }
         }
@@ -403,7 +404,7 @@ fn an_idle_daemon_does_nothing() {
     yard.until_in("claimed", "later-");
     yard.until_in("done", "x-");
     yard.until("its end is reported", || !yard.facts("ended").is_empty());
-    // Two seconds in which it has come to rest, then three that count.
+    // Three seconds on end without a wake-up.
     let mut rest = wake_ups(daemon.pid());
     let mut since = Instant::now();
     yard.until("it rests", || {
@@ -413,7 +414,6 @@ fn an_idle_daemon_does_nothing() {
         }
         since.elapsed() > Duration::from_secs(3)
     });
-    assert!(wake_ups(daemon.pid()) <= rest + 2);
     eprintln!("idle daemon: {} kB resident", status_field(daemon.pid(), "VmRSS"));
 }
 
