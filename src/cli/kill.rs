@@ -107,10 +107,11 @@ fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, F
             .hint(format!("numerus status {} lists them", folder.job())));
     }
     folder.wish_task_killed(task).map_err(|e| Failure::system("ask for the task's end", &e))?;
-    let deadline = Deadline::after(PATIENCE);
+    let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
     loop {
         wakes.add(folder.dir());
         tail.read()?;
+        nudged = nudged || seams::nudge_worker(folder)?;
         let phase = tail.state().task(task).map(|t| t.phase).filter(|p| p.is_final());
         if let Some(phase) = phase {
             let late = if phase == TaskPhase::Succeeded {

@@ -1,8 +1,9 @@
-//! Floor 4: the commands. One file a command; each reads files or asks a floor below, writes through [`out`] and answers
+//! Floor 4: the commands. One file a command; each reads files or asks a floor below, writes through `out` and answers
 //! with an exit. They work with nothing running, but for `run`, `start` and `daemon`, which are what runs.
 
 mod daemon;
 mod demo;
+mod ended;
 mod events;
 mod follow;
 mod here;
@@ -126,7 +127,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Demo(asked) => demo::run(here, asked),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;
-            seams::worker(&here.root, &job)
+            seams::work(&here.root, &job)
         }
     }
 }

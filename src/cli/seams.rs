@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{lookup, snapshot};
-use crate::codex::fence;
+use crate::codex::{Codex, fence};
 use crate::daemon;
 use crate::daemon::take::{Desk, Taken};
 use crate::ending::{self, Ending, Held};
@@ -123,7 +123,7 @@ pub(super) fn session(words: &[OsString]) -> Exit {
 }
 
 /// The loop of `numerus worker JOB`.
-pub(super) fn worker(root: &Root, job: &JobId) -> Result<Exit, Failure> {
+pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
     let settings = open(root)?;
     match crate::worker::run(root, &settings, job) {
         Ok(Left::Done | Left::Asked) => Ok(Exit::Done),
@@ -132,9 +132,18 @@ pub(super) fn worker(root: &Root, job: &JobId) -> Result<Exit, Failure> {
     }
 }
 
+/// Refuses early what would only park later: no codex, or no home for it. A rehearsal needs neither.
+pub(super) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Settings, Failure> {
+    let settings = open(root)?;
+    if !rehearses && settings.rehearse.is_none() {
+        Codex::real(&settings).map_err(|why| Failure::new(Exit::Codex, why))?;
+    }
+    Ok(settings)
+}
+
 /// The loop of `numerus daemon`.
 pub(super) fn daemon(root: &Root, options: daemon::Options) -> Result<Exit, Failure> {
-    let settings = open(root)?;
+    let settings = codex_is_there(root, false)?;
     let code = daemon::run(root, settings, options);
     code.map(Exit::Own).map_err(|e| Failure::system("watch the spool", &e))
 }
@@ -163,12 +172,21 @@ pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Fai
 
 /// Asks the worker that holds a folder to end; false if no worker could be told apart.
 pub(super) fn terminate_worker(folder: &RunFolder) -> Result<bool, Failure> {
-    let Some(pid) = worker_pid(folder)? else { return Ok(false) };
+    Ok(worker(folder)?.inspect(process::Target::terminate).is_some())
+}
+
+/// Makes the worker that holds a folder look at what is wished of it; false if no worker could be told apart.
+pub(super) fn nudge_worker(folder: &RunFolder) -> Result<bool, Failure> {
+    Ok(worker(folder)?.inspect(process::Target::hang_up).is_some())
+}
+
+/// The worker that holds a folder, identified while its descriptor is open.
+fn worker(folder: &RunFolder) -> Result<Option<process::Target>, Failure> {
+    let Some(pid) = worker_pid(folder)? else { return Ok(None) };
     let is_it = |pid| {
         folder.is_held().unwrap_or(false) && worker_pid(folder).is_ok_and(|now| now == Some(pid))
     };
-    let target = process::Target::open(pid, is_it);
-    Ok(target.inspect(process::Target::terminate).is_some())
+    Ok(process::Target::open(pid, is_it))
 }
 
 /// The process that wrote the last start of a worker, if that was under this run of the kernel.

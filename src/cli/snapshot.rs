@@ -1,14 +1,12 @@
 //! Where a job stands, read from its files: `status.json`, and the journal where that is missing or broken.
 
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
-use super::lookup::{self, FINALS};
+use super::lookup;
 use super::render::{Row, Wait};
 use crate::error::Failure;
 use crate::logic::state::JobState;
 use crate::model::claim::Verdict;
-use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, Status, TaskPhase};
 use crate::os::fsx;
@@ -50,49 +48,15 @@ pub(super) fn row(folder: &RunFolder) -> Result<Option<Row>, Failure> {
     Ok(Some(Row { status, held }))
 }
 
-/// The jobs that have not ended, oldest first.
+/// The jobs that have not ended, oldest first: those whose files lie in `claimed/`.
 pub(super) fn live(root: &Root) -> Result<Vec<Row>, Failure> {
-    let ended: BTreeSet<JobId> = ended(root)?.into_iter().map(|(job, _)| job).collect();
+    let claimed = lookup::in_folder(&root.spool().join("claimed"));
     let mut rows = Vec::new();
-    for job in jobs(root)? {
-        if ended.contains(&job) {
-            continue;
-        }
-        rows.extend(row(&Runs::of(root).folder(&job))?.filter(|r| !r.status.state.is_final()));
+    for (job, _) in claimed.map_err(|e| Failure::system("read the spool", &e))? {
+        rows.extend(row(&Runs::of(root).folder(&job))?);
     }
     rows.sort_by_key(|row| row.status.created_at);
     Ok(rows)
-}
-
-/// The last `most` jobs that have ended, newest first.
-pub(super) fn recent(root: &Root, most: usize) -> Result<Vec<Row>, Failure> {
-    let mut rows = Vec::new();
-    for (job, _) in ended(root)?.into_iter().take(most) {
-        rows.extend(row(&Runs::of(root).folder(&job))?.filter(|r| r.status.state.is_final()));
-    }
-    Ok(rows)
-}
-
-fn jobs(root: &Root) -> Result<Vec<JobId>, Failure> {
-    let mut jobs = Runs::of(root).jobs().map_err(|e| Failure::system("read the runs", &e))?;
-    jobs.sort();
-    Ok(jobs)
-}
-
-/// The jobs whose files lie in the final folders, with when they came there in seconds, newest first.
-fn ended(root: &Root) -> Result<Vec<(JobId, i64)>, Failure> {
-    use std::os::unix::fs::MetadataExt;
-    let mut ended = Vec::new();
-    for (folder, _) in FINALS {
-        let dir = root.spool().join(folder);
-        let files = lookup::in_folder(&dir).map_err(|e| Failure::system("read the spool", &e))?;
-        for (job, name) in files {
-            let changed = std::fs::symlink_metadata(dir.join(name)).map_or(0, |m| m.ctime());
-            ended.push((job, changed));
-        }
-    }
-    ended.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    Ok(ended)
 }
 
 /// The names in `incoming/`, sorted.
@@ -118,7 +82,9 @@ pub(super) fn waits(folder: &RunFolder, status: &Status) -> Vec<Wait> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::ended;
     use crate::model::event::Fact;
+    use crate::model::id::JobId;
     use crate::model::job::{Job, Options, Origin};
     use crate::runs::Journal;
 
@@ -164,12 +130,17 @@ mod tests {
         job(&root, "a-abc234", &[finished()]);
         job(&root, "b-abc234", &[]);
         fsx::make_dirs(&root.spool().join("killed")).expect("spool");
+        fsx::make_dirs(&root.spool().join("claimed")).expect("spool");
+        fsx::put_new(&root.spool().join("claimed/b-abc234.md"), b"").expect("file");
         fsx::put_new(&root.spool().join("killed/a-abc234.md"), b"").expect("file");
         let ids = |rows: Vec<Row>| -> Vec<String> {
             rows.into_iter().map(|r| r.status.job_id.to_string()).collect()
         };
         assert_eq!(ids(live(&root).expect("live")), ["b-abc234"]);
-        assert_eq!(ids(recent(&root, 10).expect("recent")), ["a-abc234"]);
-        assert_eq!(ids(recent(&root, 0).expect("recent")), Vec::<String>::new());
+        for _with_and_without_index in 0..2 {
+            assert_eq!(ids(ended::recent(&root, 10).expect("recent")), ["a-abc234"]);
+            assert_eq!(ids(ended::recent(&root, 0).expect("recent")), Vec::<String>::new());
+            assert_eq!(ids(ended::all(&root).expect("all")), ["a-abc234"]);
+        }
     }
 }

@@ -72,6 +72,7 @@ fn waiting(here: &Here, what: &str) -> Result<Option<JobId>, Failure> {
 }
 
 fn begin(here: &mut Here, wakes: &mut Wakes, draft: Draft, flags: &Flags) -> Result<Exit, Failure> {
+    seams::codex_is_there(&here.root, flags.rehearse.is_some())?;
     let job = submit::submit(here, draft, flags, true)?;
     here.out.note(&format!("job {job}"));
     seams::take(&here.root, &job)?;

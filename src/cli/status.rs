@@ -7,14 +7,14 @@ use super::follow::rejection;
 use super::here::Here;
 use super::ink::Tone;
 use super::lookup::{self, Known, Whereabouts};
-use super::{render, snapshot};
+use super::{ended, render, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::status::Status;
 use crate::os::console::one_line;
 use crate::runs::Runs;
 
 /// Ended jobs that are listed without `--all`.
-const RECENT: usize = 10;
+const RECENT: u32 = 10;
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -76,8 +76,8 @@ fn outside(here: &mut Here, known: &Known, at: &Whereabouts, as_json: bool) -> R
 
 fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     let live = snapshot::live(&here.root)?;
-    let most = if asked.all { usize::MAX } else { RECENT };
-    let recent = snapshot::recent(&here.root, most)?;
+    let recent =
+        if asked.all { ended::all(&here.root) } else { ended::recent(&here.root, RECENT) }?;
     let incoming = snapshot::incoming(&here.root)?;
     if asked.json {
         for row in live.iter().chain(&recent) {

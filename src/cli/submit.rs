@@ -100,7 +100,9 @@ fn text_of(path: impl AsRef<Path>) -> Result<String, Failure> {
 
 /// The directory itself if it lies in a repository, so that a job started below a top level works there.
 fn repository(here: &Path) -> Option<&Path> {
-    here.ancestors().any(|dir| dir.join(".git").exists()).then_some(here)
+    // An empty `.git` is no repository: a sandbox may have left it as a mount point.
+    let is_top = |dir: &Path| dir.join(".git").is_file() || dir.join(".git/HEAD").exists();
+    here.ancestors().any(is_top).then_some(here)
 }
 
 fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {
@@ -186,9 +188,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("scratch");
         let below = dir.path().join("repo/src");
         fsx::make_dirs(&below).expect("dirs");
-        let is_below_one = dir.path().ancestors().any(|d| d.join(".git").exists());
-        assert_eq!(repository(&below).is_some(), is_below_one);
-        fsx::make_dirs(&dir.path().join("repo/.git")).expect("git");
+        fsx::make_dirs(&dir.path().join("repo/.git"))
+            .expect("an empty folder, as a sandbox leaves it");
+        assert_eq!(repository(&below), None);
+        fsx::put_new(&dir.path().join("repo/.git/HEAD"), b"ref: refs/heads/main")
+            .expect("a repository");
         assert_eq!(repository(&below), Some(below.as_path()));
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::program::Codex;
 use super::prompt::Prompts;
 use super::session::{self, Ended, SessionSpec};
+use crate::logic::classify;
 use crate::logic::retry::{self, Next};
 use crate::logic::supervise::{Limits, StopReason};
 use crate::logic::task::Tries;
@@ -251,9 +252,12 @@ async fn rest_until(time: Duration, stop: &Stop) -> std::result::Result<(), Fail
     let mut stop = stop.clone();
     tokio::select! {
         () = tokio::time::sleep(time) => Ok(()),
-        reason = stop.wait_for(Option::is_some) => match reason.map(|r| *r) {
-            Ok(Some(StopReason::Kill)) => Err(Failure::new(FailureKind::Stopped, "killed")),
-            _ => Err(Failure::new(FailureKind::Interrupted, "the worker was asked to leave")),
-        },
+        failure = told_to_stop(&mut stop) => Err(failure),
     }
+}
+
+/// Resolves when told to stop, with what that means for whoever was waiting.
+pub async fn told_to_stop(stop: &mut Stop) -> Failure {
+    let reason = stop.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
+    classify::stopped(reason.unwrap_or(StopReason::Leave))
 }

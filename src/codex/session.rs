@@ -38,7 +38,7 @@ const HEARD_QUEUE: usize = 256;
 /// What codex prints on stderr when its sandbox will not work.
 const HELPER_WARNING: &str = "could not create PATH aliases";
 /// Folders that codex's sandbox leaves behind in the directory it worked in.
-const RESIDUE: [&str; 3] = [".agents", ".aws", ".codex"];
+const RESIDUE: [&str; 4] = [".agents", ".aws", ".codex", ".git"];
 /// How much of stderr is kept for messages, in bytes.
 const STDERR_TAIL_BYTES: u64 = 16 * 1024;
 

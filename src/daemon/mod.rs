@@ -1,7 +1,7 @@
 //! Floor 3b: the daemon. It watches the spool, takes what is whole, starts workers within their number and puts right
 //! what lies wrong. It holds nothing in memory that is not on disk: killed at any point, the next one goes on.
 //!
-//! One loop: whatever happens becomes an [`Input`]; hearing it only marks what to look at; then looking, deciding and
+//! One loop: whatever happens becomes an `Input`; hearing it only marks what to look at; then looking, deciding and
 //! acting follow, in that order. A hint wakes, the disk decides.
 //!
 //! Diagnostics: trouble with one file or job is recorded in `store/daemon.ndjson` and tried again; only a spool that

@@ -3,7 +3,8 @@
 use crate::model::claim::{Claim, ClaimPath};
 use crate::model::workspace::Oid;
 
-use super::claims::{contains, covers, from_top};
+use super::claims::{covers, from_top};
+use super::paths::contains;
 
 /// A file's mode and content, as git writes them.
 pub type Entry = (String, Oid);

@@ -71,7 +71,8 @@ pub fn judge(seen: &Seen, record: &Record) -> Result<(), Failure> {
     }
 }
 
-fn stopped(reason: StopReason) -> Failure {
+/// What it means for a task that its session, or its waiting, was ended by us.
+pub fn stopped(reason: StopReason) -> Failure {
     match reason {
         StopReason::BadStart => {
             Failure::new(FailureKind::Start, "codex started without its sandbox helper")
@@ -80,9 +81,7 @@ fn stopped(reason: StopReason) -> Failure {
             Failure::new(FailureKind::Task, "nothing came from the agent for too long")
         }
         StopReason::Total => Failure::new(FailureKind::Task, "the agent took too long"),
-        StopReason::Leave => {
-            Failure::new(FailureKind::Interrupted, "the worker was asked to leave")
-        }
+        StopReason::Leave => Failure::new(FailureKind::Left, "the worker was asked to leave"),
         StopReason::Kill => Failure::new(FailureKind::Stopped, "killed"),
     }
 }

@@ -73,8 +73,9 @@ impl Ending {
 
 /// Decides what comes next; `busy` are the tasks whose lanes are under way.
 pub fn next(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp) -> Step {
-    if let Some(end) = over_budget(state, job, now).filter(|_| busy.is_empty()) {
-        return Step::Finish(end);
+    if let Some(end) = over_budget(state, job, now) {
+        // What is under way may land; nothing new is started.
+        return if busy.is_empty() { Step::Finish(end) } else { Step::Wait(None) };
     }
     if state.workspace.is_none() {
         return Step::FixWorkspace;

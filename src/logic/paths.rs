@@ -27,15 +27,13 @@ pub fn overlaps(a: &ClaimPath, b: &ClaimPath) -> bool {
 
 /// [`overlaps`] for keys already made.
 pub fn keys_overlap(a: &str, b: &str) -> bool {
-    is_within(a, b) || is_within(b, a)
+    contains(a, b) || contains(b, a)
 }
 
-/// Whether `outer` is `inner` or one of its ancestors, part by part. The empty path is everybody's ancestor.
-fn is_within(inner: &str, outer: &str) -> bool {
-    match inner.strip_prefix(outer) {
-        Some(rest) => rest.is_empty() || outer.is_empty() || rest.starts_with('/'),
-        None => false,
-    }
+/// Whether `path` is `dir` or lies below it, part by part and to the letter; an empty `dir` contains everything.
+pub fn contains(dir: &str, path: &str) -> bool {
+    let Some(rest) = path.strip_prefix(dir) else { return false };
+    dir.is_empty() || rest.is_empty() || rest.starts_with('/')
 }
 
 #[cfg(test)]

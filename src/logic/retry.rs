@@ -52,7 +52,7 @@ pub fn decide(
         FailureKind::Start => wait(Duration::from_millis(100), tries.starts, MAX_STARTS),
         FailureKind::Interrupted => wait(Duration::ZERO, tries.interrupted, MAX_INTERRUPTED + 1),
         FailureKind::Task => wait(Duration::ZERO, tries.charged, max_attempts),
-        FailureKind::Stale => Next::Retry(now),
+        FailureKind::Stale | FailureKind::Left => Next::Retry(now),
         FailureKind::Limit => Next::Park(PauseReason::Limit, Some(wake(failure.resets_at, now))),
         FailureKind::Auth => Next::Park(PauseReason::Auth, None),
         FailureKind::Stopped | FailureKind::Bug => Next::GiveUp,

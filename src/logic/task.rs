@@ -37,6 +37,7 @@ impl Tries {
             FailureKind::Limit
             | FailureKind::Auth
             | FailureKind::Stale
+            | FailureKind::Left
             | FailureKind::Stopped
             | FailureKind::Bug => {}
         }

@@ -3,7 +3,6 @@
 //! A signal goes through a pidfd whose process was identified after the descriptor was open (start time, or a marker in
 //! its environment), so a reused number is never hit.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Error, Result};
 use std::os::fd::OwnedFd;
@@ -85,6 +84,11 @@ impl Target {
         self.signal(Signal::INT);
     }
 
+    /// Makes it look around: `SIGHUP`.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Ends it: `SIGKILL`.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
@@ -136,31 +140,6 @@ pub fn sweep(marks: &[(&str, &str)]) -> Vec<u32> {
         clock::pause(SWEEP_REST);
     }
     carriers(marks)
-}
-
-/// Everything that descends from this process but for the given children and what descends from them.
-pub fn strays(spare: &BTreeSet<u32>) -> Vec<u32> {
-    let parents: Vec<(u32, u32)> =
-        pids().into_iter().filter_map(|pid| Some((pid, parent(pid)?))).collect();
-    let mut found = Vec::new();
-    let mut front = vec![own_pid()];
-    while let Some(next) = front.pop() {
-        for (pid, _) in
-            parents.iter().filter(|(pid, parent)| *parent == next && !spare.contains(pid))
-        {
-            found.push(*pid);
-            front.push(*pid);
-        }
-    }
-    found
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    (state != "Z").then_some(())?;
-    fields.next()?.parse().ok()
 }
 
 /// Takes the exit status of orphans that came to this process, so that no zombie stays. Children that someone waits for

@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::StoreError;
 use crate::model::PROTOCOL_VERSION;
+use crate::os::digest::sha256_hex;
 use crate::os::fsx;
 
 /// Longest readable part of a file's name, in bytes.
 const SLUG_BYTES: usize = 40;
-/// Bytes of the digest in a file's name.
-const DIGEST_BYTES: usize = 8;
+/// Characters of the digest in a file's name.
+const DIGEST_CHARS: usize = 16;
 
 /// Why an account is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,9 +138,8 @@ fn file_name(account: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric();
     let slug: String = account.chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
     let slug = &slug[slug.len().saturating_sub(SLUG_BYTES)..];
-    let digest = Sha256::digest(account.as_bytes());
-    let short = digest.iter().take(DIGEST_BYTES).fold(0u64, |n, byte| n << 8 | u64::from(*byte));
-    format!("{}-{short:016x}.json", slug.trim_start_matches('-'))
+    let digest = sha256_hex(account.as_bytes());
+    format!("{}-{}.json", slug.trim_start_matches('-'), &digest[..DIGEST_CHARS])
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use std::path::Path;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::logic::audit::Violation;
-use crate::logic::claims::{contains, covers, is_git_name};
+use crate::logic::claims::{covers, is_git_name};
+use crate::logic::paths::contains;
 use crate::model::claim::ClaimPath;
 use crate::os::fsx;
 

@@ -7,8 +7,8 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::desk::{Desk, Outcome, Stop, aside, bug};
+use crate::codex::ask::told_to_stop;
 use crate::codex::fence::{self, JOB_MARK, PLACE_MARK};
-use crate::logic::supervise::StopReason;
 use crate::model::job::Sandbox;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::os::fsx;
@@ -45,21 +45,11 @@ pub(super) async fn run(
     let status = tokio::select! {
         status = child.wait() => Ok(status.ok().and_then(|s| s.code())),
         () = tokio::time::sleep(desk.job.options.timeouts.verify) => Ok(None),
-        reason = stop.wait_for(Option::is_some) => Err(stopped(reason.ok().and_then(|r| *r))),
+        failure = told_to_stop(&mut stop) => Err(failure),
     };
     let (job, place) = (desk.job.id.clone(), at.place.to_owned());
     aside(move || fence::end_family(&job, &place, None)).await?;
     status
-}
-
-fn stopped(reason: Option<StopReason>) -> Failure {
-    match reason {
-        Some(StopReason::Kill) => Failure::new(FailureKind::Stopped, "killed"),
-        Some(
-            StopReason::BadStart | StopReason::NoProgress | StopReason::Total | StopReason::Leave,
-        )
-        | None => Failure::new(FailureKind::Interrupted, "the worker was asked to leave"),
-    }
 }
 
 /// `codex sandbox` takes the same settings as a session; it does not change the directory by itself.

@@ -19,6 +19,7 @@ use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
+use crate::os::signals::HANG_UP;
 use crate::os::{clock, random};
 use crate::runs::Want;
 
@@ -71,7 +72,7 @@ pub(super) async fn run(
         closing: None,
     };
     loop {
-        cycle.obey();
+        cycle.obey()?;
         let until = cycle.advance()?;
         if cycle.lanes.is_empty()
             && let Some(closing) = cycle.closing.clone()
@@ -81,7 +82,8 @@ pub(super) async fn run(
         let sleep = clock::until(until, clock::now()).min(LONGEST_SLEEP);
         tokio::select! {
             Some(ended) = cycle.lanes.join_next() => cycle.settle(ended.map_err(std::io::Error::other)?)?,
-            Some(_) = signals.recv() => cycle.signalled(),
+            Some(signal) = signals.recv() => cycle.signalled(signal),
+            () = desk.bell.notified() => {}
             () = tokio::time::sleep(sleep) => {}
         }
     }
@@ -89,7 +91,7 @@ pub(super) async fn run(
 
 impl Cycle {
     /// Looks at what someone wants, and stops what is to be stopped.
-    fn obey(&mut self) {
+    fn obey(&mut self) -> Result<()> {
         if self.desk.folder.wants(Want::Killed) {
             self.close_for(Closing::End(Ending::new(
                 JobPhase::Killed,
@@ -97,18 +99,35 @@ impl Cycle {
                 "killed by request",
             )));
             self.stop_all(StopReason::Kill);
+        } else if self.desk.folder.wants(Want::Paused) {
+            let message = "held: remove want.paused from the run folder to let it go on".to_owned();
+            self.close_for(Closing::Park(PauseReason::User, None, message));
+            self.stop_all(StopReason::Leave);
         }
-        for (task, stop) in &self.stops {
-            if self.desk.folder.wants_task_killed(task) {
-                stop.send_replace(Some(StopReason::Kill));
+        let open = self.desk.book.state(|s| {
+            let open = s.tasks.iter().filter(|t| !t.phase.is_final());
+            open.map(|t| (t.task.id.clone(), t.attempt)).collect::<Vec<_>>()
+        });
+        for (task, attempt) in
+            open.into_iter().filter(|(t, _)| self.desk.folder.wants_task_killed(t))
+        {
+            match self.stops.get(&task) {
+                Some(stop) => drop(stop.send_replace(Some(StopReason::Kill))),
+                None => self.fail_unstarted(&task, attempt)?,
             }
         }
+        Ok(())
     }
 
-    /// A signal is a hint to look at the wants; without any it means: leave.
-    fn signalled(&mut self) {
-        let task_killed = self.stops.keys().any(|t| self.desk.folder.wants_task_killed(t));
-        if !self.desk.folder.wants(Want::Killed) && !task_killed {
+    /// A task that someone wants ended before it has begun.
+    fn fail_unstarted(&self, task: &TaskId, attempt: u32) -> Result<()> {
+        let failure = Failure::new(FailureKind::Stopped, "killed before it started");
+        self.desk.book.record(Some(task), Fact::TaskFailed { attempt, failure })
+    }
+
+    /// `SIGHUP` asks to look at the wishes, which the loop does anyway; any other signal, without a wish, means: leave.
+    fn signalled(&mut self, signal: i32) {
+        if signal != HANG_UP && !self.desk.folder.wants(Want::Killed) {
             self.close_for(Closing::Leave);
             self.stop_all(StopReason::Leave);
         }
@@ -215,7 +234,7 @@ impl Cycle {
     }
 
     fn end(&mut self, reason: &str, failure: &Failure) {
-        if failure.kind == FailureKind::Interrupted {
+        if failure.kind == FailureKind::Left {
             return;
         }
         let ending = Ending::new(JobPhase::Failed, reason, failure.message.clone());
@@ -228,7 +247,7 @@ impl Cycle {
             return Ok(());
         }
         let spent = task.violations >= MAX_VIOLATIONS || task.base_moves >= MAX_BASE_MOVES;
-        let next = if spent && failure.kind != FailureKind::Interrupted {
+        let next = if spent && failure.kind != FailureKind::Left {
             Next::GiveUp
         } else {
             self.decide(&failure, task.tries)

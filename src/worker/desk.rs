@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::book::Book;
 use crate::codex::prompt::Prompts;
@@ -18,6 +18,7 @@ use crate::model::outcome::{Failure, FailureKind};
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::model::workspace::{Isolation, Workspace};
+use crate::os::digest::sha256_hex;
 use crate::os::pty::Spawner;
 use crate::runs::RunFolder;
 use crate::store::starts::StartSlots;
@@ -40,6 +41,8 @@ pub(super) struct Desk {
     trees: OnceLock<Arc<Trees>>,
     /// One landing at a time.
     pub(super) landing: tokio::sync::Mutex<()>,
+    /// Tells the loop to look again: a lane has become free although it has not ended.
+    pub(super) bell: Notify,
 }
 
 impl Desk {
@@ -75,6 +78,7 @@ impl Desk {
             asker,
             trees: OnceLock::new(),
             landing: tokio::sync::Mutex::new(()),
+            bell: Notify::new(),
         }))
     }
 
@@ -107,7 +111,7 @@ impl Desk {
     pub(super) fn leases(&self) -> Outcome<Leases> {
         let workspace = self.workspace()?;
         let dir = if workspace.git_dir.is_empty() {
-            self.root.store().join("leases").join(plain_name(&workspace.top))
+            self.root.store().join("leases").join(&sha256_hex(workspace.top.as_bytes())[..16])
         } else {
             PathBuf::from(&workspace.git_dir).join("numerus/leases")
         };
@@ -123,14 +127,6 @@ impl Desk {
     pub(super) fn record(&self, task: Option<&TaskId>, fact: Fact) -> Outcome<()> {
         self.book.record(task, fact).map_err(|e| bug(format!("cannot write the journal: {e}")))
     }
-}
-
-/// The folder name of a plain workspace's leases: the same for everyone who names the same directory.
-fn plain_name(top: &str) -> String {
-    use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(top.as_bytes());
-    let head: [u8; 8] = std::array::from_fn(|n| digest[n]);
-    format!("{:016x}", u64::from_be_bytes(head))
 }
 
 /// Our own or the machine's fault.

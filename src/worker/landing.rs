@@ -9,6 +9,7 @@ use crate::logic::audit::{self, Audit};
 use crate::logic::task::TaskState;
 use crate::model::claim::Claim;
 use crate::model::event::Fact;
+use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::os::fsx;
 use crate::trees::{Audited, Landing, Tree, Trees, TreesError, Words};
@@ -69,32 +70,56 @@ pub(super) async fn move_to_tip(desk: &Arc<Desk>, mut tree: Tree) -> Outcome<(Tr
     moved.await
 }
 
-/// Audits what an attempt did and lands it. Trouble of the machine is no failure: it is tried again.
+/// Audits what an attempt did and lands it. Trouble of the machine is no failure: it is tried again. Audits run side by
+/// side, landings one after the other.
 pub(super) async fn land(desk: &Arc<Desk>, parcel: Parcel) -> Outcome<()> {
-    let _one_at_a_time = desk.landing.lock().await;
-    for round in 0.. {
-        let (at, what) = (desk.clone(), parcel.clone());
-        match aside(move || try_to_land(&at, &what)).await? {
-            Ok(()) => break,
+    let audited = patiently(desk, &parcel, try_to_audit).await?;
+    let one_at_a_time = desk.landing.lock().await;
+    let landed =
+        patiently(desk, &parcel, move |desk, parcel| try_to_land(desk, parcel, &audited)).await;
+    drop(one_at_a_time);
+    landed
+}
+
+/// Does one step apart from the loop, again and again while the machine is in trouble.
+async fn patiently<T: Send + 'static>(
+    desk: &Arc<Desk>,
+    parcel: &Parcel,
+    step: impl Fn(&Desk, &Parcel) -> Result<T, Stuck> + Send + Sync + 'static,
+) -> Outcome<T> {
+    let step = Arc::new(step);
+    for _round in 0..MAX_TROUBLE {
+        let (desk, parcel, step) = (desk.clone(), parcel.clone(), step.clone());
+        match aside(move || step(&desk, &parcel)).await? {
+            Ok(done) => return Ok(done),
             Err(Stuck::Judged(failure)) => return Err(failure),
-            Err(Stuck::Trouble(error)) if round >= MAX_TROUBLE => return Err(of_trees(&error)),
+            Err(Stuck::Trouble(TreesError::Refused { path, why })) => {
+                return Err(of_trees(&TreesError::Refused { path, why }));
+            }
             Err(Stuck::Trouble(_)) => tokio::time::sleep(TROUBLE_REST).await,
         }
     }
-    with_trees(desk, move |trees| trees.remove(&parcel.tree)).await
+    Err(bug("the machine stayed in trouble: the attempt's tree is kept"))
 }
 
-fn try_to_land(desk: &Desk, parcel: &Parcel) -> Result<(), Stuck> {
+/// What may land, once it is sure that nothing else was written.
+fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<(Audited, Audit), Stuck> {
     let trees = desk.trees()?;
-    let Parcel { task, tree, claim, summary, .. } = parcel;
-    let audited = trees.audit(tree, claim)?;
-    let judged = audit::judge(&audited.changes, claim, &desk.workspace()?.prefix);
+    let audited = trees.audit(&parcel.tree, &parcel.claim)?;
+    let judged = audit::judge(&audited.changes, &parcel.claim, &desk.workspace()?.prefix);
     if !judged.outside.is_empty() || !audited.violations.is_empty() {
         return Err(refuse(desk, parcel, &trees, &audited, &judged)?);
     }
+    Ok((audited, judged))
+}
+
+fn try_to_land(desk: &Desk, parcel: &Parcel, found: &(Audited, Audit)) -> Result<(), Stuck> {
+    let trees = desk.trees()?;
+    let (audited, judged) = found;
+    let Parcel { task, tree, claim, summary, .. } = parcel;
     let text = format!("{}\n\n{summary}", task.task.summary);
     let words = Words { task: &task.task.id, role: task.task.role, summary: &text };
-    match trees.prepare(tree, &audited, &judged.landing, &claim.reads, words)? {
+    match trees.prepare(tree, audited, &judged.landing, &claim.reads, words)? {
         Landing::Nothing => completed(desk, parcel, None),
         Landing::Moved(paths) => Err(moved(desk, parcel, paths)?),
         Landing::Ready { commit, parent } => put_on_tip(desk, parcel, &trees, commit, &parent),
@@ -109,7 +134,6 @@ fn put_on_tip(
     commit: String,
     parent: &str,
 ) -> Result<(), Stuck> {
-    keep_diff(desk, parcel, trees, parent, &commit);
     let attempt = parcel.attempt;
     let landing = Fact::TaskLanding { attempt, commit: commit.clone(), parent: parent.to_owned() };
     desk.record(Some(&parcel.task.task.id), landing)?;
@@ -160,12 +184,18 @@ fn shown(paths: &[String]) -> String {
     if more == 0 { list } else { format!("{list} and {more} more") }
 }
 
-/// `diff.patch` is for people: one that cannot be written is no reason not to land.
-fn keep_diff(desk: &Desk, parcel: &Parcel, trees: &Trees, parent: &str, commit: &str) {
-    let path = desk.folder.place(parcel.task.task.id.as_str()).dir().join("diff.patch");
-    if let Ok(patch) = trees.patch(parent, commit) {
-        let _for_people = fsx::replace_derived(&path, &patch);
-    }
+/// After the landing, with the lease let go: the patch for people, then the tree goes. Neither is worth a failure.
+pub(super) async fn tidy(desk: &Arc<Desk>, tree: Tree, id: &TaskId) {
+    let path = tree.place().dir().join("diff.patch");
+    let commit = desk.book.state(|s| s.task(id).and_then(|t| t.commit.clone()));
+    let tidied = with_trees(desk, move |trees| {
+        if let Some(commit) = commit {
+            let patch = trees.patch(&format!("{commit}^"), &commit)?;
+            fsx::replace_derived(&path, &patch)?;
+        }
+        trees.remove(&tree)
+    });
+    let _for_people = tidied.await;
 }
 
 /// What an attempt did that was not finished is kept beside its tree; the tree itself is kept in any case.

@@ -51,7 +51,10 @@ pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> 
     let lease = attempt.lease(&claimed).await?;
     let worked = attempt.work(&claimed).await;
     release(desk, &task.task.id, number, lease).await?;
-    worked
+    if let Some(tree) = worked? {
+        landing::tidy(desk, tree, &task.task.id).await;
+    }
+    Ok(())
 }
 
 /// Where the attempt works: a tree of its own, or the directory as it was before the last attempt.
@@ -130,15 +133,15 @@ impl Attempt<'_> {
         leasing::acquire(self.desk, case, self.stop).await
     }
 
-    /// The part that holds the lease.
-    async fn work(self, claimed: &Claimed) -> Outcome<()> {
+    /// The part that holds the lease; gives back the tree that is no longer needed.
+    async fn work(self, claimed: &Claimed) -> Outcome<Option<Tree>> {
         match self.tree.clone() {
-            Some(tree) => self.work_in_tree(tree, claimed).await,
-            None => self.work_in_place(claimed).await,
+            Some(tree) => self.work_in_tree(tree, claimed).await.map(Some),
+            None => self.work_in_place(claimed).await.map(|()| None),
         }
     }
 
-    async fn work_in_tree(self, tree: Tree, claimed: &Claimed) -> Outcome<()> {
+    async fn work_in_tree(self, tree: Tree, claimed: &Claimed) -> Outcome<Tree> {
         let (tree, changed) = landing::move_to_tip(self.desk, tree).await?;
         let summary = match self.execution(claimed, &changed).await {
             Ok(summary) => summary,
@@ -151,7 +154,9 @@ impl Attempt<'_> {
             }
         };
         let (task, claim) = (self.task.clone(), claimed.claim.clone());
-        landing::land(self.desk, Parcel { task, attempt: self.number, tree, claim, summary }).await
+        let parcel = Parcel { task, attempt: self.number, tree: tree.clone(), claim, summary };
+        landing::land(self.desk, parcel).await?;
+        Ok(tree)
     }
 
     async fn work_in_place(self, claimed: &Claimed) -> Outcome<()> {

@@ -6,15 +6,14 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::desk::{Desk, Outcome, Stop, aside, bug};
+use crate::codex::ask::told_to_stop;
 use crate::codex::fence;
 use crate::leases::{Judgement, Lease, Leases, NoGo, Pending};
 use crate::logic::arbiter;
 use crate::logic::claims::from_top;
-use crate::logic::supervise::StopReason;
 use crate::model::claim::{Claim, ClaimRecord, Conflict, Holder, Verdict, VerdictRecord};
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
-use crate::model::outcome::{Failure, FailureKind};
 use crate::os::clock;
 use crate::os::watch::Watch;
 
@@ -112,17 +111,17 @@ async fn wait(wake: &Notify, stop: &mut Stop) -> Outcome<()> {
     tokio::select! {
         () = wake.notified() => Ok(()),
         () = tokio::time::sleep(RESCAN) => Ok(()),
-        reason = stop.wait_for(Option::is_some) => Err(match reason.map(|r| *r) {
-            Ok(Some(StopReason::Kill)) => Failure::new(FailureKind::Stopped, "killed"),
-            _ => Failure::new(FailureKind::Interrupted, "the worker was asked to leave"),
-        }),
+        failure = told_to_stop(stop) => Err(failure),
     }
 }
 
 fn blocked(desk: &Desk, case: &mut Case<'_>, conflicts: &[Conflict]) -> Outcome<()> {
     verdict(desk, case, Verdict::NoGo, conflicts)?;
     let fact = Fact::ClaimBlocked { attempt: case.attempt, conflicts: conflicts.to_vec() };
-    desk.record(Some(case.task), fact)
+    desk.record(Some(case.task), fact)?;
+    // Who waits takes no lane: another task may have it.
+    desk.bell.notify_one();
+    Ok(())
 }
 
 fn granted(desk: &Desk, case: &mut Case<'_>, was_blocked: bool) -> Outcome<()> {

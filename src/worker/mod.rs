@@ -103,7 +103,10 @@ async fn work(
         return Ok(Left::Done);
     }
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
-        Ok(desk) => cycle::run(&desk, signals).await,
+        Ok(desk) => {
+            resume::bury(&desk)?;
+            cycle::run(&desk, signals).await
+        }
         Err(problem) => closing::codex_unusable(&book, &problem),
     }
 }

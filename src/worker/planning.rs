@@ -13,6 +13,9 @@ use crate::model::job::Planning;
 use crate::model::plan::{MAX_TASKS, Plan, PlanAnswer, RolesAnswer, Task};
 use crate::trees::{self, Ground, Tree};
 
+/// The number of the tree of a place that only reads.
+const VIEW: u32 = 1;
+
 /// Looks at the workspace, once for the whole life of the job.
 pub(super) async fn fix_workspace(desk: &Desk) -> Outcome<()> {
     let (options, folder) = (desk.job.options.clone(), desk.folder.clone());
@@ -45,9 +48,12 @@ pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
         Ok((answer.objective.clone(), check_plan(&answer)?))
     };
     let asked = desk.asker.ask(question, check, stop).await;
+    if let Ok(((objective, tasks), _)) = &asked {
+        let (objective, tasks) = (objective.clone(), tasks.clone());
+        desk.record(None, Fact::PlanCreated { plan: number, objective, tasks })?;
+    }
     clear(desk, tree).await?;
-    let ((objective, tasks), _) = asked?;
-    desk.record(None, Fact::PlanCreated { plan: number, objective, tasks })
+    asked.map(drop)
 }
 
 fn one_task(desk: &Desk, number: u32, objective: String) -> Outcome<()> {
@@ -114,20 +120,16 @@ fn question(
     }
 }
 
-/// A snapshot of the tip to read in; the directory itself where there is no repository.
+/// A snapshot of the tip to read in; the directory itself where there is no repository. A place has one at a time, so that
+/// one which a dead worker left gives way to the next.
 pub(super) async fn view(desk: &Desk, place: &str) -> Outcome<(PathBuf, Option<Tree>)> {
     if desk.is_in_place()? {
         return Ok((desk.plain_cwd()?, None));
     }
     let place = desk.folder.place(place);
     let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
-    let tree = with_trees(desk, move |trees| trees.add(&place, free_number(&place), &tip)).await?;
+    let tree = with_trees(desk, move |trees| trees.add(&place, VIEW, &tip)).await?;
     Ok((tree.cwd(), Some(tree)))
-}
-
-/// The first number that no tree of the place has.
-fn free_number(place: &crate::runs::Place) -> u32 {
-    (1..u32::MAX).find(|n| !place.tree(*n).exists()).unwrap_or(u32::MAX)
 }
 
 /// Removes a tree that was only read.

@@ -1,10 +1,11 @@
 //! What a new worker does with what an old one left: fence it, then write down what became of it.
 
-use std::io::Result;
+use std::io::{Error, Result};
 
 use jiff::Timestamp;
 
 use super::book::Book;
+use super::desk::Desk;
 use crate::codex::fence;
 use crate::logic::retry::{self, Next};
 use crate::logic::state::JobState;
@@ -12,8 +13,8 @@ use crate::logic::task::TaskState;
 use crate::model::event::{Fact, SessionEnd, SessionKind, SessionStart};
 use crate::model::job::{Job, OnInterrupt};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
-use crate::model::status::{JobPhase, PauseReason, TaskPhase};
-use crate::runs::RunFolder;
+use crate::model::status::{JobPhase, TaskPhase};
+use crate::runs::{RunFolder, Want};
 use crate::trees::Trees;
 
 /// Ends everything of the job that still lives; gives back what would not die. Nothing of the job was started yet by this
@@ -29,6 +30,19 @@ pub(super) fn fence(folder: &RunFolder, job: &Job, book: &Book) -> Result<Vec<u3
         survivors.extend(fence::fence_job(&job.id));
     }
     Ok(survivors)
+}
+
+/// Removes the leases that the old worker held: it is fenced, and what it did has landed or never will.
+pub(super) fn bury(desk: &Desk) -> Result<()> {
+    if desk.book.state(|s| s.workspace.is_none()) {
+        return Ok(());
+    }
+    let leases = desk.leases().map_err(|failure| Error::other(failure.message))?;
+    let found = leases.survey().map_err(Error::other)?.seen;
+    for lease in found.iter().filter(|l| l.file.holder.job == desk.job.id) {
+        leases.bury(&lease.file).map_err(Error::other)?;
+    }
+    Ok(())
 }
 
 /// Writes down what the old worker could not: ends of sessions, landings, interrupted attempts.
@@ -104,9 +118,8 @@ fn repair_task(
             book.record(Some(id), Fact::TaskFailed { attempt, failure })?;
         }
     }
-    if job.options.on_interrupt == OnInterrupt::Hold {
-        let message = format!("{id} was interrupted; the job is held for a person");
-        book.record(None, Fact::Paused { reason: PauseReason::User, until: None, message })?;
+    if job.options.on_interrupt == OnInterrupt::Hold && !state.open_sessions.is_empty() {
+        folder.wish(Want::Paused)?;
     }
     Ok(())
 }
@@ -121,9 +134,9 @@ fn finish_landing(
     let (Some(landing), Some(workspace)) = (&task.landing, &state.workspace) else {
         return Ok(false);
     };
-    let trees = Trees::open(workspace, folder).map_err(std::io::Error::other)?;
-    let landed = trees.is_landed(&landing.commit).map_err(std::io::Error::other)?
-        || trees.advance(&landing.commit, &landing.parent).map_err(std::io::Error::other)?;
+    let trees = Trees::open(workspace, folder).map_err(Error::other)?;
+    let landed = trees.is_landed(&landing.commit).map_err(Error::other)?
+        || trees.advance(&landing.commit, &landing.parent).map_err(Error::other)?;
     if landed {
         let summary = "landed while its worker died".to_owned();
         let (attempt, commit) = (landing.attempt, Some(landing.commit.clone()));

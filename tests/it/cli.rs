@@ -36,6 +36,18 @@ fn lay_out(site: &Site, job: &str, facts: &[(&str, Value)]) -> PathBuf {
         seq += 1;
         append(&folder, seq, name, payload);
     }
+    let end = facts
+        .iter()
+        .find(|(name, _)| *name == "job.finished")
+        .map(|(_, payload)| &payload["state"]);
+    let place = match end.and_then(Value::as_str) {
+        None => "claimed",
+        Some("succeeded") => "done",
+        Some(other) => other,
+    };
+    let spool = site.root().join("spool").join(place);
+    fs::create_dir_all(&spool).unwrap();
+    fs::write(spool.join(format!("{job}.json")), "{}").unwrap();
     folder
 }
 
@@ -234,12 +246,11 @@ fn a_job_without_a_worker_is_ended_by_kill_itself() {
     assert_eq!(ended.stdout, format!("{job}: withdrawn before anyone took it\n"), "{ended:?}");
     assert!(site.root().join(format!("spool/killed/{job}.json")).is_file());
     lay_out(&site, "left-abc234", &[claimed()]);
-    let file = site.root().join("spool/claimed/left-abc234.md");
-    fs::write(&file, "x").unwrap();
+    let file = site.root().join("spool/claimed/left-abc234.json");
     let ended = numerus(&site, &["kill", "left"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.starts_with("left-abc234: killed"), "{ended:?}");
-    assert!(!file.exists() && site.root().join("spool/killed/left-abc234.md").is_file());
+    assert!(!file.exists() && site.root().join("spool/killed/left-abc234.json").is_file());
     let again = numerus(&site, &["kill", "left"]);
     assert_eq!(
         (again.code, again.stdout.as_str()),

@@ -11,13 +11,19 @@
     reason = "tests watch the program from outside: they write files, read clocks and the environment, and fail by panicking"
 )]
 
+mod claims;
 mod cli;
 mod codex_bin;
 mod codex_contract;
 mod daemon;
+mod death;
+mod docs;
+mod grounds;
 mod hostile;
+mod jobs;
 mod model_server;
 mod real_jobs;
+mod rehearsal;
 mod site;
 mod standin;
 mod tidy;

@@ -1,0 +1,144 @@
+//! What a task claims, it has alone; what it did not claim does not land. Both as seen from outside, in whole jobs.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::rehearsal::{Script, Stage, claim, claims, execute, on_calls, part, raise, wait_for};
+use crate::site::{PATIENCE, Site};
+
+/// The first execution of `t1` also writes what it did not claim.
+fn straying(calls: &[u32]) -> Script {
+    Script::of([part("t1")]).with(
+        on_calls(execute("t1"), calls),
+        json!([{"write": {"path": "t1.txt", "text": "t1\n"}}, {"write": {"path": "stray.txt", "text": "!\n"}}, {"message": "done"}]),
+    )
+}
+
+#[test]
+fn what_was_not_claimed_does_not_land_and_a_second_attempt_may_behave() {
+    let stage = Stage::new("stray-once", &straying(&[1]));
+    let job = stage.ends_with(0, &[]);
+    assert_eq!((job.landed(), job.on_branch("stray.txt")), (vec!["t1".to_owned()], None));
+    assert!(job.read("t1/out-of-claim.patch").contains("stray.txt"));
+    assert!(job.read("t1/attempt-1.patch").contains("t1.txt"));
+    assert_eq!(job.all("job.claim_violated", "t1")[0]["payload"]["paths"], json!(["stray.txt"]));
+    assert!(job.read("t1/prompt-3.md").contains("stray.txt"), "it is told");
+    job.is_clean();
+}
+
+#[test]
+fn a_task_that_keeps_straying_fails() {
+    let stage = Stage::new("stray", &straying(&[1, 2, 3, 4]));
+    let job = stage.ends_with(1, &[]);
+    assert_eq!(job.tasks(), ["t1 failed"]);
+    assert_eq!(job.all("job.claim_recorded", "t1").len(), 2);
+    assert_eq!(stage.git(&["branch", "--format=%(refname:short)"]), "main\n");
+    job.is_clean();
+}
+
+#[test]
+fn of_two_tasks_that_claim_one_file_the_second_waits_and_says_for_whom() {
+    let parts = [part("t1").writes(&["shared.txt"]), part("t2").writes(&["shared.txt"])];
+    let site = Site::new("shared");
+    let flag = site.path().join("flag");
+    let script =
+        Script::of(parts).working("t1", &[wait_for(&flag)]).working("t2", &[wait_for(&flag)]);
+    let repo = site.git_repo();
+    let stage = Stage::at(site, repo, &script);
+    let (running, job) = stage.start(&[]);
+    job.until("job.claim_blocked", "");
+    let blocked = job.all("job.claim_blocked", "")[0]["task_id"].as_str().unwrap().to_owned();
+    let holder = if blocked == "t1" { "t2" } else { "t1" };
+    let record = job.json(&format!("{blocked}_claim.json"));
+    let held_by = json!({"job": job.id, "task": holder});
+    assert_eq!(record["verdicts"][0]["verdict"], "NO GO", "{record}");
+    assert_eq!(
+        record["verdicts"][0]["conflicts"],
+        json!([{"path": "shared.txt", "mode": "write", "held_by": held_by}])
+    );
+    let status = job.status();
+    let waits =
+        status["tasks"].as_array().unwrap().iter().find(|t| t["id"] == blocked.as_str()).unwrap();
+    assert_eq!(waits["state"], "blocked");
+    assert!(waits["waits_for"].to_string().contains(holder), "{waits}");
+    fs::write(&flag, "").unwrap();
+    assert_eq!(running.wait(PATIENCE).code, Some(0));
+    assert_eq!(job.landed(), [holder, &blocked]);
+    assert_eq!(job.on_branch("shared.txt"), Some(format!("{holder}\n{blocked}\n")));
+    let record = job.json(&format!("{blocked}_claim.json"));
+    assert_eq!(record["verdicts"][1]["verdict"], "GO", "{record}");
+    assert!(job.at("job.claim_approved", &blocked) > job.at("job.task_completed", holder));
+    job.is_clean();
+}
+
+#[test]
+fn two_jobs_of_one_repository_wait_for_each_other() {
+    let site = Site::new("two-jobs");
+    let flag = site.path().join("flag");
+    let script = Script::of([part("t1").writes(&["src/"])]).with(
+        execute("t1"),
+        json!([wait_for(&flag), {"write": {"path": "src/new.txt", "text": "x\n"}}, {"message": "done"}]),
+    );
+    let repo = site.git_repo();
+    let stage = Stage::at(site, repo, &script);
+    let (first, one) = stage.start(&[]);
+    one.until("job.claim_approved", "t1");
+    let (second, two) = stage.start(&[]);
+    two.until("job.claim_blocked", "t1");
+    let conflicts = &two.all("job.claim_blocked", "t1")[0]["payload"]["conflicts"];
+    assert_eq!(conflicts[0]["held_by"], json!({"job": one.id, "task": "t1"}));
+    fs::write(&flag, "").unwrap();
+    assert_eq!((first.wait(PATIENCE).code, second.wait(PATIENCE).code), (Some(0), Some(0)));
+    assert_eq!((one.landed(), two.landed()), (vec!["t1".to_owned()], vec!["t1".to_owned()]));
+    two.is_clean();
+}
+
+#[test]
+fn a_dead_jobs_lease_does_not_block_another_job() {
+    let site = Site::new("dead-lease");
+    let flag = site.path().join("flag");
+    let script = Script::of([part("t1")])
+        .with(on_calls(execute("t1"), &[1]), json!([raise(&flag), {"hang": true}]));
+    let repo = site.git_repo();
+    let stage = Stage::at(site, repo, &script);
+    let (running, job) = stage.start(&[]);
+    stage.site.until("it works", PATIENCE, || flag.exists());
+    job.slay_worker();
+    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    let other = stage.ends_with(0, &[]);
+    assert_eq!(other.landed(), ["t1"]);
+    other.is_clean();
+}
+
+#[test]
+fn independent_tasks_work_at_the_same_time() {
+    let site = Site::new("overlap");
+    let (a, b) = (site.path().join("a"), site.path().join("b"));
+    let script = Script::of([part("t1"), part("t2")])
+        .working("t1", &[raise(&a), wait_for(&b)])
+        .working("t2", &[raise(&b), wait_for(&a)]);
+    let repo = site.git_repo();
+    let stage = Stage::at(site, repo, &script);
+    let job = stage.ends_with(0, &["--max-parallel", "2"]);
+    assert_eq!((job.charged("t1"), job.charged("t2")), (0, 0), "each waited for the other");
+    assert!(job.at("job.task_started", "t1") < job.at("job.task_completed", "t2"));
+    assert!(job.at("job.task_started", "t2") < job.at("job.task_completed", "t1"));
+}
+
+#[test]
+fn a_task_that_waits_for_a_lease_takes_no_lane() {
+    let site = Site::new("lanes");
+    let (blocked, free) = (site.path().join("blocked"), site.path().join("free"));
+    let parts =
+        [part("t1").writes(&["shared.txt"]), part("t2").writes(&["shared.txt"]), part("t3")];
+    let script = Script::of(parts)
+        .with(on_calls(claim("t2"), &[1]), json!([wait_for(&blocked), claims(&["shared.txt"])]))
+        .working("t1", &[raise(&blocked), wait_for(&free)])
+        .working("t3", &[raise(&free)]);
+    let repo = site.git_repo();
+    let stage = Stage::at(site, repo, &script);
+    let job = stage.ends_with(0, &["--max-parallel", "2"]);
+    assert_eq!(job.charged("t1"), 0, "the third task ran while the first still worked");
+    assert!(job.at("job.claim_blocked", "t2") < job.at("job.task_started", "t3"));
+}

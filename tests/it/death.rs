@@ -1,0 +1,245 @@
+//! Killed jobs, killed tasks, killed workers: what was asked to end ends with everything under it, and what was not goes on
+//! with the next worker, as if nothing had happened.
+
+use std::time::Instant;
+
+use rustix::process::{Signal, kill_process};
+use serde_json::json;
+
+use crate::rehearsal::{
+    Job, Script, Stage, execute, on_calls, part, processes_called, raise, unmistakable_time,
+    wait_for,
+};
+use crate::site::{PATIENCE, Site, processes_with_env};
+
+/// The work of `t1` is a tool that sleeps, and one that sleeps in a session of its own.
+fn sleeping(site: &Site, time: &str) -> Script {
+    let command =
+        format!("setsid sleep {time} & : > {}; sleep {time}", site.path().join("asleep").display());
+    let parts = [part("t1"), part("t2").after(&["t1"]), part("t3").after(&[])];
+    Script::of(parts).with(
+        execute("t1"),
+        json!([{"spawn": format!("sleep {time}")}, {"command": command}, {"message": "done"}]),
+    )
+}
+
+fn sleeping_stage(name: &str, time: &str) -> Stage {
+    let site = Site::new(name);
+    let script = sleeping(&site, time);
+    let repo = site.git_repo();
+    Stage::at(site, repo, &script)
+}
+
+fn is_under_way(stage: &Stage, time: &str) {
+    let flag = stage.site.path().join("asleep");
+    stage
+        .site
+        .until("the tools sleep", PATIENCE, || flag.exists() && processes_called(time).len() >= 3);
+}
+
+#[test]
+fn a_killed_job_takes_everything_under_it_along() {
+    let time = unmistakable_time();
+    let stage = sleeping_stage("kill", &time);
+    let (running, job) = stage.start(&[]);
+    is_under_way(&stage, &time);
+    let killed = stage.call(&["kill", &job.id]);
+    assert_eq!(killed.code, Some(0), "{killed:?}");
+    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    assert_eq!(processes_called(&time), [0_u32; 0]);
+    assert_eq!(job.stands().0, "killed");
+    job.is_clean();
+    let again = stage.call(&["kill", &job.id]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.stdout.contains("ended already"), "{again:?}");
+}
+
+#[test]
+fn a_killed_task_fails_and_skips_what_needs_it_and_nothing_else() {
+    let time = unmistakable_time();
+    let stage = sleeping_stage("kill-task", &time);
+    let (running, job) = stage.start(&[]);
+    is_under_way(&stage, &time);
+    job.until("job.task_completed", "t3");
+    let killed = stage.call(&["kill", &format!("{}/t1", job.id)]);
+    assert_eq!(killed.code, Some(0), "{killed:?}");
+    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    assert_eq!(job.tasks(), ["t1 failed", "t2 skipped", "t3 succeeded"]);
+    assert_eq!(job.landed(), ["t3"]);
+    assert_eq!(processes_called(&time), [0_u32; 0]);
+    job.is_clean();
+}
+
+#[test]
+fn a_task_that_waits_for_its_turn_can_be_killed() {
+    let site = Site::new("kill-pending");
+    let flag = site.path().join("flag");
+    let script =
+        Script::of([part("t1"), part("t2").after(&["t1"])]).working("t1", &[wait_for(&flag)]);
+    let repo = site.git_repo();
+    let stage = Stage::at(site, repo, &script);
+    let (running, job) = stage.start(&[]);
+    job.until("job.task_started", "t1");
+    let killed = stage.call(&["kill", &format!("{}/t2", job.id)]);
+    assert_eq!(killed.code, Some(0), "{killed:?}");
+    std::fs::write(&flag, "").unwrap();
+    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    assert_eq!(job.tasks(), ["t1 succeeded", "t2 failed"]);
+    assert_eq!(job.landed(), ["t1"]);
+}
+
+#[test]
+fn a_job_that_rests_is_killed_without_a_worker() {
+    let limit = json!([{"fail": {"message": "usage limit", "info": "usage_limit_exceeded"}}]);
+    let stage = Stage::new("kill-resting", &Script::of([part("t1")]).with(execute("t1"), limit));
+    let job = stage.ends_with(4, &[]);
+    assert_eq!(stage.call(&["kill", &job.id]).code, Some(0));
+    assert_eq!(job.stands().0, "killed");
+    job.is_clean();
+}
+
+/// Two tasks one after the other; the first takes long enough to be met at work.
+fn two_tasks() -> Script {
+    Script::of([part("t1"), part("t2").after(&["t1"])]).working("t1", &[json!({"sleep_ms": 300})])
+}
+
+/// Watches the journal as closely as can be, and ends the worker as soon as it has these events.
+fn slay_once(job: &Job<'_>, met: &dyn Fn(&Job<'_>) -> bool) {
+    let start = Instant::now();
+    while !met(job) {
+        assert!(start.elapsed() < PATIENCE, "the moment never came\n{}", job.stage.site.dump());
+        std::thread::yield_now();
+    }
+    job.slay_worker();
+}
+
+/// A job whose worker dies at that moment is carried on by the next worker as if nothing had happened.
+fn survives(name: &str, met: &dyn Fn(&Job<'_>) -> bool) {
+    let stage = Stage::new(name, &two_tasks());
+    let (running, job) = stage.start(&["--max-attempts", "1"]);
+    slay_once(&job, met);
+    drop(running.wait(PATIENCE));
+    let ended = job.go_on();
+    assert_eq!(ended.code, Some(0), "{name}: {ended:?}\n{}", stage.site.dump());
+    assert_eq!(job.stands(), ("succeeded".to_owned(), "done".to_owned()), "{name}");
+    assert_eq!(job.landed(), ["t1", "t2"], "{name}");
+    assert_eq!(job.on_branch("t1.txt").as_deref(), Some("t1\n"), "{name}");
+    assert_eq!((job.charged("t1"), job.charged("t2"), job.charged("")), (0, 0, 0), "{name}");
+    for task in ["t1", "t2"] {
+        assert_eq!(job.all("job.task_completed", task).len(), 1, "{name}");
+    }
+    assert_eq!(job.all("job.finished", "").len(), 1, "{name}");
+    job.is_clean();
+}
+
+fn survives_death_at(event: &str, task: &str) {
+    survives(&format!("death-{}", event.replace('.', "-")), &|job| {
+        !job.all(event, task).is_empty()
+    });
+}
+
+#[test]
+fn a_worker_may_die_while_the_job_is_planned() {
+    for event in [
+        "job.worker_started",
+        "job.workspace_fixed",
+        "terminal.session_starting",
+        "job.plan_created",
+    ] {
+        survives_death_at(event, "");
+    }
+}
+
+#[test]
+fn a_worker_may_die_while_a_task_claims() {
+    for (event, task) in [
+        ("job.roles_assigned", ""),
+        ("terminal.session_starting", "t1"),
+        ("job.claim_recorded", "t1"),
+    ] {
+        survives_death_at(event, task);
+    }
+}
+
+#[test]
+fn a_worker_may_die_while_a_task_works() {
+    for event in ["job.claim_approved", "job.task_started"] {
+        survives_death_at(event, "t1");
+    }
+    survives("death-executing", &|job| {
+        job.all("terminal.started", "t1").iter().any(|e| e["payload"]["number"] == 2)
+    });
+}
+
+#[test]
+fn a_worker_may_die_while_a_task_lands() {
+    for event in ["job.task_landing", "job.task_completed", "job.locks_released"] {
+        survives_death_at(event, "t1");
+    }
+}
+
+#[test]
+fn a_worker_may_die_while_the_job_ends() {
+    for (event, task) in [
+        ("job.task_completed", "t2"),
+        ("job.landed", ""),
+        ("memory.entry_added", ""),
+        ("job.finished", ""),
+    ] {
+        survives_death_at(event, task);
+    }
+}
+
+#[test]
+fn a_dead_workers_agents_are_ended_before_the_next_one_starts() {
+    let time = unmistakable_time();
+    let stage = sleeping_stage("orphans", &time);
+    let (running, job) = stage.start(&[]);
+    is_under_way(&stage, &time);
+    job.slay_worker();
+    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    stage.follow(&Script::of([part("t1"), part("t2"), part("t3")]));
+    assert_eq!(job.go_on().code, Some(0));
+    assert_eq!(processes_called(&time), [0_u32; 0]);
+    assert_eq!(job.landed().len(), 3);
+    job.is_clean();
+}
+
+#[test]
+fn of_two_workers_of_one_job_one_leaves() {
+    let site = Site::new("two-workers");
+    let flag = site.path().join("flag");
+    let script = Script::of([part("t1")]).working("t1", &[wait_for(&flag)]);
+    let repo = site.git_repo();
+    let stage = Stage::at(site, repo, &script);
+    let (running, job) = stage.start(&[]);
+    job.until("job.task_started", "t1");
+    assert_eq!(job.go_on().code, Some(4));
+    assert_eq!(job.all("job.worker_started", "").len(), 1);
+    std::fs::write(&flag, "").unwrap();
+    assert_eq!(running.wait(PATIENCE).code, Some(0));
+    job.is_clean();
+}
+
+#[test]
+fn a_worker_that_is_asked_to_leave_charges_nothing() {
+    let site = Site::new("leave");
+    let flag = site.path().join("flag");
+    let never = site.path().join("never");
+    let script = Script::of([part("t1")]).with(
+        on_calls(execute("t1"), &[1]),
+        json!([raise(&flag), wait_for(&never), {"message": "?"}]),
+    );
+    let repo = site.git_repo();
+    let stage = Stage::at(site, repo, &script);
+    let (running, job) = stage.start(&["--max-attempts", "1"]);
+    stage.site.until("it works", PATIENCE, || flag.exists());
+    kill_process(job.worker(), Signal::TERM).unwrap();
+    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    assert_eq!(processes_with_env("NUMERUS_JOB", &job.id), [0_u32; 0]);
+    assert_eq!(job.leases(), [""; 0]);
+    assert_eq!(job.go_on().code, Some(0));
+    assert_eq!((job.charged("t1"), job.landed()), (0, vec!["t1".to_owned()]));
+    assert_eq!(job.all("job.task_retried", "t1").len(), 1);
+    job.is_clean();
+}
