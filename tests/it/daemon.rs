@@ -220,17 +220,27 @@ fn once_drains_files_that_are_still_settling_and_tells_how_it_went() {
 }
 
 #[test]
-fn once_without_a_codex_says_so_and_loses_nothing() {
+fn without_a_codex_once_leaves_the_files_and_a_job_that_rests_for_it_is_tried_by_the_next_daemon() {
     let yard = Yard::new("no-codex");
     let script = fs::read_to_string(yard.site.root().join("numerus.toml")).unwrap();
     yard.set_settings("codex_bin = \"/not/there/codex\"\n");
-    yard.drop_job("x", "x", "");
+    yard.drop_job("y", "y", "");
     let ended = yard.ask(&["daemon", "--once"]);
-    assert_eq!(ended.code, Some(6), "{ended:?}");
-    let job = yard.until_in("claimed", "x-");
+    assert_eq!((ended.code, names(&yard.incoming()).len()), (Some(6), 1), "{ended:?}");
+    // One that goes missing while the daemon runs.
+    let waits = yard.path("y.md");
+    fs::rename(yard.incoming().join("y.md"), &waits).unwrap();
+    let codex = yard.path("codex-program");
+    fs::hard_link(env!("CARGO_BIN_EXE_numerus"), &codex).unwrap();
+    yard.set_settings(&format!("codex_bin = \"{}\"\n", codex.display()));
+    let daemon = yard.daemon(&[]);
+    fs::remove_file(&codex).unwrap();
+    fs::rename(waits, yard.incoming().join("y.md")).unwrap();
+    let job = yard.until_in("claimed", "y-");
+    yard.until("it rests", || yard.count(&job, "job.paused") == 1);
     let status = yard.ask(&["status", &job]);
-    assert!(status.stdout.contains("/not/there/codex"), "{status:?}");
-    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(6), "tried once more, in vain");
+    assert!(status.stdout.contains("codex-program"), "{status:?}");
+    drop(daemon);
     yard.set_settings(&script);
     let ended = yard.ask(&["daemon", "--once"]);
     assert_eq!((ended.code, yard.names("done").len()), (Some(0), 1), "{ended:?}");
