@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::lookup;
+use crate::bus::Bus;
 use crate::codex::{Codex, fence};
 use crate::daemon;
 use crate::daemon::take::{Desk, Taken};
@@ -125,7 +126,7 @@ pub(super) fn session(words: &[OsString]) -> Exit {
 /// The loop of `numerus worker JOB`.
 pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
     let settings = open(root)?;
-    match crate::worker::run(root, &settings, job) {
+    match crate::worker::run(root, &settings, job, &Bus::new()) {
         Ok(Left::Done | Left::Asked) => Ok(Exit::Done),
         Ok(Left::Held) => Ok(Exit::Blocked),
         Err(e) => Err(Failure::system("carry the job on", &e)),

@@ -43,8 +43,6 @@ pub struct Codex {
     pub home: PathBuf,
     /// Its whole environment.
     pub env: Vec<(OsString, OsString)>,
-    /// Whether the stand-in plays its part.
-    pub is_rehearsal: bool,
 }
 
 impl Codex {
@@ -81,7 +79,7 @@ impl Codex {
         let mut env = passed(&settings.env);
         env.extend(passed(&keys_of_providers(&home)));
         env.push(("CODEX_HOME".into(), home.clone().into()));
-        Ok(Self { program: vec![program.into()], home, env, is_rehearsal: false })
+        Ok(Self { program: vec![program.into()], home, env })
     }
 
     fn rehearsal(root: &Root, settings: &Settings, script: &str) -> Result<Self, String> {
@@ -97,7 +95,7 @@ impl Codex {
         if settings.rehearsal_commands {
             env.push(("NUMERUS_STANDIN_COMMANDS".into(), "1".into()));
         }
-        Ok(Self { program: vec![own.into(), "__codex".into()], home, env, is_rehearsal: true })
+        Ok(Self { program: vec![own.into(), "__codex".into()], home, env })
     }
 }
 

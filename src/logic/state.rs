@@ -62,8 +62,6 @@ pub struct JobState {
     pub open_sessions: BTreeMap<String, SessionStart>,
     /// Number of the last session of each place.
     pub session_numbers: BTreeMap<String, u32>,
-    /// The last thread that ended well in each place, with its running token total.
-    pub threads: BTreeMap<String, (String, Tokens)>,
     /// The job's newest commit.
     pub tip: Option<Oid>,
     /// Whether the verify commands passed.
@@ -98,7 +96,6 @@ impl Default for JobState {
             tasks: Vec::new(),
             open_sessions: BTreeMap::new(),
             session_numbers: BTreeMap::new(),
-            threads: BTreeMap::new(),
             tip: None,
             verified: None,
             branch: None,
@@ -258,9 +255,6 @@ impl JobState {
     fn end_session(&mut self, end: &SessionEnd) {
         self.open_sessions.remove(&end.place);
         self.tokens = self.tokens.plus(end.tokens);
-        if let Some(thread) = &end.thread_id {
-            self.threads.insert(end.place.clone(), (thread.clone(), end.thread_tokens));
-        }
         if let Some(task) = self.tasks.iter_mut().find(|t| t.task.id.as_str() == end.place) {
             task.tokens = task.tokens.plus(end.tokens);
         }

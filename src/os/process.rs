@@ -4,7 +4,7 @@
 //! its environment), so a reused number is never hit.
 
 use std::fs;
-use std::io::{Error, Result};
+use std::io::Result;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -166,11 +166,6 @@ fn strays_dead() -> Vec<u32> {
         state == Some("Z") && parent == Some(own) && group != Some(*pid)
     };
     pids().into_iter().filter(is_orphan).collect()
-}
-
-/// An error for a process that could not be started, naming it.
-pub fn cannot_start(program: &str, error: &Error) -> Error {
-    Error::new(error.kind(), format!("cannot start {program}: {error}"))
 }
 
 #[cfg(test)]

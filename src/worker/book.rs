@@ -29,11 +29,11 @@ pub(super) struct Book {
 
 impl Book {
     /// Opens the journal and replays it.
-    pub(super) fn open(folder: &RunFolder, job: &Job) -> Result<Self> {
+    pub(super) fn open(folder: &RunFolder, job: &Job, bus: &Bus) -> Result<Self> {
         let (journal, replay) = Journal::open(&folder.journal(), &job.id)?;
         let state = JobState::replay(&replay.events);
         let pages = Arc::new(Mutex::new(Pages { journal, state }));
-        Ok(Self { pages, folder: folder.clone(), job: job.clone(), bus: Bus::new() })
+        Ok(Self { pages, folder: folder.clone(), job: job.clone(), bus: bus.clone() })
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::bus::Bus;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -49,11 +50,12 @@ pub enum Left {
     Asked,
 }
 
-/// Works on a job until it ends, rests, or the worker is told to leave.
+/// Works on a job until it ends, rests, or the worker is told to leave. Every event that it writes is published on the
+/// bus, too.
 ///
 /// # Errors
 /// Those of the system; the job is as its journal says, and another worker may go on with it.
-pub fn run(root: &Root, settings: &Settings, job: &JobId) -> Result<Left> {
+pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<Left> {
     process::leave_session();
     process::become_subreaper()?;
     let folder = Runs::of(root).folder(job);
@@ -63,7 +65,7 @@ pub fn run(root: &Root, settings: &Settings, job: &JobId) -> Result<Left> {
         let _worker_is_leaving = tell.send(signal);
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let left = runtime.block_on(work(root, settings, &folder, signals));
+    let left = runtime.block_on(work(root, settings, &folder, bus, signals));
     // Blocking calls that hang must not keep a worker that is done.
     runtime.shutdown_background();
     drop(lock);
@@ -79,12 +81,13 @@ async fn work(
     root: &Root,
     settings: &Settings,
     folder: &RunFolder,
+    bus: &Bus,
     signals: mpsc::UnboundedReceiver<i32>,
 ) -> Result<Left> {
     let Some(job) = folder.read_job()? else {
         return Err(std::io::Error::other(format!("{}: no job.json", folder.dir().display())));
     };
-    let book = Book::open(folder, &job)?;
+    let book = Book::open(folder, &job, bus)?;
     if book.state(|s| s.phase.is_final()) {
         closing::put_away(root, folder, &job, &book)?;
         return Ok(Left::Done);

@@ -8,6 +8,7 @@ use super::desk::{Desk, Outcome, Stop, aside, bug, of_trees, with_trees};
 use crate::codex::prompt::first_line;
 use crate::codex::{Question, schema};
 use crate::logic::planning::{check_plan, check_roles, single};
+use crate::logic::state::JobState;
 use crate::model::event::{Fact, SessionKind};
 use crate::model::job::Planning;
 use crate::model::plan::{MAX_TASKS, Plan, PlanAnswer, RolesAnswer, Task};
@@ -39,7 +40,7 @@ pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
         "objective": objective, "objective_line": first_line(&objective), "max_tasks": MAX_TASKS,
         "failures": desk.book.state(|s| s.planning.charged).gt(&0).then_some("The last plan could not be used."),
     });
-    let (cwd, tree) = view(desk, "plan").await?;
+    let (cwd, tree) = glance(desk, "plan").await?;
     let prompt = desk.asker.prompts.render("plan", &facts).map_err(bug)?;
     let shape = schema::strict::<PlanAnswer>();
     let question = question("plan", SessionKind::Plan, cwd, prompt, Some(shape.clone()));
@@ -65,11 +66,11 @@ fn one_task(desk: &Desk, number: u32, objective: String) -> Outcome<()> {
 
 /// Asks for the roles.
 pub(super) async fn roles(desk: &Desk, stop: &Stop) -> Outcome<()> {
-    let plan = desk.book.state(crate::logic::state::JobState::plan);
+    let plan = desk.book.state(JobState::plan);
     let text = serde_json::to_string_pretty(&brief(&plan)).unwrap_or_default();
     let facts = json!({ "objective_line": first_line(&desk.job.objective), "plan": text });
     let prompt = desk.asker.prompts.render("roles", &facts).map_err(bug)?;
-    let (cwd, tree) = view(desk, "roles").await?;
+    let (cwd, tree) = glance(desk, "roles").await?;
     let shape = schema::strict::<RolesAnswer>();
     let question = question("roles", SessionKind::Roles, cwd, prompt, Some(shape.clone()));
     let check = |text: &str| {
@@ -95,7 +96,7 @@ fn brief(plan: &Plan) -> serde_json::Value {
 
 /// `plan-N.json` is on disk before the journal names it.
 fn assign(desk: &Desk, tasks: Vec<Task>, strategy: String) -> Outcome<()> {
-    let plan = desk.book.state(crate::logic::state::JobState::plan);
+    let plan = desk.book.state(JobState::plan);
     let plan = Plan { tasks: tasks.clone(), strategy: strategy.clone(), ..plan };
     desk.folder.put_plan(&plan).map_err(|e| bug(format!("cannot write the plan: {e}")))?;
     desk.record(None, Fact::RolesAssigned { plan: plan.number, tasks, strategy })
@@ -130,6 +131,18 @@ pub(super) async fn view(desk: &Desk, place: &str) -> Outcome<(PathBuf, Option<T
     let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
     let tree = with_trees(desk, move |trees| trees.add(&place, VIEW, &tip)).await?;
     Ok((tree.cwd(), Some(tree)))
+}
+
+/// What a planner sees: a snapshot, or the job's own fresh repository as long as there is nothing in it.
+async fn glance(desk: &Desk, place: &str) -> Outcome<(PathBuf, Option<Tree>)> {
+    if is_still_empty(desk) { Ok((desk.plain_cwd()?, None)) } else { view(desk, place).await }
+}
+
+/// Whether there is nothing to see yet: the job's own fresh repository, before the first landing. A tree of it would cost
+/// time and show the same.
+fn is_still_empty(desk: &Desk) -> bool {
+    let at_base = |s: &JobState| s.workspace.as_ref().map(|w| &w.base) == s.tip.as_ref();
+    desk.job.options.workspace.is_none() && desk.book.state(at_base)
 }
 
 /// Removes a tree that was only read.

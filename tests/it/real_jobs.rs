@@ -144,6 +144,33 @@ fn a_whole_job_lands_through_the_real_codex() {
 }
 
 #[test]
+fn six_independent_tasks_work_side_by_side_on_the_real_codex() {
+    let site = Site::new("six");
+    let tasks: [(&str, &[&str]); 6] =
+        [("a", &[]), ("b", &[]), ("c", &[]), ("d", &[]), ("e", &[]), ("f", &[])];
+    let team = Team::of(&tasks);
+    let server = ModelServer::start(move |request| {
+        let answer = team.answer(request);
+        let is_first_step = request.tool_outputs().is_empty();
+        if is_first_step { answer.after(Duration::from_secs(1)) } else { answer }
+    });
+    server.write_config(&site.codex_home());
+    let repo = site.git_repo();
+    let start = std::time::Instant::now();
+    let ended = submit(&site, &repo, &["--max-parallel", "6"]);
+    eprintln!("six tasks, four sessions of one second each in a row: {:?}", start.elapsed());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let journal = site.journal(&only_job(&site));
+    let at = |name: &str| {
+        let seq = |e: &Value| e["seq"].as_u64().unwrap();
+        journal.iter().filter(|e| e["event"] == name).map(seq).collect::<Vec<_>>()
+    };
+    let first_end = at("job.task_completed").into_iter().min().unwrap();
+    let side_by_side = at("job.task_started").into_iter().filter(|seq| *seq < first_end).count();
+    assert!(side_by_side >= 2, "{side_by_side} were under way when the first ended");
+}
+
+#[test]
 fn a_model_that_writes_what_it_did_not_claim_lands_nothing() {
     let site = Site::new("out-of-claim");
     let repo = site.git_repo();
