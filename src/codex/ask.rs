@@ -32,6 +32,10 @@ const SLOT_REST: Duration = Duration::from_millis(5);
 /// Looks for a free start slot before codex is started without one.
 const SLOT_LOOKS: u32 = 12_000;
 
+/// For people: codex prints the cause on stderr, and goes on as if nothing were wrong.
+const NO_HELPER: &str = "codex starts without its sandbox helper every time: is CODEX_HOME below the temporary directory? \
+    Move it, or see stderr.log";
+
 /// Puts a fact about a task, or about the job, into the journal; durable when it comes back.
 pub type RecordFor = dyn Fn(Option<&TaskId>, Fact) -> Result<()> + Send + Sync;
 
@@ -148,11 +152,11 @@ impl Asker {
                 .map_err(|e| Failure::new(FailureKind::Bug, e.to_string()))?;
             let Some(failure) = ended.end.failure.clone() else { return reply(ended) };
             let again = matches!(failure.kind, FailureKind::Transient | FailureKind::Start);
-            let next = retry::decide(&failure, tries, 1, clock::now(), random::fraction());
-            let Next::Retry(due) = next else { return Err(failure) };
             if !again {
                 return Err(failure);
             }
+            let next = retry::decide(&failure, tries, 1, clock::now(), random::fraction());
+            let Next::Retry(due) = next else { return Err(used_up(failure)) };
             tries.count(failure.kind);
             let place = question.place.clone();
             let fact = Fact::SessionRetried { place, failure: failure.clone(), due };
@@ -235,6 +239,15 @@ fn reply(ended: Ended) -> std::result::Result<Reply, Failure> {
         message: ended.message.unwrap_or_default(),
         thread: (thread, ended.end.thread_tokens),
     })
+}
+
+/// What a failure means that did not go away: a start that never works is a matter of codex's setting, a service that
+/// never answers costs an attempt.
+fn used_up(failure: Failure) -> Failure {
+    match failure.kind {
+        FailureKind::Start => Failure::new(FailureKind::Auth, NO_HELPER),
+        _ => Failure { kind: FailureKind::Task, ..failure },
+    }
 }
 
 /// After a cut the execution goes on with its own thread, which knows what it has done; anything else is asked afresh.

@@ -180,12 +180,21 @@ fn ending(state: &JobState, job: &Job) -> Step {
             Ending::new(JobPhase::Failed, "task_failed", message)
         }
         None if state.verified == Some(false) => {
-            Ending::new(JobPhase::Failed, "verify_failed", "a verify command did not pass")
+            Ending::new(JobPhase::Failed, "verify_failed", verify_message(state))
         }
         None => {
             Ending::new(JobPhase::Succeeded, "done", format!("{} tasks done", state.tasks.len()))
         }
     })
+}
+
+fn verify_message(state: &JobState) -> String {
+    let Some(command) = &state.unverified else {
+        return "a verify command did not pass".to_owned();
+    };
+    let how =
+        command.code.map_or_else(|| "did not end".to_owned(), |code| format!("ended with {code}"));
+    format!("`{}` {how}: see verify/verify.log in the run folder", command.command)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::task::{TaskState, Tries};
 use crate::model::PROTOCOL_VERSION;
-use crate::model::event::{Event, Fact, SessionEnd, SessionStart};
+use crate::model::event::{CommandResult, Event, Fact, SessionEnd, SessionStart};
 use crate::model::id::TaskId;
 use crate::model::outcome::Tokens;
 use crate::model::plan::{Plan, Task};
@@ -66,6 +66,8 @@ pub struct JobState {
     pub tip: Option<Oid>,
     /// Whether the verify commands passed.
     pub verified: Option<bool>,
+    /// The verify command that did not pass, with how it ended.
+    pub unverified: Option<CommandResult>,
     /// The branch, once it exists.
     pub branch: Option<String>,
     /// What was spent.
@@ -98,6 +100,7 @@ impl Default for JobState {
             session_numbers: BTreeMap::new(),
             tip: None,
             verified: None,
+            unverified: None,
             branch: None,
             tokens: Tokens::default(),
             idle_starts: 0,
@@ -160,7 +163,10 @@ impl JobState {
             }
             Fact::Paused { reason, until, message } => self.pause(*reason, *until, message),
             Fact::Resumed {} => self.wake(),
-            Fact::Verified { passed, .. } => self.verified = Some(*passed),
+            Fact::Verified { passed, commands } => {
+                self.verified = Some(*passed);
+                self.unverified = commands.iter().find(|c| c.code != Some(0)).cloned();
+            }
             Fact::Landed { branch, .. } => self.branch = Some(branch.clone()),
             Fact::Finished { state, reason, message } => self.finish(*state, reason, message),
             _ => {}
