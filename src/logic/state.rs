@@ -210,6 +210,9 @@ impl JobState {
         self.phase = state;
         self.pause = None;
         self.pid = None;
+        for task in self.tasks.iter_mut().filter(|t| !t.phase.is_final()) {
+            task.cut_short();
+        }
         self.standing =
             Standing { reason: Some(reason.to_owned()), message: message.to_owned(), until: None };
     }

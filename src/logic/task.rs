@@ -112,6 +112,12 @@ impl TaskState {
         self.due = due;
     }
 
+    /// Its job has ended before it did.
+    pub(super) fn cut_short(&mut self) {
+        self.rest(None);
+        self.phase = TaskPhase::Skipped;
+    }
+
     /// Takes in one more fact about this task.
     pub(super) fn apply(&mut self, fact: &Fact) {
         match fact {

@@ -60,10 +60,11 @@ impl Trees {
     pub fn audit(&self, tree: &Tree, claim: &Claim) -> Result<Audited, TreesError> {
         tree.clear_residue();
         let index = tree.place().dir().join(format!("tree-{}.audit.index", tree.attempt()));
+        copy::remove_index(&index)?;
         copy::copy_index(&tree.fresh_index(), &index)?;
         self.give(&index)?;
         let audited = self.audit_with(tree, claim, &index);
-        fsx::remove(&index)?;
+        copy::remove_index(&index)?;
         audited
     }
 

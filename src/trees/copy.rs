@@ -34,6 +34,14 @@ impl Budget {
     }
 }
 
+/// Removes an index of ours, with the lock that a killed git may have left beside it.
+pub(super) fn remove_index(index: &Path) -> Result<(), TreesError> {
+    let mut lock = index.as_os_str().to_owned();
+    lock.push(".lock");
+    fsx::remove(Path::new(&lock))?;
+    Ok(fsx::remove(index)?)
+}
+
 /// Copies a file or a directory with all that is in it: regular files, directories, and links that stay inside. Git
 /// directories and special files are left out.
 pub(super) fn copy(from: &Path, to: &Path, budget: &mut Budget) -> Result<(), TreesError> {

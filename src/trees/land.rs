@@ -10,10 +10,9 @@ use crate::model::claim::ClaimPath;
 use crate::model::id::TaskId;
 use crate::model::plan::Role;
 use crate::model::workspace::Oid;
-use crate::os::fsx;
 
 use super::workspace::as_numerus;
-use super::{Audited, Tree, Trees, TreesError};
+use super::{Audited, Tree, Trees, TreesError, copy};
 
 /// Longest subject of a commit, in characters.
 const SUBJECT_CHARS: usize = 72;
@@ -80,12 +79,12 @@ impl Trees {
     fn lay_over(&self, tree: &Tree, tip: &str, changes: &[Change]) -> Result<Oid, TreesError> {
         let index = tree.place().dir().join(format!("tree-{}.land.index", tree.attempt()));
         let object = self.lay_over_in(&index, tip, changes);
-        fsx::remove(&index)?;
+        copy::remove_index(&index)?;
         object
     }
 
     fn lay_over_in(&self, index: &Path, tip: &str, changes: &[Change]) -> Result<Oid, TreesError> {
-        fsx::remove(index)?;
+        copy::remove_index(index)?;
         self.write_durably(["read-tree", tip]).env("GIT_INDEX_FILE", index).run()?;
         let entries = index_info(changes, &self.zero());
         let args = ["update-index", "--add", "--replace", "-z", "--index-info"];

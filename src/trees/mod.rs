@@ -85,6 +85,8 @@ impl Trees {
             git: Git::at(git_dir),
             has_identity: OnceLock::new(),
         };
+        // Only the holder of the job's lock writes this ref: a lock beside it is what a killed git left.
+        fsx::remove(&git_dir.join(format!("{}.lock", trees.tip_ref())))?;
         if trees.find_tip()?.is_none() {
             trees.set_ref(&trees.tip_ref(), tip, &trees.zero())?;
         }

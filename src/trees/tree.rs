@@ -125,6 +125,7 @@ impl Trees {
         copy::remove_any(&dir)?;
         {
             let _lock = self.lock()?;
+            self.clear_half_made()?;
             // Forced twice: a worktree that is locked but gone, of a git that was killed, gives way.
             let args = ["worktree", "add", "-q", "--force", "--force", "--detach", "--lock"];
             self.write(args).arg(&dir).arg(commit).run()?;
@@ -205,6 +206,20 @@ impl Trees {
     fn keep_index(&self, tree: &Tree) -> Result<(), TreesError> {
         copy::copy_index(&tree.admin.join("index"), &tree.fresh_index())?;
         self.give(&tree.fresh_index())
+    }
+
+    /// Removes what a killed `worktree add` of ours left half made: one such entry stops every later call of git that looks
+    /// at the worktrees, the user's own ones included. Only under the lock: nobody else is making one.
+    fn clear_half_made(&self) -> Result<(), TreesError> {
+        let entries = Path::new(&self.workspace().git_dir).join("worktrees");
+        for name in fsx::list(&entries)?.into_iter().filter(|n| n.starts_with("tree-")) {
+            let entry = entries.join(name);
+            let is_missing = |file| entry.join(file).metadata().map_or(true, |m| m.len() == 0);
+            if ["commondir", "gitdir", "HEAD"].into_iter().any(is_missing) {
+                fsx::remove_tree(&entry)?;
+            }
+        }
+        Ok(())
     }
 
     /// Serialises the making of worktrees over all processes: git picks names for them by looking.

@@ -105,10 +105,24 @@ fn find_repository(dir: &Path) -> Result<Option<Repository>, TreesError> {
             top: PathBuf::from(*top),
         })),
         (_, ["true", ..]) => refused(dir, "it is a bare repository: name a checkout"),
-        (Some(128), []) if answer.stderr.contains("not a git repository") => Ok(None),
+        (Some(128), []) if answer.stderr.contains("not a git repository") => {
+            // One that git cannot read is no plain directory: agents must not write over somebody's checkout.
+            match dir.ancestors().map(|d| d.join(".git")).find(|git| is_something(git)) {
+                Some(git) => {
+                    refused(dir, &format!("git cannot read its repository ({})", git.display()))
+                }
+                None => Ok(None),
+            }
+        }
         (Some(0), _) => refused(dir, "its path has a line break"),
         _ => refused(dir, &format!("git says: {}", answer.stderr)),
     }
+}
+
+/// Whether there is a git directory, or what was one; an empty folder is a mount point that a sandbox left.
+fn is_something(git: &Path) -> bool {
+    let is_empty_dir = || std::fs::read_dir(git).is_ok_and(|mut entries| entries.next().is_none());
+    git.symlink_metadata().is_ok() && !is_empty_dir()
 }
 
 fn in_repository(

@@ -17,6 +17,7 @@ use crate::model::event::{CommandResult, Fact};
 use crate::model::job::Job;
 use crate::model::root::Root;
 use crate::model::status::{PauseReason, TaskPhase};
+use crate::os::console::neutral;
 use crate::os::{clock, fsx};
 use crate::runs::RunFolder;
 use crate::spool::Spool;
@@ -135,7 +136,7 @@ fn precision(state: &JobState) -> Option<f64> {
 
 fn write_summary(folder: &RunFolder, job: &Job, book: &Book, end: &Ending) -> Result<()> {
     let text = book.state(|state| summary(state, job, end, folder.dir()));
-    folder.put_file("summary.md", text.as_bytes())
+    folder.put_file("summary.md", neutral(&text).as_bytes())
 }
 
 /// `summary.md`: what came out, for people.

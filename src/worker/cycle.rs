@@ -231,11 +231,11 @@ impl Cycle {
         let Err(failure) = outcome else { return Ok(()) };
         match work {
             Work::Task(id) => self.settle_task(&id, failure),
-            Work::Plan | Work::Roles => self.settle_planning(failure),
-            Work::Workspace => {
+            Work::Workspace if failure.kind != FailureKind::Transient => {
                 self.end("workspace", &failure);
                 Ok(())
             }
+            Work::Workspace | Work::Plan | Work::Roles => self.settle_planning(failure),
             Work::Verify | Work::Publish => {
                 self.end("landing", &failure);
                 Ok(())

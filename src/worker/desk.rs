@@ -151,9 +151,13 @@ pub(super) fn bug(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Bug, message)
 }
 
-/// A failure of the git side, typed.
+/// A failure of the git side, typed: what nobody can work in is final, anything else may pass.
 pub(super) fn of_trees(error: &TreesError) -> Failure {
-    bug(format!("cannot {error}"))
+    let kind = match error {
+        TreesError::Refused { .. } => FailureKind::Bug,
+        TreesError::Git(_) | TreesError::Io(_) | TreesError::Busy { .. } => FailureKind::Transient,
+    };
+    Failure::new(kind, format!("cannot {error}"))
 }
 
 /// Runs a blocking call apart from the loop.

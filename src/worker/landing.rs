@@ -11,6 +11,7 @@ use crate::model::claim::Claim;
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
+use crate::os::console::one_line;
 use crate::os::fsx;
 use crate::trees::{Audited, Landing, Tree, Trees, TreesError, Words};
 
@@ -20,6 +21,8 @@ const MAX_TROUBLE: u32 = 60;
 const TROUBLE_REST: Duration = Duration::from_secs(1);
 /// Most paths that a message names.
 const SHOWN_PATHS: usize = 5;
+/// Longest piece of a path in a message, in characters.
+const SHOWN_PATH_CHARS: usize = 120;
 
 /// What is to be landed.
 #[derive(Clone)]
@@ -88,6 +91,7 @@ async fn patiently<T: Send + 'static>(
     step: impl Fn(&Desk, &Parcel) -> Result<T, Stuck> + Send + Sync + 'static,
 ) -> Outcome<T> {
     let step = Arc::new(step);
+    let mut last = String::new();
     for _round in 0..MAX_TROUBLE {
         let (desk, parcel, step) = (desk.clone(), parcel.clone(), step.clone());
         match aside(move || step(&desk, &parcel)).await? {
@@ -96,10 +100,14 @@ async fn patiently<T: Send + 'static>(
             Err(Stuck::Trouble(TreesError::Refused { path, why })) => {
                 return Err(of_trees(&TreesError::Refused { path, why }));
             }
-            Err(Stuck::Trouble(_)) => tokio::time::sleep(TROUBLE_REST).await,
+            Err(Stuck::Trouble(error)) => {
+                last = error.to_string();
+                tokio::time::sleep(TROUBLE_REST).await;
+            }
         }
     }
-    Err(bug("the machine stayed in trouble: the attempt's tree is kept"))
+    let message = format!("cannot {last}; the attempt's tree is kept");
+    Err(Failure::new(FailureKind::Transient, message))
 }
 
 /// What may land, once it is sure that nothing else was written.
@@ -183,7 +191,8 @@ fn moved(desk: &Desk, parcel: &Parcel, paths: Vec<String>) -> Result<Stuck, Stuc
 
 fn shown(paths: &[String]) -> String {
     let more = paths.len().saturating_sub(SHOWN_PATHS);
-    let list = paths.iter().take(SHOWN_PATHS).cloned().collect::<Vec<_>>().join(", ");
+    let short = |path: &String| one_line(path).chars().take(SHOWN_PATH_CHARS).collect::<String>();
+    let list = paths.iter().take(SHOWN_PATHS).map(short).collect::<Vec<_>>().join(", ");
     if more == 0 { list } else { format!("{list} and {more} more") }
 }
 
