@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{lookup, snapshot};
+use super::lookup;
 use crate::codex::{Codex, fence};
 use crate::daemon;
 use crate::daemon::take::{self, Desk, Taken};
@@ -184,7 +184,7 @@ pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Fai
     let mut left = Vec::new();
     for start in held.state.open_sessions.values() {
         let lock = folder.place(&start.place).session_lock();
-        left.extend(fence::fence(folder.job(), start, &lock).map_err(cannot)?);
+        left.extend(fence::fence(folder.job(), start, &lock));
     }
     left.extend(fence::fence_job(folder.job()));
     if !left.is_empty() {
@@ -209,23 +209,8 @@ pub(super) fn nudge_worker(folder: &RunFolder) -> Result<bool, Failure> {
     Ok(worker(folder)?.inspect(process::Target::hang_up).is_some())
 }
 
-/// The worker that holds a folder, identified while its descriptor is open.
 fn worker(folder: &RunFolder) -> Result<Option<process::Target>, Failure> {
-    let Some(pid) = worker_pid(folder)? else { return Ok(None) };
-    let is_it = |pid| {
-        folder.is_held().unwrap_or(false) && worker_pid(folder).is_ok_and(|now| now == Some(pid))
-    };
-    Ok(process::Target::open(pid, is_it))
-}
-
-/// The process that wrote the last start of a worker, if that was under this run of the kernel.
-fn worker_pid(folder: &RunFolder) -> Result<Option<u32>, Failure> {
-    let events = snapshot::replay(folder)?.events;
-    let start = events.iter().rev().find_map(|e| match &e.fact {
-        Fact::WorkerStarted { pid, boot_id } => Some((*pid, boot_id.clone())),
-        _ => None,
-    });
-    Ok(start.filter(|(_, boot)| *boot == process::boot_id()).map(|(pid, _)| pid))
+    folder.worker().map_err(|e| Failure::system("look for the worker", &e))
 }
 
 /// Writes a person's approval into the journal of a resting job.

@@ -3,18 +3,23 @@
 //! In order, all that exist: another boot means nothing lives; the control group is ended; every process that carries the
 //! job's and the place's mark in its environment is ended; the session's lock must be free.
 
-use std::io::Result;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::model::event::SessionStart;
 use crate::model::id::JobId;
 use crate::os::cgroup::Cgroup;
-use crate::os::{lock, process};
+use crate::os::{clock, lock, process};
 
 /// The variable that carries the job's id.
 pub const JOB_MARK: &str = "NUMERUS_JOB";
 /// The variable that carries the place: a task's id, `plan`, `roles`.
 pub const PLACE_MARK: &str = "NUMERUS_TASK";
+
+/// Looks for a session's lock to come free after everything that is known of was ended.
+const LOCK_ROUNDS: u32 = 200;
+/// Rest between two of them.
+const LOCK_REST: Duration = Duration::from_millis(5);
 
 /// Ends all that is left of one session; gives back what would not die.
 pub fn end_family(job: &JobId, place: &str, group: Option<&Cgroup>) -> Vec<u32> {
@@ -26,21 +31,34 @@ pub fn end_family(job: &JobId, place: &str, group: Option<&Cgroup>) -> Vec<u32> 
     survivors
 }
 
+/// Ends all that is left of a session that has a lock, and waits for the lock; gives back what would not die, as process 0
+/// whoever holds the lock without carrying the mark.
+pub fn end_session(
+    job: &JobId,
+    place: &str,
+    group: Option<&Cgroup>,
+    session_lock: &Path,
+) -> Vec<u32> {
+    let survivors = end_family(job, place, group);
+    if !survivors.is_empty() {
+        return survivors;
+    }
+    for _round in 0..LOCK_ROUNDS {
+        if !lock::is_held(session_lock).unwrap_or(true) {
+            return Vec::new();
+        }
+        clock::pause(LOCK_REST);
+    }
+    vec![0]
+}
+
 /// Fences a session of a worker that died; gives back what would not die.
-///
-/// # Errors
-/// When the lock cannot be looked at.
-pub fn fence(job: &JobId, start: &SessionStart, session_lock: &Path) -> Result<Vec<u32>> {
+pub fn fence(job: &JobId, start: &SessionStart, session_lock: &Path) -> Vec<u32> {
     if start.boot_id != process::boot_id() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let group = start.cgroup.as_deref().and_then(Cgroup::recorded);
-    let survivors = end_family(job, &start.place, group.as_ref());
-    if survivors.is_empty() && lock::is_held(session_lock)? {
-        // Somebody without the mark inherited the lock; it cannot be named, so it is shown as process 0.
-        return Ok(vec![0]);
-    }
-    Ok(survivors)
+    end_session(job, &start.place, group.as_ref(), session_lock)
 }
 
 /// Fences a whole job, whatever its journal says: every process with its mark.

@@ -4,13 +4,14 @@
 //! - `program`: which codex, with which home and environment
 //! - `command`: the words it is called with
 //! - `launch`: what happens between the spawn and codex itself (`numerus __session`)
-//! - `session`: spawn, stream, deadlines, end
+//! - `session`: spawn, stream, deadlines; `reader`: its two threads; `conclusion`: its end on disk
 //! - `rollout`: codex's own record of the thread: typed errors, tokens
 //! - `fence`: nothing of an ended session lives on
 //! - `schema`, `prompt`, `ask`: structured answers
 
 pub mod ask;
 pub mod command;
+mod conclusion;
 pub mod fence;
 pub mod launch;
 pub mod program;

@@ -9,15 +9,15 @@ use std::io::{Error, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::command::{Call, arguments};
+use super::conclusion::{conclude, never_started};
 use super::fence::{self, JOB_MARK, PLACE_MARK};
 use super::program::Codex;
 use super::reader::{self, Heard};
-use super::rollout;
-use crate::logic::classify::{self, Seen, Turn};
+use crate::logic::classify::{Seen, Turn};
 use crate::logic::supervise::{Effect, Input, Limits, Machine, Phase, StopReason};
 use crate::logic::transcript::Line;
 use crate::model::event::{Fact, SessionEnd, SessionKind, SessionStart};
@@ -26,7 +26,7 @@ use crate::model::job::Sandbox;
 use crate::model::outcome::Tokens;
 use crate::os::cgroup::Cgroup;
 use crate::os::lock::FileLock;
-use crate::os::pty::{PtyCommand, PtyTerminal, Spawner};
+use crate::os::pty::{PtyCommand, PtyProcess, PtyTerminal, Spawner};
 use crate::os::{clock, env, fsx, process};
 use crate::runs::Place;
 
@@ -36,7 +36,7 @@ pub type Record = dyn Fn(Fact) -> Result<()> + Send + Sync;
 /// Pieces of what was heard that may wait for this loop.
 const HEARD_QUEUE: usize = 256;
 /// What codex prints on stderr when its sandbox will not work.
-const HELPER_WARNING: &str = "could not create PATH aliases";
+pub(super) const HELPER_WARNING: &str = "could not create PATH aliases";
 /// Folders that codex's sandbox leaves behind in the directory it worked in.
 const RESIDUE: [&str; 4] = [".agents", ".aws", ".codex", ".git"];
 /// How much of stderr is kept for messages, in bytes.
@@ -87,27 +87,28 @@ pub struct Ended {
 }
 
 /// What a running session holds.
-struct Live {
-    machine: Machine,
-    seen: Seen,
-    terminal: Option<PtyTerminal>,
-    group: Option<Cgroup>,
-    slot: Option<FileLock>,
-    stderr_from: u64,
-    survivors: Vec<u32>,
+pub(super) struct Live {
+    pub(super) machine: Machine,
+    pub(super) seen: Seen,
+    pub(super) terminal: Option<PtyTerminal>,
+    pub(super) group: Option<Cgroup>,
+    pub(super) slot: Option<FileLock>,
+    pub(super) stderr_from: u64,
+    pub(super) survivors: Vec<u32>,
 }
 
 /// Runs one session. `slot` bounds the starts at a time and is let go once codex has confirmed its start.
 ///
 /// # Errors
-/// Those of the system: files that cannot be written, processes that cannot be started. How codex fared is in [`Ended`].
+/// Those of the system: files that cannot be written, processes that cannot be started. Nothing of the session lives then,
+/// either. How codex fared is in [`Ended`].
 pub async fn run(
     codex: &Codex,
     spawner: &Spawner,
     spec: &SessionSpec,
     slot: Option<FileLock>,
     record: &Record,
-    mut stop: watch::Receiver<Option<StopReason>>,
+    stop: watch::Receiver<Option<StopReason>>,
 ) -> Result<Ended> {
     prepare(spec)?;
     let residue_before = residue(spec);
@@ -122,23 +123,51 @@ pub async fn run(
         Ok(process) => process,
         Err(error) => return never_started(spec, &error, record),
     };
+    let left = group.clone();
+    let watched = supervise(process, spec, group, (slot, stderr_from), record, stop).await;
+    if watched.is_err() {
+        let _what_is_left = end_family(spec, left).await;
+    }
+    let live = watched?;
+    remove_residue(spec, &residue_before);
+    conclude(codex, spec, live, record)
+}
+
+/// Watches over a spawned session until it has ended.
+async fn supervise(
+    process: PtyProcess,
+    spec: &SessionSpec,
+    group: Option<Cgroup>,
+    (slot, stderr_from): (Option<FileLock>, u64),
+    record: &Record,
+    mut stop: watch::Receiver<Option<StopReason>>,
+) -> Result<Live> {
+    let PtyProcess { pid, output, child, terminal } = process;
     let (place, number) = (spec.place_name.clone(), spec.number);
-    record(Fact::SessionOpened { place, number, pid: process.pid })?;
+    record(Fact::SessionOpened { place, number, pid })?;
     let (tell, mut heard) = mpsc::channel(HEARD_QUEUE);
-    reader::start(process.output, process.child, spec, tell)?;
+    reader::start(output, child, spec, tell)?;
     let machine = Machine::new(spec.limits, clock::since_boot());
-    let terminal = Some(process.terminal);
-    let survivors = Vec::new();
-    let mut live =
-        Live { machine, seen: Seen::default(), terminal, group, slot, stderr_from, survivors };
+    let (seen, terminal, survivors) = (Seen::default(), Some(terminal), Vec::new());
+    let mut live = Live { machine, seen, terminal, group, slot, stderr_from, survivors };
     while live.machine.phase() != Phase::Ended {
         let input = next_input(&mut live, spec, &mut heard, &mut stop, record).await?;
         for effect in live.machine.step(input, clock::since_boot()) {
-            carry_out(effect, &mut live, spec, process.pid).await?;
+            carry_out(effect, &mut live, spec, pid).await?;
+            if effect == Effect::KillFamily {
+                // Only tells how late it is: anything asked for now was just done.
+                live.machine.step(Input::Swept, clock::since_boot());
+            }
         }
     }
-    remove_residue(spec, &residue_before);
-    conclude(codex, spec, live, record)
+    Ok(live)
+}
+
+/// Ends all that is left of the session, apart from the loop; gives back what would not die.
+async fn end_family(spec: &SessionSpec, group: Option<Cgroup>) -> Result<Vec<u32>> {
+    let (job, place, lock) = (spec.job.clone(), spec.place_name.clone(), spec.place.session_lock());
+    let end = move || fence::end_session(&job, &place, group.as_ref(), &lock);
+    tokio::task::spawn_blocking(end).await.map_err(Error::other)
 }
 
 fn prepare(spec: &SessionSpec) -> Result<()> {
@@ -163,7 +192,7 @@ fn starting(spec: &SessionSpec, group: Option<&Cgroup>) -> SessionStart {
 }
 
 /// The fresh file that codex writes its last message into.
-fn last_message(spec: &SessionSpec) -> PathBuf {
+pub(super) fn last_message(spec: &SessionSpec) -> PathBuf {
     spec.place.dir().join(format!("last-{}.txt", spec.number))
 }
 
@@ -261,7 +290,7 @@ fn confirmed(
 }
 
 /// What this session has written to stderr, its end.
-fn stderr(live: &Live, spec: &SessionSpec) -> String {
+pub(super) fn stderr(live: &Live, spec: &SessionSpec) -> String {
     use std::io::{Read, Seek, SeekFrom};
     let Ok(mut file) = fsx::open_hostile(&spec.place.stderr_log()) else { return String::new() };
     let length = file.metadata().map_or(0, |m| m.len());
@@ -282,10 +311,7 @@ async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec, pid: u32
             }
         }
         Effect::KillFamily => {
-            let (job, place, group) =
-                (spec.job.clone(), spec.place_name.clone(), live.group.clone());
-            let end = move || fence::end_family(&job, &place, group.as_ref());
-            live.survivors = tokio::task::spawn_blocking(end).await.map_err(Error::other)?;
+            live.survivors = end_family(spec, live.group.clone()).await?;
         }
         Effect::HangUp => live.terminal = None,
     }
@@ -301,96 +327,4 @@ fn remove_residue(spec: &SessionSpec, before: &[PathBuf]) {
     for path in residue(spec).iter().filter(|path| !before.contains(path)) {
         let _not_empty = rustix::fs::rmdir(path.as_path());
     }
-}
-
-fn never_started(spec: &SessionSpec, error: &Error, record: &Record) -> Result<Ended> {
-    use crate::model::outcome::{Failure, FailureKind};
-    let failure =
-        Some(Failure::new(FailureKind::Transient, format!("cannot start codex: {error}")));
-    let end = SessionEnd { failure, ..blank_end(spec) };
-    record(Fact::SessionEnded(end.clone()))?;
-    Ok(Ended { end, message: None })
-}
-
-fn blank_end(spec: &SessionSpec) -> SessionEnd {
-    SessionEnd {
-        place: spec.place_name.clone(),
-        number: spec.number,
-        kind: spec.kind,
-        attempt: spec.attempt,
-        failure: None,
-        thread_id: None,
-        tokens: Tokens::default(),
-        thread_tokens: Tokens::default(),
-    }
-}
-
-/// Judges the session and writes its end down.
-fn conclude(codex: &Codex, spec: &SessionSpec, mut live: Live, record: &Record) -> Result<Ended> {
-    live.seen.stderr = stderr(&live, spec);
-    live.seen.helper_missing |= live.seen.stderr.contains(HELPER_WARNING);
-    live.seen.stop = live.machine.stop_reason();
-    tell_exit(spec, &live, record)?;
-    let before = spec.resume.as_ref().map_or_else(Tokens::default, |(_, tokens)| *tokens);
-    let own = live
-        .seen
-        .thread_id
-        .as_deref()
-        .map(|thread| rollout::read(&codex.home, thread))
-        .unwrap_or_default();
-    let total = match &live.seen.turn {
-        Some(Turn::Completed(tokens)) => Some(*tokens),
-        Some(Turn::Failed(_)) | None => None,
-    };
-    let tokens = rollout::turn_tokens(&own, total, before);
-    let failure =
-        classify::judge(&live.seen, &own).err().or_else(|| strange_thread(spec, &live.seen));
-    let end = SessionEnd {
-        failure,
-        thread_id: live.seen.thread_id.clone(),
-        tokens,
-        thread_tokens: total.unwrap_or_else(|| before.plus(tokens)),
-        ..blank_end(spec)
-    };
-    let message =
-        fsx::read_optional(&last_message(spec)).ok().flatten().filter(|m| !m.trim().is_empty());
-    let message = message.or(live.seen.last_message);
-    let result = json!({ "session": end, "message": message });
-    fsx::replace_derived(&spec.place.result(spec.number), format!("{result:#}\n").as_bytes())?;
-    record(Fact::SessionEnded(end.clone()))?;
-    Ok(Ended { end, message })
-}
-
-/// `resume` of a name that codex does not know starts a new thread without a word.
-fn strange_thread(spec: &SessionSpec, seen: &Seen) -> Option<crate::model::outcome::Failure> {
-    use crate::model::outcome::{Failure, FailureKind};
-    let (wanted, _) = spec.resume.as_ref()?;
-    let is_other = seen.thread_id.as_ref().is_some_and(|thread| thread != wanted);
-    is_other.then(|| {
-        Failure::new(FailureKind::Task, "codex did not go on with the thread of the claim")
-    })
-}
-
-fn tell_exit(spec: &SessionSpec, live: &Live, record: &Record) -> Result<()> {
-    let (place, number) = (spec.place_name.clone(), spec.number);
-    let deadline = match live.machine.stop_reason() {
-        Some(StopReason::Total) => Some("total"),
-        Some(StopReason::NoProgress) => Some("no_progress"),
-        Some(StopReason::BadStart | StopReason::Leave | StopReason::Kill) | None => None,
-    };
-    if let Some(deadline) = deadline {
-        record(Fact::SessionTimedOut {
-            place: place.clone(),
-            number,
-            deadline: deadline.to_owned(),
-        })?;
-    }
-    if live.machine.stop_reason() == Some(StopReason::Kill) || !live.survivors.is_empty() {
-        record(Fact::SessionKilled {
-            place: place.clone(),
-            number,
-            survivors: live.survivors.clone(),
-        })?;
-    }
-    record(Fact::SessionExited { place, number, code: live.seen.exit })
 }

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 /// How long codex has, after an interrupt, to end by itself.
 pub const GRACE: Duration = Duration::from_secs(2);
-/// How long the stream may stay open after everything under codex was ended.
-pub const DRAIN: Duration = Duration::from_secs(2);
+/// How long the stream may stay open and silent after everything under codex was ended. What was written before the end is
+/// still on its way then, and a busy machine may take its time: only a terminal that somebody holds open costs this much.
+pub const DRAIN: Duration = Duration::from_secs(5);
+/// How long the stream may stay open at all after codex has ended, whatever comes out of it.
+pub const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 
 /// Why a session is being ended, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,8 +43,10 @@ pub enum Phase {
     },
     /// Codex is gone; what it wrote last is still coming, until then.
     Draining {
-        /// When the terminal is hung up.
+        /// When the terminal is hung up, unless something comes.
         until: Duration,
+        /// When it is hung up in any case.
+        at_most: Duration,
     },
     /// Nothing more comes.
     Ended,
@@ -58,6 +63,8 @@ pub enum Input {
     Exited,
     /// The stream has ended.
     EndOfStream,
+    /// Everything under codex was ended, which may have taken a while.
+    Swept,
     /// Nothing but time has passed.
     Tick,
     /// Someone wants it ended.
@@ -124,7 +131,7 @@ impl Machine {
             Phase::Starting | Phase::Running => Some(
                 (self.started + self.limits.total).min(self.progressed + self.limits.no_progress),
             ),
-            Phase::Stopping { until } | Phase::Draining { until } => Some(until),
+            Phase::Stopping { until } | Phase::Draining { until, .. } => Some(until),
             Phase::Ended => None,
         }
     }
@@ -134,13 +141,13 @@ impl Machine {
         match input {
             Input::Output | Input::Confirmed => self.progressed = now,
             Input::EndOfStream => self.stream_ended = true,
-            Input::Exited | Input::Tick | Input::Stop(_) => {}
+            Input::Exited | Input::Swept | Input::Tick | Input::Stop(_) => {}
         }
         match self.phase {
             Phase::Starting => self.working(input, now, true),
             Phase::Running => self.working(input, now, false),
             Phase::Stopping { until } => self.stopping(input, now, until),
-            Phase::Draining { until } => self.draining(input, now, until),
+            Phase::Draining { until, at_most } => self.draining(input, now, until, at_most),
             Phase::Ended => Vec::new(),
         }
     }
@@ -153,7 +160,7 @@ impl Machine {
             }
             Input::Exited => self.exited(now),
             Input::Stop(reason) => self.begin_stop(reason, now),
-            Input::Confirmed | Input::Output | Input::EndOfStream | Input::Tick => {
+            Input::Confirmed | Input::Output | Input::EndOfStream | Input::Swept | Input::Tick => {
                 match self.overdue(now) {
                     Some(reason) => self.begin_stop(reason, now),
                     None => Vec::new(),
@@ -182,22 +189,35 @@ impl Machine {
                 self.stop = self.stop.max(Some(reason));
                 Vec::new()
             }
-            Input::Confirmed | Input::Output | Input::EndOfStream | Input::Tick if now >= until => {
+            Input::Confirmed | Input::Output | Input::EndOfStream | Input::Swept | Input::Tick
+                if now >= until =>
+            {
                 self.phase = Phase::Stopping { until: now + GRACE };
                 vec![Effect::KillFamily]
             }
-            Input::Confirmed | Input::Output | Input::EndOfStream | Input::Tick => Vec::new(),
+            Input::Confirmed | Input::Output | Input::EndOfStream | Input::Swept | Input::Tick => {
+                Vec::new()
+            }
         }
     }
 
     /// Whatever codex left behind ends with it.
     fn exited(&mut self, now: Duration) -> Vec<Effect> {
-        self.phase =
-            if self.stream_ended { Phase::Ended } else { Phase::Draining { until: now + DRAIN } };
+        self.phase = if self.stream_ended {
+            Phase::Ended
+        } else {
+            Phase::Draining { until: now + DRAIN, at_most: now + LONGEST_DRAIN }
+        };
         vec![Effect::KillFamily]
     }
 
-    fn draining(&mut self, input: Input, now: Duration, until: Duration) -> Vec<Effect> {
+    fn draining(
+        &mut self,
+        input: Input,
+        now: Duration,
+        until: Duration,
+        at_most: Duration,
+    ) -> Vec<Effect> {
         match input {
             Input::EndOfStream => {
                 self.phase = Phase::Ended;
@@ -207,11 +227,15 @@ impl Machine {
                 self.stop = self.stop.max(Some(reason));
                 Vec::new()
             }
-            Input::Confirmed | Input::Output | Input::Exited | Input::Tick if now >= until => {
+            Input::Confirmed | Input::Output | Input::Exited | Input::Swept if now < at_most => {
+                self.phase = Phase::Draining { until: (now + DRAIN).min(at_most), at_most };
+                Vec::new()
+            }
+            Input::Tick if now < until => Vec::new(),
+            Input::Confirmed | Input::Output | Input::Exited | Input::Swept | Input::Tick => {
                 self.phase = Phase::Ended;
                 vec![Effect::HangUp]
             }
-            Input::Confirmed | Input::Output | Input::Exited | Input::Tick => Vec::new(),
         }
     }
 }
@@ -251,11 +275,25 @@ mod tests {
 
     #[test]
     fn a_terminal_held_open_is_hung_up() {
-        let inputs = [(1, Input::Exited), (2, Input::Tick), (3, Input::Tick)];
-        assert_eq!(
-            play(&inputs),
-            (Phase::Ended, None, vec![(1, Effect::KillFamily), (3, Effect::HangUp)])
-        );
+        let silent = vec![(1, Input::Exited), (2, Input::Tick), (6, Input::Tick)];
+        let noisy = (2..=61).map(|s| (s, Input::Output));
+        let noisy = std::iter::once((1, Input::Exited)).chain(noisy).collect();
+        for (inputs, end) in [(silent, 6), (noisy, 61)] {
+            let effects = vec![(1, Effect::KillFamily), (end, Effect::HangUp)];
+            assert_eq!(play(&inputs), (Phase::Ended, None, effects));
+        }
+    }
+
+    #[test]
+    fn last_words_are_heard_however_long_the_sweep_takes() {
+        let inputs = [
+            (1, Input::Exited),
+            (20, Input::Swept),
+            (21, Input::Output),
+            (22, Input::Output),
+            (22, Input::EndOfStream),
+        ];
+        assert_eq!(play(&inputs), (Phase::Ended, None, vec![(1, Effect::KillFamily)]));
     }
 
     #[test]
@@ -284,6 +322,7 @@ mod tests {
             Just(Input::Output),
             Just(Input::Exited),
             Just(Input::EndOfStream),
+            Just(Input::Swept),
             Just(Input::Tick),
             Just(Input::Stop(StopReason::NoProgress)),
             Just(Input::Stop(StopReason::Leave)),

@@ -61,6 +61,8 @@ pub enum Fact {
     WorkerStarted {
         /// Its process.
         pid: u32,
+        /// When that process started, in clock ticks after boot.
+        start_time: u64,
         /// The kernel's boot.
         boot_id: String,
     },

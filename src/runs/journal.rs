@@ -6,7 +6,7 @@
 //! Diagnostics: lines that cannot be read are counted, never an error; an unreadable file is.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Result, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Error, Read, Result, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -31,6 +31,8 @@ pub struct Journal {
     path: PathBuf,
     job: JobId,
     next_seq: u64,
+    /// Whether an append or a flush failed: what is on disk is not known then, and nothing more is written.
+    is_broken: bool,
 }
 
 impl Journal {
@@ -47,24 +49,23 @@ impl Journal {
         close_torn_line(&mut file).map_err(fsx::at(path))?;
         let replay = JournalReader::open(path)?.read_all()?;
         let next_seq = replay.events.last().map_or(1, |e| e.seq + 1);
-        Ok((Self { file, path: path.to_owned(), job: job.clone(), next_seq }, replay))
+        Ok((
+            Self { file, path: path.to_owned(), job: job.clone(), next_seq, is_broken: false },
+            replay,
+        ))
     }
 
     /// Appends a fact; it survives a crash of the program, but not yet of the machine.
     ///
     /// # Errors
-    /// Those of the system, with the path.
+    /// Those of the system, with the path. After one nothing more is taken: who opens the journal anew finds out what is
+    /// on disk.
     pub fn append(&mut self, fact: Fact, task: Option<&TaskId>, now: Timestamp) -> Result<Event> {
-        let event = Event {
-            seq: self.next_seq,
-            ts: now,
-            fact,
-            job_id: self.job.clone(),
-            task_id: task.cloned(),
-        };
+        let (job_id, task_id) = (self.job.clone(), task.cloned());
+        let event = Event { seq: self.next_seq, ts: now, fact, job_id, task_id };
         let mut line = serde_json::to_vec(&event)?;
         line.push(b'\n');
-        self.file.write_all(&line).map_err(fsx::at(&self.path))?;
+        self.write(|file| file.write_all(&line))?;
         self.next_seq += 1;
         Ok(event)
     }
@@ -72,9 +73,19 @@ impl Journal {
     /// Flushes what was appended: from here on it survives a power cut.
     ///
     /// # Errors
-    /// Those of the system, with the path; then nothing of the last appends is promised.
+    /// Those of the system, with the path; then nothing of the last appends is promised, and nothing more is taken.
     pub fn flush(&mut self) -> Result<()> {
-        self.file.sync_data().map_err(fsx::at(&self.path))
+        self.write(|file| file.sync_data())
+    }
+
+    /// A torn line must not be written on, and a flush that failed must not be tried again.
+    fn write(&mut self, act: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+        if self.is_broken {
+            return Err(fsx::at(&self.path)(Error::other("an earlier write failed")));
+        }
+        let done = act(&mut self.file);
+        self.is_broken = done.is_err();
+        done.map_err(fsx::at(&self.path))
     }
 }
 

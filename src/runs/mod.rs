@@ -5,6 +5,7 @@
 
 pub mod folder;
 pub mod journal;
+mod worker;
 
 pub use folder::{Place, RunFolder, Runs, Want};
 pub use journal::{Journal, JournalReader, Replay};

@@ -37,7 +37,7 @@ impl Budget {
 /// Copies a file or a directory with all that is in it: regular files, directories, and links that stay inside. Git
 /// directories and special files are left out.
 pub(super) fn copy(from: &Path, to: &Path, budget: &mut Budget) -> Result<(), TreesError> {
-    let walk = WalkDir::new(from).follow_links(false).into_iter();
+    let walk = WalkDir::new(from).follow_links(false).follow_root_links(false).into_iter();
     for entry in walk.filter_entry(|e| e.file_name() != ".git") {
         let entry = entry.map_err(|e| fsx::at(from)(e.into()))?;
         let below = entry.path().strip_prefix(from).unwrap_or(Path::new(""));
@@ -55,6 +55,9 @@ fn copy_one(entry: &walkdir::DirEntry, to: &Path, budget: &mut Budget) -> Result
     } else if kind.is_file() {
         budget.charge(entry.metadata()?.len())?;
         fsx::make_dirs(to.parent().unwrap_or(to))?;
+        if to.symlink_metadata().is_ok_and(|m| m.is_symlink()) {
+            fsx::remove(to)?;
+        }
         std::fs::copy(entry.path(), to).map(drop)
     } else if kind.is_symlink() {
         budget.charge(0)?;

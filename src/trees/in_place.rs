@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::logic::claims::covers;
+use crate::logic::claims::{PathKind, covers};
 use crate::model::claim::ClaimPath;
 use crate::os::fsx;
 use crate::runs::Place;
 
 use super::TreesError;
 use super::copy::{Budget, copy};
+use super::kind_below;
 
 /// Most files that a look takes in.
 const MAX_FILES: usize = 200_000;
@@ -64,6 +65,10 @@ impl Snapshot {
     pub fn restore(&self) -> Result<(), TreesError> {
         let mut budget = Budget::default();
         for claimed in &self.writes {
+            if kind_below(&self.workspace, &claimed.path) == PathKind::LeadsOut {
+                // Somebody put a link in the way: what lies behind it is not ours to change.
+                continue;
+            }
             let (before, now) =
                 (below(&self.dir, &claimed.path), below(&self.workspace, &claimed.path));
             self.remove_new(&now)?;
@@ -76,7 +81,11 @@ impl Snapshot {
 
     /// Removes the files below a path that the snapshot does not have, or has as something else.
     fn remove_new(&self, now: &Path) -> Result<(), TreesError> {
-        let walk = WalkDir::new(now).follow_links(false).contents_first(true).into_iter();
+        let walk = WalkDir::new(now)
+            .follow_links(false)
+            .follow_root_links(false)
+            .contents_first(true)
+            .into_iter();
         // With contents first nothing can be pruned on the way: git directories are passed over by name.
         for entry in walk.flatten() {
             let path = entry.path().strip_prefix(&self.workspace).unwrap_or(entry.path());

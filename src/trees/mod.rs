@@ -68,11 +68,12 @@ pub struct Trees {
 }
 
 impl Trees {
-    /// Takes up a job's repository; a job without a tip gets its base as tip.
+    /// Takes up a job's repository. `tip` is the newest commit that the job's journal knows of; a ref that is not there
+    /// yet, or that somebody deleted, is set to it.
     ///
     /// # Errors
     /// When the workspace has no repository, or git fails.
-    pub fn open(workspace: &Workspace, folder: &RunFolder) -> Result<Self, TreesError> {
+    pub fn open(workspace: &Workspace, folder: &RunFolder, tip: &str) -> Result<Self, TreesError> {
         let git_dir = Path::new(&workspace.git_dir);
         if workspace.git_dir.is_empty() {
             let why = "it is no git repository".to_owned();
@@ -85,7 +86,7 @@ impl Trees {
             has_identity: OnceLock::new(),
         };
         if trees.find_tip()?.is_none() {
-            trees.set_ref(&trees.tip_ref(), &workspace.base, &trees.zero())?;
+            trees.set_ref(&trees.tip_ref(), tip, &trees.zero())?;
         }
         Ok(trees)
     }

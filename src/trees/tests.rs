@@ -82,7 +82,7 @@ impl House {
 
     fn trees(&self) -> Trees {
         let workspace = self.fix(Some(&self.repo()), Isolation::Worktree).expect("a repository");
-        Trees::open(&workspace, &self.folder).expect("trees")
+        Trees::open(&workspace, &self.folder, &workspace.base).expect("trees")
     }
 
     fn add(&self, trees: &Trees, task: &str) -> Tree {
@@ -370,7 +370,7 @@ fn a_job_in_a_subdirectory_claims_below_it() {
     let house = House::furnished();
     let workspace = house.fix(Some(&house.repo().join("src")), Isolation::Worktree).expect("fixed");
     assert_eq!(workspace.prefix, "src");
-    let trees = Trees::open(&workspace, &house.folder).expect("trees");
+    let trees = Trees::open(&workspace, &house.folder, &workspace.base).expect("trees");
     let tree = house.add(&trees, "t1");
     assert!(tree.cwd().ends_with("tree-1/src"));
     put(&tree.cwd().join("one.rs"), "ONE\n");
@@ -406,7 +406,7 @@ fn a_job_without_a_workspace_gets_a_fresh_repository() {
     let house = House::new();
     let workspace = house.fix(None, Isolation::Worktree).expect("fixed");
     assert_eq!(workspace, house.fix(None, Isolation::Worktree).expect("the same after a crash"));
-    let trees = Trees::open(&workspace, &house.folder).expect("trees");
+    let trees = Trees::open(&workspace, &house.folder, &workspace.base).expect("trees");
     let tree = house.add(&trees, "t1");
     put(&tree.cwd().join("hello.txt"), "hello\n");
     let landing = land(&trees, &tree, &claim(&["hello.txt"], &[]), "t1");

@@ -50,7 +50,8 @@ impl Book {
                 pages.journal.flush()?;
             }
             pages.state.apply(&event);
-            self.folder.write_status(&pages.state.status(&self.job))?;
+            // Derived: who finds it missing or old looks into the journal.
+            let _derived = self.folder.write_status(&pages.state.status(&self.job));
             event
         };
         self.bus.publish(&event);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Left;
 use super::book::Book;
 use super::commands::{self, Run};
-use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
+use super::desk::{Desk, Outcome, Stop, aside, with_trees};
 use super::planning::{clear, view};
 use crate::ending::{self, Ending};
 use crate::logic::state::JobState;
@@ -47,12 +47,14 @@ pub(super) async fn publish(desk: &Arc<Desk>) -> Outcome<()> {
     });
     let commit = tip.clone();
     let published = with_trees(desk, move |trees| {
-        let patch = trees.patch(&base, &tip)?;
-        Ok((trees.create_branch(&tip)?, patch))
+        let branch = trees.create_branch(&tip)?;
+        Ok((branch, trees.patch(&base, &tip).ok()))
     });
     let (branch, patch) = published.await?;
-    let kept = desk.folder.put_file("result.patch", &patch);
-    kept.map_err(|e| bug(format!("cannot write the patch: {e}")))?;
+    if let Some(patch) = patch {
+        // For people; one that is too large to be made is no reason to lose the branch.
+        let _for_people = desk.folder.put_file("result.patch", &patch);
+    }
     desk.record(None, Fact::Landed { branch, commit })
 }
 

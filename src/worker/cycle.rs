@@ -143,6 +143,16 @@ impl Cycle {
         }
     }
 
+    /// A job that is about to rest waits for no lease.
+    fn stop_waiting(&self) {
+        let blocked = |id: &TaskId| {
+            self.desk.book.state(|s| s.task(id).is_some_and(|t| t.phase == TaskPhase::Blocked))
+        };
+        for (_, stop) in self.stops.iter().filter(|(id, _)| blocked(id)) {
+            stop.send_replace(Some(StopReason::Leave));
+        }
+    }
+
     /// The first reason to close counts, but a kill outranks all.
     fn close_for(&mut self, closing: Closing) {
         let is_kill = |c: &Closing| matches!(c, Closing::End(end) if end.phase == JobPhase::Killed);
@@ -259,6 +269,7 @@ impl Cycle {
             }
             Next::Park(reason, until) => {
                 self.close_for(Closing::Park(reason, until, failure.message.clone()));
+                self.stop_waiting();
                 let due = clock::now();
                 self.desk.book.record(Some(id), Fact::TaskRetried { attempt, failure, due })
             }

@@ -18,7 +18,6 @@ use crate::model::outcome::{Failure, FailureKind};
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::model::workspace::{Isolation, Workspace};
-use crate::os::digest::sha256_hex;
 use crate::os::pty::Spawner;
 use crate::runs::RunFolder;
 use crate::store::starts::StartSlots;
@@ -39,6 +38,8 @@ pub(super) struct Desk {
     pub(super) asker: Asker,
     /// The git side; set once the workspace is fixed, never for one that is no repository.
     trees: OnceLock<Arc<Trees>>,
+    /// Bounds the executions at a time; a claim that waits for its lease holds none.
+    pub(super) lanes: tokio::sync::Semaphore,
     /// One landing at a time.
     pub(super) landing: tokio::sync::Mutex<()>,
     /// Tells the loop to look again: a lane has become free although it has not ended.
@@ -69,6 +70,7 @@ impl Desk {
             record: Arc::new(move |task: Option<&TaskId>, fact: Fact| recorder.record(task, fact)),
             numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),
         };
+        let max_parallel = job.options.max_parallel.max(1);
         Ok(Arc::new(Self {
             root: root.clone(),
             settings: settings.clone(),
@@ -77,6 +79,7 @@ impl Desk {
             book,
             asker,
             trees: OnceLock::new(),
+            lanes: tokio::sync::Semaphore::new(max_parallel),
             landing: tokio::sync::Mutex::new(()),
             bell: Notify::new(),
         }))
@@ -92,7 +95,13 @@ impl Desk {
         if let Some(trees) = self.trees.get() {
             return Ok(trees.clone());
         }
-        let trees = Trees::open(&self.workspace()?, &self.folder).map_err(|e| of_trees(&e))?;
+        let tip = self.book.state(|s| s.tip.clone()).unwrap_or_default();
+        let trees =
+            Trees::open(&self.workspace()?, &self.folder, &tip).map_err(|e| of_trees(&e))?;
+        let found = trees.tip().map_err(|e| of_trees(&e))?;
+        if found != tip {
+            return Err(bug(format!("somebody else moved the job's tip from {tip} to {found}")));
+        }
         Ok(self.trees.get_or_init(|| Arc::new(trees)).clone())
     }
 
@@ -111,11 +120,19 @@ impl Desk {
     pub(super) fn leases(&self) -> Outcome<Leases> {
         let workspace = self.workspace()?;
         let dir = if workspace.git_dir.is_empty() {
-            self.root.store().join("leases").join(&sha256_hex(workspace.top.as_bytes())[..16])
+            self.root.store().join("leases/plain")
         } else {
             PathBuf::from(&workspace.git_dir).join("numerus/leases")
         };
         Leases::open(&dir).map_err(|e| bug(e.to_string()))
+    }
+
+    /// What is put before a claim's paths in the lease folder: they are relative to the repository's top, or, where there
+    /// is no repository, to the root of the file system, so that a directory and one inside it meet.
+    pub(super) fn lease_prefix(&self) -> Outcome<String> {
+        let workspace = self.workspace()?;
+        let is_plain = workspace.git_dir.is_empty();
+        Ok(if is_plain { workspace.top.trim_matches('/').to_owned() } else { workspace.prefix })
     }
 
     /// A task as it stands.

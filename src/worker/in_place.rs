@@ -8,6 +8,7 @@ use super::desk::{Desk, Outcome, aside, bug, of_trees};
 use crate::logic::task::TaskState;
 use crate::model::claim::{Claim, ClaimPath};
 use crate::model::event::Fact;
+use crate::model::id::TaskId;
 use crate::trees::in_place::{Look, Snapshot};
 
 /// The directory as it was before an attempt.
@@ -23,20 +24,18 @@ pub(super) fn whole_directory() -> Claim {
     Claim { reads: Vec::new(), writes: vec![ClaimPath { path: String::new(), is_dir: true }] }
 }
 
-/// Puts back what the attempt before this one wrote, from the copy that was made before it.
-pub(super) async fn restore_last(desk: &Arc<Desk>, task: &TaskState, cwd: &Path) -> Outcome<()> {
-    let id = &task.task.id;
-    let last = desk.folder.read_claim(id).map_err(|e| bug(e.to_string()))?;
-    let Some(last) = last.filter(|_| task.attempt > 0) else { return Ok(()) };
+/// Puts back what an attempt wrote, from the copy that was made before it. Only under the lease of that very attempt:
+/// without it, what lies there may be the work of somebody else.
+pub(super) fn restore(desk: &Desk, id: &TaskId, attempt: u32) -> Outcome<()> {
+    let claim = desk.folder.read_claim(id).map_err(|e| bug(e.to_string()))?;
+    let Some(claim) = claim.filter(|c| c.attempt == attempt) else { return Ok(()) };
     let place = desk.folder.place(id.as_str());
-    if !place.dir().join(format!("attempt-{}.before", last.attempt)).exists() {
+    if !place.dir().join(format!("attempt-{attempt}.before")).exists() {
         return Ok(());
     }
-    let cwd = cwd.to_owned();
-    let restored = aside(move || {
-        Snapshot::take(&cwd, &last.resources.writes, &place, last.attempt)?.restore()
-    });
-    restored.await?.map_err(|e| of_trees(&e))
+    let cwd = desk.plain_cwd()?;
+    let snapshot = Snapshot::take(&cwd, &claim.resources.writes, &place, attempt);
+    snapshot.and_then(|s| s.restore()).map_err(|e| of_trees(&e))
 }
 
 /// Copies what was claimed and looks at everything else.

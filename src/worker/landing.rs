@@ -159,8 +159,11 @@ fn refuse(
 ) -> Result<Stuck, Stuck> {
     let attempt = parcel.attempt;
     let dir = parcel.tree.place().dir();
-    let whole = trees.patch(&audited.base, &audited.tree)?;
-    fsx::put(&dir.join(format!("attempt-{attempt}.patch")), &whole).map_err(TreesError::from)?;
+    if let Ok(whole) = trees.patch(&audited.base, &audited.tree) {
+        // Too large a patch is left out: the tree itself is kept.
+        fsx::put(&dir.join(format!("attempt-{attempt}.patch")), &whole)
+            .map_err(TreesError::from)?;
+    }
     let outside = trees.patch_of(audited, &judged.outside)?;
     fsx::put(&dir.join("out-of-claim.patch"), &outside).map_err(TreesError::from)?;
     let outside = judged.outside.iter().map(|c| c.path.clone());

@@ -49,7 +49,9 @@ pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> 
     let attempt = Attempt { desk, task, number, tree, cwd, stop };
     let claimed = attempt.claim().await?;
     let lease = attempt.lease(&claimed).await?;
+    let lane = desk.lanes.acquire().await;
     let worked = attempt.work(&claimed).await;
+    drop(lane);
     release(desk, &task.task.id, number, lease).await?;
     if let Some(tree) = worked? {
         landing::tidy(desk, tree, &task.task.id).await;
@@ -57,7 +59,7 @@ pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> 
     Ok(())
 }
 
-/// Where the attempt works: a tree of its own, or the directory as it was before the last attempt.
+/// Where the attempt works: a tree of its own, or the directory itself.
 async fn ground(
     desk: &Arc<Desk>,
     task: &TaskState,
@@ -66,7 +68,6 @@ async fn ground(
 ) -> Outcome<(Option<Tree>, PathBuf)> {
     if desk.is_in_place()? {
         let cwd = desk.plain_cwd()?;
-        in_place::restore_last(desk, task, &cwd).await?;
         return Ok((None, cwd));
     }
     let place = desk.folder.place(task.task.id.as_str());
@@ -162,8 +163,14 @@ impl Attempt<'_> {
     async fn work_in_place(self, claimed: &Claimed) -> Outcome<()> {
         let (desk, task, number) = (self.desk, self.task, self.number);
         let before = in_place::prepare(desk, task, number, &self.cwd, &claimed.claim).await?;
-        let summary = self.execution(claimed, &[]).await?;
-        in_place::conclude(desk, task, number, before, summary).await
+        match self.execution(claimed, &[]).await {
+            Ok(summary) => in_place::conclude(desk, task, number, before, summary).await,
+            Err(failure) => {
+                let (desk, id) = (desk.clone(), task.task.id.clone());
+                aside(move || in_place::restore(&desk, &id, number)).await??;
+                Err(failure)
+            }
+        }
     }
 
     /// Lets the agent do what it claimed, on the thread that claimed it.

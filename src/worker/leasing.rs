@@ -11,11 +11,15 @@ use crate::codex::fence;
 use crate::leases::{Judgement, Lease, Leases, NoGo, Pending};
 use crate::logic::arbiter;
 use crate::logic::claims::from_top;
-use crate::model::claim::{Claim, ClaimRecord, Conflict, Holder, Verdict, VerdictRecord};
+use crate::model::claim::{
+    Claim, ClaimRecord, Conflict, Holder, LeaseFile, Verdict, VerdictRecord,
+};
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
+use crate::model::root::Root;
 use crate::os::clock;
 use crate::os::watch::Watch;
+use crate::runs::Runs;
 
 /// Time after which a waiting claim is judged again although nothing woke it.
 const RESCAN: Duration = Duration::from_secs(60);
@@ -33,11 +37,12 @@ pub(super) struct Case<'a> {
 }
 
 /// Waits until the claim is granted. The watch is there before the first judging, so that no release is missed.
-pub(super) async fn acquire(desk: &Desk, mut case: Case<'_>, stop: &Stop) -> Outcome<Lease> {
-    let leases = desk.leases()?;
+pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -> Outcome<Lease> {
+    let at = desk.clone();
+    let leases = aside(move || at.leases()).await??;
     let wake = Arc::new(Notify::new());
     let mut watch = watch_folder(&leases, &wake)?;
-    let mut pending = request(desk, &leases, &case)?;
+    let mut pending = request(desk, &leases, &case).await?;
     let mut stop = stop.clone();
     let mut known: Option<Vec<Conflict>> = None;
     loop {
@@ -81,12 +86,13 @@ fn watch_folder(leases: &Leases, wake: &Arc<Notify>) -> Outcome<Watch> {
     Ok(watch)
 }
 
-fn request(desk: &Desk, leases: &Leases, case: &Case<'_>) -> Outcome<Pending> {
+async fn request(desk: &Arc<Desk>, leases: &Leases, case: &Case<'_>) -> Outcome<Pending> {
     let holder = Holder { job: desk.job.id.clone(), task: case.task.clone() };
-    let workspace = desk.workspace()?;
-    let claim = from_top(case.claim, &workspace.prefix);
-    let root = desk.root.path().to_string_lossy();
-    leases.request(holder, case.attempt, claim, &root).map_err(|e| bug(e.to_string()))
+    let claim = from_top(case.claim, &desk.lease_prefix()?);
+    let (leases, attempt, desk) = (leases.clone(), case.attempt, desk.clone());
+    let asked =
+        aside(move || leases.request(holder, attempt, claim, &desk.root.path().to_string_lossy()));
+    asked.await?.map_err(|e| bug(e.to_string()))
 }
 
 /// Fences and buries the leases of dead holders; `true` if one was buried, so that judging again may help.
@@ -98,13 +104,18 @@ async fn bury(leases: &Leases, nogo: &NoGo) -> Outcome<bool> {
     aside(move || {
         let mut buried = false;
         for lease in dead {
-            if fence::fence_job(&lease.holder.job).is_empty() {
+            if !is_worked_on(&lease) && fence::fence_job(&lease.holder.job).is_empty() {
                 buried |= leases.bury(&lease).map_err(|e| bug(e.to_string()))?;
             }
         }
         Ok(buried)
     })
     .await?
+}
+
+/// Whether a new worker has taken up the job of a dead lease: it fences and buries by itself.
+fn is_worked_on(lease: &LeaseFile) -> bool {
+    Runs::of(&Root::new(&lease.root)).folder(&lease.holder.job).is_held().unwrap_or(true)
 }
 
 async fn wait(wake: &Notify, stop: &mut Stop) -> Outcome<()> {

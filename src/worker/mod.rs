@@ -89,13 +89,14 @@ async fn work(
         closing::put_away(root, folder, &job, &book)?;
         return Ok(Left::Done);
     }
-    let survivors = resume::fence(folder, &job, &book)?;
+    let survivors = resume::fence(folder, &job, &book);
     if !survivors.is_empty() {
         let left = format!("processes of the last attempt will not die: {survivors:?}");
         return Err(std::io::Error::other(left));
     }
-    let started = Fact::WorkerStarted { pid: process::own_pid(), boot_id: process::boot_id() };
-    book.record(None, started)?;
+    let pid = process::own_pid();
+    let start_time = process::start_time(pid).unwrap_or_default();
+    book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
     closing::clear_temps(folder)?;
     resume::repair(&book, folder, &job, clock::now())?;
     if book.state(|s| s.phase.is_final()) {

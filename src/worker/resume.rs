@@ -6,10 +6,12 @@ use jiff::Timestamp;
 
 use super::book::Book;
 use super::desk::Desk;
+use super::in_place;
 use crate::codex::fence;
 use crate::logic::retry::{self, Next};
 use crate::logic::state::JobState;
 use crate::logic::task::TaskState;
+use crate::model::claim::LeaseState;
 use crate::model::event::{Fact, SessionEnd, SessionKind, SessionStart};
 use crate::model::job::{Job, OnInterrupt};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
@@ -19,20 +21,21 @@ use crate::trees::Trees;
 
 /// Ends everything of the job that still lives; gives back what would not die. Nothing of the job was started yet by this
 /// worker, so everything that carries its mark is old.
-pub(super) fn fence(folder: &RunFolder, job: &Job, book: &Book) -> Result<Vec<u32>> {
+pub(super) fn fence(folder: &RunFolder, job: &Job, book: &Book) -> Vec<u32> {
     let open: Vec<SessionStart> = book.state(|s| s.open_sessions.values().cloned().collect());
     let mut survivors = Vec::new();
     for start in open {
         let lock = folder.place(&start.place).session_lock();
-        survivors.extend(fence::fence(&job.id, &start, &lock)?);
+        survivors.extend(fence::fence(&job.id, &start, &lock));
     }
     if book.state(|s| s.started_at.is_some()) {
         survivors.extend(fence::fence_job(&job.id));
     }
-    Ok(survivors)
+    survivors
 }
 
-/// Removes the leases that the old worker held: it is fenced, and what it did has landed or never will.
+/// Removes the leases that the old worker held: it is fenced, and what it did has landed or never will. What an interrupted
+/// attempt wrote in place is put back before.
 pub(super) fn bury(desk: &Desk) -> Result<()> {
     if desk.book.state(|s| s.workspace.is_none()) {
         return Ok(());
@@ -40,6 +43,12 @@ pub(super) fn bury(desk: &Desk) -> Result<()> {
     let leases = desk.leases().map_err(|failure| Error::other(failure.message))?;
     let found = leases.survey().map_err(Error::other)?.seen;
     for lease in found.iter().filter(|l| l.file.holder.job == desk.job.id) {
+        let (id, attempt) = (&lease.file.holder.task, lease.file.attempt);
+        let is_done = desk.book.state(|s| s.task(id).is_none_or(|t| t.phase.is_final()));
+        let in_place = desk.is_in_place().map_err(|failure| Error::other(failure.message))?;
+        if in_place && !is_done && lease.file.state == LeaseState::Held {
+            in_place::restore(desk, id, attempt).map_err(|f| Error::other(f.message))?;
+        }
         leases.bury(&lease.file).map_err(Error::other)?;
     }
     Ok(())
@@ -134,7 +143,8 @@ fn finish_landing(
     let (Some(landing), Some(workspace)) = (&task.landing, &state.workspace) else {
         return Ok(false);
     };
-    let trees = Trees::open(workspace, folder).map_err(Error::other)?;
+    let tip = state.tip.as_ref().unwrap_or(&workspace.base);
+    let trees = Trees::open(workspace, folder, tip).map_err(Error::other)?;
     let landed = trees.is_landed(&landing.commit).map_err(Error::other)?
         || trees.advance(&landing.commit, &landing.parent).map_err(Error::other)?;
     if landed {

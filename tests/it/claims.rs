@@ -1,11 +1,9 @@
 //! What a task claims, it has alone; what it did not claim does not land. Both as seen from outside, in whole jobs.
 
-use std::fs;
-
 use serde_json::json;
 
 use crate::rehearsal::{Script, Stage, claim, claims, execute, on_calls, part, raise, wait_for};
-use crate::site::{PATIENCE, Site};
+use crate::site::PATIENCE;
 
 /// The first execution of `t1` also writes what it did not claim.
 fn straying(calls: &[u32]) -> Script {
@@ -40,12 +38,9 @@ fn a_task_that_keeps_straying_fails() {
 #[test]
 fn of_two_tasks_that_claim_one_file_the_second_waits_and_says_for_whom() {
     let parts = [part("t1").writes(&["shared.txt"]), part("t2").writes(&["shared.txt"])];
-    let site = Site::new("shared");
-    let flag = site.path().join("flag");
     let script =
-        Script::of(parts).working("t1", &[wait_for(&flag)]).working("t2", &[wait_for(&flag)]);
-    let repo = site.git_repo();
-    let stage = Stage::at(site, repo, &script);
+        Script::of(parts).working("t1", &[wait_for("flag")]).working("t2", &[wait_for("flag")]);
+    let stage = Stage::new("shared", &script);
     let (running, job) = stage.start(&[]);
     job.until("job.claim_blocked", "");
     let blocked = job.all("job.claim_blocked", "")[0]["task_id"].as_str().unwrap().to_owned();
@@ -62,7 +57,7 @@ fn of_two_tasks_that_claim_one_file_the_second_waits_and_says_for_whom() {
         status["tasks"].as_array().unwrap().iter().find(|t| t["id"] == blocked.as_str()).unwrap();
     assert_eq!(waits["state"], "blocked");
     assert!(waits["waits_for"].to_string().contains(holder), "{waits}");
-    fs::write(&flag, "").unwrap();
+    stage.raise("flag");
     assert_eq!(running.wait(PATIENCE).code, Some(0));
     assert_eq!(job.landed(), [holder, &blocked]);
     assert_eq!(job.on_branch("shared.txt"), Some(format!("{holder}\n{blocked}\n")));
@@ -74,21 +69,18 @@ fn of_two_tasks_that_claim_one_file_the_second_waits_and_says_for_whom() {
 
 #[test]
 fn two_jobs_of_one_repository_wait_for_each_other() {
-    let site = Site::new("two-jobs");
-    let flag = site.path().join("flag");
     let script = Script::of([part("t1").writes(&["src/"])]).with(
         execute("t1"),
-        json!([wait_for(&flag), {"write": {"path": "src/new.txt", "text": "x\n"}}, {"message": "done"}]),
+        json!([wait_for("flag"), {"write": {"path": "src/new.txt", "text": "x\n"}}, {"message": "done"}]),
     );
-    let repo = site.git_repo();
-    let stage = Stage::at(site, repo, &script);
+    let stage = Stage::new("two-jobs", &script);
     let (first, one) = stage.start(&[]);
     one.until("job.claim_approved", "t1");
     let (second, two) = stage.start(&[]);
     two.until("job.claim_blocked", "t1");
     let conflicts = &two.all("job.claim_blocked", "t1")[0]["payload"]["conflicts"];
     assert_eq!(conflicts[0]["held_by"], json!({"job": one.id, "task": "t1"}));
-    fs::write(&flag, "").unwrap();
+    stage.raise("flag");
     assert_eq!((first.wait(PATIENCE).code, second.wait(PATIENCE).code), (Some(0), Some(0)));
     assert_eq!((one.landed(), two.landed()), (vec!["t1".to_owned()], vec!["t1".to_owned()]));
     two.is_clean();
@@ -96,14 +88,11 @@ fn two_jobs_of_one_repository_wait_for_each_other() {
 
 #[test]
 fn a_dead_jobs_lease_does_not_block_another_job() {
-    let site = Site::new("dead-lease");
-    let flag = site.path().join("flag");
     let script = Script::of([part("t1")])
-        .with(on_calls(execute("t1"), &[1]), json!([raise(&flag), {"hang": true}]));
-    let repo = site.git_repo();
-    let stage = Stage::at(site, repo, &script);
+        .with(on_calls(execute("t1"), &[1]), json!([raise("flag"), {"hang": true}]));
+    let stage = Stage::new("dead-lease", &script);
     let (running, job) = stage.start(&[]);
-    stage.site.until("it works", PATIENCE, || flag.exists());
+    stage.until_raised("flag");
     job.slay_worker();
     assert_eq!(running.wait(PATIENCE).code, Some(1));
     let other = stage.ends_with(0, &[]);
@@ -113,13 +102,10 @@ fn a_dead_jobs_lease_does_not_block_another_job() {
 
 #[test]
 fn independent_tasks_work_at_the_same_time() {
-    let site = Site::new("overlap");
-    let (a, b) = (site.path().join("a"), site.path().join("b"));
     let script = Script::of([part("t1"), part("t2")])
-        .working("t1", &[raise(&a), wait_for(&b)])
-        .working("t2", &[raise(&b), wait_for(&a)]);
-    let repo = site.git_repo();
-    let stage = Stage::at(site, repo, &script);
+        .working("t1", &[raise("a"), wait_for("b")])
+        .working("t2", &[raise("b"), wait_for("a")]);
+    let stage = Stage::new("overlap", &script);
     let job = stage.ends_with(0, &["--max-parallel", "2"]);
     assert_eq!((job.charged("t1"), job.charged("t2")), (0, 0), "each waited for the other");
     assert!(job.at("job.task_started", "t1") < job.at("job.task_completed", "t2"));
@@ -128,16 +114,13 @@ fn independent_tasks_work_at_the_same_time() {
 
 #[test]
 fn a_task_that_waits_for_a_lease_takes_no_lane() {
-    let site = Site::new("lanes");
-    let (blocked, free) = (site.path().join("blocked"), site.path().join("free"));
     let parts =
         [part("t1").writes(&["shared.txt"]), part("t2").writes(&["shared.txt"]), part("t3")];
     let script = Script::of(parts)
-        .with(on_calls(claim("t2"), &[1]), json!([wait_for(&blocked), claims(&["shared.txt"])]))
-        .working("t1", &[raise(&blocked), wait_for(&free)])
-        .working("t3", &[raise(&free)]);
-    let repo = site.git_repo();
-    let stage = Stage::at(site, repo, &script);
+        .with(on_calls(claim("t2"), &[1]), json!([wait_for("blocked"), claims(&["shared.txt"])]))
+        .working("t1", &[raise("blocked"), wait_for("free")])
+        .working("t3", &[raise("free")]);
+    let stage = Stage::new("lanes", &script);
     let job = stage.ends_with(0, &["--max-parallel", "2"]);
     assert_eq!(job.charged("t1"), 0, "the third task ran while the first still worked");
     assert!(job.at("job.claim_blocked", "t2") < job.at("job.task_started", "t3"));

@@ -223,7 +223,7 @@ fn logs_are_told_in_the_order_of_time_and_raw_ones_are_the_very_bytes() {
 #[test]
 fn following_ends_with_the_job() {
     let site = Site::new("follow");
-    let started = ("job.worker_started", json!({"pid": 1, "boot_id": "x"}));
+    let started = ("job.worker_started", json!({"pid": 1, "start_time": 1, "boot_id": "x"}));
     let folder = lay_out(&site, "a-abc234", &[claimed(), started]);
     let worker = FileLock::try_acquire(&folder.join("worker.lock")).unwrap().unwrap();
     let logs = site.spawn(&mut site.numerus(["logs", "a", "--follow"]));

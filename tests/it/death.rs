@@ -1,48 +1,37 @@
 //! Killed jobs, killed tasks, killed workers: what was asked to end ends with everything under it, and what was not goes on
 //! with the next worker, as if nothing had happened.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 use crate::rehearsal::{
-    Job, Script, Stage, execute, on_calls, part, processes_called, raise, unmistakable_time,
-    wait_for,
+    Job, OUTSIDE, Script, Stage, execute, on_calls, part, processes_called, raise,
+    unmistakable_time, wait_for,
 };
-use crate::site::{PATIENCE, Site, processes_with_env};
+use crate::site::{PATIENCE, processes_with_env};
 
-/// The work of `t1` is a tool that sleeps, and one that sleeps in a session of its own.
-fn sleeping(site: &Site, time: &str) -> Script {
-    let command =
-        format!("setsid sleep {time} & : > {}; sleep {time}", site.path().join("asleep").display());
-    let parts = [part("t1"), part("t2").after(&["t1"]), part("t3").after(&[])];
-    Script::of(parts).with(
-        execute("t1"),
-        json!([{"spawn": format!("sleep {time}")}, {"command": command}, {"message": "done"}]),
-    )
+/// The work of `t1` is a tool that sleeps, and two that sleep in sessions of their own.
+fn sleeping(name: &str, time: &str) -> Stage {
+    let command = format!("setsid sleep {time} & : > {OUTSIDE}/asleep; sleep {time}");
+    let parts = [part("t1"), part("t2").after(&["t1"]), part("t3")];
+    let play =
+        json!([{"spawn": format!("sleep {time}")}, {"command": command}, {"message": "done"}]);
+    Stage::new(name, &Script::of(parts).with(execute("t1"), play))
 }
 
-fn sleeping_stage(name: &str, time: &str) -> Stage {
-    let site = Site::new(name);
-    let script = sleeping(&site, time);
-    let repo = site.git_repo();
-    Stage::at(site, repo, &script)
-}
-
-fn is_under_way(stage: &Stage, time: &str) {
-    let flag = stage.site.path().join("asleep");
-    stage
-        .site
-        .until("the tools sleep", PATIENCE, || flag.exists() && processes_called(time).len() >= 3);
+fn until_all_tools_run(stage: &Stage, time: &str) {
+    stage.until_raised("asleep");
+    stage.site.until("the tools sleep", PATIENCE, || processes_called(time).len() >= 3);
 }
 
 #[test]
 fn a_killed_job_takes_everything_under_it_along() {
     let time = unmistakable_time();
-    let stage = sleeping_stage("kill", &time);
+    let stage = sleeping("kill", &time);
     let (running, job) = stage.start(&[]);
-    is_under_way(&stage, &time);
+    until_all_tools_run(&stage, &time);
     let killed = stage.call(&["kill", &job.id]);
     assert_eq!(killed.code, Some(0), "{killed:?}");
     assert_eq!(running.wait(PATIENCE).code, Some(1));
@@ -57,9 +46,9 @@ fn a_killed_job_takes_everything_under_it_along() {
 #[test]
 fn a_killed_task_fails_and_skips_what_needs_it_and_nothing_else() {
     let time = unmistakable_time();
-    let stage = sleeping_stage("kill-task", &time);
+    let stage = sleeping("kill-task", &time);
     let (running, job) = stage.start(&[]);
-    is_under_way(&stage, &time);
+    until_all_tools_run(&stage, &time);
     job.until("job.task_completed", "t3");
     let killed = stage.call(&["kill", &format!("{}/t1", job.id)]);
     assert_eq!(killed.code, Some(0), "{killed:?}");
@@ -72,17 +61,14 @@ fn a_killed_task_fails_and_skips_what_needs_it_and_nothing_else() {
 
 #[test]
 fn a_task_that_waits_for_its_turn_can_be_killed() {
-    let site = Site::new("kill-pending");
-    let flag = site.path().join("flag");
     let script =
-        Script::of([part("t1"), part("t2").after(&["t1"])]).working("t1", &[wait_for(&flag)]);
-    let repo = site.git_repo();
-    let stage = Stage::at(site, repo, &script);
+        Script::of([part("t1"), part("t2").after(&["t1"])]).working("t1", &[wait_for("flag")]);
+    let stage = Stage::new("kill-pending", &script);
     let (running, job) = stage.start(&[]);
     job.until("job.task_started", "t1");
     let killed = stage.call(&["kill", &format!("{}/t2", job.id)]);
     assert_eq!(killed.code, Some(0), "{killed:?}");
-    std::fs::write(&flag, "").unwrap();
+    stage.raise("flag");
     assert_eq!(running.wait(PATIENCE).code, Some(1));
     assert_eq!(job.tasks(), ["t1 succeeded", "t2 failed"]);
     assert_eq!(job.landed(), ["t1"]);
@@ -103,12 +89,15 @@ fn two_tasks() -> Script {
     Script::of([part("t1"), part("t2").after(&["t1"])]).working("t1", &[json!({"sleep_ms": 300})])
 }
 
-/// Watches the journal as closely as can be, and ends the worker as soon as it has these events.
+/// Between two looks at the journal: a look that never rests would take the processor from the worker it watches.
+const BLINK: Duration = Duration::from_millis(1);
+
+/// Watches the journal closely, and ends the worker as soon as it has these events.
 fn slay_once(job: &Job<'_>, met: &dyn Fn(&Job<'_>) -> bool) {
     let start = Instant::now();
     while !met(job) {
         assert!(start.elapsed() < PATIENCE, "the moment never came\n{}", job.stage.site.dump());
-        std::thread::yield_now();
+        std::thread::park_timeout(BLINK);
     }
     job.slay_worker();
 }
@@ -193,9 +182,9 @@ fn a_worker_may_die_while_the_job_ends() {
 #[test]
 fn a_dead_workers_agents_are_ended_before_the_next_one_starts() {
     let time = unmistakable_time();
-    let stage = sleeping_stage("orphans", &time);
+    let stage = sleeping("orphans", &time);
     let (running, job) = stage.start(&[]);
-    is_under_way(&stage, &time);
+    until_all_tools_run(&stage, &time);
     job.slay_worker();
     assert_eq!(running.wait(PATIENCE).code, Some(1));
     stage.follow(&Script::of([part("t1"), part("t2"), part("t3")]));
@@ -207,33 +196,26 @@ fn a_dead_workers_agents_are_ended_before_the_next_one_starts() {
 
 #[test]
 fn of_two_workers_of_one_job_one_leaves() {
-    let site = Site::new("two-workers");
-    let flag = site.path().join("flag");
-    let script = Script::of([part("t1")]).working("t1", &[wait_for(&flag)]);
-    let repo = site.git_repo();
-    let stage = Stage::at(site, repo, &script);
+    let script = Script::of([part("t1")]).working("t1", &[wait_for("flag")]);
+    let stage = Stage::new("two-workers", &script);
     let (running, job) = stage.start(&[]);
     job.until("job.task_started", "t1");
     assert_eq!(job.go_on().code, Some(4));
     assert_eq!(job.all("job.worker_started", "").len(), 1);
-    std::fs::write(&flag, "").unwrap();
+    stage.raise("flag");
     assert_eq!(running.wait(PATIENCE).code, Some(0));
     job.is_clean();
 }
 
 #[test]
 fn a_worker_that_is_asked_to_leave_charges_nothing() {
-    let site = Site::new("leave");
-    let flag = site.path().join("flag");
-    let never = site.path().join("never");
     let script = Script::of([part("t1")]).with(
         on_calls(execute("t1"), &[1]),
-        json!([raise(&flag), wait_for(&never), {"message": "?"}]),
+        json!([raise("flag"), wait_for("never"), {"message": "?"}]),
     );
-    let repo = site.git_repo();
-    let stage = Stage::at(site, repo, &script);
+    let stage = Stage::new("leave", &script);
     let (running, job) = stage.start(&["--max-attempts", "1"]);
-    stage.site.until("it works", PATIENCE, || flag.exists());
+    stage.until_raised("flag");
     kill_process(job.worker(), Signal::TERM).unwrap();
     assert_eq!(running.wait(PATIENCE).code, Some(1));
     assert_eq!(processes_with_env("NUMERUS_JOB", &job.id), [0_u32; 0]);

@@ -43,7 +43,7 @@ impl Part {
     }
 
     pub(crate) fn role(mut self, role: &str) -> Self {
-        self.role = role.to_owned();
+        role.clone_into(&mut self.role);
         self
     }
 
@@ -76,8 +76,8 @@ impl Script {
     }
 
     /// Adds a scene that is tried before those made of the parts, after those added so far.
-    pub(crate) fn with(mut self, when: Value, play: Value) -> Self {
-        self.own.push(json!({"when": when, "play": play}));
+    pub(crate) fn with(mut self, when: impl Into<Value>, play: impl Into<Value>) -> Self {
+        self.own.push(json!({"when": when.into(), "play": play.into()}));
         self
     }
 
@@ -168,7 +168,8 @@ impl Stage {
     /// Changes the script for the sessions to come.
     pub(crate) fn follow(&self, script: &Script) {
         let text = json!({"version": 1, "scenes": script.scenes()}).to_string();
-        fs::write(self.script(), text).unwrap();
+        let outside = self.site.path().to_str().unwrap();
+        fs::write(self.script(), text.replace(OUTSIDE, outside)).unwrap();
     }
 
     fn script(&self) -> PathBuf {
@@ -176,8 +177,19 @@ impl Stage {
     }
 
     /// A file of the world outside, for `touch_ready` and `wait_for`.
+    /// A file of the world outside the job, for `touch_ready` and `wait_for`.
     pub(crate) fn flag(&self, name: &str) -> PathBuf {
-        self.site.path().join(format!("flag-{name}"))
+        self.site.path().join(name)
+    }
+
+    /// Raises a flag that a script waits for.
+    pub(crate) fn raise(&self, name: &str) {
+        fs::write(self.flag(name), "").unwrap();
+    }
+
+    /// Waits until a script has raised a flag.
+    pub(crate) fn until_raised(&self, name: &str) {
+        self.site.until(name, PATIENCE, || self.flag(name).exists());
     }
 
     /// The program under test, without any codex to find.
@@ -242,6 +254,17 @@ impl Stage {
 
     pub(crate) fn git(&self, args: &[&str]) -> String {
         self.site.git(&self.workspace, args)
+    }
+}
+
+impl Drop for Stage {
+    /// A worker outlives the command that started it: after a failed test it would go on with what nobody looks at.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for job in self.jobs() {
+                let _ended_or_past_help = self.numerus(&["kill", &job]).output();
+            }
+        }
     }
 }
 
@@ -403,12 +426,16 @@ pub(crate) fn unmistakable_time() -> String {
     format!("1000.{:08}{:03}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Stands in a script for the folder of the site, where the flags lie.
+pub(crate) const OUTSIDE: &str = "@OUTSIDE@";
+
 /// A step that waits for a flag; it fails the turn when nobody raises it.
-pub(crate) fn wait_for(flag: &Path) -> Value {
-    json!({"wait_for": {"path": flag, "deadline_ms": u64::try_from(PATIENCE.as_millis()).unwrap()}})
+pub(crate) fn wait_for(flag: &str) -> Value {
+    let patience = u64::try_from(PATIENCE.as_millis()).unwrap();
+    json!({"wait_for": {"path": format!("{OUTSIDE}/{flag}"), "deadline_ms": patience}})
 }
 
 /// A step that raises a flag.
-pub(crate) fn raise(flag: &Path) -> Value {
-    json!({"touch_ready": {"path": flag}})
+pub(crate) fn raise(flag: &str) -> Value {
+    json!({"touch_ready": {"path": format!("{OUTSIDE}/{flag}")}})
 }

@@ -45,7 +45,7 @@ struct Story {
 impl Story {
     fn planned(tasks: &[Task]) -> Self {
         let mut story = Self { state: JobState::default(), seq: 0 };
-        story.tell(None, Fact::WorkerStarted { pid: 1, boot_id: "b".into() });
+        story.tell(None, Fact::WorkerStarted { pid: 1, start_time: 0, boot_id: "b".into() });
         story.tell(None, Fact::WorkspaceFixed { workspace: workspace() });
         story.tell(
             None,
