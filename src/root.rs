@@ -68,12 +68,17 @@ pub fn discover(flag: Option<&Path>) -> std::io::Result<Root> {
     if let Some(path) = above(&std::env::current_dir()?) {
         return Ok(Root::new(path));
     }
-    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let state = state.or_else(home).ok_or_else(|| {
+    let state = state_dir().ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "no root: neither --root, NUMERUS_ROOT nor HOME is set")
     })?;
-    Ok(Root::new(std::path::absolute(state.join("numerus"))?))
+    Ok(Root::new(std::path::absolute(state)?))
+}
+
+/// The user's state folder for this program; `None` without a home.
+pub fn state_dir() -> Option<PathBuf> {
+    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    Some(state.or_else(home)?.join("numerus"))
 }
 
 fn above(dir: &Path) -> Option<PathBuf> {

@@ -102,7 +102,8 @@ pub(super) fn run(here: &mut Here, asked: &Demo) -> Result<Exit, Failure> {
 /// Lays out the scratch root and its repository.
 fn set(keep: bool) -> Result<Stage, Failure> {
     let cannot = |e: std::io::Error| Failure::system("lay out the demo", &e);
-    let parent = if keep { seams::state_dir() } else { None }.unwrap_or_else(std::env::temp_dir);
+    let parent =
+        if keep { crate::root::state_dir() } else { None }.unwrap_or_else(std::env::temp_dir);
     let tail = random::base32(6).map_err(cannot)?;
     let dir = parent.join(format!("numerus-demo-{tail}"));
     let (repo, root) = (dir.join("repo"), Root::new(dir.join("root")));

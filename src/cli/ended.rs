@@ -1,9 +1,10 @@
-//! The ended jobs: from the index where there is one, from the run folders where there is none. Deleting the index
-//! changes no answer, only what it costs.
+//! The ended jobs: from the index where there is one, from the run folders where there is none. A row is written at each
+//! job's end, as well as that goes; one that is missing is missed by the short list, found by the whole one, and made
+//! again once the index was deleted.
 
 use std::collections::BTreeSet;
 
-use super::lookup::{self, FINALS};
+use super::lookup::FINALS;
 use super::render::Row;
 use super::snapshot;
 use crate::error::Failure;
@@ -12,6 +13,7 @@ use crate::model::root::Root;
 use crate::model::status::Status;
 use crate::os::clock;
 use crate::runs::Runs;
+use crate::spool::{Place, Spool};
 use crate::store::index::Index;
 
 /// The last `most` jobs that have ended, the newest first: costs what it prints.
@@ -65,8 +67,8 @@ fn rows(statuses: Vec<Status>) -> Vec<Row> {
 /// The jobs whose files lie in the final folders.
 fn ended(root: &Root) -> Result<BTreeSet<JobId>, Failure> {
     let mut jobs = BTreeSet::new();
-    for (folder, _) in FINALS {
-        let files = lookup::in_folder(&root.spool().join(folder));
+    for phase in FINALS {
+        let files = Spool::of(root).jobs_in(Place::at_end(phase));
         let files = files.map_err(|e| Failure::system("read the spool", &e))?;
         jobs.extend(files.into_iter().map(|(job, _)| job));
     }

@@ -19,6 +19,7 @@ use crate::model::status::{JobPhase, PauseReason};
 use crate::os::watch::Watch;
 use crate::os::{clock, signals};
 use crate::runs::{JournalReader, RunFolder, Runs};
+use crate::spool::{Place, Spool};
 
 /// Longest time without a look at the files.
 const RESCAN: Duration = Duration::from_secs(5);
@@ -280,9 +281,9 @@ pub(super) fn job(
 
 fn watch(root: &Root, wakes: &mut Wakes, folder: &RunFolder) {
     wakes.add(&root.runs());
-    wakes.add(&root.spool().join("rejected"));
-    for (name, _) in lookup::FINALS {
-        wakes.add(&root.spool().join(name));
+    let spool = Spool::of(root);
+    for place in [Place::Rejected].into_iter().chain(lookup::FINALS.map(Place::at_end)) {
+        wakes.add(&spool.folder(place));
     }
     wakes.add(folder.dir());
 }

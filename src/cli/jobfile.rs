@@ -19,7 +19,7 @@ const KINDS: [&str; 8] =
     ["plan", "roles", "claim", "execute", "review", "queen", "verify", "no_progress"];
 
 /// The options of a job, as flags.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(next_help_heading = "Options of the job")]
 pub(super) struct Flags {
     /// Work in this directory (default: the repository of the current directory)
@@ -96,6 +96,22 @@ pub(super) struct Flags {
     pub(super) rehearse: Option<String>,
 }
 
+impl Flags {
+    /// Refuses what has a meaning only where a daemon starts the job.
+    ///
+    /// # Errors
+    /// When `--after` or `--not-before` is given; `command` is the one that works at once.
+    pub(super) fn begin_at_once(&self, command: &str) -> Result<(), Failure> {
+        let waits = match (self.after.is_empty(), self.not_before) {
+            (false, _) => "--after",
+            (true, Some(_)) => "--not-before",
+            (true, None) => return Ok(()),
+        };
+        Err(Failure::usage(format!("{command} works at once and cannot wait for {waits}"))
+            .hint(format!("use numerus submit with {waits}, and let a daemon start the job")))
+    }
+}
+
 fn timeout(text: &str) -> Result<(String, String), String> {
     let (kind, time) = text.split_once('=').ok_or("write KIND=TIME, such as execute=2h")?;
     let kind = kind.replace('-', "_");
@@ -133,10 +149,11 @@ impl Draft {
     /// # Errors
     /// When it is no object with an `objective`.
     pub(super) fn of_json(text: &str, stem: &str) -> Result<Self, Failure> {
-        let broken = |e: serde_json::Error| Failure::usage(format!("the file is no JSON: {e}"));
+        let broken =
+            |e: serde_json::Error| Failure::usage(format!("{stem}.json is no JSON object: {e}"));
         let mut options: Map<String, Value> = serde_json::from_str(text).map_err(broken)?;
         let Some(Value::String(objective)) = options.remove("objective") else {
-            return Err(Failure::usage("the file has no `objective`")
+            return Err(Failure::usage(format!("{stem}.json has no `objective`"))
                 .hint("write {\"objective\": \"what is to be done\"}"));
         };
         Ok(Self { objective, options, stem: stem.to_owned() })
@@ -284,6 +301,21 @@ mod tests {
             (vec!["--rehearse=/s.json"], "rehearse", json!("/s.json")),
         ] {
             assert_eq!(job(&words), json!({"objective": "do it", key: value}), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_works_at_once_takes_no_time_to_wait_for() {
+        for (words, refused) in [
+            (vec![], None),
+            (vec!["--after", "a"], Some("run works at once and cannot wait for --after")),
+            (
+                vec!["--not-before", "2031-05-01T08:00:00Z"],
+                Some("run works at once and cannot wait for --not-before"),
+            ),
+        ] {
+            let answer = flags(&words).expect("flags").begin_at_once("run");
+            assert_eq!(answer.err().map(|e| e.message).as_deref(), refused, "{words:?}");
         }
     }
 

@@ -50,7 +50,8 @@ fn of_run(here: &mut Here, known: &Known, task: Option<TaskId>) -> Result<Exit, 
         Whereabouts::Ended(phase) => Some(phase.as_str()),
         Whereabouts::Rejected(_) => Some("rejected"),
         Whereabouts::Incoming(_) => {
-            return Err(Failure::new(Exit::Unknown, format!("{} has no tasks yet", known.job)));
+            return Err(Failure::new(Exit::Unknown, format!("{} has no tasks yet", known.job))
+                .hint(format!("numerus kill {} ends the whole job", known.job)));
         }
     };
     if let Some(over) = over {
@@ -126,5 +127,6 @@ fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, F
         let Wake::Look = wakes.next_within(left) else { break };
     }
     let name = format!("{}/{task}", folder.job());
-    Err(Failure::new(Exit::Blocked, format!("{name} was asked to end and has not yet")))
+    Err(Failure::new(Exit::Blocked, format!("{name} was asked to end and has not yet"))
+        .hint(format!("numerus status {} tells when it has", folder.job())))
 }

@@ -2,8 +2,8 @@
 //! Reads folders only; nothing has to be running.
 
 use std::collections::BTreeMap;
-use std::io::Result as IoResult;
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Result as IoResult};
+use std::path::PathBuf;
 
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TaskId};
@@ -11,6 +11,7 @@ use crate::model::root::Root;
 use crate::model::status::JobPhase;
 use crate::os::fsx;
 use crate::runs::Runs;
+use crate::spool::{Place, Spool};
 
 /// Most candidates that a message names.
 const MOST_NAMED: usize = 8;
@@ -40,9 +41,8 @@ pub(super) struct Known {
     pub(super) at: Whereabouts,
 }
 
-/// The folders of ended jobs, and what lies in them.
-pub(super) const FINALS: [(&str, JobPhase); 3] =
-    [("done", JobPhase::Succeeded), ("failed", JobPhase::Failed), ("killed", JobPhase::Killed)];
+/// The ends of a job; each has a folder of its own.
+pub(super) const FINALS: [JobPhase; 3] = [JobPhase::Succeeded, JobPhase::Failed, JobPhase::Killed];
 
 /// Splits `JOB` or `JOB/TASK`.
 pub(super) fn target(text: &str) -> Result<(&str, Option<TaskId>), Failure> {
@@ -55,13 +55,17 @@ pub(super) fn target(text: &str) -> Result<(&str, Option<TaskId>), Failure> {
     }
 }
 
-/// The jobs whose files lie in a folder of the spool, by the stems of their names.
-pub(super) fn in_folder(dir: &Path) -> IoResult<Vec<(JobId, String)>> {
-    let id = |name: String| {
-        let stem = name.split('.').next().unwrap_or_default();
-        JobId::from_stem(stem).map(|id| (id, name))
-    };
-    Ok(fsx::list(dir)?.into_iter().filter(|n| !n.starts_with('.')).filter_map(id).collect())
+/// The names in `incoming/` that may be taken, unsorted; none where there is no spool yet.
+pub(super) fn incoming(spool: &Spool) -> IoResult<Vec<String>> {
+    match spool.incoming() {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        names => Ok(names?.filter_map(|name| name.into_string().ok()).collect()),
+    }
+}
+
+/// The job that a dropped or rejected file's name tells, if `submit` gave it.
+fn job_of(name: &str) -> Option<JobId> {
+    JobId::from_stem(name.split('.').next().unwrap_or_default())
 }
 
 /// Every job of a root, in the order of their ids.
@@ -72,17 +76,19 @@ pub(super) fn all(root: &Root) -> Result<Vec<Known>, Failure> {
 /// Reads the folders in the direction that job files travel, so that one on its way is not missed.
 fn gather(root: &Root) -> IoResult<Vec<Known>> {
     let mut known = BTreeMap::new();
-    let spool = root.spool();
-    for (job, name) in in_folder(&spool.join("incoming"))? {
-        known.insert(job, Whereabouts::Incoming(spool.join("incoming").join(name)));
+    let spool = Spool::of(root);
+    for name in incoming(&spool)? {
+        let Some(job) = job_of(&name) else { continue };
+        known.insert(job, Whereabouts::Incoming(spool.folder(Place::Incoming).join(name)));
     }
-    for (job, name) in in_folder(&spool.join("rejected"))? {
+    let rejected = spool.folder(Place::Rejected);
+    for name in fsx::list(&rejected)? {
+        let Some(job) = job_of(&name) else { continue };
         let name = name.strip_suffix(REASON).unwrap_or(&name);
-        let reason = spool.join("rejected").join(format!("{name}{REASON}"));
-        known.insert(job, Whereabouts::Rejected(reason));
+        known.insert(job, Whereabouts::Rejected(rejected.join(format!("{name}{REASON}"))));
     }
-    for (folder, phase) in FINALS {
-        for (job, _) in in_folder(&spool.join(folder))? {
+    for phase in FINALS {
+        for (job, _) in spool.jobs_in(Place::at_end(phase))? {
             known.insert(job, Whereabouts::Ended(phase));
         }
     }

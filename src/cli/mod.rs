@@ -1,6 +1,7 @@
 //! Floor 4: the commands. One file a command; each reads files or asks a floor below, writes through `out` and answers
 //! with an exit. They work with nothing running, but for `run`, `start` and `daemon`, which are what runs.
 
+mod answer;
 mod daemon;
 mod demo;
 mod ended;

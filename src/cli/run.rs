@@ -24,6 +24,7 @@ pub(super) struct Run {
 
 /// Runs.
 pub(super) fn run(here: &mut Here, asked: &Run) -> Result<Exit, Failure> {
+    asked.flags.begin_at_once("run")?;
     seams::codex_is_there(&here.root, asked.flags.rehearse.is_some())?;
     let job = submit::submit(here, Draft::of_text(&asked.objective), &asked.flags, false)?;
     here.out.note(&format!("job {job}"));
@@ -66,13 +67,15 @@ pub(super) fn conclude(here: &mut Here, job: &JobId, end: &End) -> Result<Exit, 
         here.out.note(&format!("{job}: asked to end"));
         return Ok(end.exit());
     }
-    if let Some(row) = snapshot::row(&folder)? {
+    // From the journal, which `end` was read from too: status.json may be a step behind it.
+    let told = snapshot::told(&folder)?;
+    if let Some(row) = &told {
         let dir = folder.dir().display().to_string();
         let waits = snapshot::waits(&folder, &row.status);
-        let text = render::detail(&row, &waits, &dir, &here.view);
+        let text = render::detail(row, &waits, &dir, &here.view);
         here.out.text(&text)?;
     }
-    if !matches!(end, End::Job(_)) {
+    if told.is_none() || !matches!(end, End::Job(_)) {
         here.out.note(&wait::said(job, end));
     }
     Ok(end.exit())

@@ -1,7 +1,7 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,11 +11,13 @@ use super::lookup;
 use crate::bus::Bus;
 use crate::codex::{Codex, fence};
 use crate::daemon;
-use crate::daemon::take::{Desk, Taken};
+use crate::daemon::take::{self, Desk, Taken};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
 use crate::logic::admission::{self, Facts, Shape};
 use crate::logic::frontmatter;
+use crate::logic::schedule::{self, Hold, Waiting};
+use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::rejection::Reason;
@@ -24,7 +26,7 @@ use crate::model::settings::Settings;
 use crate::os::git::{Git, GitError};
 use crate::os::{clock, env, fsx, lock::FileLock, process};
 use crate::root::RootError;
-use crate::runs::{RunFolder, Runs};
+use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::{Place, Spool};
 use crate::worker::Left;
 
@@ -48,13 +50,6 @@ pub(super) fn open(root: &Root) -> Result<Settings, Failure> {
     })
 }
 
-/// The user's state directory for this program.
-pub(super) fn state_dir() -> Option<PathBuf> {
-    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-    let state = state.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/state")))?;
-    Some(state.join("numerus"))
-}
-
 /// Splits a Markdown file into its front matter, as options, and the objective.
 pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), Failure> {
     let bad = |why: String| Failure::usage(format!("the front matter cannot be read: {why}"));
@@ -66,11 +61,7 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
 /// Judges a job file as the taker will, and drops it into the spool.
 pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
     let settings = open(root)?;
-    let resolve = |path: &str| match Path::new(path).canonicalize() {
-        Ok(real) => real.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned()),
-        Err(e) => Err(format!("cannot be used: {e}")),
-    };
-    let facts = Facts { settings: &settings, resolve: &resolve };
+    let facts = Facts { settings: &settings, resolve: &take::resolve };
     let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
     let known: Vec<String> = lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
     admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
@@ -90,6 +81,38 @@ pub(super) fn take(root: &Root, job: &JobId) -> Result<(), Failure> {
         Taken::Rejected { reason, .. } => Err(refused(&reason)),
         Taken::Job(_) | Taken::Gone => Ok(()),
     }
+}
+
+/// Whether a job may begin now: a worker of our own asks neither its `after` nor its `not_before`.
+///
+/// # Errors
+/// What it waits for.
+pub(super) fn may_begin(root: &Root, folder: &RunFolder, state: &JobState) -> Result<(), Failure> {
+    let Some(job) = folder.read_job().map_err(|e| Failure::system("read the job", &e))? else {
+        return Ok(());
+    };
+    let desk = Desk::new(root, open(root)?);
+    let waiting = Waiting { rest: None, ..take::waiting(&job, state) };
+    let schedule = schedule::decide(&[waiting], &|id| desk.other(id), 1, clock::now());
+    let blocked = |why: String| Failure::new(Exit::Blocked, format!("{} {why}", job.id));
+    if let Some((_, other)) = schedule.fail.first() {
+        return Err(blocked(format!("cannot start: job {other} did not end well"))
+            .hint(format!("numerus kill {} ends it", job.id)));
+    }
+    match schedule.hold.first() {
+        Some((_, Hold::After(other))) => Err(blocked(format!("waits for job {other}")).hint(
+            format!("numerus wait {other} tells when it has ended; a daemon starts it then"),
+        )),
+        Some((_, Hold::NotBefore(then))) => {
+            Err(blocked(format!("is not to start before {then}")).hint("a daemon starts it then"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes back a person's wish that the job should rest: a worker would rest again at once.
+pub(super) fn unhold(folder: &RunFolder) -> Result<(), Failure> {
+    folder.unwish(Want::Paused).map_err(|e| Failure::system("take back the job's hold", &e))
 }
 
 /// Withdraws a job file that nobody has taken yet; false if someone just did.
@@ -137,7 +160,11 @@ pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
 pub(super) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Settings, Failure> {
     let settings = open(root)?;
     if !rehearses && settings.rehearse.is_none() {
-        Codex::real(&settings).map_err(|why| Failure::new(Exit::Codex, why))?;
+        Codex::real(&settings).map_err(|why| {
+            Failure::new(Exit::Codex, why)
+                .hint("nothing was begun: job files stay where they are")
+                .hint("to play jobs without codex, use --rehearse or set NUMERUS_REHEARSE=builtin")
+        })?;
     }
     Ok(settings)
 }
@@ -152,6 +179,7 @@ pub(super) fn daemon(root: &Root, options: daemon::Options) -> Result<Exit, Fail
 /// Ends a job that has no worker, under its lock and after the fence; false if someone holds it.
 pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Failure> {
     let cannot = |e: std::io::Error| Failure::system("end the job", &e);
+    open(root)?;
     let held = Held::acquire(&Runs::of(root), folder.job()).map_err(cannot)?;
     let Some(mut held) = held else { return Ok(false) };
     let mut left = Vec::new();
@@ -164,8 +192,9 @@ pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Fai
         let job = folder.job();
         return Err(Failure::new(
             Exit::Blocked,
-            format!("processes of {job} still live: {left:?}"),
-        ));
+            format!("cannot end {job}: processes of it still live: {left:?}"),
+        )
+        .hint(format!("end them by hand, then numerus kill {job} again")));
     }
     ending::finish(&Spool::of(root), &mut held, &Ending::killed(), clock::now()).map_err(cannot)?;
     Ok(true)

@@ -9,9 +9,8 @@ use crate::logic::state::JobState;
 use crate::model::claim::Verdict;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, Status, TaskPhase};
-use crate::os::fsx;
 use crate::runs::{JournalReader, Replay, RunFolder, Runs};
-use crate::spool::may_be_taken;
+use crate::spool::{Place, Spool};
 
 /// A job's state, if its run folder says anything.
 pub(super) fn status(folder: &RunFolder) -> Result<Option<Status>, Failure> {
@@ -48,9 +47,15 @@ pub(super) fn row(folder: &RunFolder) -> Result<Option<Row>, Failure> {
     Ok(Some(Row { status, held }))
 }
 
+/// A job as its journal tells it: for one that has just been followed to where it stands.
+pub(super) fn told(folder: &RunFolder) -> Result<Option<Row>, Failure> {
+    let held = folder.is_held().map_err(|e| Failure::system("look at the worker's lock", &e))?;
+    Ok(derived(folder)?.map(|status| Row { status, held }))
+}
+
 /// The jobs that have not ended, oldest first: those whose files lie in `claimed/`.
 pub(super) fn live(root: &Root) -> Result<Vec<Row>, Failure> {
-    let claimed = lookup::in_folder(&root.spool().join("claimed"));
+    let claimed = Spool::of(root).jobs_in(Place::Claimed);
     let mut rows = Vec::new();
     for (job, _) in claimed.map_err(|e| Failure::system("read the spool", &e))? {
         rows.extend(row(&Runs::of(root).folder(&job))?);
@@ -61,9 +66,8 @@ pub(super) fn live(root: &Root) -> Result<Vec<Row>, Failure> {
 
 /// The names in `incoming/`, sorted.
 pub(super) fn incoming(root: &Root) -> Result<Vec<String>, Failure> {
-    let mut names = fsx::list(&root.spool().join("incoming"))
-        .map_err(|e| Failure::system("read the spool", &e))?;
-    names.retain(|n| may_be_taken(n.as_ref()));
+    let mut names =
+        lookup::incoming(&Spool::of(root)).map_err(|e| Failure::system("read the spool", &e))?;
     names.sort();
     Ok(names)
 }
@@ -86,6 +90,7 @@ mod tests {
     use crate::model::event::Fact;
     use crate::model::id::JobId;
     use crate::model::job::{Job, Options, Origin};
+    use crate::os::fsx;
     use crate::runs::Journal;
 
     fn job(root: &Root, id: &str, facts: &[Fact]) -> RunFolder {
@@ -121,6 +126,18 @@ mod tests {
             let status = status(&folder).expect("read").expect("a job");
             assert_eq!(status.state, JobPhase::Killed, "{broken:?}");
         }
+    }
+
+    #[test]
+    fn what_is_told_at_the_end_is_the_journals_word_and_not_a_status_behind_it() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let folder = job(&Root::new(dir.path()), "a-abc234", &[finished()]);
+        let mut behind = status(&folder).expect("read").expect("a job");
+        behind.state = JobPhase::Running;
+        folder.write_status(&behind).expect("status");
+        let _worker = folder.try_lock().expect("lock").expect("free");
+        let told = told(&folder).expect("read").expect("a job");
+        assert_eq!(told.status.state, JobPhase::Killed);
     }
 
     #[test]

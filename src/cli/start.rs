@@ -2,10 +2,11 @@
 
 use clap::Args;
 
-use super::follow::{End, JournalTail, Wake, Wakes};
+use super::follow::{self, End, JournalTail, Wake, Wakes};
 use super::here::Here;
 use super::jobfile::{Draft, Flags};
-use super::{kill, lookup, render, run, seams, submit};
+use super::lookup::{self, Known, Whereabouts};
+use super::{kill, render, run, seams, submit};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use crate::model::status::PauseReason;
@@ -32,6 +33,7 @@ enum Answer {
 
 /// Starts.
 pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
+    asked.flags.begin_at_once("start")?;
     let mut wakes = Wakes::new()?;
     wakes.catch_signals()?;
     let what = match &asked.what {
@@ -41,8 +43,19 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
             Err(signal) => return Ok(Exit::Signal(signal)),
         },
     };
-    match waiting(here, &what)? {
-        Some(job) => go_on(here, &mut wakes, &job),
+    match named(here, &what)? {
+        Some(_) if asked.flags != Flags::default() => {
+            Err(Failure::usage(format!("{what} is a job, which keeps the options that it has"))
+                .hint(format!("numerus start {what} goes on with it")))
+        }
+        Some(known) => match known.at {
+            Whereabouts::Run | Whereabouts::Incoming(_) => go_on(here, &mut wakes, &known.job),
+            Whereabouts::Ended(phase) => run::conclude(here, &known.job, &End::Job(phase)),
+            Whereabouts::Rejected(reason) => {
+                let end = End::Rejected(follow::rejection(&reason));
+                run::conclude(here, &known.job, &end)
+            }
+        },
         None => begin(here, &mut wakes, Draft::of_text(&what), &asked.flags),
     }
 }
@@ -60,12 +73,12 @@ fn objective(here: &mut Here, wakes: &Wakes) -> Result<String, u8> {
 }
 
 /// The job that the words name, if they name one at all.
-fn waiting(here: &Here, what: &str) -> Result<Option<JobId>, Failure> {
+fn named(here: &Here, what: &str) -> Result<Option<Known>, Failure> {
     if JobId::parse(what).is_err() {
         return Ok(None);
     }
     match lookup::find(&here.root, what) {
-        Ok(known) => Ok(Some(known.job)),
+        Ok(known) => Ok(Some(known)),
         Err(e) if e.kind == Exit::Unknown && JobId::from_stem(what).is_none() => Ok(None),
         Err(e) => Err(e),
     }
@@ -96,6 +109,9 @@ fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failur
         End::Paused(PauseReason::Approval, String::new())
     } else {
         seams::take(&here.root, job)?;
+        tail.read()?;
+        seams::may_begin(&here.root, tail.folder(), tail.state())?;
+        seams::unhold(tail.folder())?;
         run::work(here, wakes, &mut tail)?
     };
     see_through(here, wakes, &mut tail, end)
@@ -114,6 +130,7 @@ fn see_through(
         here.out.note_text(&format!("\n{plan}\n"));
         match ask(here, wakes) {
             Answer::Go => {
+                seams::unhold(tail.folder())?;
                 seams::approve(&here.root, tail.folder())?;
                 end = run::work(here, wakes, tail)?;
             }

@@ -2,7 +2,7 @@
 
 use super::here::View;
 use super::ink::Tone;
-use super::render;
+use super::{answer, render};
 use crate::model::claim::{Claim, ClaimPath};
 use crate::model::event::{CommandResult, Event, Fact, SessionEnd};
 use crate::model::status::JobPhase;
@@ -155,7 +155,8 @@ fn session_ended(end: &SessionEnd) -> Told {
 
 fn completed(commit: Option<&str>, summary: &str) -> Told {
     let what = commit.map_or("done".to_owned(), |c| format!("landed as {}", short(c)));
-    let summary = super::table::cut(&one_line(summary), 120);
+    let words = answer::in_words(summary);
+    let summary = super::table::cut(&one_line(words.as_deref().unwrap_or(summary)), 120);
     told(Tone::Good, if summary.is_empty() { what } else { format!("{what}: {summary}") })
 }
 
@@ -192,7 +193,8 @@ fn claimed(claim: &Claim) -> String {
     }
 }
 
-fn listed(paths: &[String]) -> String {
+/// The first of some paths, and how many more there are.
+pub(super) fn listed(paths: &[String]) -> String {
     match paths.len() {
         0 => "nothing".to_owned(),
         n if n > MOST_PATHS => {
@@ -203,7 +205,8 @@ fn listed(paths: &[String]) -> String {
     }
 }
 
-fn plural(n: usize, word: &str) -> String {
+/// A number of things.
+pub(super) fn plural(n: usize, word: &str) -> String {
     if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
 }
 
@@ -246,6 +249,12 @@ mod tests {
                 "job.task_completed",
                 json!({"attempt": 1, "commit": "0123456789abcdef", "summary": "All\ndone."}),
                 "landed as 01234567: All done.",
+            ),
+            (
+                "job.task_completed",
+                json!({"attempt": 1, "commit": null,
+                       "summary": r#"{"verdict":"approve","comments":[]}"#}),
+                "done: verdict: approve, 0 comments",
             ),
             (
                 "job.finished",

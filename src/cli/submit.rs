@@ -11,7 +11,6 @@ use super::jobfile::{Draft, Flags, compose};
 use super::{seams, wait};
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TAIL_CHARS};
-use crate::model::job::MAX_OBJECTIVE_BYTES;
 use crate::os::{fsx, random};
 
 /// The words of the command.
@@ -35,9 +34,10 @@ pub(super) struct Submit {
 
 /// Submits.
 pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
+    let limit = seams::open(&here.root)?.max_objective_bytes;
     let draft = match (&asked.file, asked.text.as_deref()) {
-        (Some(file), _) => of_file(file)?,
-        (None, Some("-") | None) => Draft::of_text(&stdin()?),
+        (Some(file), _) => of_file(file, limit)?,
+        (None, Some("-") | None) => Draft::of_text(&stdin(limit)?),
         (None, Some(text)) => Draft::of_text(text),
     };
     let job = submit(here, draft, &asked.flags, false)?;
@@ -57,7 +57,9 @@ pub(super) fn submit(
     approve: bool,
 ) -> Result<JobId, Failure> {
     if draft.objective.trim().is_empty() {
-        return Err(Failure::usage("the objective is empty"));
+        return Err(
+            Failure::usage("the objective is empty").hint("say in a sentence what is to be done")
+        );
     }
     if approve {
         draft.options.insert("approve".into(), json!(true));
@@ -118,11 +120,11 @@ fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {
     }
 }
 
-fn of_file(path: &Path) -> Result<Draft, Failure> {
+fn of_file(path: &Path, limit: u64) -> Result<Draft, Failure> {
     let refused = |e: std::io::Error| Failure::usage(format!("cannot read the objective: {e}"));
     let path = path.canonicalize().map_err(|e| refused(fsx::at(path)(e)))?;
-    let bytes = fsx::read_bounded(&path, MAX_OBJECTIVE_BYTES).map_err(refused)?;
-    let text = decoded(bytes.ok_or_else(|| too_large(&path.display().to_string()))?)?;
+    let bytes = fsx::read_bounded(&path, limit).map_err(refused)?;
+    let text = decoded(bytes.ok_or_else(|| too_large(&path.display().to_string(), limit))?)?;
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("job");
     match path.extension().and_then(|e| e.to_str()) {
         Some("json") => Draft::of_json(&text, stem),
@@ -134,24 +136,26 @@ fn of_file(path: &Path) -> Result<Draft, Failure> {
     }
 }
 
-fn stdin() -> Result<String, Failure> {
+fn stdin(limit: u64) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     std::io::stdin()
-        .take(MAX_OBJECTIVE_BYTES + 1)
+        .take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| Failure::usage(format!("cannot read stdin: {e}")))?;
-    if bytes.len() as u64 > MAX_OBJECTIVE_BYTES {
-        return Err(too_large("stdin"));
+    if bytes.len() as u64 > limit {
+        return Err(too_large("stdin", limit));
     }
     decoded(bytes)
 }
 
-fn too_large(what: &str) -> Failure {
-    Failure::usage(format!("{what} is larger than {} KiB", MAX_OBJECTIVE_BYTES / 1024))
+fn too_large(what: &str, limit: u64) -> Failure {
+    Failure::usage(format!("{what} is larger than {limit} bytes"))
+        .hint("say less, or raise max_objective in numerus.toml")
 }
 
 fn decoded(bytes: Vec<u8>) -> Result<String, Failure> {
-    String::from_utf8(bytes).map_err(|_| Failure::usage("the objective is not UTF-8"))
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::usage("the objective is not UTF-8").hint("save it as UTF-8"))
 }
 
 #[cfg(test)]
@@ -162,7 +166,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("scratch");
         let path = dir.path().join(name);
         fsx::put_new(&path, bytes).expect("file");
-        of_file(&path)
+        of_file(&path, 1024)
     }
 
     #[test]
@@ -177,10 +181,10 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_an_objective_is_bad_input() {
-        for bytes in [&b"\xff\xfe"[..], &vec![b'x'; 600 * 1024]] {
+        for bytes in [&b"\xff\xfe"[..], &vec![b'x'; 1025]] {
             assert_eq!(file("x.txt", bytes).expect_err("refused").kind, Exit::Usage);
         }
-        assert_eq!(of_file(Path::new("/nonexistent")).expect_err("absent").kind, Exit::Usage);
+        assert_eq!(of_file(Path::new("/nonexistent"), 1024).expect_err("absent").kind, Exit::Usage);
     }
 
     #[test]

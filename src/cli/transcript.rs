@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::answer;
 use super::here::View;
 use super::ink::Tone;
 use crate::os::console::{neutral, one_line};
@@ -79,7 +80,10 @@ fn item(item: &Value, complete: bool) -> Vec<(Tone, String)> {
     match (text(item, "type"), complete) {
         ("command_execution", false) => marked(Tone::Strong, "$ ", text(item, "command")),
         ("command_execution", true) => command(item),
-        ("agent_message", true) => marked(Tone::Plain, "", text(item, "text")),
+        ("agent_message", true) => {
+            let said = text(item, "text");
+            marked(Tone::Plain, "", answer::in_words(said).as_deref().unwrap_or(said))
+        }
         ("reasoning", true) => marked(Tone::Dim, "~ ", text(item, "text")),
         ("file_change", true) => changes(item),
         ("mcp_tool_call" | "collab_tool_call", true) => tool(item),
@@ -191,6 +195,8 @@ mod tests {
             json!({"type": "error", "message": "Reconnecting... 1/5"}),
             json!({"type": "item.completed", "item": {"id": "item_4", "type": "agent_message",
                    "text": "All done."}}),
+            json!({"type": "item.completed", "item": {"id": "item_5", "type": "agent_message",
+                   "text": "{\"verdict\":\"approve\",\"comments\":[]}"}}),
             json!({"type": "turn.completed", "usage": {"input_tokens": 300,
                    "cached_input_tokens": 20, "output_tokens": 30}}),
         ];
@@ -206,6 +212,7 @@ $ /bin/bash -lc 'echo hi; false'
 tool: echo.echo failed: no such tool
 error: Reconnecting... 1/5
 All done.
+verdict: approve, 0 comments
 done: 300 tokens in (20 cached), 30 out
 ";
         assert_eq!(shown(&events), expected);

@@ -361,8 +361,11 @@ fn stem(name: &OsStr) -> String {
     stem.to_string_lossy().into_owned()
 }
 
-/// A workspace's real path, or why it cannot be one.
-fn resolve(path: &str) -> std::result::Result<String, String> {
+/// A workspace's real path.
+///
+/// # Errors
+/// Why it cannot be one, in words that follow its name.
+pub fn resolve(path: &str) -> std::result::Result<String, String> {
     let real: PathBuf = std::fs::canonicalize(path).map_err(|e| match e.kind() {
         ErrorKind::NotFound => "is not there".to_owned(),
         _ => format!("cannot be used: {e}"),

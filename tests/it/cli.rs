@@ -140,6 +140,12 @@ fn every_answer_has_its_exit_code() {
         (vec!["submit", ""], 2),
         (vec!["submit", "x", "--after", "nobody"], 2),
         (vec!["submit", "x", "--network"], 2),
+        (vec!["submit", "x", "--workspace", "/dev/null"], 2),
+        (vec!["run", "x", "--after", "well-"], 2),
+        (vec!["start", "x", "--not-before", "2999-01-01T00:00:00Z"], 2),
+        (vec!["start", "rests", "--review"], 2),
+        (vec!["start", "no-abc"], 2),
+        (vec!["events", "--match", "*.exit"], 2),
         (vec!["submit", "x", "--priority", "1000"], 2),
         (vec!["frobnicate"], 2),
         (vec!["--help"], 0),
@@ -366,6 +372,63 @@ fn start_executes_after_a_go_and_not_before() {
     let gone = site.run(command.stdin(fs::File::open(&typed).unwrap()));
     assert_eq!(gone.code, Some(0), "{gone:?}");
     assert!(gone.stdout.contains("state      succeeded"), "{gone:?}");
+}
+
+#[test]
+fn start_lifts_a_hold_and_refuses_what_is_not_due() {
+    let site = Site::new("due");
+    let repo = site.git_repo();
+    let submit = |words: &[&str]| {
+        let mut command = site.numerus(["submit", "--rehearse"]);
+        let ended = site.run(command.args(words).current_dir(&repo));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stdout.trim_end().to_owned()
+    };
+    let first = submit(&["Greet"]);
+    let second = submit(&["Later", "--after", &first]);
+    let third = submit(&["Never", "--not-before", "2999-01-01T00:00:00Z"]);
+    for (job, why) in [(&second, "waits for job greet-"), (&third, "is not to start before 2999")] {
+        let refused = numerus(&site, &["start", job]);
+        assert_eq!(refused.code, Some(4), "{refused:?}");
+        assert!(refused.stderr.contains(why), "{refused:?}");
+        let journal = site.root().join("runs").join(job).join("events.ndjson");
+        assert!(!fs::read_to_string(journal).unwrap().contains("job.worker_started"));
+    }
+    let held = site.root().join("runs").join(&first);
+    fs::create_dir_all(&held).unwrap();
+    fs::write(held.join("want.paused"), "").unwrap();
+    let gone = numerus(&site, &["start", &first]);
+    assert_eq!(gone.code, Some(0), "{gone:?}");
+    assert!(gone.stdout.contains("state      succeeded"), "{gone:?}");
+    let status = numerus(&site, &["status", &first]);
+    assert!(status.stdout.contains("state      succeeded"), "{status:?}");
+}
+
+#[test]
+fn the_bound_of_an_objective_is_the_one_that_is_set() {
+    let site = Site::new("bound");
+    fs::write(site.root().join("numerus.toml"), "max_objective = 600000\n").unwrap();
+    let file = site.path().join("long.md");
+    for (bytes, code) in [(550_000, 0), (600_001, 2)] {
+        fs::write(&file, "x".repeat(bytes)).unwrap();
+        let ended = numerus(&site, &["submit", "-f", file.to_str().unwrap()]);
+        assert_eq!(ended.code, Some(code), "{bytes}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_daemon_needs_a_codex_and_a_home_for_it_but_no_login() {
+    let site = Site::new("login");
+    let ended = site.run(&mut site.numerus(["daemon", "--once"]));
+    assert_eq!(ended.code, Some(0), "an empty home will do: {ended:?}");
+    let job = numerus(&site, &["submit", "x"]).stdout;
+    let mut without = site.numerus(["daemon", "--once"]);
+    let ended = site.run(without.env("CODEX_BIN", "/not/there/codex"));
+    assert_eq!(ended.code, Some(6), "{ended:?}");
+    for words in ["/not/there/codex", "npm install", "job files stay where they are"] {
+        assert!(ended.stderr.contains(words), "{words}: {ended:?}");
+    }
+    assert!(site.root().join(format!("spool/incoming/{}.json", job.trim_end())).is_file());
 }
 
 #[test]
