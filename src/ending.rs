@@ -5,6 +5,7 @@ use std::io::{Error, ErrorKind, Result};
 
 use jiff::Timestamp;
 
+use crate::codex::fence;
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
@@ -57,6 +58,19 @@ impl Held {
             None => Ok(None),
         }
     }
+}
+
+/// Ends all that a dead worker left of a job: each open session, then whatever else carries the job's mark. Gives back
+/// what would not die; while that lives, the job must not be ended.
+pub fn fence(held: &Held) -> Vec<u32> {
+    let job = held.folder.job();
+    let mut left = Vec::new();
+    for start in held.state.open_sessions.values() {
+        let lock = held.folder.place(&start.place).session_lock();
+        left.extend(fence::fence(job, start, &lock));
+    }
+    left.extend(fence::fence_job(job));
+    left
 }
 
 /// Ends a job. One that has ended already keeps its end, and only what follows from it is done once more.

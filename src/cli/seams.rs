@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::lookup;
 use crate::bus::Bus;
-use crate::codex::{Codex, fence};
+use crate::codex::Codex;
 use crate::daemon;
 use crate::daemon::take::{self, Desk, Taken};
 use crate::ending::{self, Ending, Held};
@@ -182,12 +182,7 @@ pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Fai
     open(root)?;
     let held = Held::acquire(&Runs::of(root), folder.job()).map_err(cannot)?;
     let Some(mut held) = held else { return Ok(false) };
-    let mut left = Vec::new();
-    for start in held.state.open_sessions.values() {
-        let lock = folder.place(&start.place).session_lock();
-        left.extend(fence::fence(folder.job(), start, &lock));
-    }
-    left.extend(fence::fence_job(folder.job()));
+    let left = ending::fence(&held);
     if !left.is_empty() {
         let job = folder.job();
         return Err(Failure::new(

@@ -8,9 +8,6 @@ use std::time::Duration;
 use crate::os::watch::Change;
 use crate::spool::{Kind, Stamp};
 
-/// A file whose last change lies this far back by its own clock stands still without a second look.
-const LONG_QUIET: Duration = Duration::from_secs(2);
-
 /// What the events have told of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
@@ -116,14 +113,8 @@ impl Looks {
         self.names.values().filter_map(|look| look.due).min()
     }
 
-    /// Judges one look at a name; `age` is the time since its last change by the file's own clock, if that is sane.
-    pub fn judge(
-        &mut self,
-        name: &OsStr,
-        stamp: Stamp,
-        age: Option<Duration>,
-        now: Duration,
-    ) -> Verdict {
+    /// Judges one look at a name. How old a file is by its own clock tells nothing: whoever has it open may write on.
+    pub fn judge(&mut self, name: &OsStr, stamp: Stamp, now: Duration) -> Verdict {
         let settle = self.settle;
         let Some(look) = self.names.get_mut(name) else { return Verdict::Leave };
         let still_since = match look.seen {
@@ -137,9 +128,6 @@ impl Looks {
             Told::Writing => None,
             // An empty file that was made here is about to be written, more likely than not.
             Told::Made if stamp.kind == Kind::Regular && stamp.bytes == 0 => None,
-            Told::Nothing if age.is_some_and(|age| age >= LONG_QUIET.max(settle)) => {
-                return Verdict::Take;
-            }
             Told::Made | Told::Nothing => Some(still_since),
         };
         look.due = quiet_since.map(|since| since + settle);
@@ -190,50 +178,56 @@ mod tests {
     fn a_renamed_file_is_taken_at_once() {
         let mut looks = told(&[(Change::Renamed, 0)]);
         assert_eq!(looks.due(ms(0), 9), [name()]);
-        assert_eq!(looks.judge(name(), stamp(1), None, ms(0)), Verdict::Take);
+        assert_eq!(looks.judge(name(), stamp(1), ms(0)), Verdict::Take);
     }
 
     #[test]
     fn a_closed_file_is_taken_after_a_quiet_time() {
         let mut looks = told(&[(Change::Other, 0), (Change::Written, 1), (Change::Closed, 2)]);
-        assert_eq!(looks.judge(name(), stamp(1), None, ms(3)), Verdict::Leave);
+        assert_eq!(looks.judge(name(), stamp(1), ms(3)), Verdict::Leave);
         assert_eq!(looks.next_due(), Some(ms(102)));
         assert!(looks.due(ms(101), 9).is_empty());
-        assert_eq!(looks.judge(name(), stamp(1), None, ms(102)), Verdict::Take);
+        assert_eq!(looks.judge(name(), stamp(1), ms(102)), Verdict::Take);
         let mut reopened = told(&[(Change::Closed, 0), (Change::Written, 50)]);
-        assert_eq!(reopened.judge(name(), stamp(2), None, ms(500)), Verdict::Leave);
+        assert_eq!(reopened.judge(name(), stamp(2), ms(500)), Verdict::Leave);
     }
 
     #[test]
     fn a_slow_writer_is_waited_for_however_long_it_rests() {
         let mut looks = told(&[(Change::Other, 0), (Change::Written, 1)]);
         for at in [50, 5_000, 60_000] {
-            assert_eq!(looks.judge(name(), stamp(1), Some(ms(at)), ms(at)), Verdict::Leave);
+            assert_eq!(looks.judge(name(), stamp(1), ms(at)), Verdict::Leave);
             looks.doubt(false);
         }
         assert_eq!(looks.next_due(), None, "nothing wakes until its close is told");
         let mut made = told(&[(Change::Other, 0)]);
-        assert_eq!(made.judge(name(), stamp(0), None, ms(500)), Verdict::Leave);
+        assert_eq!(made.judge(name(), stamp(0), ms(500)), Verdict::Leave);
     }
 
     #[test]
     fn without_events_two_equal_looks_decide() {
         let mut looks = Looks::new(SETTLE);
         looks.find(name().to_owned(), ms(0));
-        assert_eq!(looks.judge(name(), stamp(1), Some(ms(10)), ms(0)), Verdict::Leave);
-        assert_eq!(looks.judge(name(), stamp(2), Some(ms(10)), ms(100)), Verdict::Leave);
+        assert_eq!(looks.judge(name(), stamp(1), ms(0)), Verdict::Leave);
+        assert_eq!(looks.judge(name(), stamp(2), ms(100)), Verdict::Leave);
         assert_eq!(looks.next_due(), Some(ms(200)));
-        assert_eq!(looks.judge(name(), stamp(2), Some(ms(100)), ms(200)), Verdict::Take);
-        let mut old = Looks::new(SETTLE);
-        old.find(name().to_owned(), ms(0));
-        assert_eq!(old.judge(name(), stamp(1), Some(ms(2000)), ms(0)), Verdict::Take);
+        assert_eq!(looks.judge(name(), stamp(2), ms(200)), Verdict::Take);
+    }
+
+    #[test]
+    fn an_old_file_that_no_event_told_of_is_looked_at_twice_too() {
+        let mut looks = Looks::new(SETTLE);
+        looks.find(name().to_owned(), ms(90_000));
+        assert_eq!(looks.judge(name(), stamp(1), ms(90_000)), Verdict::Leave);
+        assert_eq!(looks.judge(name(), stamp(1), ms(90_099)), Verdict::Leave);
+        assert_eq!(looks.judge(name(), stamp(1), ms(90_100)), Verdict::Take);
     }
 
     #[test]
     fn a_linked_file_stands_still_and_is_taken() {
         let mut looks = told(&[(Change::Other, 0)]);
-        assert_eq!(looks.judge(name(), stamp(5), Some(ms(0)), ms(0)), Verdict::Leave);
-        assert_eq!(looks.judge(name(), stamp(5), Some(ms(0)), ms(100)), Verdict::Take);
+        assert_eq!(looks.judge(name(), stamp(5), ms(0)), Verdict::Leave);
+        assert_eq!(looks.judge(name(), stamp(5), ms(100)), Verdict::Take);
     }
 
     #[test]
@@ -241,8 +235,8 @@ mod tests {
         let mut looks = told(&[(Change::Written, 0)]);
         looks.doubt(true);
         looks.find(name().to_owned(), ms(0));
-        assert_eq!(looks.judge(name(), stamp(1), None, ms(0)), Verdict::Leave);
-        assert_eq!(looks.judge(name(), stamp(1), None, ms(100)), Verdict::Take);
+        assert_eq!(looks.judge(name(), stamp(1), ms(0)), Verdict::Leave);
+        assert_eq!(looks.judge(name(), stamp(1), ms(100)), Verdict::Take);
         looks.forget(name());
         assert!(looks.is_drained());
     }

@@ -1,9 +1,8 @@
 //! From `incoming/` to running: what is whole is taken, what may start is started.
 
 use std::ffi::OsStr;
+use std::io::{Error, Result};
 use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::log::Fact;
 use super::looks::Verdict;
@@ -15,7 +14,7 @@ use crate::logic::schedule::{self, Hold, Schedule, Waiting};
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
 use crate::os::clock;
-use crate::spool::{Kind, Stamp};
+use crate::spool::{Kind, Spool};
 
 /// Files looked at before workers are started.
 const LOOKS_PER_TURN: usize = 32;
@@ -70,7 +69,7 @@ impl Daemon {
             Ok(None) => return self.looks.forget(name),
             Err(e) => return self.leave_aside(name, &e),
         };
-        if self.looks.judge(name, stamp, age(stamp, clock::now()), now) == Verdict::Leave {
+        if self.looks.judge(name, stamp, now) == Verdict::Leave {
             return;
         }
         if stamp.kind == Kind::Regular && self.desk.spool.is_locked(name) {
@@ -158,7 +157,7 @@ impl Daemon {
     /// Ends a job that nobody works on.
     pub(super) fn end_idle(&mut self, job: &JobId, ending: &Ending) {
         let ended = Held::acquire(&self.desk.runs, job).and_then(|held| match held {
-            Some(mut held) => ending::finish(&self.desk.spool, &mut held, ending, clock::now()),
+            Some(mut held) => end_held(&self.desk.spool, &mut held, ending),
             None => Ok(()),
         });
         if let Err(e) = ended {
@@ -188,9 +187,14 @@ impl Daemon {
     }
 }
 
-/// The time since a file last changed, by the file system's clock; `None` if that lies in the future.
-fn age(stamp: Stamp, now: Timestamp) -> Option<Duration> {
-    let (seconds, nanoseconds) = stamp.ctime;
-    let changed = Timestamp::new(seconds, i32::try_from(nanoseconds).ok()?).ok()?;
-    Duration::try_from(now.duration_since(changed)).ok()
+/// Ends a job whose lock is held, once nothing of it lives any more.
+///
+/// # Errors
+/// When something would not die, and those of the system; then the job has not ended and is to be ended again later.
+pub(super) fn end_held(spool: &Spool, held: &mut Held, ending: &Ending) -> Result<()> {
+    let left = ending::fence(held);
+    if !left.is_empty() {
+        return Err(Error::other(format!("processes of it still live: {left:?}")));
+    }
+    ending::finish(spool, held, ending, clock::now())
 }

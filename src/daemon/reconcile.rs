@@ -6,6 +6,7 @@ use std::io::{Error, ErrorKind, Result};
 
 use super::Daemon;
 use super::log::Fact;
+use super::queue::end_held;
 use super::take::{self, Taken};
 use super::workers::{BARREN_STARTS, Live};
 use crate::ending::{self, Ending, Held};
@@ -130,7 +131,8 @@ impl Daemon {
                 folder.wish(Want::Killed)?;
                 self.stop_worker(job);
             }
-            Repair::RunLost => self.record_loss(job)?,
+            Repair::RunLost if !self.record_loss(job)? => return Ok(()),
+            Repair::RunLost => {}
             Repair::MoveToEnd(_)
             | Repair::EndKilled
             | Repair::MoveBack
@@ -161,7 +163,12 @@ impl Daemon {
             },
             Repair::EndKilled => {
                 let mut held = Held::open(folder, lock)?;
-                ending::finish(spool, &mut held, &Ending::killed(), clock::now())
+                let ended = end_held(spool, &mut held, &Ending::killed());
+                if ended.is_err() {
+                    // Kept out of the schedule: it is to end, not to start.
+                    self.jobs.remove(&job);
+                }
+                ended
             }
             Repair::MoveBack => spool.end(&job, JobPhase::Queued),
             Repair::Rewrite => {
@@ -181,12 +188,21 @@ impl Daemon {
         }
     }
 
-    /// A claimed file without a run folder never runs: nobody knows how far it got. The file moves first, so that a
-    /// death in between leaves a failed job without a record rather than one that looks new.
-    fn record_loss(&mut self, job: &JobId) -> Result<()> {
+    /// A claimed file without a run folder does not run: nobody knows how far it got. Whoever takes a job locks its
+    /// folder first, so only under that lock it is sure that the file is not just being taken or put aside. Then the file
+    /// moves before anything is written, so that a death leaves a failed job without a record rather than one that looks
+    /// new. The answer is whether there was a loss.
+    pub(super) fn record_loss(&self, job: &JobId) -> Result<bool> {
+        let folder = match self.desk.runs.create(job) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            created => created?,
+        };
+        let Some(lock) = folder.try_lock()? else { return Ok(false) };
+        if !self.desk.spool.has(Place::Claimed, job) {
+            self.desk.runs.put_away(&lock, job)?;
+            return Ok(false);
+        }
         self.desk.spool.end(job, JobPhase::Failed)?;
-        let folder = self.desk.runs.create(job)?;
-        let Some(lock) = folder.try_lock()? else { return Ok(()) };
         let now = clock::now();
         let origin =
             Origin { name: job.to_string(), bytes: 0, sha256: String::new(), uid: u32::MAX };
@@ -201,7 +217,8 @@ impl Daemon {
         folder.put_job(&lost)?;
         let mut held = Held::open(folder, lock)?;
         let message = format!("{}: its run folder is gone", Code::RunLost.as_str());
-        ending::finish(&self.desk.spool, &mut held, &Ending::failed("run_lost", message), now)
+        ending::finish(&self.desk.spool, &mut held, &Ending::failed("run_lost", message), now)?;
+        Ok(true)
     }
 
     /// Enters a job that has not ended into the queue as it stands now, and takes one that has out.

@@ -46,11 +46,19 @@ pub struct Desk {
 /// What became of an id that a new job asked for.
 enum Occupied {
     /// Its run folder is there, locked by us.
-    Ours(RunFolder, FileLock),
+    Ours(Room),
     /// Someone else holds its lock.
     Busy,
     /// It is another job's.
     Taken,
+}
+
+/// A run folder that a new job may have, locked.
+struct Room {
+    folder: RunFolder,
+    lock: FileLock,
+    /// Whether this very taking made it; else a dead taker left it behind.
+    is_new: bool,
 }
 
 /// A job just taken, still locked: whoever drops the lock leaves it to the daemon.
@@ -97,12 +105,11 @@ impl Desk {
             return self.put_aside(&from, name, reason);
         }
         let format = Format::of(name);
-        let Some((folder, lock)) = self.make_folder(name)? else { return Ok(Taken::Gone) };
-        match self.spool.take(name, folder.job(), format) {
-            Ok(claimed) => self.accept(folder, lock, &claimed, name),
+        let Some(room) = self.make_room(name)? else { return Ok(Taken::Gone) };
+        match self.spool.take(name, room.folder.job(), format) {
+            Ok(claimed) => self.accept(room.folder, room.lock, &claimed, name),
             Err(e) => {
-                // The folder is ours, empty but for the lock, and its lock is held.
-                fsx::remove_tree(folder.dir())?;
+                self.leave(&room)?;
                 if e.kind() == ErrorKind::NotFound { Ok(Taken::Gone) } else { Err(e) }
             }
         }
@@ -113,13 +120,9 @@ impl Desk {
     /// # Errors
     /// Those of [`Desk::take`].
     pub fn take_again(&self, folder: RunFolder, lock: FileLock) -> Result<Taken> {
-        match self.spool.find(folder.job()) {
-            Some((Place::Claimed, path)) => {
-                let name = path.file_name().unwrap_or_default().to_owned();
-                self.accept(folder, lock, &path, &name)
-            }
-            _ => Ok(Taken::Gone),
-        }
+        let Some(path) = self.spool.claimed(folder.job()) else { return Ok(Taken::Gone) };
+        let name = path.file_name().unwrap_or_default().to_owned();
+        self.accept(folder, lock, &path, &name)
     }
 
     /// What can be refused without opening the file.
@@ -135,47 +138,55 @@ impl Desk {
 
     /// Makes and locks the run folder of a new job: of the id that the name carries, if that is free. `None` if someone
     /// else takes this very file at this moment.
-    fn make_folder(&self, name: &OsStr) -> Result<Option<(RunFolder, FileLock)>> {
+    fn make_room(&self, name: &OsStr) -> Result<Option<Room>> {
         let stem = stem(name);
-        if let Some(job) = JobId::from_stem(&stem).filter(|job| !self.is_known(job)) {
+        if let Some(job) = JobId::from_stem(&stem).filter(|job| !self.spool.has_taken(job)) {
             match self.occupy(&job)? {
-                Occupied::Ours(folder, lock) => return Ok(Some((folder, lock))),
+                Occupied::Ours(room) => return Ok(Some(room)),
                 Occupied::Busy => return Ok(None),
                 Occupied::Taken => {}
             }
         }
         for _ in 0..ID_TRIES {
             let job = JobId::compose(&stem, &random::base32(TAIL_CHARS)?);
-            if let Occupied::Ours(folder, lock) = self.occupy(&job)? {
-                return Ok(Some((folder, lock)));
+            if let Occupied::Ours(room) = self.occupy(&job)? {
+                return Ok(Some(room));
             }
         }
         Err(fsx::at(self.runs.dir())(Error::new(ErrorKind::AlreadyExists, "no free job id")))
     }
 
-    /// Makes a run folder and takes its lock; one that a dead taker left behind will do.
+    /// Makes a run folder and takes its lock; one that a dead taker left behind will do, if it took no file.
     fn occupy(&self, job: &JobId) -> Result<Occupied> {
         for _ in 0..ID_TRIES {
-            let folder = match self.runs.create(job) {
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => self.runs.folder(job),
-                created => created?,
+            let (folder, is_new) = match self.runs.create(job) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => (self.runs.folder(job), false),
+                created => (created?, true),
             };
             match folder.try_lock() {
                 // Put away as a leftover between its making and its locking.
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
                 Ok(None) => return Ok(Occupied::Busy),
-                Ok(Some(_)) if super::reconcile::replay(&folder)?.claimed => {
-                    return Ok(Occupied::Taken);
-                }
-                Ok(Some(lock)) => return Ok(Occupied::Ours(folder, lock)),
+                Ok(Some(lock)) => return self.judge(Room { folder, lock, is_new }),
             }
         }
         Ok(Occupied::Busy)
     }
 
-    fn is_known(&self, job: &JobId) -> bool {
-        self.spool.find(job).is_some_and(|(place, _)| place != Place::Incoming)
+    /// Whether a folder just locked is free for a new job; only now nobody else can change that.
+    fn judge(&self, room: Room) -> Result<Occupied> {
+        let state = super::reconcile::replay(&room.folder)?;
+        if !state.claimed && !state.phase.is_final() && !self.spool.has_taken(room.folder.job()) {
+            return Ok(Occupied::Ours(room));
+        }
+        self.leave(&room)?;
+        Ok(Occupied::Taken)
+    }
+
+    /// Puts a folder that will not be used away, if this taking made it; what another left is for the daemon to judge.
+    fn leave(&self, room: &Room) -> Result<()> {
+        if room.is_new { self.runs.put_away(&room.lock, room.folder.job()) } else { Ok(()) }
     }
 
     /// From the claimed file to the flushed `job.claimed`, or to `rejected/`.

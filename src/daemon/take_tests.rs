@@ -144,6 +144,50 @@ fn an_id_in_the_name_is_kept_unless_the_job_exists() {
 }
 
 #[test]
+fn a_lost_job_whose_file_is_dropped_again_is_a_new_job() {
+    let (_d, desk) = desk();
+    let id = JobId::parse("fix-abc234").expect("id");
+    let folder = desk.runs.create(&id).expect("folder");
+    let (mut journal, _) = Journal::open(&folder.journal(), &id).expect("journal");
+    let (state, reason) = (JobPhase::Failed, "run_lost".to_owned());
+    let lost = Fact::Finished { state, reason, message: String::new() };
+    journal.append(lost, None, Timestamp::UNIX_EPOCH).expect("append");
+    drop(journal);
+    let again = accepted(drop_file(&desk, "fix-abc234.json", br#"{"objective": "x"}"#));
+    assert_ne!(again.id, id, "the ended job keeps its folder");
+    assert!(desk.spool.has(Place::Claimed, &again.id));
+}
+
+#[test]
+fn a_name_dropped_again_does_not_disturb_the_taking_that_was_cut_short() {
+    let (_d, desk) = desk();
+    let id = JobId::parse("fix-abc234").expect("id");
+    fsx::put_new(&incoming(&desk, "fix-abc234.md"), b"first").expect("drop");
+    let folder = desk.runs.create(&id).expect("folder");
+    desk.spool.take(OsStr::new("fix-abc234.md"), &id, Format::Markdown).expect("rename");
+    let second = accepted(drop_file(&desk, "fix-abc234.md", b"second"));
+    assert_ne!(second.id, id);
+    fsx::put_new(&incoming(&desk, "fix-abc234.md"), b"third").expect("drop");
+    let lock = folder.try_lock().expect("lock").expect("free");
+    let first = accepted(desk.take_again(folder, lock).expect("again"));
+    assert_eq!((first.id, first.objective.as_str()), (id, "first"));
+}
+
+#[test]
+fn a_folder_that_is_another_s_stays_when_it_cannot_be_used() {
+    let (_d, desk) = desk();
+    let id = JobId::parse("fix-abc234").expect("id");
+    fsx::put_new(&desk.spool.folder(Place::Claimed).join("fix-abc234.md"), b"x").expect("file");
+    for is_left in [false, true] {
+        if is_left {
+            desk.runs.create(&id).expect("folder");
+        }
+        assert!(matches!(desk.occupy(&id), Ok(Occupied::Taken)));
+        assert_eq!(desk.runs.folder(&id).dir().is_dir(), is_left);
+    }
+}
+
+#[test]
 fn a_key_is_accepted_once() {
     let (_d, desk) = desk();
     let text = b"---\nkey: nightly\n---\nx";

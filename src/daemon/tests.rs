@@ -4,9 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc;
 
 use super::*;
-use crate::model::event::Fact as JobFact;
+use crate::model::event::{Fact as JobFact, SessionKind, SessionStart};
 use crate::model::status::JobPhase;
-use crate::runs::{JournalReader, Want};
+use crate::os::process;
+use crate::runs::{Journal, JournalReader, Want};
 
 /// Holds the lock as a worker does, then writes the facts that the objective asks for.
 const WORKER: &str = r#"#!/bin/sh
@@ -18,7 +19,9 @@ fact() {
     "$1" "$2" "$job" >> "$dir/events.ndjson"
 }
 job="$4"
-fact job.worker_started '{"pid":'$$',"boot_id":"b"}'
+started=$(cut -d' ' -f22 /proc/$$/stat)
+boot=$(cat /proc/sys/kernel/random/boot_id)
+fact job.worker_started '{"pid":'$$',"start_time":'$started',"boot_id":"'$boot'"}'
 case "$(cat "$dir/objective.md")" in
   good*) fact job.finished '{"state":"succeeded","reason":"done","message":""}' ;;
   bad*) fact job.finished '{"state":"failed","reason":"task_failed","message":"no"}' ;;
@@ -292,4 +295,69 @@ fn a_running_job_whose_file_is_moved_to_killed_is_killed() {
     });
     assert!(folder.wants(Want::Killed));
     assert_eq!((site.place(&job), site.starts(&job)), (Some(Place::Killed), 1));
+}
+
+/// A job that waits for its time, as if a worker had died in a session of it.
+fn abandoned(site: &Site, id: &str) -> JobId {
+    let job = site.submit(id, r#"{"objective": "x", "not_before": "2999-01-01T00:00:00Z"}"#);
+    drop(site.desk.take(format!("{id}.json").as_ref()).expect("take"));
+    let folder = site.desk.runs.folder(&job);
+    fsx::make_dirs(folder.place("plan").session_lock().parent().expect("place")).expect("place");
+    let start = SessionStart {
+        place: "plan".into(),
+        number: 1,
+        kind: SessionKind::Plan,
+        attempt: 1,
+        boot_id: process::boot_id(),
+        cgroup: None,
+        resumes: None,
+    };
+    let (mut journal, _) = Journal::open(&folder.journal(), &job).expect("journal");
+    journal.append(JobFact::SessionStarting(start), None, clock::now()).expect("append");
+    job
+}
+
+#[test]
+fn a_job_of_which_something_will_not_die_is_ended_later() {
+    let site = Site::new();
+    let (wished, moved) = (abandoned(&site, "a-abcdef"), abandoned(&site, "b-abcdef"));
+    let folders = [&wished, &moved].map(|job| site.desk.runs.folder(job));
+    folders[0].wish(Want::Killed).expect("wish");
+    let (_, path) = site.desk.spool.find(&moved).expect("file");
+    let killed = site.desk.spool.folder(Place::Killed).join("b-abcdef.json");
+    fsx::move_to(&path, &killed).expect("by hand");
+    let phases =
+        || folders.each_ref().map(|folder| folder.read_status().expect("status").state.is_final());
+    let locks = folders.each_ref().map(|folder| {
+        let path = folder.place("plan").session_lock();
+        FileLock::acquire(&path, Duration::ZERO).expect("lock").expect("free")
+    });
+    site.once();
+    assert_eq!(phases(), [false, false]);
+    let log = site.desk.root.store().join("daemon.ndjson");
+    let log = fsx::read_optional(&log).expect("read").expect("there");
+    assert_eq!(log.matches("still live").count(), 2, "{log}");
+    drop(locks);
+    assert_eq!(site.once(), 0);
+    assert_eq!(phases(), [true, true]);
+}
+
+#[test]
+fn a_loss_is_recorded_only_if_the_file_is_there_and_nobody_takes_it() {
+    let site = Site::new();
+    let (inputs, _heard) = unbounded_channel();
+    let desk = &site.desk;
+    fsx::make_dirs(desk.runs.dir()).expect("runs");
+    let daemon = Daemon::new(desk.clone(), Options::default(), None, inputs).expect("daemon");
+    let job = JobId::parse("a-abcdef").expect("id");
+    assert!(!daemon.record_loss(&job).expect("gone"), "it was put aside meanwhile");
+    assert!(!desk.runs.folder(&job).dir().exists());
+    desk.spool.restore("a-abcdef.md", b"good").expect("file");
+    let folder = desk.runs.create(&job).expect("folder");
+    let taker = folder.try_lock().expect("lock").expect("free");
+    assert!(!daemon.record_loss(&job).expect("held"), "it is being taken");
+    assert_eq!(site.place(&job), Some(Place::Claimed));
+    desk.runs.put_away(&taker, &job).expect("lose it");
+    assert!(daemon.record_loss(&job).expect("lost"));
+    assert_eq!(site.place(&job), Some(Place::Failed));
 }

@@ -12,7 +12,8 @@ use super::{Daemon, Input};
 use crate::logic::schedule::{Hold, Waiting};
 use crate::model::id::JobId;
 use crate::model::status::PauseReason;
-use crate::os::{clock, env, fsx, signals};
+use crate::os::process::{self, Target};
+use crate::os::{clock, env, fsx};
 
 /// Starts without any new event after which a job is given up.
 pub(super) const BARREN_STARTS: u32 = 3;
@@ -24,8 +25,8 @@ const SPAWN_REST: Duration = Duration::from_secs(5);
 enum Hand {
     /// Nobody.
     Idle,
-    /// A child of ours.
-    Child(u32),
+    /// A child of ours: its number, and when it started, in clock ticks after boot.
+    Child(u32, Option<u64>),
     /// Someone who holds its lock.
     Other,
 }
@@ -69,7 +70,7 @@ impl Live {
 
     /// Whether a child of ours works on it.
     pub(super) fn is_ours(&self) -> bool {
-        matches!(self.hand, Hand::Child(_))
+        matches!(self.hand, Hand::Child(..))
     }
 
     /// When starting it is tried again, after a start that did not work.
@@ -125,9 +126,9 @@ impl Daemon {
     /// Starts a job's worker.
     pub(super) fn start(&mut self, job: &JobId) {
         match self.spawn(job) {
-            Ok(pid) => {
+            Ok((pid, started)) => {
                 if let Some(live) = self.jobs.get_mut(job) {
-                    live.hand = Hand::Child(pid);
+                    live.hand = Hand::Child(pid, started);
                     live.has_worked = true;
                     live.bytes_at_start = Some(live.journal_bytes);
                     live.retry_at = None;
@@ -143,7 +144,7 @@ impl Daemon {
         }
     }
 
-    fn spawn(&self, job: &JobId) -> Result<u32> {
+    fn spawn(&self, job: &JobId) -> Result<(u32, Option<u64>)> {
         // A worker reads the settings anew: what is wrong with them is no fault of the job's.
         crate::root::open(&self.desk.root, false).map_err(std::io::Error::other)?;
         let program = match &self.options.program {
@@ -160,13 +161,15 @@ impl Daemon {
             .stderr(log)
             .spawn()?;
         let pid = child.id().unwrap_or(0);
+        // Nobody has waited for it yet, so the number is still its own.
+        let started = process::start_time(pid);
         let (job, tell) = (job.clone(), self.inputs.clone());
         tokio::spawn(async move {
             // However it ended: what it left on disk tells what follows.
             drop(child.wait().await);
             drop(tell.send(Input::WorkerEnded(job)));
         });
-        Ok(pid)
+        Ok((pid, started))
     }
 
     /// Lets go of retries whose time has come.
@@ -189,22 +192,36 @@ impl Daemon {
         }
     }
 
-    /// Asks a job's worker to end: a child of ours by its number; another by the number in its journal, which holds only
-    /// as long as the lock is held.
+    /// Asks a job's worker to end: a child of ours by what was seen at its start, another by what its journal says. One
+    /// that has gone is left alone, and so is whoever has its number now.
     pub(super) fn stop_worker(&mut self, job: &JobId) {
-        let pid = match self.jobs.get(job).map(|live| live.hand) {
-            Some(Hand::Child(pid)) => Some(pid),
-            _ => self.pid_of_holder(job),
+        let worker = match self.jobs.get(job).map(|live| live.hand) {
+            Some(Hand::Child(pid, started)) => Ok(child(pid, started)),
+            _ => self.desk.runs.folder(job).worker(),
         };
-        let Some(pid) = pid else { return };
-        if let Err(e) = signals::terminate(pid) {
-            self.trouble(&format!("cannot stop the worker of {job}"), &e);
+        match worker {
+            Ok(Some(worker)) => worker.terminate(),
+            Ok(None) => {}
+            Err(e) => self.trouble(&format!("cannot stop the worker of {job}"), &e),
         }
     }
+}
 
-    fn pid_of_holder(&self, job: &JobId) -> Option<u32> {
-        let folder = self.desk.runs.folder(job);
-        let pid = super::reconcile::replay(&folder).ok()?.pid;
-        folder.is_held().unwrap_or(false).then_some(pid)?
+fn child(pid: u32, started: Option<u64>) -> Option<Target> {
+    Target::open(pid, |pid| started.is_some() && process::start_time(pid) == started)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_someone_else_has_now_is_no_child() {
+        let own = process::own_pid();
+        let started = process::start_time(own);
+        assert!(child(own, started).is_some());
+        for other in [None, started.map(|at| at + 1)] {
+            assert!(child(own, other).is_none(), "{other:?}");
+        }
     }
 }

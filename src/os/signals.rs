@@ -1,9 +1,8 @@
-//! The one door to signals (signal-hook): those that ask a program to end become calls, and a process can be asked to.
+//! The one door to signals (signal-hook): those that ask a program to end become calls.
 
 use std::io::Result;
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
@@ -43,41 +42,20 @@ impl Drop for Listener {
     }
 }
 
-/// Asks a process to end (SIGTERM). The caller has made sure that the number still belongs to it; a process that is gone
-/// is no error.
-///
-/// # Errors
-/// When the process may not be signalled.
-pub fn terminate(pid: u32) -> Result<()> {
-    let Some(pid) = i32::try_from(pid).ok().filter(|p| *p > 1).and_then(Pid::from_raw) else {
-        return Ok(());
-    };
-    match kill_process(pid, Signal::TERM) {
-        Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
-        Err(e) => Err(e.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
+    use crate::os::process::{self, Target};
 
     #[test]
     fn a_signal_becomes_a_call() {
         let (tx, rx) = mpsc::channel();
         let listener = Listener::listen(move |s| tx.send(s).expect("heard")).expect("listen");
-        terminate(std::process::id()).expect("signal ourselves");
+        Target::open(process::own_pid(), |_| true).expect("we live").terminate();
         assert_eq!(rx.recv_timeout(Duration::from_secs(5)), Ok(TERMINATE));
         drop(listener);
-    }
-
-    #[test]
-    fn nobody_in_particular_is_never_signalled() {
-        for pid in [0, 1, u32::MAX] {
-            terminate(pid).expect("left alone");
-        }
     }
 }

@@ -249,6 +249,11 @@ impl Spool {
         Place::OF_JOBS.into_iter().find_map(|place| Some((place, self.file_in(place, job)?)))
     }
 
+    /// A job's file in `claimed/`, whatever lies elsewhere under the same name.
+    pub fn claimed(&self, job: &JobId) -> Option<PathBuf> {
+        self.file_in(Place::Claimed, job)
+    }
+
     /// Whether a job's file lies in a folder.
     pub fn has(&self, place: Place, job: &JobId) -> bool {
         self.file_in(place, job).is_some()

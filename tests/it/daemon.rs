@@ -442,3 +442,29 @@ fn field(status: &std::path::Path, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
+
+#[test]
+fn what_a_dead_worker_left_is_ended_before_its_job_is() {
+    let yard = Yard::new("orphans");
+    let mut daemon = yard.daemon(&[]);
+    for (stem, by_hand) in [("wished", false), ("moved", true)] {
+        yard.drop_job(stem, stem, "not_before: 2999-01-01T00:00:00Z\n");
+        let job = yard.until_in("claimed", stem);
+        yard.until("it is known", || yard.facts("taken").iter().any(|fact| fact["job"] == *job));
+        let mut orphan = std::process::Command::new("sleep");
+        orphan.arg("1000").env("NUMERUS_JOB", &job).env("NUMERUS_ROOT", yard.site.root());
+        let mut orphan = orphan.spawn().unwrap();
+        let file = format!("{job}.md");
+        if by_hand {
+            let from = yard.folder("claimed").join(&file);
+            fs::rename(from, yard.folder("killed").join(&file)).unwrap();
+        } else {
+            fs::write(yard.site.root().join("runs").join(&job).join("want.killed"), "").unwrap();
+            fs::write(yard.folder("tmp").join("wake"), "").unwrap();
+        }
+        yard.until("it has ended", || yard.count(&job, "job.finished") == 1);
+        // It carries no mark any more a moment before its parent can see its end.
+        yard.until("the orphan has ended", || orphan.try_wait().unwrap().is_some());
+    }
+    assert!(daemon.ends_within(Duration::ZERO).is_none(), "the daemon stays up");
+}
