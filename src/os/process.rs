@@ -17,6 +17,11 @@ const SWEEP_ROUNDS: u32 = 100;
 /// Rest between two rounds.
 const SWEEP_REST: Duration = Duration::from_millis(10);
 
+/// Looks at a process whose environment is empty.
+const BIRTH_LOOKS: u32 = 5;
+/// Rest between two of them.
+const BIRTH_REST: Duration = Duration::from_millis(1);
+
 /// This process.
 pub fn own_pid() -> u32 {
     std::process::id()
@@ -102,7 +107,7 @@ impl Target {
 
 /// Whether a process carries all of these variables in its environment.
 pub fn carries(pid: u32, marks: &[(&str, &str)]) -> bool {
-    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+    let Some(environment) = environment(pid) else { return false };
     let has = |name: &str, value: &str| {
         environment.split(|b| *b == 0).any(|entry| {
             entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
@@ -110,6 +115,19 @@ pub fn carries(pid: u32, marks: &[(&str, &str)]) -> bool {
         })
     };
     marks.iter().all(|(name, value)| has(name, value))
+}
+
+/// A process's environment. One that is just becoming another program shows none for a moment, and is looked at again.
+fn environment(pid: u32) -> Option<Vec<u8>> {
+    let is_program = || fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+    for _look in 0..BIRTH_LOOKS {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        if !environment.is_empty() || !is_program() {
+            return Some(environment);
+        }
+        clock::pause(BIRTH_REST);
+    }
+    Some(Vec::new())
 }
 
 /// The processes, other than this one, that carry all of these variables. Zombies carry nothing.

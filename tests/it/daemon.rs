@@ -454,6 +454,10 @@ fn what_a_dead_worker_left_is_ended_before_its_job_is() {
         let mut orphan = std::process::Command::new("sleep");
         orphan.arg("1000").env("NUMERUS_JOB", &job).env("NUMERUS_ROOT", yard.site.root());
         let mut orphan = orphan.spawn().unwrap();
+        // Between its birth and its program's start a process has no environment to be seen.
+        yard.until("the orphan is there", || {
+            crate::site::processes_with_env("NUMERUS_JOB", &job).contains(&orphan.id())
+        });
         let file = format!("{job}.md");
         if by_hand {
             let from = yard.folder("claimed").join(&file);
