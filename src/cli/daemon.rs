@@ -1,11 +1,15 @@
 //! `numerus daemon`: the watcher in the foreground.
 
+use std::io::Write;
+
 use clap::Args;
 
 use super::here::Here;
 use super::seams;
 use crate::daemon::Options;
+use crate::daemon::log::Fact;
 use crate::error::{Exit, Failure};
+use crate::os::console::one_line;
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -24,6 +28,27 @@ pub(super) struct Daemon {
 /// Runs the daemon until it is told to stop or, with `--once`, has nothing left to do.
 pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
     let Daemon { once, max_jobs, stop_jobs } = *asked;
-    let options = Options { once, max_jobs: max_jobs.map(usize::from), stop_jobs, program: None };
+    here.out.note(&format!("watching {}", here.root.spool().join("incoming").display()));
+    let max_jobs = max_jobs.map(usize::from);
+    let options = Options { once, max_jobs, stop_jobs, program: None, tell: Some(tell) };
     seams::daemon(&here.root, options)
+}
+
+/// One line for each thing that somebody who watches wants to know.
+fn tell(fact: &Fact) {
+    let line = match fact {
+        Fact::Taken { job, name } => format!("{job}: taken from {name}"),
+        Fact::Rejected { name, kept_as, message, .. } => {
+            format!("{name}: rejected: {message} (see spool/rejected/{kept_as}.reason.json)")
+        }
+        Fact::Started { job, pid } => format!("{job}: worker {pid} has started"),
+        Fact::Adopted { job } => format!("{job}: its worker goes on"),
+        Fact::Ended { job, state } => format!("{job}: {state}"),
+        Fact::Repaired { job, repair } => format!("{job}: {repair}"),
+        Fact::Ignored { name, message } => format!("{name}: left where it is: {message}"),
+        Fact::Trouble { message } => message.clone(),
+        Fact::DaemonStarted { .. } | Fact::DaemonStopped { .. } => return,
+    };
+    // Whoever watched may have gone; the daemon stays.
+    let _nobody_watches = writeln!(std::io::stderr(), "{}", one_line(&line));
 }

@@ -18,7 +18,7 @@ use crate::model::event::{Event, Fact};
 use crate::model::id::{JobId, TaskId};
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
-use crate::os::{fsx, random};
+use crate::os::{env, fsx, random};
 use crate::runs::{Runs, Want};
 
 /// What the demo drops, as a person would: the file's name and its text.
@@ -197,7 +197,11 @@ fn epilogue(here: &mut Here, stage: &Stage, journals: &Journals) -> Result<(), F
 }
 
 fn commands(root: &Root, job: &JobId, state: &JobState) -> String {
-    let numerus = format!("  numerus --root {}", root.path().display());
+    // The demo is mostly run before the program is on anybody's search path.
+    let installed = env::find_program(Path::new("numerus"));
+    let own = env::own_binary().ok().filter(|_| installed.is_none());
+    let program = own.map_or_else(|| "numerus".to_owned(), |path| path.display().to_string());
+    let numerus = format!("  {program} --root {}", root.path().display());
     let task = state.tasks.first().map(|t| format!("/{}", t.task.id)).unwrap_or_default();
     format!("{numerus} status {job}\n{numerus} logs {job}{task}\n{numerus} events {job}\n")
 }

@@ -62,6 +62,8 @@ pub struct Options {
     pub stop_jobs: bool,
     /// The program that is started as `PROGRAM --root ROOT worker JOB`; `None` is this one.
     pub program: Option<PathBuf>,
+    /// Told of every fact that goes into the daemon's journal, for who watches it run.
+    pub tell: Option<fn(&Fact)>,
 }
 
 /// Something that happened.
@@ -215,6 +217,9 @@ impl Daemon {
     }
 
     fn record(&mut self, fact: &Fact) {
+        if let Some(tell) = self.options.tell {
+            tell(fact);
+        }
         self.log.record(fact, clock::now());
     }
 
