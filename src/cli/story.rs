@@ -3,7 +3,7 @@
 use super::here::View;
 use super::ink::Tone;
 use super::{answer, render};
-use crate::model::claim::{Claim, ClaimPath};
+use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::event::{CommandResult, Event, Fact, SessionEnd};
 use crate::model::status::JobPhase;
 use crate::os::console::one_line;
@@ -71,7 +71,18 @@ pub(super) fn tell(fact: &Fact) -> Told {
         | Fact::ClaimUnblocked { .. }
         | Fact::ClaimApproved { .. }
         | Fact::ClaimViolated { .. }
+        | Fact::ClaimAmended { .. }
+        | Fact::ClaimMeasured { .. }
         | Fact::LocksReleased { .. }) => tell_claim(of_claim),
+        of_plan @ (Fact::TaskExhausted { .. }
+        | Fact::Advised { .. }
+        | Fact::Replanned { .. }
+        | Fact::TasksAdded { .. }
+        | Fact::ReviewApproved { .. }
+        | Fact::ReviewRejected { .. }
+        | Fact::BaseAdvancing { .. }
+        | Fact::BaseAdvanced { .. }
+        | Fact::BaseDiverged { .. }) => tell_change_of_plan(of_plan),
         of_task => tell_task(of_task),
     }
 }
@@ -90,7 +101,47 @@ fn tell_claim(fact: &Fact) -> Told {
         Fact::ClaimViolated { paths, .. } => {
             told(Tone::Bad, format!("wrote what it had not claimed: {}", listed(paths)))
         }
+        Fact::ClaimAmended { paths, .. } => {
+            told(Tone::Wait, format!("the claim is widened by {}", listed(paths)))
+        }
+        Fact::ClaimMeasured { quality, .. } => minor(measured(quality)),
         _ => minor("lease released"),
+    }
+}
+
+fn measured(quality: &ClaimQuality) -> String {
+    let share = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{:.0} %", s * 100.0));
+    let (precision, recall) = (share(quality.precision), share(quality.recall));
+    format!("{precision} of what was claimed was written, {recall} of what was written was claimed")
+}
+
+fn tell_change_of_plan(fact: &Fact) -> Told {
+    match fact {
+        Fact::TaskExhausted { failure, .. } => {
+            told(Tone::Wait, format!("out of attempts, the queen is asked: {}", failure.message))
+        }
+        Fact::Advised { decision, advice } => {
+            told(Tone::Plain, format!("the queen says {}: {advice}", decision.as_str()))
+        }
+        Fact::Replanned { plan, tasks, .. } => {
+            told(Tone::Plain, format!("plan {plan} has {}", plural(tasks.len(), "new task")))
+        }
+        Fact::TasksAdded { because, tasks, .. } => {
+            let ids: Vec<String> = tasks.iter().map(|t| t.id.to_string()).collect();
+            told(Tone::Wait, format!("added after {because}: {}", listed(&ids)))
+        }
+        Fact::ReviewApproved { .. } => told(Tone::Good, "approved"),
+        Fact::ReviewRejected { comments, .. } => {
+            let first = comments.first().map(|c| c.text.as_str()).unwrap_or_default();
+            told(Tone::Wait, format!("changes wanted ({}): {first}", comments.len()))
+        }
+        Fact::BaseAdvanced { from, .. } => {
+            told(Tone::Plain, format!("took in what {from} has landed"))
+        }
+        Fact::BaseDiverged { from, paths } => {
+            told(Tone::Bad, format!("conflicts with {from} in {}", listed(paths)))
+        }
+        other => minor(other.name()),
     }
 }
 

@@ -149,3 +149,16 @@ pub struct LeaseFile {
     /// The root that the job lies in, so that anyone can find who holds it.
     pub root: String,
 }
+
+/// How well a claim named what was written, in shares from 0 to 1.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClaimQuality {
+    /// Of the paths claimed for writing, those under which something was written; `None` where none was claimed.
+    pub precision: Option<f64>,
+    /// Of the paths written, those that had been claimed; `None` where nothing was written.
+    pub recall: Option<f64>,
+    /// Written without having been claimed, bounded.
+    pub missed: Vec<String>,
+    /// Claimed and not written, bounded.
+    pub unused: Vec<String>,
+}

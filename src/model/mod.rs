@@ -3,9 +3,11 @@
 //! The types are what lies on disk: their serde form is the protocol of `docs/protocol.md`, so a renamed field is a
 //! change of the protocol.
 
+pub mod advice;
 pub mod claim;
 pub mod duration;
 pub mod event;
+pub mod fact;
 pub mod fields;
 pub mod id;
 pub mod job;

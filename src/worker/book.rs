@@ -74,6 +74,8 @@ fn is_transition(fact: &Fact) -> bool {
             | Fact::ClaimUnblocked { .. }
             | Fact::ClaimApproved { .. }
             | Fact::LocksReleased { .. }
+            | Fact::ClaimMeasured { .. }
+            | Fact::BaseDiverged { .. }
             | Fact::TaskStarted { .. }
             | Fact::SessionOpened { .. }
             | Fact::SessionConfirmed { .. }

@@ -261,7 +261,7 @@ fn journal_offences(protocol: &str, source: &str, book: &str) -> Vec<String> {
 
 #[test]
 fn the_journals_table_names_every_event_and_whether_it_is_flushed() {
-    let (protocol, source) = (text("docs/protocol.md"), text("src/model/event.rs"));
+    let (protocol, source) = (text("docs/protocol.md"), text("src/model/fact.rs"));
     let book = text("src/worker/book.rs");
     assert!(events(&source).len() > 30, "the source is read");
     assert_none(&journal_offences(&protocol, &source, &book));
@@ -273,7 +273,7 @@ fn the_journals_table_names_every_event_and_whether_it_is_flushed() {
 
 #[test]
 fn states_name_no_event_that_is_none() {
-    let known: Words = events(&text("src/model/event.rs")).into_values().collect();
+    let known: Words = events(&text("src/model/fact.rs")).into_values().collect();
     let unknown = |text: &str| -> Vec<String> {
         let names = in_backticks(text).into_iter();
         let events = names.filter(|n| n.starts_with("job.") || n.starts_with("terminal."));
