@@ -2,10 +2,12 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod admission;
+pub mod advice;
 pub mod arbiter;
 pub mod audit;
 pub mod claims;
 pub mod classify;
+pub mod followups;
 pub mod frontmatter;
 pub mod lifecycle;
 pub mod paths;

@@ -76,9 +76,7 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
 }
 
 fn has_unpublished(state: &JobState) -> bool {
-    let base = state.workspace.as_ref().map(|w| &w.base);
-    state.branch.is_none()
-        && base.is_some_and(|base| state.tip.as_ref().is_some_and(|tip| tip != base))
+    state.branch.is_none() && state.has_landed()
 }
 
 fn finish_in(root: &Root, folder: &RunFolder, job: &Job, book: &Book, end: &Ending) -> Result<()> {

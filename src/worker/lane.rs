@@ -21,6 +21,7 @@ use crate::model::claim::{Claim, ClaimAnswer, ClaimRecord, Execution};
 use crate::model::event::{Fact, SessionKind};
 use crate::model::id::TaskId;
 use crate::model::outcome::FailureKind;
+use crate::model::plan::Role;
 use crate::trees::{self, Tree};
 
 /// What a claim session brought.
@@ -93,6 +94,7 @@ impl Attempt<'_> {
             task: Some(self.task.task.id.clone()),
             place: self.task.task.id.to_string(),
             kind,
+            role: Role::Executor,
             attempt: self.number,
             cwd: self.cwd.clone(),
             prompt,

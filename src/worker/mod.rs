@@ -4,6 +4,7 @@
 //! decided by `logic::lifecycle` from the journal alone; what is under way are *lanes*, each an async function that
 //! records its facts as it goes. Daemon and worker meet only in files, the lock and signals.
 
+mod advising;
 mod book;
 mod closing;
 mod commands;
@@ -13,6 +14,7 @@ mod in_place;
 mod landing;
 mod lane;
 mod leasing;
+mod mending;
 mod planning;
 mod reading;
 mod resume;

@@ -24,6 +24,7 @@ mod jobs;
 mod model_server;
 mod real_jobs;
 mod rehearsal;
+mod second_thoughts;
 mod site;
 mod standin;
 mod tidy;
