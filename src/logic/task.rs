@@ -155,11 +155,8 @@ impl TaskState {
             }
             Fact::TaskLanding { attempt, commit, parent } => {
                 self.phase = TaskPhase::Landing;
-                self.landing = Some(Landing {
-                    attempt: *attempt,
-                    commit: commit.clone(),
-                    parent: parent.clone(),
-                });
+                let (commit, parent) = (commit.clone(), parent.clone());
+                self.landing = Some(Landing { attempt: *attempt, commit, parent });
             }
             Fact::TaskCompleted { commit, summary, .. } => {
                 self.rest(None);
@@ -187,6 +184,13 @@ impl TaskState {
                 self.phase = TaskPhase::Skipped;
                 self.summary = format!("{because} did not end well");
             }
+            judged => self.apply_judgement(judged),
+        }
+    }
+
+    /// Takes in what was decided about it, or wanted of it.
+    fn apply_judgement(&mut self, fact: &Fact) {
+        match fact {
             Fact::TaskExhausted { failure, .. } => {
                 self.tries.count(failure.kind);
                 self.rest(None);

@@ -249,7 +249,10 @@ impl Cycle {
                 Ok(())
             }
             Work::Workspace | Work::Plan | Work::Roles => self.settle_planning(failure),
-            Work::Judge => self.settle_judging(failure),
+            Work::Judge => {
+                self.settle_judging(failure);
+                Ok(())
+            }
             Work::Verify | Work::Mend | Work::Publish => {
                 self.end("landing", &failure);
                 Ok(())
@@ -313,14 +316,13 @@ impl Cycle {
     }
 
     /// The queen could not be asked about the result: the job rests if that may pass, else nobody has accepted it.
-    fn settle_judging(&mut self, failure: Failure) -> Result<()> {
+    fn settle_judging(&mut self, failure: Failure) {
         match self.decide(&failure, Tries::default()) {
             Next::Park(reason, until) => {
                 self.close_for(Closing::Park(reason, until, failure.message));
             }
             Next::Retry(_) | Next::GiveUp => self.end("review_failed", &failure),
         }
-        Ok(())
     }
 
     fn settle_planning(&mut self, failure: Failure) -> Result<()> {

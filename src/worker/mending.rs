@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::desk::{Desk, Outcome, bug, with_trees};
+use super::desk::{Desk, Outcome, aside, bug, with_trees};
 use crate::logic::followups::{self, MAX_OUTPUT_BYTES, Reviewed};
 use crate::logic::state::JobState;
 use crate::logic::task::TaskState;
@@ -59,7 +59,8 @@ pub(super) async fn after_the_end(desk: &Arc<Desk>) -> Outcome<()> {
     let how = failed.and_then(|c| c.code);
     let how = how.map_or_else(|| "did not end in time".to_owned(), |code| format!("code {code}"));
     let log = desk.folder.place("verify").dir().join("verify.log");
-    let output = fsx::read_tail(&log, MAX_OUTPUT_BYTES as u64).unwrap_or_default();
+    let output = aside(move || fsx::read_tail(&log, MAX_OUTPUT_BYTES as u64)).await?;
+    let output = output.unwrap_or_default();
     let output = String::from_utf8_lossy(&output);
     let tasks = followups::of_verification(&state, command, &how, &output);
     add(desk, None, "verify", state.mends + 1, tasks)

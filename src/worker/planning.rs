@@ -53,13 +53,12 @@ pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
     if let Ok(((objective, tasks), _)) = &asked {
         let (objective, tasks) = (objective.clone(), tasks.clone());
         let plan = number;
-        desk.record(
-            None,
-            match is_new {
-                true => Fact::Replanned { plan, objective, tasks },
-                false => Fact::PlanCreated { plan, objective, tasks },
-            },
-        )?;
+        let fact = if is_new {
+            Fact::Replanned { plan, objective, tasks }
+        } else {
+            Fact::PlanCreated { plan, objective, tasks }
+        };
+        desk.record(None, fact)?;
     }
     clear(desk, tree).await?;
     asked.map(drop)

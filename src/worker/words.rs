@@ -80,9 +80,8 @@ pub(super) fn shown_diff(patch: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(cut).into_owned();
     if cut.len() < patch.len() {
         let rest = patch.len() - cut.len();
-        text.push_str(&format!(
-            "\n[{rest} more bytes are left out: look at the files themselves]\n"
-        ));
+        let more = format!("\n[{rest} more bytes are left out: look at the files themselves]\n");
+        text.push_str(&more);
     }
     text
 }

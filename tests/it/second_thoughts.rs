@@ -198,7 +198,10 @@ fn a_new_plan_keeps_what_landed_and_waits_for_what_is_under_way() {
     let planned = job.json("plan-2.json")["tasks"].as_array().unwrap().clone();
     let ids: Vec<&str> = planned.iter().map(|t| t["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["t1", "slow", "t4"]);
-    assert!(!job.read("roles/prompt-2.md").contains("\"id\": \"t1\""), "what landed keeps its role");
+    assert!(
+        !job.read("roles/prompt-2.md").contains("\"id\": \"t1\""),
+        "what landed keeps its role"
+    );
     job.is_clean();
 }
 
