@@ -96,6 +96,14 @@ impl Tree {
     }
 }
 
+/// Removes the folders for temporary files of a task or of a command, whatever was put into them.
+///
+/// # Errors
+/// Those of the system; what could not be removed stays for the next call.
+pub fn clear_temps(place: &Place) -> Result<(), TreesError> {
+    place.temps()?.iter().try_for_each(|dir| copy::remove_any(dir))
+}
+
 /// What a path names below a directory, links that leave it found.
 pub fn kind_below(cwd: &Path, path: &str) -> PathKind {
     let Ok(cwd) = cwd.canonicalize() else { return PathKind::Missing };
