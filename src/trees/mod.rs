@@ -14,6 +14,7 @@ mod ignores;
 pub mod in_place;
 mod land;
 mod patch;
+mod pinned;
 mod tree;
 mod walk;
 mod workspace;
