@@ -14,6 +14,7 @@ mod ignores;
 pub mod in_place;
 mod land;
 mod patch;
+mod pinned;
 mod tree;
 mod walk;
 mod workspace;
@@ -29,7 +30,7 @@ use crate::runs::{Place, RunFolder};
 
 pub use audit::Audited;
 pub use land::{Landing, Words};
-pub use tree::{Tree, kind_below};
+pub use tree::{Tree, clear_temps, kind_below};
 pub use workspace::{Ground, fix};
 
 /// Why something with a workspace or its trees did not work.
