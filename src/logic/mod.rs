@@ -7,6 +7,7 @@ pub mod audit;
 pub mod claims;
 pub mod classify;
 pub mod frontmatter;
+pub mod globs;
 pub mod lifecycle;
 pub mod paths;
 pub mod planning;

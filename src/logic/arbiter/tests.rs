@@ -8,7 +8,7 @@ use crate::model::claim::Holder;
 use crate::model::id::{JobId, TaskId};
 
 fn paths(texts: &[&str]) -> Vec<ClaimPath> {
-    texts.iter().map(|t| ClaimPath { path: (*t).to_owned(), is_dir: false }).collect()
+    texts.iter().map(|t| ClaimPath::file(*t)).collect()
 }
 
 fn lease(task: &str, ticket: u64, state: LeaseState, claim: Claim) -> LeaseFile {
