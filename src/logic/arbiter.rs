@@ -70,4 +70,6 @@ fn excludes(a: Mode, b: Mode) -> bool {
 }
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod tests;

@@ -49,7 +49,7 @@ pub fn leads_into(pattern: &str, dir: &str) -> bool {
 
 fn part_matches(part: &str, name: &str) -> bool {
     let (tokens, letters): (Vec<Token>, Vec<char>) = (tokens(part), name.chars().collect());
-    wild(&tokens, &letters, |token| *token == Token::Many, Token::fits)
+    wild(&tokens, &letters, |token| *token == Token::Many, |token, letter| token.fits(*letter))
 }
 
 /// Matches a sequence against one with stars, each for any number of elements. Only the last star is ever tried again:
@@ -94,12 +94,12 @@ struct Set {
 }
 
 impl Token {
-    fn fits(&self, letter: &char) -> bool {
+    fn fits(&self, letter: char) -> bool {
         match self {
             Self::Many | Self::One => true,
-            Self::Letter(own) => own == letter,
+            Self::Letter(own) => *own == letter,
             Self::Set(set) => {
-                let within = |(from, to): &(char, char)| (from..=to).contains(&letter);
+                let within = |(from, to): &(char, char)| (*from..=*to).contains(&letter);
                 set.but != set.ranges.iter().any(within)
             }
         }
