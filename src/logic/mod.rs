@@ -9,6 +9,7 @@ pub mod claims;
 pub mod classify;
 pub mod followups;
 pub mod frontmatter;
+pub mod globs;
 pub mod lifecycle;
 pub mod paths;
 pub mod planning;

@@ -2,10 +2,10 @@
 //!
 //! Beside it lies the index as git wrote it with the tree: what an agent does to the one in use does not matter then.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::logic::claims::PathKind;
@@ -22,6 +22,8 @@ use super::{Trees, TreesError};
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 /// Most bytes that are read of one file of ignore rules.
 const MAX_RULES_BYTES: u64 = 1024 * 1024;
+/// Most links on the way to one path, as the kernel has it.
+const MAX_LINKS: u32 = 40;
 /// Folders that codex's sandbox mounts over, and sometimes leaves behind, empty.
 const RESIDUE: [&str; 4] = [".agents", ".aws", ".codex", ".git"];
 
@@ -133,21 +135,65 @@ pub fn clear_temps(place: &Place) -> Result<(), TreesError> {
     place.temps()?.iter().try_for_each(|dir| copy::remove_any(dir))
 }
 
-/// What a path names below a directory, links that leave it found.
+/// What a path names below a directory, every link on the way followed: one that leaves the directory is found, and so is
+/// the path that one inside leads to, whether something is there yet or not.
 pub fn kind_below(cwd: &Path, path: &str) -> PathKind {
     let Ok(cwd) = cwd.canonicalize() else { return PathKind::Missing };
-    let mut at = cwd.clone();
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        at.push(part);
-        let Ok(meta) = at.symlink_metadata() else { return PathKind::Missing };
-        if meta.is_symlink() {
-            match at.canonicalize() {
-                Ok(target) if target.starts_with(&cwd) => {}
-                Ok(_) | Err(_) => return PathKind::LeadsOut,
+    let Some(way) = Way::to(&cwd, path) else { return PathKind::LeadsOut };
+    let Some(real) = way.at.strip_prefix(&cwd).ok().and_then(Path::to_str) else {
+        return PathKind::LeadsOut;
+    };
+    match way.at.symlink_metadata() {
+        _ if way.links > 0 && real != path => PathKind::Elsewhere(real.to_owned()),
+        Err(_) => PathKind::Missing,
+        Ok(meta) if meta.is_dir() => PathKind::Dir,
+        Ok(_) => PathKind::File,
+    }
+}
+
+/// The way to a path as the kernel would go it, except that it goes on where nothing is.
+struct Way {
+    at: PathBuf,
+    links: u32,
+}
+
+impl Way {
+    /// `None` when the links lead round in circles.
+    fn to(cwd: &Path, path: &str) -> Option<Self> {
+        let mut way = Self { at: cwd.to_owned(), links: 0 };
+        let mut ahead: Vec<OsString> = backwards(Path::new(path));
+        while let Some(part) = ahead.pop() {
+            if part == ".." {
+                way.at.pop();
+                continue;
+            }
+            match way.at.join(&part).read_link() {
+                Ok(target) => {
+                    way.links += 1;
+                    if target.is_absolute() {
+                        way.at = PathBuf::from("/");
+                    }
+                    ahead.extend(backwards(&target));
+                }
+                // No link, or nothing at all.
+                Err(_) => way.at.push(&part),
+            }
+            if way.links > MAX_LINKS {
+                return None;
             }
         }
+        Some(way)
     }
-    if at.is_dir() { PathKind::Dir } else { PathKind::File }
+}
+
+/// The parts of a path, the first at the end.
+fn backwards(path: &Path) -> Vec<OsString> {
+    let part = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    };
+    path.components().rev().filter_map(part).collect()
 }
 
 impl Trees {

@@ -111,7 +111,7 @@ fn remember(desk: &Desk, end: &Ending) {
         at: clock::now(),
         objective: desk.job.objective.clone(),
         plan: desk.book.state(plan).join("\n"),
-        claims: claimed.flat_map(|c| c.resources.writes).map(|p| p.path).collect(),
+        claims: claimed.flat_map(|c| c.resources.writes).map(|p| p.text()).collect(),
         outcome: end.phase,
         claim_precision: desk.book.state(precision),
     };

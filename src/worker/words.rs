@@ -44,11 +44,8 @@ fn findings(desk: &Desk, task: &TaskState) -> String {
 
 /// The granted claim, as the prompt of the execution shows it.
 pub(super) fn resources(claim: &Claim) -> String {
-    let paths = |list: &[ClaimPath]| -> Vec<String> {
-        list.iter()
-            .map(|p| if p.is_dir { format!("{}/", p.path) } else { p.path.clone() })
-            .collect()
-    };
+    let paths =
+        |list: &[ClaimPath]| -> Vec<String> { list.iter().map(ToString::to_string).collect() };
     json!({ "reads": paths(&claim.reads), "writes": paths(&claim.writes) }).to_string()
 }
 
