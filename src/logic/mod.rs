@@ -8,6 +8,7 @@ pub mod claims;
 pub mod classify;
 pub mod frontmatter;
 pub mod lifecycle;
+pub mod parked;
 pub mod paths;
 pub mod planning;
 pub mod recover;

@@ -20,6 +20,7 @@ use crate::model::settings::Settings;
 use crate::model::workspace::{Isolation, Workspace};
 use crate::os::pty::Spawner;
 use crate::runs::RunFolder;
+use crate::store::holds::Holds;
 use crate::store::starts::StartSlots;
 use crate::trees::{Trees, TreesError};
 
@@ -59,6 +60,7 @@ impl Desk {
         let spawner =
             Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
         let slots = StartSlots::open(&root.store()).map_err(|e| e.to_string())?;
+        let holds = Holds::open(&root.store()).map_err(|e| e.to_string())?;
         let recorder = book.clone();
         let asker = Asker {
             codex,
@@ -67,6 +69,8 @@ impl Desk {
             prompts: Prompts::new(&root.prompts()),
             spawner,
             slots,
+            holds,
+            parked: Mutex::new(book.state(|s| s.parked.clone())),
             record: Arc::new(move |task: Option<&TaskId>, fact: Fact| recorder.record(task, fact)),
             numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),
         };

@@ -13,6 +13,7 @@ mod in_place;
 mod landing;
 mod lane;
 mod leasing;
+mod parked;
 mod planning;
 mod reading;
 mod resume;
@@ -101,6 +102,7 @@ async fn work(
     let start_time = process::start_time(pid).unwrap_or_default();
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
     closing::clear_temps(folder)?;
+    let unsettled = book.state(|s| s.parked.unsettled());
     resume::repair(&book, folder, &job, clock::now())?;
     if book.state(|s| s.phase.is_final()) {
         closing::put_away(root, folder, &job, &book)?;
@@ -108,6 +110,7 @@ async fn work(
     }
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
         Ok(desk) => {
+            parked::hold_again(&desk, unsettled);
             resume::bury(&desk)?;
             cycle::run(&desk, signals).await
         }
