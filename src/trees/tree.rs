@@ -35,6 +35,27 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// A tree that is there already.
+    pub(super) fn known(
+        place: &Place,
+        attempt: u32,
+        prefix: &str,
+        base: Oid,
+        admin: PathBuf,
+    ) -> Self {
+        let (dir, place, prefix) = (place.tree(attempt), place.clone(), prefix.to_owned());
+        Self { dir, place, attempt, prefix, base, admin, carried: Vec::new() }
+    }
+
+    /// The same with these paths, relative to the workspace, known as copied into it.
+    pub(super) fn with_carried(mut self, paths: &[String]) -> Self {
+        for path in paths {
+            let below = format!("{}/{path}", self.prefix);
+            self.carried.push(below.trim_start_matches('/').to_owned());
+        }
+        self
+    }
+
     /// The tree's top.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -232,7 +253,7 @@ impl Trees {
 }
 
 /// The tree's own git directory, from the file that git has just written.
-fn read_admin(dir: &Path) -> Result<PathBuf, TreesError> {
+pub(super) fn read_admin(dir: &Path) -> Result<PathBuf, TreesError> {
     let text = fsx::read_optional(&dir.join(".git"))?.unwrap_or_default();
     let path = text.trim_end().strip_prefix("gitdir: ").unwrap_or_default();
     if path.is_empty() { Err(super::diff::garbled()) } else { Ok(PathBuf::from(path)) }

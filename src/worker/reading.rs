@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::desk::{Desk, Outcome, Stop, bug};
 use super::planning::{clear, view};
-use super::words;
+use super::{parked, words};
 use crate::codex::Question;
 use crate::logic::task::TaskState;
 use crate::model::event::{Fact, SessionKind};
@@ -12,7 +12,7 @@ use crate::model::event::{Fact, SessionKind};
 /// Runs one read-only task to its end.
 pub(super) async fn read(desk: &Desk, task: &TaskState, stop: &Stop) -> Outcome<()> {
     let id = &task.task.id;
-    let attempt = task.attempt + 1;
+    let attempt = parked::attempt(desk, task);
     let mut facts = words::of_task(desk, task);
     facts["role"] = json!(task.task.role.as_str());
     let prompt = desk.asker.prompts.render("review", &facts).map_err(bug)?;

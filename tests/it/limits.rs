@@ -6,7 +6,8 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::rehearsal::{Job, Script, Stage, execute, on_calls, part};
+use crate::death::slay_once;
+use crate::rehearsal::{Job, Script, Stage, execute, on_calls, part, wait_for};
 use crate::site::PATIENCE;
 
 /// A far time, in seconds since the epoch; no rest is longer than a day.
@@ -79,6 +80,170 @@ fn the_breaker_opens_once_and_closes_when_a_person_says_so() {
     assert_eq!(stands(&second), pair("succeeded", "done"));
     assert_eq!(first.go_on().code, Some(0));
     assert_eq!(stands(&first), pair("succeeded", "done"));
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Writes half of the file, is refused for an hour, and writes the rest when it is asked again.
+fn cut_in_the_middle(resets_at: u64) -> Script {
+    let write = |text: &str| json!({"write": {"path": "t1.txt", "text": text, "append": true}});
+    Script::of([part("t1")])
+        .with(on_calls(execute("t1"), &[1]), json!([write("half\n"), spent(resets_at)]))
+        .with(execute("t1"), json!([write("rest\n"), {"message": "done"}]))
+}
+
+/// The ends of the sessions of a place, each with what it was for.
+fn ends(job: &Job<'_>, place: &str) -> Vec<Value> {
+    let all = job.all("terminal.session_ended", "");
+    all.into_iter().map(|e| e["payload"].clone()).filter(|e| e["place"] == place).collect()
+}
+
+/// The job went on at its time, in the same attempt and on the same thread, and nothing was charged.
+fn went_on(job: &Job<'_>, resets_at: u64) {
+    job.until("job.finished", "");
+    let landed = (job.landed(), job.on_branch("t1.txt"));
+    assert_eq!(landed, (vec!["t1".to_owned()], Some("half\nrest\n".to_owned())));
+    let ends = ends(job, "t1");
+    let threads: Vec<&Value> = ends.iter().map(|e| &e["thread_id"]).collect();
+    assert!(threads[0].is_string() && threads.iter().all(|t| *t == threads[0]), "{ends:?}");
+    assert_eq!(ends.iter().map(|e| &e["attempt"]).collect::<Vec<_>>(), [1, 1, 1]);
+    assert_eq!(job.charged("t1"), 0);
+    assert!(
+        job.all("job.task_retried", "t1")
+            .iter()
+            .all(|e| e["payload"]["failure"]["kind"] == "limit")
+    );
+    assert_eq!(job.all("job.claim_recorded", "t1").len(), 1);
+    assert_eq!(job.all("job.claim_approved", "t1").len(), 2, "no lease was held meanwhile");
+    let prompt = job.read("t1/prompt-3.md");
+    assert!(prompt.starts_with("NUMERUS_EXECUTE V1\nTASK_ID: t1\n") && prompt.contains("cut off"));
+    let woken = job.all("job.resumed", "").pop().unwrap();
+    let woken: jiff::Timestamp = woken["ts"].as_str().unwrap().parse().unwrap();
+    let late = woken.as_second() - i64::try_from(resets_at).unwrap();
+    assert!((0..60).contains(&late), "woken {late} s after the reset");
+    job.is_clean();
+}
+
+/// Lets a daemon meet the reset two seconds after its start.
+fn wake(stage: &Stage, job: &Job<'_>, resets_at: u64) {
+    let offset = resets_at - 2 - now();
+    let mut daemon = daemon(stage, &[]);
+    let running = stage.site.spawn(daemon.env("NUMERUS_TEST_CLOCK_OFFSET", offset.to_string()));
+    went_on(job, resets_at);
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait(PATIENCE).code, Some(0));
+}
+
+#[test]
+fn a_job_wakes_at_the_reset_and_goes_on_with_its_thread_although_its_worker_was_killed() {
+    let resets_at = now() + 3600;
+    let stage = Stage::new("wakes", &cut_in_the_middle(resets_at));
+    let (running, job) = stage.start(&["--max-attempts", "1"]);
+    slay_once(&job, &|job| ends(job, "t1").iter().any(|e| e["failure"]["kind"] == "limit"));
+    drop(running.wait(PATIENCE));
+    let begun = sessions(&job);
+    assert_eq!(job.go_on().code, Some(0));
+    assert_eq!((stands(&job), sessions(&job)), (pair("paused", "limit"), begun), "too early");
+    assert_eq!(job.leases(), [""; 0]);
+    wake(&stage, &job, resets_at);
+}
+
+#[test]
+fn a_limit_is_not_taken_for_an_interruption_however_soon_the_worker_dies() {
+    let resets_at = now() + 3600;
+    let stage = Stage::new("dies", &cut_in_the_middle(resets_at));
+    let job = stage.ends_with(4, &["--max-attempts", "1"]);
+    // As if it had died right after the end of the session was on disk: nothing that followed from it is there.
+    let journal = job.dir().join("events.ndjson");
+    let text = job.read("events.ndjson");
+    let upto = text.find("\"kind\":\"limit\"").unwrap();
+    let line = upto + text[upto..].find('\n').unwrap() + 1;
+    fs::write(&journal, &text[..line]).unwrap();
+    fs::remove_dir_all(stage.site.root().join("store/holds")).unwrap();
+    let begun = sessions(&job);
+    assert_eq!(job.go_on().code, Some(0));
+    assert_eq!((stands(&job), sessions(&job)), (pair("paused", "limit"), begun), "too early");
+    wake(&stage, &job, resets_at);
+}
+
+#[test]
+fn sessions_without_a_task_and_claims_go_on_with_their_threads_as_well() {
+    for (place, when) in [
+        ("plan", json!({"marker": "NUMERUS_PLAN"})),
+        ("roles", json!({"marker": "NUMERUS_ROLES"})),
+        ("t1", json!({"marker": "NUMERUS_CLAIM", "task": "t1"})),
+        ("look", json!({"marker": "NUMERUS_REVIEW", "task": "look"})),
+    ] {
+        let parts = [part("t1"), part("look").role("planner")];
+        let script = Script::of(parts).with(on_calls(when, &[1]), json!([spent(FAR)]));
+        let stage = Stage::new(place, &script);
+        let job = stage.ends_with(4, &["--max-attempts", "1"]);
+        assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{place}");
+        let ends = ends(&job, place);
+        assert_eq!(ends[0]["failure"]["kind"], "limit", "{place}");
+        assert_eq!(ends[0]["thread_id"], ends[1]["thread_id"], "{place}");
+        assert_eq!((&ends[0]["attempt"], &ends[1]["attempt"]), (&json!(1), &json!(1)), "{place}");
+        assert_eq!((job.charged(""), job.landed()), (0, vec!["t1".to_owned()]), "{place}");
+        job.is_clean();
+    }
+}
+
+#[test]
+fn a_claim_that_waits_when_its_job_rests_is_not_made_again() {
+    let parts = [part("t1").writes(&["same.txt"]), part("t2").writes(&["same.txt"])];
+    let script = Script::of(parts).with(
+        on_calls(json!({"marker": "NUMERUS_EXECUTE"}), &[1]),
+        json!([wait_for("flag"), spent(FAR)]),
+    );
+    let stage = Stage::new("waits", &script);
+    let (running, job) = stage.start(&["--max-attempts", "1"]);
+    job.until("job.claim_blocked", "");
+    stage.raise("flag");
+    assert_eq!(running.wait(PATIENCE).code, Some(4));
+    assert_eq!(job.leases(), [""; 0]);
+    assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
+    assert_eq!(job.all("job.claim_recorded", "").len(), 2);
+    assert_eq!((job.charged(""), job.landed().len()), (0, 2));
+    job.is_clean();
+}
+
+#[test]
+fn a_tree_that_is_no_longer_what_it_was_made_as_is_not_gone_on_with() {
+    let stage = Stage::new("strange", &cut_in_the_middle(FAR));
+    let job = stage.ends_with(4, &["--max-attempts", "1"]);
+    let tree = job.dir().join("t1/tree-1");
+    let commit =
+        ["-c", "user.name=a", "-c", "user.email=a", "commit", "-q", "--allow-empty", "-m", "x"];
+    stage.site.git(&tree, &commit);
+    assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
+    let attempts: Vec<Value> = ends(&job, "t1").iter().map(|e| e["attempt"].clone()).collect();
+    assert_eq!(attempts, [1, 1, 2, 2]);
+    assert_eq!((job.charged("t1"), job.on_branch("t1.txt")), (0, Some("rest\n".to_owned())));
+    job.is_clean();
+}
+
+#[test]
+fn the_wait_before_another_try_outlives_the_worker_and_so_does_the_count() {
+    let cut = json!([{"fail": {"message": "scripted", "info": "server_overloaded"}}]);
+    let script = Script::of([part("t1")]).with(on_calls(execute("t1"), &[1, 2, 3]), cut);
+    let stage = Stage::new("backoff", &script);
+    let (running, job) = stage.start(&["--max-attempts", "1"]);
+    slay_once(&job, &|job| job.all("terminal.session_retried", "t1").len() == 2);
+    drop(running.wait(PATIENCE));
+    assert_eq!(job.go_on().code, Some(0));
+    let waits = job.all("terminal.session_retried", "t1");
+    let moment = |e: &Value| e.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let wait =
+        |e: &Value| moment(&e["payload"]["due"]).duration_since(moment(&e["ts"])).as_secs_f64();
+    assert!(waits.len() == 3 && wait(&waits[2]) > 3.0, "the third wait is the third: {waits:?}");
+    let starts = job.all("terminal.session_starting", "t1");
+    let third = starts.iter().filter(|e| e["payload"]["kind"] == "execute").nth(2).unwrap();
+    assert!(moment(&third["ts"]) >= moment(&waits[1]["payload"]["due"]), "not before it was due");
+    let ends = ends(&job, "t1");
+    assert!(ends.iter().all(|e| e["thread_id"] == ends[0]["thread_id"]), "{ends:?}");
+    assert_eq!((job.charged("t1"), job.landed()), (0, vec!["t1".to_owned()]));
 }
 
 /// A daemon of this stage; the jobs bring their scripts with them.
