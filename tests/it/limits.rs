@@ -2,13 +2,17 @@
 //! where they were.
 
 use std::fs;
+use std::sync::Mutex;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::death::slay_once;
+use crate::model_server::{Answer, ModelServer};
+use crate::real_jobs::Team;
 use crate::rehearsal::{Job, Script, Stage, execute, on_calls, part, wait_for};
-use crate::site::PATIENCE;
+use crate::site::{PATIENCE, Site};
+use crate::yard::{kill, names};
 
 /// A far time, in seconds since the epoch; no rest is longer than a day.
 const FAR: u64 = 4_102_444_800;
@@ -292,4 +296,61 @@ fn the_breaker_closes_with_another_login() {
     assert!(hold["until"].is_string(), "the probe that worked has lifted it: {hold}");
     assert_eq!(first.go_on().code, Some(0));
     assert_eq!(stands(&first), pair("succeeded", "done"));
+}
+
+#[test]
+fn the_real_codex_goes_on_with_its_thread_at_the_reset() {
+    let site = Site::new("real-limit");
+    let (repo, resets_at) = (site.git_repo(), now() + 5400);
+    let (team, asked) = (Team::of(&[("one", &[])]), Mutex::new(0));
+    let server = ModelServer::start(move |request| {
+        if !request.marker().starts_with("NUMERUS_EXECUTE") {
+            return team.answer(request);
+        }
+        let mut asked = asked.lock().unwrap();
+        *asked += 1;
+        match *asked {
+            1 => Answer::exec("echo half > one.txt"),
+            2 => Answer::usage_limit(5400)
+                .header("x-codex-primary-used-percent", "100")
+                .header("x-codex-primary-window-minutes", "300")
+                .header("x-codex-primary-reset-at", &resets_at.to_string()),
+            3 => Answer::exec("echo rest >> one.txt"),
+            _ => Answer::say("done"),
+        }
+    });
+    server.write_config(&site.codex_home());
+    let words = ["run", "do it", "--max-attempts", "1", "--workspace", repo.to_str().unwrap()];
+    let running = site.spawn(&mut site.numerus(words));
+    let refused = |e: &Value| e["payload"]["failure"]["kind"] == "limit";
+    let runs = || names(&site.root().join("runs"));
+    let journal = || runs().first().map(|job| site.journal(job)).unwrap_or_default();
+    site.until("the refusal", PATIENCE, || journal().iter().any(refused));
+    let job = runs().remove(0);
+    let of = |event: &str| {
+        let all = journal().into_iter().filter(|e| e["event"] == event);
+        all.map(|mut e| e["payload"].take()).collect::<Vec<Value>>()
+    };
+    kill(u32::try_from(of("job.worker_started")[0]["pid"].as_u64().unwrap()).unwrap());
+    drop(running.wait(PATIENCE));
+    let begun = of("terminal.session_starting").len();
+    assert_eq!(site.run(&mut site.numerus(["worker", &job])).code, Some(0));
+    let until = of("job.paused").pop().unwrap()["until"].clone();
+    let until: jiff::Timestamp = until.as_str().unwrap().parse().unwrap();
+    assert_eq!(until.as_second(), i64::try_from(resets_at).unwrap(), "what the service said");
+    assert_eq!(of("terminal.session_starting").len(), begun, "too early");
+    let offset = (resets_at - 2 - now()).to_string();
+    let mut daemon = site.numerus(["daemon"]);
+    let daemon = site.spawn(daemon.env("NUMERUS_TEST_CLOCK_OFFSET", offset));
+    site.until("the end", PATIENCE, || !of("job.finished").is_empty());
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(PATIENCE).code, Some(0));
+    let shown = site.git(&repo, &["show", &format!("numerus/{job}:one.txt")]);
+    assert_eq!(shown, "half\nrest\n", "{}", site.dump());
+    let ends = of("terminal.session_ended").into_iter().filter(|e| e["place"] == "one");
+    let ends: Vec<Value> = ends.collect();
+    assert!(ends.iter().all(|e| e["thread_id"] == ends[0]["thread_id"]), "{ends:?}");
+    assert!(ends.len() == 3 && ends.iter().all(|e| e["attempt"] == 1), "{ends:?}");
+    let charged = of("job.task_retried").iter().any(|e| e["failure"]["kind"] != "limit");
+    assert!(!charged && of("job.task_failed").is_empty());
 }
