@@ -18,6 +18,7 @@ mod codex_contract;
 mod daemon;
 mod death;
 mod docs;
+mod failures;
 mod grounds;
 mod hostile;
 mod jobs;
