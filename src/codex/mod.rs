@@ -6,9 +6,11 @@
 //! - `launch`: what happens between the spawn and codex itself (`numerus __session`)
 //! - `session`: spawn, stream, deadlines; `reader`: its two threads; `conclusion`: its end on disk
 //! - `rollout`: codex's own record of the thread: typed errors, tokens
+//! - `account`: whose limit and login it is, and whether it is held
 //! - `fence`: nothing of an ended session lives on
 //! - `schema`, `prompt`, `ask`: structured answers
 
+pub mod account;
 pub mod ask;
 pub mod command;
 mod conclusion;

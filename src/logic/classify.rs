@@ -86,6 +86,17 @@ pub fn stopped(reason: StopReason) -> Failure {
     }
 }
 
+/// Whether a failure to log in is the account's and not only this job's: an address that is not there may be a model that
+/// the job alone has named.
+pub fn is_of_account(failure: &Failure) -> bool {
+    !failure.message.contains("404 Not Found")
+}
+
+/// Whether codex does not know the thread that it was to go on with.
+pub fn is_lost_thread(failure: &Failure) -> bool {
+    failure.message.contains("no rollout found")
+}
+
 fn unclean(exit: Option<i32>, when: &str) -> Failure {
     let how = exit
         .map_or_else(|| "was ended by a signal".to_owned(), |code| format!("exited with {code}"));

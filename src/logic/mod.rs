@@ -11,6 +11,7 @@ pub mod followups;
 pub mod frontmatter;
 pub mod globs;
 pub mod lifecycle;
+pub mod parked;
 pub mod paths;
 pub mod planning;
 pub mod recover;

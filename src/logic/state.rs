@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::parked::Parked;
 use super::task::{TaskState, Tries};
 use crate::model::PROTOCOL_VERSION;
 use crate::model::advice::Decision;
@@ -63,6 +64,8 @@ pub struct JobState {
     pub open_sessions: BTreeMap<String, SessionStart>,
     /// Number of the last session of each place.
     pub session_numbers: BTreeMap<String, u32>,
+    /// What can be gone on with.
+    pub parked: Parked,
     /// The job's newest commit.
     pub tip: Option<Oid>,
     /// Whether the verify commands passed.
@@ -117,6 +120,7 @@ impl Default for JobState {
             tasks: Vec::new(),
             open_sessions: BTreeMap::new(),
             session_numbers: BTreeMap::new(),
+            parked: Parked::default(),
             tip: None,
             verified: None,
             unverified: None,
@@ -163,6 +167,7 @@ impl JobState {
             None => self.apply_to_job(event),
         }
         self.apply_to_sessions(&event.fact);
+        self.parked.apply(event);
     }
 
     fn apply_to_job(&mut self, event: &Event) {

@@ -77,6 +77,7 @@ pub(super) async fn run(
     loop {
         cycle.obey()?;
         let until = cycle.advance()?;
+        cycle.stop_waiting();
         if cycle.lanes.is_empty()
             && let Some(closing) = cycle.closing.clone()
         {
@@ -148,6 +149,9 @@ impl Cycle {
 
     /// A job that is about to rest waits for no lease.
     fn stop_waiting(&self) {
+        if !matches!(self.closing, Some(Closing::Park(..))) {
+            return;
+        }
         let blocked = |id: &TaskId| {
             self.desk.book.state(|s| s.task(id).is_some_and(|t| t.phase == TaskPhase::Blocked))
         };
@@ -170,7 +174,11 @@ impl Cycle {
         while self.closing.is_none() && self.alone.is_none() {
             let busy: BTreeSet<TaskId> = self.stops.keys().cloned().collect();
             let next = |s: &_| lifecycle::next(s, &self.desk.job, &busy, clock::now());
-            match self.desk.book.state(next) {
+            let step = self.desk.book.state(next);
+            if asks_codex(&step) && self.rest_if_held() {
+                break;
+            }
+            match step {
                 Step::FixWorkspace => self.start_alone(Work::Workspace),
                 Step::Plan => self.start_alone(Work::Plan),
                 Step::Roles => self.start_alone(Work::Roles),
@@ -187,6 +195,18 @@ impl Cycle {
             }
         }
         Ok(Timestamp::MAX)
+    }
+
+    /// Closes for a rest if the job's account is held: nothing is begun that would only be refused.
+    fn rest_if_held(&mut self) -> bool {
+        let Some(refusal) = self.desk.asker.refusal() else { return false };
+        match self.decide(&refusal, Tries::default()) {
+            Next::Park(reason, until) => {
+                self.close_for(Closing::Park(reason, until, refusal.message));
+                true
+            }
+            Next::Retry(_) | Next::GiveUp => false,
+        }
     }
 
     fn start_alone(&mut self, work: Work) {
@@ -289,7 +309,6 @@ impl Cycle {
             }
             Next::Park(reason, until) => {
                 self.close_for(Closing::Park(reason, until, failure.message.clone()));
-                self.stop_waiting();
                 let due = clock::now();
                 self.desk.book.record(Some(id), Fact::TaskRetried { attempt, failure, due })
             }
@@ -358,6 +377,20 @@ impl Cycle {
                 Ok(Left::Done)
             }
         }
+    }
+}
+
+/// Whether a step leads to a session of codex.
+fn asks_codex(step: &Step) -> bool {
+    match step {
+        Step::FixWorkspace | Step::Plan | Step::Roles | Step::Judge => true,
+        Step::Tasks { start, .. } => !start.is_empty(),
+        Step::Verify
+        | Step::Mend
+        | Step::Publish
+        | Step::Finish(_)
+        | Step::Park(..)
+        | Step::Wait(_) => false,
     }
 }
 
