@@ -17,6 +17,7 @@ pub mod planning;
 pub mod recover;
 pub mod retry;
 pub mod schedule;
+mod sessions;
 pub mod state;
 pub mod summary;
 pub mod supervise;

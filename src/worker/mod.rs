@@ -19,6 +19,7 @@ mod parked;
 mod planning;
 mod reading;
 mod resume;
+mod settling;
 mod words;
 
 use std::io::Result;
