@@ -84,6 +84,9 @@ pub(super) struct Flags {
     #[arg(long, value_name = "MODE",
           value_parser = ["read-only", "workspace-write", "danger-full-access"])]
     pub(super) sandbox: Option<String>,
+    /// Let nothing land when the agent wrote beside its claim, even if nobody else holds it
+    #[arg(long)]
+    pub(super) no_amend: bool,
     /// Try again after a crash, or hold the job for a person
     #[arg(long, value_name = "HOW", value_parser = ["retry", "hold"])]
     pub(super) on_interrupt: Option<String>,
@@ -207,6 +210,7 @@ pub(super) fn compose(draft: &Draft, flags: &Flags) -> Value {
     put("review", if flags.review { json!(true) } else { Value::Null });
     put("network", if flags.network { json!(true) } else { Value::Null });
     put("sandbox", json!(flags.sandbox));
+    put("amend", if flags.no_amend { json!(false) } else { Value::Null });
     put("on_interrupt", json!(flags.on_interrupt));
     put("labels", json!(flags.label));
     put("rehearse", json!(flags.rehearse));
@@ -295,6 +299,7 @@ mod tests {
             (vec!["--review"], "review", json!(true)),
             (vec!["--network"], "network", json!(true)),
             (vec!["--sandbox", "read-only"], "sandbox", json!("read-only")),
+            (vec!["--no-amend"], "amend", json!(false)),
             (vec!["--on-interrupt", "hold"], "on_interrupt", json!("hold")),
             (vec!["--label", "a", "--label", "b"], "labels", json!(["a", "b"])),
             (vec!["--rehearse"], "rehearse", json!("builtin")),

@@ -143,7 +143,11 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
     }
     let settings = facts.settings;
     let mut f = Fields::new(object, "");
-    let asked = Rights { network: f.flag("network"), sandbox: f.choice("sandbox", &SANDBOXES) };
+    let asked = Rights {
+        network: f.flag("network"),
+        sandbox: f.choice("sandbox", &SANDBOXES),
+        amend: f.flag("amend"),
+    };
     let workspace = f.text("workspace", MAX_PATH_BYTES).or_else(|| settings.workspace.clone());
     let script = rehearsal(&mut f);
     let defaults = Options::default();
@@ -152,6 +156,7 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
         profile: word(&mut f, "profile").or_else(|| settings.profile.clone()),
         sandbox: asked.sandbox.unwrap_or(defaults.sandbox.min(settings.sandbox)),
         network: asked.network.unwrap_or(false),
+        amend: asked.amend.unwrap_or(settings.amend),
         rehearse: script.clone().or_else(|| settings.rehearse.clone()),
         ..when(&mut f, defaults)
     };
@@ -262,6 +267,7 @@ fn timeouts(f: &mut Fields) -> Timeouts {
 struct Rights {
     network: Option<bool>,
     sandbox: Option<Sandbox>,
+    amend: Option<bool>,
 }
 
 impl Rights {
@@ -277,6 +283,9 @@ impl Rights {
         }
         if self.network == Some(true) && !settings.network {
             return refused("jobs may not use the network here".to_owned(), "network");
+        }
+        if self.amend == Some(true) && !settings.amend {
+            return refused("claims are not widened here".to_owned(), "amend");
         }
         Ok(())
     }
@@ -467,7 +476,7 @@ mod tests {
             "timeouts": {"execute": "2h", "no_progress": "30s"},
             "budget": {"tokens": 1000, "wall": "1h"}, "isolation": "in-place",
             "setup": ["make"], "carry": [".env"], "verify": "cargo test", "review": true,
-            "network": false, "sandbox": "read-only", "on_interrupt": "hold",
+            "network": false, "sandbox": "read-only", "amend": false, "on_interrupt": "hold",
             "labels": ["night"], "rehearse": "builtin", "approve": true}"#;
         facts_with(&Settings::default(), |facts| {
             let o = admit(json, Shape::Json, facts).expect("good").options;
@@ -499,6 +508,7 @@ mod tests {
                 review: true,
                 network: false,
                 sandbox: Sandbox::ReadOnly,
+                amend: false,
                 on_interrupt: OnInterrupt::Hold,
                 labels: vec!["night".into()],
                 rehearse: Some(String::new()),
@@ -526,6 +536,25 @@ mod tests {
             let asked = br#"{"objective": "x", "network": true}"#;
             assert!(admit(asked, Shape::Json, facts).expect("granted").options.network);
         });
+    }
+
+    #[test]
+    fn an_operator_who_wants_no_widened_claims_is_not_outvoted() {
+        let amend = |settings: bool, job: &str| {
+            let settings = Settings { amend: settings, ..Settings::default() };
+            let json = format!(r#"{{"objective": "x"{job}}}"#);
+            let mut found = Err(Code::Empty);
+            facts_with(&settings, |facts| {
+                let admitted = admit(json.as_bytes(), Shape::Json, facts);
+                found = admitted.map(|a| a.options.amend).map_err(|r| r.code);
+            });
+            found
+        };
+        assert_eq!(amend(true, ""), Ok(true));
+        assert_eq!(amend(true, r#", "amend": false"#), Ok(false));
+        assert_eq!(amend(false, ""), Ok(false));
+        assert_eq!(amend(false, r#", "amend": false"#), Ok(false));
+        assert_eq!(amend(false, r#", "amend": true"#), Err(Code::Policy));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod admission;
+pub mod amend;
 pub mod arbiter;
 pub mod audit;
 pub mod claims;

@@ -143,6 +143,11 @@ pub struct Budget {
     pub wall_seconds: Option<u64>,
 }
 
+/// What an option is that jobs taken by an earlier program do not have.
+fn yes() -> bool {
+    true
+}
+
 /// The options of a job, all resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -184,6 +189,9 @@ pub struct Options {
     pub network: bool,
     /// What executors may write.
     pub sandbox: Sandbox,
+    /// Whether a claim may be widened at landing by paths that nobody else holds.
+    #[serde(default = "yes")]
+    pub amend: bool,
     /// After a crash.
     pub on_interrupt: OnInterrupt,
     /// Free words for people and filters.
@@ -216,6 +224,7 @@ impl Default for Options {
             review: false,
             network: false,
             sandbox: Sandbox::WorkspaceWrite,
+            amend: true,
             on_interrupt: OnInterrupt::Retry,
             labels: Vec::new(),
             rehearse: None,

@@ -122,7 +122,7 @@ impl Desk {
         let dir = if workspace.git_dir.is_empty() {
             self.root.store().join("leases/plain")
         } else {
-            PathBuf::from(&workspace.git_dir).join("numerus/leases")
+            of_repository(&workspace)
         };
         Leases::open(&dir).map_err(|e| bug(e.to_string()))
     }
@@ -146,6 +146,11 @@ impl Desk {
     }
 }
 
+/// The lease folder of a repository.
+pub(super) fn of_repository(workspace: &Workspace) -> PathBuf {
+    PathBuf::from(&workspace.git_dir).join("numerus/leases")
+}
+
 /// Our own or the machine's fault.
 pub(super) fn bug(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Bug, message)
@@ -155,7 +160,10 @@ pub(super) fn bug(message: impl Into<String>) -> Failure {
 pub(super) fn of_trees(error: &TreesError) -> Failure {
     let kind = match error {
         TreesError::Refused { .. } => FailureKind::Bug,
-        TreesError::Git(_) | TreesError::Io(_) | TreesError::Busy { .. } => FailureKind::Transient,
+        TreesError::Git(_)
+        | TreesError::Io(_)
+        | TreesError::Busy { .. }
+        | TreesError::Gone { .. } => FailureKind::Transient,
     };
     Failure::new(kind, format!("cannot {error}"))
 }

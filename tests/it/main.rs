@@ -21,6 +21,7 @@ mod docs;
 mod grounds;
 mod hostile;
 mod jobs;
+mod meanwhile;
 mod model_server;
 mod real_jobs;
 mod rehearsal;
