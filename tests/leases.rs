@@ -33,7 +33,7 @@ const CLAIMS: [(&[&str], &[&str]); 7] = [
 ];
 
 fn claim((reads, writes): (&[&str], &[&str])) -> Claim {
-    let path = |p: &&str| ClaimPath { path: (*p).to_owned(), is_dir: true };
+    let path = |p: &&str| ClaimPath::dir(*p);
     Claim { reads: reads.iter().map(path).collect(), writes: writes.iter().map(path).collect() }
 }
 

@@ -234,9 +234,8 @@ fn finished(state: JobPhase, reason: &str, message: &str) -> Told {
 }
 
 fn claimed(claim: &Claim) -> String {
-    let names = |paths: &[ClaimPath]| -> Vec<String> {
-        paths.iter().map(|p| format!("{}{}", p.path, if p.is_dir { "/" } else { "" })).collect()
-    };
+    let names =
+        |paths: &[ClaimPath]| -> Vec<String> { paths.iter().map(ToString::to_string).collect() };
     let writes = listed(&names(&claim.writes));
     match claim.reads.len() {
         0 => format!("to write {writes}"),

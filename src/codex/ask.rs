@@ -21,6 +21,7 @@ use crate::model::event::{Fact, SessionKind};
 use crate::model::id::TaskId;
 use crate::model::job::{Job, Sandbox};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
+use crate::model::plan::Role;
 use crate::os::lock::FileLock;
 use crate::os::pty::Spawner;
 use crate::os::{clock, random};
@@ -38,6 +39,9 @@ const NO_HELPER: &str = "codex starts without its sandbox helper every time: is 
 
 /// Puts a fact about a task, or about the job, into the journal; durable when it comes back.
 pub type RecordFor = dyn Fn(Option<&TaskId>, Fact) -> Result<()> + Send + Sync;
+
+/// Says why no further session may start; `None` lets it.
+pub type Objection = dyn Fn() -> Option<Failure> + Send + Sync;
 
 /// The way to be told to stop.
 pub type Stop = watch::Receiver<Option<StopReason>>;
@@ -58,6 +62,8 @@ pub struct Asker {
     pub slots: StartSlots,
     /// The journal.
     pub record: Arc<RecordFor>,
+    /// Asked before each session: why it must not start, if so.
+    pub objection: Arc<Objection>,
     /// Number of the last session of each place.
     pub numbers: Mutex<BTreeMap<String, u32>>,
 }
@@ -71,6 +77,8 @@ pub struct Question {
     pub place: String,
     /// What it is for.
     pub kind: SessionKind,
+    /// Whose work it is.
+    pub role: Role,
     /// The attempt.
     pub attempt: u32,
     /// Where codex works.
@@ -146,6 +154,9 @@ impl Asker {
     ) -> std::result::Result<Reply, Failure> {
         let mut tries = Tries::default();
         loop {
+            if let Some(failure) = (self.objection)() {
+                return Err(failure);
+            }
             let ended = self
                 .session(&question, stop)
                 .await
@@ -190,6 +201,9 @@ impl Asker {
     fn spec(&self, question: &Question) -> SessionSpec {
         let options = &self.job.options;
         let executes = question.kind == SessionKind::Execute;
+        let claims = question.kind == SessionKind::Claim;
+        let role = question.role;
+        let sandbox = if claims { Sandbox::ReadOnly } else { options.sandbox_of(role) };
         SessionSpec {
             job: self.job.id.clone(),
             place: self.folder.place(&question.place),
@@ -201,10 +215,10 @@ impl Asker {
             prompt: question.prompt.clone(),
             schema: question.schema.clone(),
             resume: question.resume.clone(),
-            sandbox: if executes { options.sandbox } else { Sandbox::ReadOnly },
+            sandbox,
             network: executes && options.network,
-            model: options.model.clone(),
-            profile: options.profile.clone(),
+            model: options.model_of(role).cloned(),
+            profile: options.profile_of(role).cloned(),
             limits: limits(&self.job, question.kind),
         }
     }

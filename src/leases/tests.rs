@@ -9,7 +9,7 @@ fn holder(task: &str) -> Holder {
 }
 
 fn writes(paths: &[&str]) -> Claim {
-    let path = |p: &&str| ClaimPath { path: (*p).to_owned(), is_dir: false };
+    let path = |p: &&str| ClaimPath::file(*p);
     Claim { reads: Vec::new(), writes: paths.iter().map(path).collect() }
 }
 

@@ -27,7 +27,7 @@ pub fn wish(audit: &Audit, prefix: &str) -> Result<Claim, String> {
     if let Some(why) = outside.iter().find_map(|change| flaw(change, prefix)) {
         return Err(why);
     }
-    let path = |c: &Change| ClaimPath { path: c.path.clone(), is_dir: false };
+    let path = |c: &Change| ClaimPath::file(c.path.clone());
     Ok(Claim { reads: Vec::new(), writes: outside.iter().map(path).collect() })
 }
 

@@ -3,7 +3,7 @@
 use crate::model::claim::{Claim, ClaimPath};
 use crate::model::workspace::Oid;
 
-use super::claims::{covers, from_top};
+use super::claims::{covers, from_top, names};
 use super::paths::{conflict_key, contains, keys_overlap};
 
 /// A file's mode and content, as git writes them.
@@ -58,8 +58,12 @@ pub fn moved(
     let reads = Claim { reads: reads.to_vec(), writes: Vec::new() };
     let reads = from_top(&reads, prefix).reads;
     let meets = |a: &str, b: &str| contains(a, b) || contains(b, a);
+    let is_read = |r: &ClaimPath, path: &str| match r.glob {
+        Some(_) => names(r, path) || contains(path, &r.path),
+        None => meets(&r.path, path),
+    };
     let is_touched = |path: &str| {
-        landing.iter().any(|l| meets(&l.path, path)) || reads.iter().any(|r| meets(&r.path, path))
+        landing.iter().any(|l| meets(&l.path, path)) || reads.iter().any(|r| is_read(r, path))
     };
     changed.iter().filter(|path| is_touched(path)).cloned().collect()
 }
@@ -84,7 +88,7 @@ mod tests {
     }
 
     fn claimed(path: &str, is_dir: bool) -> ClaimPath {
-        ClaimPath { path: path.to_owned(), is_dir }
+        ClaimPath { path: path.to_owned(), is_dir, glob: None }
     }
 
     #[test]
@@ -129,5 +133,14 @@ mod tests {
         }
         assert!(!touches(&[], &["src".to_owned()]) && !touches(&writes, &[]));
         assert!(touches(&[claimed("a/b/c", false)], &["A/b".to_owned()]));
+    }
+
+    #[test]
+    fn a_pattern_that_is_read_looks_at_what_it_matches_alone() {
+        let reads = [ClaimPath::matching("docs", "*.md")];
+        let changed = ["docs/a.md", "docs/a.rs", "docs/deep/a.md"].map(String::from);
+        assert_eq!(moved(&[], &reads, "", &changed), ["docs/a.md"]);
+        assert_eq!(moved(&[], &reads, "", &["docs".to_owned()]), ["docs"], "no longer a directory");
+        assert_eq!(moved(&[], &reads, "sub", &["sub/docs/a.md".to_owned()]), ["sub/docs/a.md"]);
     }
 }

@@ -2,12 +2,15 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod admission;
+pub mod advice;
 pub mod amend;
 pub mod arbiter;
 pub mod audit;
 pub mod claims;
 pub mod classify;
+pub mod followups;
 pub mod frontmatter;
+pub mod globs;
 pub mod lifecycle;
 pub mod paths;
 pub mod planning;

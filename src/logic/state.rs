@@ -7,14 +7,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::task::{TaskState, Tries};
 use crate::model::PROTOCOL_VERSION;
-use crate::model::event::{CommandResult, Event, Fact, SessionEnd, SessionStart};
+use crate::model::advice::Decision;
+use crate::model::event::{CommandResult, Event, Fact, SessionEnd, SessionKind, SessionStart};
 use crate::model::id::{JobId, TaskId};
 use crate::model::outcome::Tokens;
-use crate::model::plan::{Plan, Task};
+use crate::model::plan::{Plan, Role, Task};
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
 use crate::model::workspace::{Divergence, Oid, Workspace};
 
@@ -81,18 +82,36 @@ pub struct JobState {
     pub diverged: Vec<Divergence>,
     /// Whether the verify commands passed.
     pub verified: Option<bool>,
-    /// The verify command that did not pass, with how it ended.
+    /// The verify command that did not pass when they were run last, with how it ended.
     pub unverified: Option<CommandResult>,
+    /// Whether the queen finds that the result meets the objective, as far as she was asked.
+    pub accepted: Option<bool>,
+    /// What the queen said of the result.
+    pub verdict: String,
+    /// How often tasks were added because the verify commands did not pass.
+    pub mends: u32,
+    /// How often tasks were added because the queen rejected the result.
+    pub appeals: u32,
+    /// Why a new plan is wanted.
+    pub replan: Option<String>,
+    /// New plans made.
+    pub replans: u32,
     /// The branch, once it exists.
     pub branch: Option<String>,
     /// What was spent.
     pub tokens: Tokens,
+    /// What was spent, by the role that spent it.
+    pub spent: BTreeMap<Role, Tokens>,
     /// Worker starts since the last other event.
     pub idle_starts: u32,
     /// When the last event was written.
     pub updated_at: Option<Timestamp>,
     /// When the first worker started.
     pub started_at: Option<Timestamp>,
+    /// When the rest began that lasts.
+    pub rests_since: Option<Timestamp>,
+    /// How long it has rested in all since its first start.
+    pub rested: SignedDuration,
 }
 
 impl Default for JobState {
@@ -118,11 +137,20 @@ impl Default for JobState {
             diverged: Vec::new(),
             verified: None,
             unverified: None,
+            accepted: None,
+            verdict: String::new(),
+            mends: 0,
+            appeals: 0,
+            replan: None,
+            replans: 0,
             branch: None,
             tokens: Tokens::default(),
+            spent: BTreeMap::new(),
             idle_starts: 0,
             updated_at: None,
             started_at: None,
+            rests_since: None,
+            rested: SignedDuration::ZERO,
         }
     }
 }
@@ -163,22 +191,31 @@ impl JobState {
                 self.workspace = Some(workspace.clone());
             }
             Fact::PlanCreated { plan, objective, tasks } => {
-                self.plan_number = *plan;
-                self.plan_objective.clone_from(objective);
-                self.strategy = None;
-                self.set_tasks(tasks);
+                self.tasks.clear();
+                self.begin_plan(*plan, objective, tasks);
             }
+            Fact::Replanned { plan, objective, tasks } => self.replan(*plan, objective, tasks),
             Fact::RolesAssigned { tasks, strategy, .. } => {
                 self.strategy = Some(strategy.clone());
-                self.set_tasks(tasks);
+                self.take_in(tasks);
                 self.phase = JobPhase::Running;
+            }
+            Fact::TasksAdded { because, tasks, .. } => self.add(because, tasks),
+            Fact::ReviewApproved { .. } => self.accepted = Some(true),
+            Fact::ReviewRejected { comments, .. } => {
+                self.accepted = Some(false);
+                self.verdict =
+                    comments.iter().map(|c| c.text.as_str()).collect::<Vec<_>>().join("; ");
             }
             Fact::PlanApproved {} => self.approved = true,
             Fact::PlanningRetried { failure, due } => {
                 self.planning.count(failure.kind);
                 self.planning_due = Some(*due);
             }
-            Fact::Paused { reason, until, message } => self.pause(*reason, *until, message),
+            Fact::Paused { reason, until, message } => {
+                self.rests_since = Some(event.ts);
+                self.pause(*reason, *until, message);
+            }
             Fact::Resumed {} => self.wake(),
             Fact::Verified { passed, commands } => {
                 self.verified = Some(*passed);
@@ -211,6 +248,9 @@ impl JobState {
     fn start(&mut self, pid: u32, at: Timestamp) {
         self.pid = Some(pid);
         self.started_at.get_or_insert(at);
+        if let Some(since) = self.rests_since.take() {
+            self.rested += at.duration_since(since).max(SignedDuration::ZERO);
+        }
         if self.phase != JobPhase::Paused {
             self.phase = self.working_phase();
         }
@@ -252,22 +292,61 @@ impl JobState {
             Standing { reason: Some(reason.to_owned()), message: message.to_owned(), until: None };
     }
 
-    /// Takes over a plan's tasks; what a task of the same id has done so far is kept.
-    fn set_tasks(&mut self, tasks: &[Task]) {
-        let mut known: BTreeMap<TaskId, TaskState> =
-            self.tasks.drain(..).map(|t| (t.task.id.clone(), t)).collect();
-        self.tasks = tasks
-            .iter()
-            .map(|task| match known.remove(&task.id) {
-                Some(state) => TaskState { task: task.clone(), ..state },
-                None => TaskState::new(task.clone()),
-            })
-            .collect();
+    fn begin_plan(&mut self, plan: u32, objective: &str, tasks: &[Task]) {
+        self.plan_number = plan;
+        objective.clone_into(&mut self.plan_objective);
+        self.strategy = None;
+        (self.planning, self.planning_due) = (Tries::default(), None);
+        self.take_in(tasks);
+    }
+
+    /// A plan for what is left: what landed stays, everything else of the old plan is left out.
+    fn replan(&mut self, plan: u32, objective: &str, tasks: &[Task]) {
+        for task in self.tasks.iter_mut().filter(|t| t.phase != TaskPhase::Succeeded) {
+            task.leave_out();
+        }
+        self.replan = None;
+        self.replans += 1;
+        self.approved = false;
+        self.forget_judgements();
+        self.begin_plan(plan, objective, tasks);
+    }
+
+    /// Tasks that follow from what was found wrong with the result.
+    fn add(&mut self, because: &str, tasks: &[Task]) {
+        match because {
+            "verify" => self.mends += 1,
+            "queen" => self.appeals += 1,
+            _ => {}
+        }
+        self.forget_judgements();
+        self.take_in(tasks);
+    }
+
+    /// What was found of an older result says nothing of the one to come; the command that failed is remembered until it
+    /// has passed.
+    fn forget_judgements(&mut self) {
+        (self.verified, self.accepted) = (None, None);
+    }
+
+    /// Takes over tasks; what a task of the same id has done so far is kept.
+    fn take_in(&mut self, tasks: &[Task]) {
+        for task in tasks {
+            match self.tasks.iter_mut().find(|t| t.task.id == task.id) {
+                Some(known) => known.task = task.clone(),
+                None => self.tasks.push(TaskState::new(task.clone())),
+            }
+        }
     }
 
     fn apply_to_task(&mut self, id: &TaskId, fact: &Fact) {
-        if let Fact::TaskCompleted { commit: Some(commit), .. } = fact {
-            self.tip = Some(commit.clone());
+        match fact {
+            Fact::TaskCompleted { commit: Some(commit), .. } => self.tip = Some(commit.clone()),
+            Fact::TasksAdded { because, tasks, .. } => self.add(because, tasks),
+            Fact::Advised { decision: Decision::Replan, advice } => {
+                self.replan = Some(advice.clone());
+            }
+            _ => {}
         }
         let Some(task) = self.tasks.iter_mut().find(|t| t.task.id == *id) else { return };
         task.apply(fact);
@@ -299,8 +378,21 @@ impl JobState {
     fn end_session(&mut self, end: &SessionEnd) {
         self.open_sessions.remove(&end.place);
         self.tokens = self.tokens.plus(end.tokens);
+        let spent = self.spent.entry(self.role_of(end)).or_default();
+        *spent = spent.plus(end.tokens);
         if let Some(task) = self.tasks.iter_mut().find(|t| t.task.id.as_str() == end.place) {
             task.tokens = task.tokens.plus(end.tokens);
+        }
+    }
+
+    /// Whose session it was.
+    fn role_of(&self, end: &SessionEnd) -> Role {
+        let of_task = self.tasks.iter().find(|t| t.task.id.as_str() == end.place);
+        match end.kind {
+            SessionKind::Plan | SessionKind::Roles => Role::Planner,
+            SessionKind::Claim | SessionKind::Execute => Role::Executor,
+            SessionKind::Review => of_task.map_or(Role::Reviewer, |t| t.task.role),
+            SessionKind::Queen => Role::Queen,
         }
     }
 
@@ -309,9 +401,14 @@ impl JobState {
         self.tasks.iter().find(|t| t.task.id == *id)
     }
 
-    /// The ids of the tasks that ended well.
+    /// The ids of the tasks that nobody has to wait for any more: they ended well, or are left out.
     pub fn done(&self) -> BTreeSet<&TaskId> {
-        self.tasks.iter().filter(|t| t.phase == TaskPhase::Succeeded).map(|t| &t.task.id).collect()
+        self.tasks.iter().filter(|t| t.is_out_of_the_way()).map(|t| &t.task.id).collect()
+    }
+
+    /// Whether any task of the job has changed a file.
+    pub fn has_landed(&self) -> bool {
+        self.tasks.iter().any(|t| t.commit.is_some())
     }
 
     /// The plan as it stands, for `plan-N.json`.
@@ -321,7 +418,7 @@ impl JobState {
             number: self.plan_number,
             objective: self.plan_objective.clone(),
             strategy: self.strategy.clone().unwrap_or_default(),
-            tasks: self.tasks.iter().map(|t| t.task.clone()).collect(),
+            tasks: self.tasks.iter().filter(|t| !t.left_out).map(|t| t.task.clone()).collect(),
         }
     }
 }

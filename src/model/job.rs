@@ -1,5 +1,6 @@
 //! A job: one objective with all its options, immutable once accepted.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration;
 use super::id::JobId;
+use super::plan::Role;
 use super::workspace::Isolation;
 
 /// Largest objective file, in bytes, unless the settings say otherwise.
@@ -134,6 +136,20 @@ impl Default for Timeouts {
     }
 }
 
+/// What the agents of one role use; what is not said is as for the whole job.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleOptions {
+    /// The model.
+    pub model: Option<String>,
+    /// The codex profile.
+    pub profile: Option<String>,
+    /// What they may write; roles that do not execute write into a tree that is thrown away.
+    pub sandbox: Option<Sandbox>,
+}
+
+/// What each role uses.
+pub type Roles = BTreeMap<Role, RoleOptions>;
+
 /// What a job may spend; `None` is no bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
@@ -194,12 +210,33 @@ pub struct Options {
     pub amend: bool,
     /// After a crash.
     pub on_interrupt: OnInterrupt,
+    /// What the agents of single roles use.
+    #[serde(default)]
+    pub roles: Roles,
     /// Free words for people and filters.
     pub labels: Vec<String>,
     /// The script of a rehearsal; `Some("")` is the built-in one, `None` is the real codex.
     pub rehearse: Option<String>,
     /// Whether a person must approve the plan first.
     pub approve: bool,
+}
+
+impl Options {
+    /// The model for a role.
+    pub fn model_of(&self, role: Role) -> Option<&String> {
+        self.roles.get(&role).and_then(|r| r.model.as_ref()).or(self.model.as_ref())
+    }
+
+    /// The codex profile for a role.
+    pub fn profile_of(&self, role: Role) -> Option<&String> {
+        self.roles.get(&role).and_then(|r| r.profile.as_ref()).or(self.profile.as_ref())
+    }
+
+    /// What the agents of a role may write while they do its work; a claim is always made read-only.
+    pub fn sandbox_of(&self, role: Role) -> Sandbox {
+        let usual = if role.writes() { self.sandbox } else { Sandbox::ReadOnly };
+        self.roles.get(&role).and_then(|r| r.sandbox).unwrap_or(usual)
+    }
 }
 
 impl Default for Options {
@@ -226,6 +263,7 @@ impl Default for Options {
             sandbox: Sandbox::WorkspaceWrite,
             amend: true,
             on_interrupt: OnInterrupt::Retry,
+            roles: Roles::new(),
             labels: Vec::new(),
             rehearse: None,
             approve: false,

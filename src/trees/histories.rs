@@ -161,7 +161,7 @@ fn take_in(trees: &Trees, claim: &Claim) {
     let writes = from_top(claim, "").writes;
     for foreign in trees.foreign_tips().expect("tips") {
         if touches(&writes, &trees.touched_by(&foreign).expect("paths")) {
-            match trees.take_in(&foreign).expect("merge") {
+            match trees.prepare_intake(&foreign).expect("merge") {
                 Intake::Ready { commit, parent } => {
                     assert!(trees.advance(&commit, &parent).expect("advance"));
                 }

@@ -14,6 +14,7 @@ mod ignores;
 pub mod in_place;
 mod land;
 mod patch;
+mod pinned;
 mod take_in;
 mod tree;
 mod walk;
@@ -31,7 +32,7 @@ use crate::runs::{Place, RunFolder};
 pub use audit::Audited;
 pub use land::{Landing, Words};
 pub use take_in::{Foreign, Intake};
-pub use tree::{Tree, kind_below};
+pub use tree::{Tree, clear_temps, kind_below};
 pub use workspace::{Ground, fix};
 
 /// Why something with a workspace or its trees did not work.

@@ -18,7 +18,18 @@ const MAX_COMMITS: usize = 5000;
 
 /// How two histories are merged: git guesses that a new file belongs where the others of its directory went, and calls that
 /// a conflict, although nobody touched what the other one did.
-const PLAIN_MERGE: [&str; 4] = ["-c", "merge.renames=false", "-c", "merge.directoryRenames=false"];
+const PLAIN_MERGE: [&str; 10] = [
+    "-c",
+    "merge.renames=false",
+    "-c",
+    "merge.directoryRenames=false",
+    "-c",
+    "merge.renormalize=false",
+    "-c",
+    "merge.default=text",
+    "-c",
+    "core.attributesFile=/dev/null",
+];
 
 /// The tip of another job, with commits that ours does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +111,7 @@ impl Trees {
     ///
     /// # Errors
     /// When git fails; nothing but loose objects has changed then, and it may be tried again.
-    pub fn take_in(&self, foreign: &Foreign) -> Result<Intake, TreesError> {
+    pub fn prepare_intake(&self, foreign: &Foreign) -> Result<Intake, TreesError> {
         let tip = self.tip()?;
         if self.is_landed(&foreign.tip)? {
             return Ok(Intake::Contained);
@@ -139,8 +150,9 @@ impl Trees {
     fn merge(&self, ours: &str, theirs: &str) -> Result<(Oid, Vec<String>), TreesError> {
         let empty = self.write_durably(["mktree"]).input(b"").line()?;
         let how = ["merge-tree", "--write-tree", "--name-only", "--no-messages", "-z"];
-        let args = PLAIN_MERGE.into_iter().chain(["-c", "core.attributesFile=/dev/null"]);
-        let call = self.write_durably(args.chain(how)).arg("--allow-unrelated-histories");
+        let call = self
+            .write_durably(PLAIN_MERGE.into_iter().chain(how))
+            .arg("--allow-unrelated-histories");
         let answer = call.arg(ours).arg(theirs).env("GIT_ATTR_SOURCE", &empty).ask()?;
         if !matches!(answer.code, Some(0 | 1)) {
             let (command, code) = ("merge-tree".to_owned(), answer.code);

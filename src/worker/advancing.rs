@@ -58,7 +58,7 @@ pub(super) fn take_in_now(desk: &Desk, trees: &Trees, writes: &[ClaimPath]) -> R
 /// Intent, act, fact, as for a landing.
 fn take_in_one(desk: &Desk, trees: &Trees, foreign: &Foreign) -> Result<(), Stuck> {
     let Foreign { job: from, tip } = foreign.clone();
-    match trees.take_in(foreign)? {
+    match trees.prepare_intake(foreign)? {
         Intake::Contained => {}
         Intake::Diverged(paths) => {
             desk.record(None, Fact::BaseDiverged(Divergence { from, commit: tip, paths }))?;

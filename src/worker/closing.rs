@@ -77,9 +77,7 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
 }
 
 fn has_unpublished(state: &JobState) -> bool {
-    let base = state.workspace.as_ref().map(|w| &w.base);
-    state.branch.is_none()
-        && base.is_some_and(|base| state.tip.as_ref().is_some_and(|tip| tip != base))
+    state.branch.is_none() && state.has_landed()
 }
 
 fn finish_in(root: &Root, folder: &RunFolder, job: &Job, book: &Book, end: &Ending) -> Result<()> {
@@ -114,7 +112,7 @@ fn remember(desk: &Desk, end: &Ending) {
         at: clock::now(),
         objective: desk.job.objective.clone(),
         plan: desk.book.state(plan).join("\n"),
-        claims: claimed.flat_map(|c| c.resources.writes).map(|p| p.path).collect(),
+        claims: claimed.flat_map(|c| c.resources.writes).map(|p| p.text()).collect(),
         outcome: end.phase,
         claim_precision: desk.book.state(precision),
     };

@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::desk::{Desk, Outcome, bug};
-use super::{Left, closing, lane, planning, reading};
+use super::{Left, advising, closing, lane, mending, planning, reading};
+use crate::logic::advice;
 use crate::logic::lifecycle::{self, Ending, Step};
 use crate::logic::retry::{self, Next};
 use crate::logic::supervise::StopReason;
@@ -38,6 +39,8 @@ enum Work {
     Roles,
     Task(TaskId),
     Verify,
+    Judge,
+    Mend,
     Publish,
 }
 
@@ -172,6 +175,8 @@ impl Cycle {
                 Step::Plan => self.start_alone(Work::Plan),
                 Step::Roles => self.start_alone(Work::Roles),
                 Step::Verify => self.start_alone(Work::Verify),
+                Step::Judge => self.start_alone(Work::Judge),
+                Step::Mend => self.start_alone(Work::Mend),
                 Step::Publish => self.start_alone(Work::Publish),
                 Step::Tasks { start, skip } => self.start_tasks(start, skip)?,
                 Step::Finish(ending) => self.closing = Some(Closing::End(ending)),
@@ -193,6 +198,8 @@ impl Cycle {
                 Work::Plan => planning::plan(&desk, &stop).await,
                 Work::Roles => planning::roles(&desk, &stop).await,
                 Work::Verify => closing::verify(&desk, &stop).await,
+                Work::Judge => advising::judge(&desk, &stop).await,
+                Work::Mend => mending::after_the_end(&desk).await,
                 Work::Publish => closing::publish(&desk).await,
                 Work::Task(_) => Err(bug("a task never runs alone")),
             };
@@ -210,6 +217,12 @@ impl Cycle {
             let desk = self.desk.clone();
             self.lanes.spawn(async move {
                 let outcome = match desk.task(&id) {
+                    Ok(task) if task.exhausted.is_some() => {
+                        advising::advise(&desk, &task, &stop).await
+                    }
+                    Ok(task) if !task.objections.is_empty() => {
+                        mending::after_review(&desk, &task).await
+                    }
                     Ok(task) if task.task.role.writes() => lane::execute(&desk, &task, &stop).await,
                     Ok(task) => reading::read(&desk, &task, &stop).await,
                     Err(failure) => Err(failure),
@@ -236,7 +249,11 @@ impl Cycle {
                 Ok(())
             }
             Work::Workspace | Work::Plan | Work::Roles => self.settle_planning(failure),
-            Work::Verify | Work::Publish => {
+            Work::Judge => {
+                self.settle_judging(failure);
+                Ok(())
+            }
+            Work::Verify | Work::Mend | Work::Publish => {
                 self.end("landing", &failure);
                 Ok(())
             }
@@ -256,6 +273,9 @@ impl Cycle {
         if task.phase == TaskPhase::Succeeded {
             return Ok(());
         }
+        if task.is_in_question() {
+            return self.settle_question(id, failure);
+        }
         let spent = task.violations >= MAX_VIOLATIONS || task.base_moves >= MAX_BASE_MOVES;
         let next = if spent && failure.kind != FailureKind::Left {
             Next::GiveUp
@@ -273,7 +293,35 @@ impl Cycle {
                 let due = clock::now();
                 self.desk.book.record(Some(id), Fact::TaskRetried { attempt, failure, due })
             }
+            Next::GiveUp if advice::is_asked(failure.kind) => {
+                self.desk.book.record(Some(id), Fact::TaskExhausted { attempt, failure })
+            }
             Next::GiveUp => self.desk.book.record(Some(id), Fact::TaskFailed { attempt, failure }),
+        }
+    }
+
+    /// Nobody could be asked about a task: the job rests if that may pass, else the task has failed.
+    fn settle_question(&mut self, id: &TaskId, failure: Failure) -> Result<()> {
+        match self.decide(&failure, Tries::default()) {
+            Next::Park(reason, until) => {
+                self.close_for(Closing::Park(reason, until, failure.message));
+                Ok(())
+            }
+            _ if failure.kind == FailureKind::Left => Ok(()),
+            Next::Retry(_) | Next::GiveUp => {
+                let attempt = self.desk.book.state(|s| s.task(id).map_or(0, |t| t.attempt));
+                self.desk.book.record(Some(id), Fact::TaskFailed { attempt, failure })
+            }
+        }
+    }
+
+    /// The queen could not be asked about the result: the job rests if that may pass, else nobody has accepted it.
+    fn settle_judging(&mut self, failure: Failure) {
+        match self.decide(&failure, Tries::default()) {
+            Next::Park(reason, until) => {
+                self.close_for(Closing::Park(reason, until, failure.message));
+            }
+            Next::Retry(_) | Next::GiveUp => self.end("review_failed", &failure),
         }
     }
 

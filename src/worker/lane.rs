@@ -22,6 +22,7 @@ use crate::model::claim::{Claim, ClaimAnswer, ClaimRecord, Execution};
 use crate::model::event::{Fact, SessionKind};
 use crate::model::id::TaskId;
 use crate::model::outcome::FailureKind;
+use crate::model::plan::Role;
 use crate::trees::{self, Tree};
 
 /// What a claim session brought.
@@ -46,6 +47,7 @@ struct Attempt<'a> {
 /// Runs one attempt of a task to its landing.
 pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> Outcome<()> {
     let number = task.attempt + 1;
+    clear_temps(desk, &task.task.id).await?;
     let (tree, cwd) = ground(desk, task, number, stop).await?;
     let attempt = Attempt { desk, task, number, tree, cwd, stop };
     let claimed = attempt.claim().await?;
@@ -53,10 +55,19 @@ pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> 
     let lane = desk.lanes.acquire().await;
     let worked = attempt.work(&claimed, &lease).await;
     drop(lane);
+    clear_temps(desk, &task.task.id).await?;
     release(desk, &task.task.id, number, lease).await?;
     if let Some(tree) = worked? {
         landing::tidy(desk, tree, &task.task.id).await;
     }
+    Ok(())
+}
+
+/// Temporary files outlive neither their attempt nor, since the next one clears first, the worker's death. A folder that
+/// would not go is no reason to lose the work.
+async fn clear_temps(desk: &Arc<Desk>, id: &TaskId) -> Outcome<()> {
+    let place = desk.folder.place(id.as_str());
+    let _stays_for_the_next = aside(move || trees::clear_temps(&place)).await?;
     Ok(())
 }
 
@@ -94,6 +105,7 @@ impl Attempt<'_> {
             task: Some(self.task.task.id.clone()),
             place: self.task.task.id.to_string(),
             kind,
+            role: Role::Executor,
             attempt: self.number,
             cwd: self.cwd.clone(),
             prompt,

@@ -5,6 +5,7 @@
 //! records its facts as it goes. Daemon and worker meet only in files, the lock and signals.
 
 mod advancing;
+mod advising;
 mod amending;
 mod book;
 mod closing;
@@ -15,6 +16,7 @@ mod in_place;
 mod landing;
 mod lane;
 mod leasing;
+mod mending;
 mod planning;
 mod reading;
 mod resume;

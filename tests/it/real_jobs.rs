@@ -44,6 +44,9 @@ impl Team {
                 "execution": {"commands": []},
             })),
             "NUMERUS_EXECUTE" => self.execute(&task),
+            "NUMERUS_QUEEN" => {
+                Answer::json(&json!({"decision": "give_up", "advice": "it cannot be done"}))
+            }
             other => panic!("nobody plays {other:?}"),
         }
     }
