@@ -6,6 +6,7 @@ pub mod advice;
 pub mod amend;
 pub mod arbiter;
 pub mod audit;
+pub mod base;
 pub mod claims;
 pub mod classify;
 pub mod followups;

@@ -9,15 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::base::Base;
 use super::task::{TaskState, Tries};
 use crate::model::PROTOCOL_VERSION;
 use crate::model::advice::Decision;
 use crate::model::event::{CommandResult, Event, Fact, SessionEnd, SessionKind, SessionStart};
-use crate::model::id::{JobId, TaskId};
+use crate::model::id::TaskId;
 use crate::model::outcome::Tokens;
 use crate::model::plan::{Plan, Role, Task};
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
-use crate::model::workspace::{Divergence, Oid, Workspace};
+use crate::model::workspace::{Oid, Workspace};
 
 /// How a job stands: its phase and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,17 +29,6 @@ pub struct Standing {
     pub message: String,
     /// Until when it rests.
     pub until: Option<Timestamp>,
-}
-
-/// A commit that takes in another job's work and may or may not have become the tip.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advancing {
-    /// The commit.
-    pub commit: Oid,
-    /// The tip before it.
-    pub parent: Oid,
-    /// The job whose work it takes in.
-    pub from: JobId,
 }
 
 /// A job, as its facts add up.
@@ -76,10 +66,8 @@ pub struct JobState {
     pub session_numbers: BTreeMap<String, u32>,
     /// The job's newest commit.
     pub tip: Option<Oid>,
-    /// An advance of the tip under way.
-    pub advancing: Option<Advancing>,
-    /// What could not be taken in.
-    pub diverged: Vec<Divergence>,
+    /// What it takes in of other jobs.
+    pub base: Base,
     /// Whether the verify commands passed.
     pub verified: Option<bool>,
     /// The verify command that did not pass when they were run last, with how it ended.
@@ -133,8 +121,7 @@ impl Default for JobState {
             open_sessions: BTreeMap::new(),
             session_numbers: BTreeMap::new(),
             tip: None,
-            advancing: None,
-            diverged: Vec::new(),
+            base: Base::default(),
             verified: None,
             unverified: None,
             accepted: None,
@@ -225,22 +212,9 @@ impl JobState {
             Fact::Finished { state, reason, message } => self.finish(*state, reason, message),
             of_base @ (Fact::BaseAdvancing { .. }
             | Fact::BaseAdvanced { .. }
-            | Fact::BaseDiverged(_)) => self.apply_to_base(of_base),
-            _ => {}
-        }
-    }
-
-    fn apply_to_base(&mut self, fact: &Fact) {
-        match fact {
-            Fact::BaseAdvancing { commit, parent, from } => {
-                let (commit, parent, from) = (commit.clone(), parent.clone(), from.clone());
-                self.advancing = Some(Advancing { commit, parent, from });
+            | Fact::BaseDiverged(_)) => {
+                self.tip = self.base.apply(of_base).or(self.tip.take());
             }
-            Fact::BaseAdvanced { commit, .. } => {
-                self.tip = Some(commit.clone());
-                self.advancing = None;
-            }
-            Fact::BaseDiverged(divergence) => self.diverged.push(divergence.clone()),
             _ => {}
         }
     }

@@ -44,7 +44,7 @@ pub(super) fn take_in_now(desk: &Desk, trees: &Trees, writes: &[ClaimPath]) -> R
         return Ok(());
     }
     for foreign in trees.foreign_tips()? {
-        let is_known = |s: &JobState| s.diverged.iter().any(|d| d.commit == foreign.tip);
+        let is_known = |s: &JobState| s.base.is_apart_from(&foreign.tip);
         let concerns = !desk.book.state(is_known)
             && touches(writes, &trees.touched_by(&foreign)?)
             && !trees.is_discarded(&foreign)?;
@@ -84,7 +84,7 @@ fn take_in_one(desk: &Desk, trees: &Trees, foreign: &Foreign) -> Result<(), Stuc
 pub(super) fn clashes(desk: &Desk) -> Vec<String> {
     let line = |with: &str, paths: &[String]| format!("{with}: {}", shown(paths));
     let mut lines = desk.book.state(|s| {
-        let known = s.diverged.iter();
+        let known = s.base.diverged.iter();
         known.map(|d| line(&format!("job {}", d.from), &d.paths)).collect::<Vec<_>>()
     });
     if !desk.settings.take_in && desk.book.state(|s| s.branch.is_some()) {

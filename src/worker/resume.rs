@@ -9,8 +9,9 @@ use super::desk::{Desk, of_repository};
 use super::in_place;
 use crate::codex::fence;
 use crate::leases::Leases;
+use crate::logic::base::Advancing;
 use crate::logic::retry::{self, Next};
-use crate::logic::state::{Advancing, JobState};
+use crate::logic::state::JobState;
 use crate::logic::task::{Landing, TaskState};
 use crate::model::claim::{Holder, LeaseState};
 use crate::model::event::{Fact, SessionEnd, SessionKind, SessionStart};
@@ -168,7 +169,9 @@ fn finish_landing(
 
 /// A commit that was about to take in another job's work; one that did not make it is made anew when it is needed.
 fn finish_advancing(book: &Book, folder: &RunFolder, state: &JobState) -> Result<()> {
-    let Some(Advancing { commit, parent, from }) = state.advancing.clone() else { return Ok(()) };
+    let Some(Advancing { commit, parent, from }) = state.base.advancing.clone() else {
+        return Ok(());
+    };
     let unfinished = Unfinished { commit: &commit, parent: &parent, lease: None };
     if finish(folder, state, &unfinished)? {
         book.record(None, Fact::BaseAdvanced { commit, from })?;
