@@ -85,6 +85,9 @@ pub(super) struct Flags {
     #[arg(long, value_name = "MODE",
           value_parser = ["read-only", "workspace-write", "danger-full-access"])]
     pub(super) sandbox: Option<String>,
+    /// Let nothing land when the agent wrote beside its claim, even if nobody else holds it
+    #[arg(long)]
+    pub(super) no_amend: bool,
     /// Let a role use a model, profile or sandbox of its own, such as queen.model=NAME (repeat for more)
     #[arg(long, value_name = "ROLE.KEY=VALUE", value_parser = role)]
     pub(super) role: Vec<(String, String, String)>,
@@ -227,6 +230,7 @@ pub(super) fn compose(draft: &Draft, flags: &Flags) -> Value {
     put("review", if flags.review { json!(true) } else { Value::Null });
     put("network", if flags.network { json!(true) } else { Value::Null });
     put("sandbox", json!(flags.sandbox));
+    put("amend", if flags.no_amend { json!(false) } else { Value::Null });
     put("on_interrupt", json!(flags.on_interrupt));
     put("labels", json!(flags.label));
     put("rehearse", json!(flags.rehearse));
@@ -321,6 +325,7 @@ mod tests {
             (vec!["--review"], "review", json!(true)),
             (vec!["--network"], "network", json!(true)),
             (vec!["--sandbox", "read-only"], "sandbox", json!("read-only")),
+            (vec!["--no-amend"], "amend", json!(false)),
             (
                 vec!["--role", "queen.model=m", "--role", "queen.sandbox=read-only"],
                 "roles",

@@ -148,6 +148,7 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
         network: f.flag("network"),
         sandbox: f.choice("sandbox", &SANDBOXES),
         widest_role: own_roles.values().filter_map(|r| r.sandbox).max(),
+        amend: f.flag("amend"),
     };
     let workspace = f.text("workspace", MAX_PATH_BYTES).or_else(|| settings.workspace.clone());
     let script = rehearsal(&mut f);
@@ -157,6 +158,7 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
         profile: f.word("profile").or_else(|| settings.profile.clone()),
         sandbox: asked.sandbox.unwrap_or(defaults.sandbox.min(settings.sandbox)),
         network: asked.network.unwrap_or(false),
+        amend: asked.amend.unwrap_or(settings.amend),
         roles: overlaid_roles(own_roles, &settings.roles),
         rehearse: script.clone().or_else(|| settings.rehearse.clone()),
         ..when(&mut f, defaults)
@@ -259,6 +261,7 @@ fn timeouts(f: &mut Fields) -> Timeouts {
 struct Rights {
     network: Option<bool>,
     sandbox: Option<Sandbox>,
+    amend: Option<bool>,
     widest_role: Option<Sandbox>,
 }
 
@@ -276,6 +279,9 @@ impl Rights {
         }
         if self.network == Some(true) && !settings.network {
             return refused("jobs may not use the network here".to_owned(), "network");
+        }
+        if self.amend == Some(true) && !settings.amend {
+            return refused("claims are not widened here".to_owned(), "amend");
         }
         Ok(())
     }
@@ -468,7 +474,7 @@ mod tests {
             "timeouts": {"execute": "2h", "no_progress": "30s"},
             "budget": {"tokens": 1000, "wall": "1h"}, "isolation": "in-place",
             "setup": ["make"], "carry": [".env"], "verify": "cargo test", "review": true,
-            "network": false, "sandbox": "read-only", "on_interrupt": "hold",
+            "network": false, "sandbox": "read-only", "amend": false, "on_interrupt": "hold",
             "labels": ["night"], "rehearse": "builtin", "approve": true,
             "roles": {"queen": {"model": "q"}, "planner": {"profile": "deep"}}}"#;
         facts_with(&Settings::default(), |facts| {
@@ -501,6 +507,7 @@ mod tests {
                 review: true,
                 network: false,
                 sandbox: Sandbox::ReadOnly,
+                amend: false,
                 on_interrupt: OnInterrupt::Hold,
                 roles: Roles::from([
                     (Role::Planner, role(None, Some("deep"), None)),
@@ -567,6 +574,25 @@ mod tests {
             let asked = br#"{"objective": "x", "network": true}"#;
             assert!(admit(asked, Shape::Json, facts).expect("granted").options.network);
         });
+    }
+
+    #[test]
+    fn an_operator_who_wants_no_widened_claims_is_not_outvoted() {
+        let amend = |settings: bool, job: &str| {
+            let settings = Settings { amend: settings, ..Settings::default() };
+            let json = format!(r#"{{"objective": "x"{job}}}"#);
+            let mut found = Err(Code::Empty);
+            facts_with(&settings, |facts| {
+                let admitted = admit(json.as_bytes(), Shape::Json, facts);
+                found = admitted.map(|a| a.options.amend).map_err(|r| r.code);
+            });
+            found
+        };
+        assert_eq!(amend(true, ""), Ok(true));
+        assert_eq!(amend(true, r#", "amend": false"#), Ok(false));
+        assert_eq!(amend(false, ""), Ok(false));
+        assert_eq!(amend(false, r#", "amend": false"#), Ok(false));
+        assert_eq!(amend(false, r#", "amend": true"#), Err(Code::Policy));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 
 pub mod admission;
 pub mod advice;
+pub mod amend;
 pub mod arbiter;
 pub mod audit;
+pub mod base;
 pub mod claims;
 pub mod classify;
 pub mod followups;

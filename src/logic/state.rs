@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::base::Base;
 use super::parked::Parked;
 use super::task::{TaskState, Tries};
 use crate::model::PROTOCOL_VERSION;
@@ -68,6 +69,8 @@ pub struct JobState {
     pub parked: Parked,
     /// The job's newest commit.
     pub tip: Option<Oid>,
+    /// What it takes in of other jobs.
+    pub base: Base,
     /// Whether the verify commands passed.
     pub verified: Option<bool>,
     /// The verify command that did not pass when they were run last, with how it ended.
@@ -122,6 +125,7 @@ impl Default for JobState {
             session_numbers: BTreeMap::new(),
             parked: Parked::default(),
             tip: None,
+            base: Base::default(),
             verified: None,
             unverified: None,
             accepted: None,
@@ -211,6 +215,11 @@ impl JobState {
             }
             Fact::Landed { branch, .. } => self.branch = Some(branch.clone()),
             Fact::Finished { state, reason, message } => self.finish(*state, reason, message),
+            of_base @ (Fact::BaseAdvancing { .. }
+            | Fact::BaseAdvanced { .. }
+            | Fact::BaseDiverged(_)) => {
+                self.tip = self.base.apply(of_base).or(self.tip.take());
+            }
             _ => {}
         }
     }

@@ -159,6 +159,11 @@ pub struct Budget {
     pub wall_seconds: Option<u64>,
 }
 
+/// What an option is that jobs taken by an earlier program do not have.
+fn yes() -> bool {
+    true
+}
+
 /// The options of a job, all resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
@@ -200,6 +205,9 @@ pub struct Options {
     pub network: bool,
     /// What executors may write.
     pub sandbox: Sandbox,
+    /// Whether a claim may be widened at landing by paths that nobody else holds.
+    #[serde(default = "yes")]
+    pub amend: bool,
     /// After a crash.
     pub on_interrupt: OnInterrupt,
     /// What the agents of single roles use.
@@ -253,6 +261,7 @@ impl Default for Options {
             review: false,
             network: false,
             sandbox: Sandbox::WorkspaceWrite,
+            amend: true,
             on_interrupt: OnInterrupt::Retry,
             roles: Roles::new(),
             labels: Vec::new(),

@@ -35,6 +35,10 @@ pub struct Settings {
     pub sandbox: Sandbox,
     /// Whether a job may ask for the network.
     pub network: bool,
+    /// Whether a job may widen its claims at landing by what nobody else holds.
+    pub amend: bool,
+    /// Whether a job takes in what other jobs of the repository have landed before it writes there.
+    pub take_in: bool,
     /// Names of further environment variables that codex gets.
     pub env: Vec<String>,
     /// Whether verify and setup commands run outside codex's sandbox.
@@ -60,6 +64,8 @@ impl Default for Settings {
             roles: Roles::new(),
             sandbox: Sandbox::WorkspaceWrite,
             network: false,
+            amend: true,
+            take_in: true,
             env: Vec::new(),
             verify_unsandboxed: false,
             rehearse: None,
@@ -94,6 +100,8 @@ impl Settings {
         self.roles = overlaid_roles(roles(&mut f), &self.roles);
         self.sandbox = f.choice("sandbox", &SANDBOXES).unwrap_or(self.sandbox);
         self.network = f.flag("network").unwrap_or(self.network);
+        self.amend = f.flag("amend").unwrap_or(self.amend);
+        self.take_in = f.flag("take_in").unwrap_or(self.take_in);
         self.env = f.texts("env", 64).unwrap_or(self.env);
         self.verify_unsandboxed = f.flag("verify_unsandboxed").unwrap_or(self.verify_unsandboxed);
         self.rehearse = rehearsal(&mut f).or(self.rehearse);

@@ -356,6 +356,46 @@ fn a_path_that_moved_under_a_task_lets_nothing_land() {
     assert!(trees.advance(&tip, base).expect("done before is done"));
 }
 
+/// What `git gc --prune=now` takes away: every object that nothing leads to.
+fn collect(house: &House) {
+    house.git(&["prune", "--expire=now"]);
+}
+
+#[test]
+fn what_a_collection_took_away_between_audit_and_landing_is_made_again() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    put(&tree.cwd().join("src/deep/new.rs"), "NEW\n");
+    let claim = claim(&["src/"], &[]);
+    let task = task("t1");
+    let prepare = |audited: &Audited| {
+        let audit = judge(&audited.changes, &claim, "");
+        trees.prepare(&tree, audited, &audit.landing, &[], words(&task))
+    };
+    let audited = trees.audit(&tree, &claim).expect("audit");
+    collect(&house);
+    let landing = prepare(&audited);
+    // Git may take a tree that is gone for granted; then the tip must not move to it.
+    if let Ok(Landing::Ready { commit, parent }) = &landing {
+        assert!(matches!(trees.advance(commit, parent), Err(TreesError::Gone { .. })));
+    }
+    let audited = trees.audit(&tree, &claim).expect("again");
+    let Landing::Ready { commit, parent } = prepare(&audited).expect("prepared") else {
+        panic!("it lands")
+    };
+    let blob = house.git(&["rev-parse", &format!("{commit}:src/deep/new.rs")]);
+    let object = house.repo().join(".git/objects").join(&blob[..2]).join(&blob[2..]);
+    fsx::remove(&object).expect("one object of the commit");
+    let gone = trees.advance(&commit, &parent);
+    assert!(matches!(gone, Err(TreesError::Gone { .. })), "{gone:?}");
+    assert_eq!(trees.tip().expect("tip"), parent);
+    let landed = land(&trees, &tree, &claim, "t1");
+    assert!(matches!(landed, Landing::Ready { .. }), "{landed:?}");
+    collect(&house);
+    house.git(&["fsck", "--connectivity-only"]);
+}
+
 #[test]
 fn a_tree_nobody_wrote_in_moves_to_the_tip() {
     let house = House::furnished();

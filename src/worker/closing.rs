@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Left;
+use super::advancing;
 use super::book::Book;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, with_trees};
@@ -68,7 +69,7 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
     let (at, end) = (desk.clone(), end.clone());
     aside(move || {
         remember(&at, &end);
-        write_summary(&at.folder, &at.job, &at.book, &end)?;
+        write_summary(&at, &end)?;
         finish_in(&at.root, &at.folder, &at.job, &at.book, &end)
     })
     .await
@@ -132,9 +133,14 @@ fn precision(state: &JobState) -> Option<f64> {
     (attempts > 0).then(|| 1.0 - f64::from(violations.min(attempts)) / f64::from(attempts))
 }
 
-fn write_summary(folder: &RunFolder, job: &Job, book: &Book, end: &Ending) -> Result<()> {
-    let text = book.state(|state| summary(state, job, end, folder.dir()));
-    folder.put_file("summary.md", neutral(&text).as_bytes())
+fn write_summary(desk: &Desk, end: &Ending) -> Result<()> {
+    let clashes = advancing::clashes(desk);
+    let mut text = desk.book.state(|state| summary(state, &desk.job, end, desk.folder.dir()));
+    if !clashes.is_empty() {
+        text.push_str("\n\nThis result will conflict, when it is merged, with\n");
+        text.extend(clashes.iter().map(|line| format!("\n- {line}")));
+    }
+    desk.folder.put_file("summary.md", neutral(&text).as_bytes())
 }
 
 /// `summary.md`: what came out, for people.

@@ -17,8 +17,8 @@ use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
-use crate::os::signals::HANG_UP;
 use crate::os::clock;
+use crate::os::signals::HANG_UP;
 use crate::runs::Want;
 
 /// The longest sleep of the loop; whatever it waits for is looked at again then.

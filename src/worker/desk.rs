@@ -133,7 +133,7 @@ impl Desk {
         let dir = if workspace.git_dir.is_empty() {
             self.root.store().join("leases/plain")
         } else {
-            PathBuf::from(&workspace.git_dir).join("numerus/leases")
+            of_repository(&workspace)
         };
         Leases::open(&dir).map_err(|e| bug(e.to_string()))
     }
@@ -157,6 +157,11 @@ impl Desk {
     }
 }
 
+/// The lease folder of a repository.
+pub(super) fn of_repository(workspace: &Workspace) -> PathBuf {
+    PathBuf::from(&workspace.git_dir).join("numerus/leases")
+}
+
 /// Why no further session may be paid for, if so.
 fn over_budget(state: &JobState, job: &Job) -> Option<Failure> {
     let end = lifecycle::over_budget(state, job, clock::now())?;
@@ -172,7 +177,10 @@ pub(super) fn bug(message: impl Into<String>) -> Failure {
 pub(super) fn of_trees(error: &TreesError) -> Failure {
     let kind = match error {
         TreesError::Refused { .. } => FailureKind::Bug,
-        TreesError::Git(_) | TreesError::Io(_) | TreesError::Busy { .. } => FailureKind::Transient,
+        TreesError::Git(_)
+        | TreesError::Io(_)
+        | TreesError::Busy { .. }
+        | TreesError::Gone { .. } => FailureKind::Transient,
     };
     Failure::new(kind, format!("cannot {error}"))
 }

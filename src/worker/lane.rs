@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::advancing;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
 use super::in_place;
 use super::landing::{self, Parcel};
-use super::leasing::{self, Case};
+use super::leasing::{self, Case, HeldLease};
 use super::parked::{self, Again};
 use super::words;
 use crate::codex::{Question, Reply, schema};
@@ -54,9 +55,9 @@ pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> 
         None => begun(desk, task, stop).await?,
     };
     let number = attempt.number;
-    let lease = attempt.lease(&claimed).await?;
+    let lease = HeldLease::new(attempt.lease(&claimed).await?);
     let lane = desk.lanes.acquire().await;
-    let worked = attempt.work(&claimed).await;
+    let worked = attempt.work(&claimed, &lease).await;
     drop(lane);
     clear_temps(desk, &task.task.id).await?;
     release(desk, &task.task.id, number, lease).await?;
@@ -176,6 +177,7 @@ impl Attempt<'_> {
             resources: claimed.claim.clone(),
             execution: claimed.execution.clone(),
             verdicts: Vec::new(),
+            amended: Vec::new(),
         };
         let whole = in_place::whole_directory();
         let claim = if self.tree.is_some() { &claimed.claim } else { &whole };
@@ -184,14 +186,15 @@ impl Attempt<'_> {
     }
 
     /// The part that holds the lease; gives back the tree that is no longer needed.
-    async fn work(self, claimed: &Claimed) -> Outcome<Option<Tree>> {
+    async fn work(self, claimed: &Claimed, lease: &HeldLease) -> Outcome<Option<Tree>> {
         match self.tree.clone() {
-            Some(tree) => self.work_in_tree(tree, claimed).await.map(Some),
+            Some(tree) => self.work_in_tree(tree, claimed, lease).await.map(Some),
             None => self.work_in_place(claimed).await.map(|()| None),
         }
     }
 
-    async fn work_in_tree(self, tree: Tree, claimed: &Claimed) -> Outcome<Tree> {
+    async fn work_in_tree(self, tree: Tree, claimed: &Claimed, lease: &HeldLease) -> Outcome<Tree> {
+        advancing::take_in(self.desk, &claimed.claim).await?;
         let (tree, changed) = if claimed.has_begun {
             parked::still_holds(self.desk, self.task, &tree, &claimed.claim).await?;
             (tree, Vec::new())
@@ -208,8 +211,14 @@ impl Attempt<'_> {
                 return Err(failure);
             }
         };
-        let (task, claim) = (self.task.clone(), claimed.claim.clone());
-        let parcel = Parcel { task, attempt: self.number, tree: tree.clone(), claim, summary };
+        let parcel = Parcel {
+            task: self.task.clone(),
+            attempt: self.number,
+            tree: tree.clone(),
+            claim: claimed.claim.clone(),
+            lease: lease.clone(),
+            summary,
+        };
         landing::land(self.desk, parcel).await?;
         Ok(tree)
     }
@@ -266,7 +275,7 @@ fn check_claim(
     Ok((normalise(&answer.resources, kind)?, answer.execution))
 }
 
-async fn release(desk: &Desk, id: &TaskId, attempt: u32, lease: Lease) -> Outcome<()> {
-    aside(move || lease.release()).await?.map_err(|e| bug(e.to_string()))?;
+async fn release(desk: &Desk, id: &TaskId, attempt: u32, lease: HeldLease) -> Outcome<()> {
+    aside(move || lease.lock().release()).await?.map_err(|e| bug(e.to_string()))?;
     desk.record(Some(id), Fact::LocksReleased { attempt })
 }

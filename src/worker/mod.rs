@@ -4,7 +4,9 @@
 //! decided by `logic::lifecycle` from the journal alone; what is under way are *lanes*, each an async function that
 //! records its facts as it goes. Daemon and worker meet only in files, the lock and signals.
 
+mod advancing;
 mod advising;
+mod amending;
 mod book;
 mod closing;
 mod commands;

@@ -24,6 +24,7 @@ mod grounds;
 mod hostile;
 mod jobs;
 mod limits;
+mod meanwhile;
 mod model_server;
 mod real_jobs;
 mod rehearsal;
