@@ -27,6 +27,7 @@ mod model_server;
 mod real_jobs;
 mod rehearsal;
 mod site;
+mod stall;
 mod standin;
 mod tidy;
 mod yard;
