@@ -78,7 +78,9 @@ pub fn stopped(reason: StopReason) -> Failure {
             Failure::new(FailureKind::Start, "codex started without its sandbox helper")
         }
         StopReason::NoProgress => {
-            Failure::new(FailureKind::Task, "nothing came from the agent for too long")
+            let looked_at = "no event, no output, no processor time, no change of a file";
+            let message = format!("the agent did nothing for too long: {looked_at}");
+            Failure::new(FailureKind::Task, message)
         }
         StopReason::Total => Failure::new(FailureKind::Task, "the agent took too long"),
         StopReason::Leave => Failure::new(FailureKind::Left, "the worker was asked to leave"),

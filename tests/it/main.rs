@@ -30,6 +30,7 @@ mod real_jobs;
 mod rehearsal;
 mod second_thoughts;
 mod site;
+mod stall;
 mod standin;
 mod tidy;
 mod yard;
