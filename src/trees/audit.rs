@@ -3,7 +3,7 @@
 //! Promises: nothing that an agent writes (ignore files, attributes, its index, nested repositories) can hide a change;
 //! the agent's own git directory is not used, and what was kept before it began is used only if it is still the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::logic::audit::{Change, Violation};
@@ -96,6 +96,7 @@ impl Trees {
         self.feed(tree, index, &["--force-remove"], &missing)?;
         let refused = self.take_in(tree, index, &seen.files)?;
         seen.violations.extend(refused);
+        seen.violations.extend(self.passed_over(index, &seen.files)?);
         let object = self.write_durably(["write-tree"]).env("GIT_INDEX_FILE", index).line()?;
         let (changes, unnamed) = self.diff(tree.base(), &object)?;
         seen.violations.extend(unnamed);
@@ -103,8 +104,15 @@ impl Trees {
         Ok(Audited { base: tree.base().to_owned(), tree: object, changes, violations })
     }
 
-    /// Brings the files of a tree into an index; gives back those that git has its own reasons not to take, such as a name
-    /// that means something to another file system.
+    /// What git passed over without an error: a name that means something to another file system, for example.
+    fn passed_over(&self, index: &Path, files: &[Vec<u8>]) -> Result<Vec<Violation>, TreesError> {
+        let out = self.read(["ls-files", "-z"]).env("GIT_INDEX_FILE", index).run()?;
+        let taken: HashSet<&[u8]> = fields(&out).collect();
+        let left = files.iter().filter(|path| !taken.contains(path.as_slice()));
+        Ok(left.take(MAX_REFUSED).map(|path| not_taken(path)).collect())
+    }
+
+    /// Brings the files of a tree into an index; gives back those that git cannot take.
     fn take_in(
         &self,
         tree: &Tree,
@@ -118,8 +126,7 @@ impl Trees {
                 (Err(TreesError::Git(GitError::Failed { stderr, .. })), [path])
                     if is_refusal(&stderr) =>
                 {
-                    let path = String::from_utf8_lossy(path).into_owned();
-                    refused.push(Violation { path, what: "git does not take it".to_owned() });
+                    refused.push(not_taken(path));
                 }
                 (Err(TreesError::Git(GitError::Failed { stderr, .. })), part)
                     if is_refusal(&stderr) && refused.len() < MAX_REFUSED =>
@@ -188,6 +195,11 @@ impl Trees {
         let paths = files.iter().map(|(path, _)| path.clone());
         Ok(Ignores::new(&paths.zip(texts).collect::<Vec<_>>(), own))
     }
+}
+
+fn not_taken(path: &[u8]) -> Violation {
+    let path = String::from_utf8_lossy(path).into_owned();
+    Violation { path, what: "git does not take it".to_owned() }
 }
 
 /// Whether git means one path by its refusal, and not the disk or the repository.
