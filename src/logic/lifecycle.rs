@@ -198,4 +198,6 @@ fn verify_message(state: &JobState) -> String {
 }
 
 #[cfg(test)]
+mod makespan;
+#[cfg(test)]
 mod tests;
