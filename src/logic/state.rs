@@ -63,6 +63,10 @@ pub struct JobState {
     pub tasks: Vec<TaskState>,
     /// Sessions whose end is not written: of a dead worker, they are to be fenced.
     pub open_sessions: BTreeMap<String, SessionStart>,
+    /// The threads of these, as far as they are known, and when they were about to start.
+    pub open_threads: BTreeMap<String, (String, Timestamp)>,
+    /// How often a worker died under a question to the queen.
+    pub unheard: u32,
     /// Number of the last session of each place.
     pub session_numbers: BTreeMap<String, u32>,
     /// What can be gone on with.
@@ -122,6 +126,8 @@ impl Default for JobState {
             planning_due: None,
             tasks: Vec::new(),
             open_sessions: BTreeMap::new(),
+            open_threads: BTreeMap::new(),
+            unheard: 0,
             session_numbers: BTreeMap::new(),
             parked: Parked::default(),
             tip: None,
@@ -170,7 +176,7 @@ impl JobState {
             Some(task) => self.apply_to_task(&task.clone(), &event.fact),
             None => self.apply_to_job(event),
         }
-        self.apply_to_sessions(&event.fact);
+        self.apply_to_sessions(event);
         self.parked.apply(event);
     }
 

@@ -14,11 +14,14 @@ use crate::logic::advice;
 use crate::logic::task::TaskState;
 use crate::model::advice::{Comment, Decision, QueenAnswer};
 use crate::model::event::{Fact, SessionKind};
-use crate::model::outcome::Failure;
+use crate::model::outcome::{Failure, FailureKind};
 use crate::model::plan::Role;
 
 /// The folder of her sessions.
 const PLACE: &str = "queen";
+
+/// Deaths of the worker under her sessions, in the whole life of a job.
+const MAX_UNHEARD: u32 = 5;
 
 /// Asks what is to be done about a task that is out of attempts.
 pub(super) async fn advise(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> Outcome<()> {
@@ -91,6 +94,10 @@ async fn ask(
     stop: &Stop,
 ) -> Outcome<QueenAnswer> {
     let _one_at_a_time = desk.queen.lock().await;
+    if desk.book.state(|s| s.unheard) >= MAX_UNHEARD {
+        let message = "the worker died too often under a question to the queen";
+        return Err(Failure::new(FailureKind::Task, message));
+    }
     facts["objective"] = json!(desk.job.objective);
     facts["allowed"] = json!(advice::words(open));
     facts["tasks"] = json!(desk.book.state(words::standings));

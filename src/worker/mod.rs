@@ -30,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::bus::Bus;
+use crate::codex::Codex;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -108,7 +109,8 @@ async fn work(
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
     closing::clear_temps(folder)?;
     let unsettled = book.state(|s| s.parked.unsettled());
-    resume::repair(&book, folder, &job, clock::now())?;
+    let home = Codex::home_for(root, settings, &job);
+    resume::repair(&book, folder, &job, &home, clock::now())?;
     if book.state(|s| s.phase.is_final()) {
         closing::put_away(root, folder, &job, &book)?;
         return Ok(Left::Done);

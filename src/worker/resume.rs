@@ -1,13 +1,14 @@
 //! What a new worker does with what an old one left: fence it, then write down what became of it.
 
 use std::io::{Error, Result};
+use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::book::Book;
 use super::desk::{Desk, of_repository};
 use super::in_place;
-use crate::codex::fence;
+use crate::codex::{fence, rollout};
 use crate::leases::Leases;
 use crate::logic::base::Advancing;
 use crate::logic::retry::{self, Next};
@@ -58,8 +59,15 @@ pub(super) fn bury(desk: &Desk) -> Result<()> {
     Ok(())
 }
 
-/// Writes down what the old worker could not: ends of sessions, landings, interrupted attempts.
-pub(super) fn repair(book: &Book, folder: &RunFolder, job: &Job, now: Timestamp) -> Result<()> {
+/// Writes down what the old worker could not: ends of sessions with what they spent, as codex's records in its home tell,
+/// landings, interrupted attempts.
+pub(super) fn repair(
+    book: &Book,
+    folder: &RunFolder,
+    job: &Job,
+    home: &Path,
+    now: Timestamp,
+) -> Result<()> {
     let state = book.state(JobState::clone);
     if state.phase == JobPhase::Paused
         && !(job.options.approve && !state.approved && state.strategy.is_some())
@@ -68,7 +76,10 @@ pub(super) fn repair(book: &Book, folder: &RunFolder, job: &Job, now: Timestamp)
     }
     for start in state.open_sessions.values() {
         let task = state.tasks.iter().find(|t| t.task.id.as_str() == start.place);
-        book.record(task.map(|t| &t.task.id), Fact::SessionEnded(cut(start)))?;
+        let of_thread = state.open_threads.get(&start.place);
+        let tokens = of_thread.map(|(thread, at)| rollout::unseen_tokens(home, thread, *at));
+        let end = cut(start, tokens.unwrap_or_default());
+        book.record(task.map(|t| &t.task.id), Fact::SessionEnded(end))?;
         if matches!(start.kind, SessionKind::Plan | SessionKind::Roles) {
             interrupted_planning(book, &state, now)?;
         }
@@ -81,7 +92,7 @@ pub(super) fn repair(book: &Book, folder: &RunFolder, job: &Job, now: Timestamp)
     Ok(())
 }
 
-fn cut(start: &SessionStart) -> SessionEnd {
+fn cut(start: &SessionStart, tokens: Tokens) -> SessionEnd {
     SessionEnd {
         place: start.place.clone(),
         number: start.number,
@@ -89,7 +100,7 @@ fn cut(start: &SessionStart) -> SessionEnd {
         attempt: start.attempt,
         failure: Some(interruption()),
         thread_id: None,
-        tokens: Tokens::default(),
+        tokens,
         thread_tokens: Tokens::default(),
     }
 }

@@ -325,6 +325,24 @@ fn a_budget_is_looked_at_before_every_session() {
 }
 
 #[test]
+fn what_a_killed_session_has_spent_is_counted() {
+    let spends = json!([{"usage": {"input_tokens": 1000, "output_tokens": 200}},
+                        raise("spent"), {"hang": true}]);
+    let script = Script::of([part("t1")]).with(on_calls(execute("t1"), &[1]), spends);
+    let stage = Stage::new("killed-purse", &script);
+    let (running, job) = stage.start(&["--plan", "single"]);
+    stage.until_raised("spent");
+    job.slay_worker();
+    running.wait(PATIENCE);
+    assert_eq!(job.go_on().code, Some(0));
+    let spent = &job.status()["tokens"];
+    // Two claims and an execution at 120 each, and the one that was killed.
+    assert_eq!((&spent["input_tokens"], &spent["output_tokens"]), (&json!(1300), &json!(260)));
+    assert_eq!(job.status()["spent"]["executor"], *spent);
+    job.is_clean();
+}
+
+#[test]
 fn a_worker_killed_while_somebody_judges_asks_again() {
     for (name, when) in [("judge", review("judge")), ("queen", queen())] {
         let parts = [part("t1"), part("judge").role("reviewer").after(&["t1"])];
