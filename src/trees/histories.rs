@@ -15,7 +15,7 @@ use crate::model::root::Root;
 use crate::runs::Runs;
 
 /// Histories that are tried: as many as a few seconds allow.
-const HISTORIES: u64 = 5;
+const HISTORIES: u64 = 4;
 /// Landings in each.
 const LANDINGS: usize = 9;
 
