@@ -104,10 +104,11 @@ fn folders(root: &Root) -> [PathBuf; 3] {
 }
 
 fn check_instance(root: &Root, create: bool) -> Result<(), RootError> {
+    // Read from the last one made to the first: a root that somebody is just making never looks as if one were missing.
     let mut found = Vec::new();
-    for folder in folders(root) {
+    for folder in folders(root).into_iter().rev() {
         let instance = read_instance(&folder)?;
-        found.push((folder, instance));
+        found.insert(0, (folder, instance));
     }
     let known: Option<Instance> = found.iter().find_map(|(_, i)| i.clone());
     let is_complete = found.last().is_some_and(|(_, i)| i.is_some());

@@ -252,6 +252,8 @@ fn verify_message(command: &CommandResult, failed: Option<&str>) -> String {
 }
 
 #[cfg(test)]
+mod makespan;
+#[cfg(test)]
 pub(crate) mod stories;
 #[cfg(test)]
 mod tests;

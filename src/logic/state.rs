@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::base::Base;
+use super::parked::Parked;
 use super::task::{TaskState, Tries};
 use crate::model::PROTOCOL_VERSION;
 use crate::model::advice::Decision;
-use crate::model::event::{CommandResult, Event, Fact, SessionEnd, SessionKind, SessionStart};
+use crate::model::event::{CommandResult, Event, Fact, SessionStart};
 use crate::model::id::TaskId;
 use crate::model::outcome::Tokens;
 use crate::model::plan::{Plan, Role, Task};
@@ -64,6 +65,8 @@ pub struct JobState {
     pub open_sessions: BTreeMap<String, SessionStart>,
     /// Number of the last session of each place.
     pub session_numbers: BTreeMap<String, u32>,
+    /// What can be gone on with.
+    pub parked: Parked,
     /// The job's newest commit.
     pub tip: Option<Oid>,
     /// What it takes in of other jobs.
@@ -120,6 +123,7 @@ impl Default for JobState {
             tasks: Vec::new(),
             open_sessions: BTreeMap::new(),
             session_numbers: BTreeMap::new(),
+            parked: Parked::default(),
             tip: None,
             base: Base::default(),
             verified: None,
@@ -167,6 +171,7 @@ impl JobState {
             None => self.apply_to_job(event),
         }
         self.apply_to_sessions(&event.fact);
+        self.parked.apply(event);
     }
 
     fn apply_to_job(&mut self, event: &Event) {
@@ -324,50 +329,6 @@ impl JobState {
         }
         let Some(task) = self.tasks.iter_mut().find(|t| t.task.id == *id) else { return };
         task.apply(fact);
-    }
-
-    fn apply_to_sessions(&mut self, fact: &Fact) {
-        match fact {
-            Fact::SessionStarting(start) => {
-                self.session_numbers.insert(start.place.clone(), start.number);
-                self.open_sessions.insert(start.place.clone(), start.clone());
-                if let Some(task) =
-                    self.tasks.iter_mut().find(|t| t.task.id.as_str() == start.place)
-                {
-                    task.attempt = task.attempt.max(start.attempt);
-                    if task.phase == TaskPhase::Pending {
-                        task.phase = if task.task.role.writes() {
-                            TaskPhase::Claiming
-                        } else {
-                            TaskPhase::Reviewing
-                        };
-                    }
-                }
-            }
-            Fact::SessionEnded(end) => self.end_session(end),
-            _ => {}
-        }
-    }
-
-    fn end_session(&mut self, end: &SessionEnd) {
-        self.open_sessions.remove(&end.place);
-        self.tokens = self.tokens.plus(end.tokens);
-        let spent = self.spent.entry(self.role_of(end)).or_default();
-        *spent = spent.plus(end.tokens);
-        if let Some(task) = self.tasks.iter_mut().find(|t| t.task.id.as_str() == end.place) {
-            task.tokens = task.tokens.plus(end.tokens);
-        }
-    }
-
-    /// Whose session it was.
-    fn role_of(&self, end: &SessionEnd) -> Role {
-        let of_task = self.tasks.iter().find(|t| t.task.id.as_str() == end.place);
-        match end.kind {
-            SessionKind::Plan | SessionKind::Roles => Role::Planner,
-            SessionKind::Claim | SessionKind::Execute => Role::Executor,
-            SessionKind::Review => of_task.map_or(Role::Reviewer, |t| t.task.role),
-            SessionKind::Queen => Role::Queen,
-        }
     }
 
     /// The task of that id.

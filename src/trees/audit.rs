@@ -3,7 +3,7 @@
 //! Promises: nothing that an agent writes (ignore files, attributes, its index, nested repositories) can hide a change;
 //! the agent's own git directory is not used, and what was kept before it began is used only if it is still the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::logic::audit::{Change, Violation};
@@ -94,49 +94,48 @@ impl Trees {
         let mut seen = walk(tree.dir(), &known);
         let missing = seen.missing(&base.tracked);
         self.feed(tree, index, &["--force-remove"], &missing)?;
-        let refused = self.take_in(tree, index, &seen.files)?;
-        seen.violations.extend(refused);
+        self.take_in(tree, index, &seen.files)?;
+        seen.violations.extend(self.passed_over(index, &seen.files)?);
         let object = self.write_durably(["write-tree"]).env("GIT_INDEX_FILE", index).line()?;
-        let (changes, unnamed) = self.diff(tree.base(), &object)?;
+        let (mut changes, unnamed) = self.diff(tree.base(), &object)?;
         seen.violations.extend(unnamed);
+        // The walk lets none pass; this is for one that comes into being between the walk and git's own look.
+        for link in changes.extract_if(.., is_new_submodule) {
+            seen.violations.push(Violation { path: link.path, what: "a submodule".to_owned() });
+        }
         let violations = seen.violations;
         Ok(Audited { base: tree.base().to_owned(), tree: object, changes, violations })
     }
 
-    /// Brings the files of a tree into an index; gives back those that git has its own reasons not to take, such as a name
-    /// that means something to another file system.
-    fn take_in(
-        &self,
-        tree: &Tree,
-        index: &Path,
-        files: &[Vec<u8>],
-    ) -> Result<Vec<Violation>, TreesError> {
-        let (mut refused, mut parts) = (Vec::new(), vec![files]);
-        while let Some(part) = parts.pop() {
-            let fed = self.feed(tree, index, &["--add", "--replace"], part);
-            match (fed, part) {
-                (Err(TreesError::Git(GitError::Failed { stderr, .. })), [path])
-                    if is_refusal(&stderr) =>
-                {
-                    let path = String::from_utf8_lossy(path).into_owned();
-                    refused.push(Violation { path, what: "git does not take it".to_owned() });
+    /// What git did not take: a name that means something to another file system, a file that it cannot read.
+    fn passed_over(&self, index: &Path, files: &[Vec<u8>]) -> Result<Vec<Violation>, TreesError> {
+        let out = self.read(["ls-files", "-z"]).env("GIT_INDEX_FILE", index).run()?;
+        let taken: HashSet<&[u8]> = fields(&out).collect();
+        let left = files.iter().filter(|path| !taken.contains(path.as_slice()));
+        let violation = |path: &Vec<u8>| Violation {
+            path: String::from_utf8_lossy(path).into_owned(),
+            what: "git does not take it".to_owned(),
+        };
+        Ok(left.take(MAX_REFUSED).map(violation).collect())
+    }
+
+    /// Brings the files of a tree into an index, all that git takes: one that it fails on is found by halves and left out.
+    fn take_in(&self, tree: &Tree, index: &Path, files: &[Vec<u8>]) -> Result<(), TreesError> {
+        let (mut refused, mut parts) = (0, vec![files]);
+        while let Some(part) = parts.pop().filter(|_| refused < MAX_REFUSED) {
+            match self.feed(tree, index, &["--add", "--replace"], part) {
+                Err(TreesError::Git(GitError::Failed { stderr, .. })) if is_refusal(&stderr) => {
+                    if part.len() == 1 {
+                        refused += 1;
+                    } else {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                    }
                 }
-                (Err(TreesError::Git(GitError::Failed { stderr, .. })), part)
-                    if is_refusal(&stderr) && refused.len() < MAX_REFUSED =>
-                {
-                    // Which one of them is found by halves.
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.extend([second, first]);
-                }
-                (Err(TreesError::Git(GitError::Failed { stderr, .. })), _)
-                    if is_refusal(&stderr) =>
-                {
-                    break;
-                }
-                (fed, _) => fed?,
+                fed => fed?,
             }
         }
-        Ok(refused)
+        Ok(())
     }
 
     /// Brings paths of a tree into an index.
@@ -188,6 +187,10 @@ impl Trees {
         let paths = files.iter().map(|(path, _)| path.clone());
         Ok(Ignores::new(&paths.zip(texts).collect::<Vec<_>>(), own))
     }
+}
+
+fn is_new_submodule(change: &mut Change) -> bool {
+    change.new.as_ref().is_some_and(|(mode, _)| mode == "160000")
 }
 
 /// Whether git means one path by its refusal, and not the disk or the repository.

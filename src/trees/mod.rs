@@ -7,6 +7,7 @@
 //! The order of a task: [`Trees::add`], [`Trees::carry`], [`Trees::move_to`], [`Trees::audit`], `logic::audit::judge`,
 //! [`Trees::prepare`], journal, [`Trees::advance`], journal, [`Trees::remove`].
 
+mod again;
 mod audit;
 mod copy;
 mod diff;

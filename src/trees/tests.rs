@@ -1,5 +1,8 @@
 //! The whole way of a task through a real repository.
 
+mod blind;
+mod taste;
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +39,13 @@ impl House {
         let house = Self::new();
         fsx::make_dirs(&house.repo()).expect("repo");
         house.git(&["init", "-q", "-b", "main"]);
+        house.furnish();
+        house
+    }
+
+    /// Puts a few files into a fresh repository.
+    fn furnish(&self) {
+        let house = self;
         house.git(&["config", "user.name", "Someone"]);
         house.git(&["config", "user.email", "someone@localhost"]);
         // A repository's own taste must not blind an audit.
@@ -54,7 +64,6 @@ impl House {
         }
         house.git(&["add", "-A"]);
         house.git(&["commit", "-q", "-m", "first"]);
-        house
     }
 
     fn repo(&self) -> PathBuf {
@@ -67,6 +76,7 @@ impl House {
             .args(args)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_OPTIONAL_LOCKS", "0")
             .output()
             .expect("git");
         assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
@@ -87,6 +97,16 @@ impl House {
 
     fn add(&self, trees: &Trees, task: &str) -> Tree {
         trees.add(&self.folder.place(task), 1, &trees.tip().expect("tip")).expect("tree")
+    }
+
+    /// Gives the repository to another user, as root may, and lets that one reach it.
+    fn give_to(&self, user: u32) {
+        for dir in [self.scratch.path().to_owned(), self.scratch.path().join("root")] {
+            std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).expect("reach");
+        }
+        for entry in walkdir::WalkDir::new(self.repo()).into_iter().flatten() {
+            std::os::unix::fs::lchown(entry.path(), Some(user), Some(user)).expect("root may");
+        }
     }
 
     /// What the user sees and what nobody may touch.
@@ -582,16 +602,7 @@ fn root_works_as_the_owner_of_the_repository() {
         assert_eq!(Git::at(&house.repo()).owner(), None);
         return;
     }
-    for dir in [house.scratch.path().to_owned(), house.scratch.path().join("root")] {
-        std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).expect("reach");
-    }
-    let own = |dir: &Path| {
-        let found = walkdir::WalkDir::new(dir).into_iter().flatten();
-        found.for_each(|e| {
-            std::os::unix::fs::lchown(e.path(), Some(12345), Some(12345)).expect("root may");
-        });
-    };
-    own(&house.repo());
+    house.give_to(12345);
     let trees = house.trees();
     let tree = house.add(&trees, "t1");
     put(&tree.cwd().join("src/one.rs"), "by root\n");

@@ -56,6 +56,28 @@ pub(super) struct Birth {
 }
 
 impl Tree {
+    /// A tree that is there already.
+    pub(super) fn known(
+        place: &Place,
+        attempt: u32,
+        prefix: &str,
+        base: Oid,
+        admin: PathBuf,
+        birth: Birth,
+    ) -> Self {
+        let (dir, place, prefix) = (place.tree(attempt), place.clone(), prefix.to_owned());
+        Self { dir, place, attempt, prefix, base, admin, carried: Vec::new(), birth }
+    }
+
+    /// The same with these paths, relative to the workspace, known as copied into it.
+    pub(super) fn with_carried(mut self, paths: &[String]) -> Self {
+        for path in paths {
+            let below = format!("{}/{path}", self.prefix);
+            self.carried.push(below.trim_start_matches('/').to_owned());
+        }
+        self
+    }
+
     /// The tree's top.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -213,13 +235,8 @@ impl Trees {
             let args = ["worktree", "add", "-q", "--force", "--force", "--detach", "--lock"];
             self.write(self.pinned(&args)?).arg(&dir).arg(commit).run()?;
         }
-        let birth = Birth {
-            identity: identity(&dir).map_err(fsx::at(&dir))?,
-            ignores: self.uncommitted_ignores()?,
-            ..Birth::default()
-        };
         let mut tree = Tree {
-            birth,
+            birth: self.birth_of(&dir)?,
             admin: read_admin(&dir)?,
             dir,
             place: place.clone(),
@@ -235,6 +252,13 @@ impl Trees {
         }
         self.keep_index(&mut tree)?;
         Ok(tree)
+    }
+
+    /// What can still be told of a tree that an earlier worker made: nothing of its files is taken to be as it was. Not for
+    /// agents without a sandbox, who may have replaced even what is asked here.
+    pub(super) fn birth_of(&self, dir: &Path) -> Result<Birth, TreesError> {
+        let identity = identity(dir).map_err(fsx::at(dir))?;
+        Ok(Birth { identity, ignores: self.uncommitted_ignores()?, ..Birth::default() })
     }
 
     /// Moves a tree that nobody wrote in to a newer commit.
@@ -302,7 +326,7 @@ impl Trees {
     }
 
     /// The user's own ignore rules, then those of `info/exclude`, which are the stronger ones.
-    fn uncommitted_ignores(&self) -> Result<String, TreesError> {
+    pub(super) fn uncommitted_ignores(&self) -> Result<String, TreesError> {
         let named = self.read(["config", "--type=path", "--get", "core.excludesFile"]).ask()?;
         let named = String::from_utf8_lossy(&named.stdout).trim_end_matches('\n').to_owned();
         let of_user = match (named.as_str(), env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME")) {
@@ -349,7 +373,7 @@ fn identity(dir: &Path) -> std::io::Result<(u64, u64)> {
 }
 
 /// The tree's own git directory, from the file that git has just written.
-fn read_admin(dir: &Path) -> Result<PathBuf, TreesError> {
+pub(super) fn read_admin(dir: &Path) -> Result<PathBuf, TreesError> {
     let text = fsx::read_optional(&dir.join(".git"))?.unwrap_or_default();
     let path = text.trim_end().strip_prefix("gitdir: ").unwrap_or_default();
     if path.is_empty() { Err(super::diff::garbled()) } else { Ok(PathBuf::from(path)) }

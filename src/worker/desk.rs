@@ -23,6 +23,7 @@ use crate::model::workspace::{Isolation, Workspace};
 use crate::os::clock;
 use crate::os::pty::Spawner;
 use crate::runs::RunFolder;
+use crate::store::holds::Holds;
 use crate::store::starts::StartSlots;
 use crate::trees::{Trees, TreesError};
 
@@ -65,6 +66,7 @@ impl Desk {
             Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
         let slots = StartSlots::open(&root.store()).map_err(|e| e.to_string())?;
         let (recorder, purse, purse_of) = (book.clone(), book.clone(), job.clone());
+        let holds = Holds::open(&root.store()).map_err(|e| e.to_string())?;
         let asker = Asker {
             codex,
             job: job.clone(),
@@ -72,6 +74,8 @@ impl Desk {
             prompts: Prompts::new(&root.prompts()),
             spawner,
             slots,
+            holds,
+            parked: Mutex::new(book.state(|s| s.parked.clone())),
             record: Arc::new(move |task: Option<&TaskId>, fact: Fact| recorder.record(task, fact)),
             objection: Arc::new(move || purse.state(|s| over_budget(s, &purse_of))),
             numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),

@@ -165,7 +165,7 @@ fn try_to_land(desk: &Desk, parcel: &Parcel, found: &Found) -> Result<(), Stuck>
     let words = Words { task: &task.task.id, role: task.task.role, summary: &text };
     match trees.prepare(tree, &found.audited, &found.landing, &claim.reads, words)? {
         Landing::Nothing => completed(desk, parcel, None),
-        Landing::Moved(paths) => Err(moved(desk, parcel, paths)?),
+        Landing::Moved(paths) => Ok(stale(desk, &task.task.id, parcel.attempt, paths)?),
         Landing::Ready { commit, parent } => put_on_tip(desk, parcel, &trees, commit, &parent),
     }
 }
@@ -224,11 +224,11 @@ fn refuse(
     Ok(Failure::new(FailureKind::Task, message).into())
 }
 
-fn moved(desk: &Desk, parcel: &Parcel, paths: Vec<String>) -> Result<Stuck, Stuck> {
+/// What the attempt builds on has changed under it: it ends, charged to nobody.
+pub(super) fn stale(desk: &Desk, id: &TaskId, attempt: u32, paths: Vec<String>) -> Outcome<()> {
     let message = format!("changed by others meanwhile: {}", shown(&paths));
-    let attempt = parcel.attempt;
-    desk.record(Some(&parcel.task.task.id), Fact::BaseMoved { attempt, paths })?;
-    Ok(Failure::new(FailureKind::Stale, message).into())
+    desk.record(Some(id), Fact::BaseMoved { attempt, paths })?;
+    Err(Failure::new(FailureKind::Stale, message))
 }
 
 /// The first few of some paths, fit for a line.

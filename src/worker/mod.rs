@@ -17,9 +17,11 @@ mod landing;
 mod lane;
 mod leasing;
 mod mending;
+mod parked;
 mod planning;
 mod reading;
 mod resume;
+mod settling;
 mod words;
 
 use std::io::Result;
@@ -105,6 +107,7 @@ async fn work(
     let start_time = process::start_time(pid).unwrap_or_default();
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
     closing::clear_temps(folder)?;
+    let unsettled = book.state(|s| s.parked.unsettled());
     resume::repair(&book, folder, &job, clock::now())?;
     if book.state(|s| s.phase.is_final()) {
         closing::put_away(root, folder, &job, &book)?;
@@ -112,6 +115,7 @@ async fn work(
     }
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
         Ok(desk) => {
+            parked::hold_again(&desk, unsettled);
             resume::bury(&desk)?;
             cycle::run(&desk, signals).await
         }

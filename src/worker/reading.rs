@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::desk::{Desk, Outcome, Stop, bug, with_trees};
 use super::mending;
 use super::planning::{clear, view};
-use super::words;
+use super::{parked, words};
 use crate::codex::{Question, schema};
 use crate::logic::followups::{MAX_REVIEW_ROUNDS, judged};
 use crate::logic::task::TaskState;
@@ -31,8 +31,8 @@ pub(super) async fn read(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> Out
 /// Lets it look, and keeps what it says.
 async fn look(desk: &Desk, task: &TaskState, stop: &Stop) -> Outcome<()> {
     let id = &task.task.id;
-    let attempt = task.attempt + 1;
-    let (question, tree) = question(desk, task, facts(desk, task)).await?;
+    let attempt = parked::attempt(desk, task);
+    let (question, tree) = question(desk, task, attempt, facts(desk, task)).await?;
     let told = desk.asker.tell(question, stop).await;
     clear(desk, tree).await?;
     let summary = words::summary(&told?.message);
@@ -50,15 +50,16 @@ async fn review(
     facts["judges"] = json!(true);
     facts["diff"] = json!(diffs(desk, before).await?);
     let shape = schema::strict::<ReviewAnswer>();
-    let (question, tree) = question(desk, task, facts).await?;
+    let attempt = parked::attempt(desk, task);
+    let (question, tree) = question(desk, task, attempt, facts).await?;
     let question = Question { schema: Some(shape.clone()), ..question };
     let check = |text: &str| checked(schema::read(&shape, text)?);
     let asked = desk.asker.ask(question, check, stop).await;
     clear(desk, tree).await?;
     let (answer, _) = asked?;
     match answer.verdict {
-        Judgement::Approve => approved(desk, task, answer.comments),
-        Judgement::Changes => rejected(desk, task, answer.comments).await,
+        Judgement::Approve => approved(desk, task, attempt, answer.comments),
+        Judgement::Changes => rejected(desk, task, attempt, answer.comments).await,
     }
 }
 
@@ -70,22 +71,25 @@ fn checked(answer: ReviewAnswer) -> Result<ReviewAnswer, Vec<String>> {
     Ok(answer)
 }
 
-fn approved(desk: &Desk, task: &TaskState, comments: Vec<Comment>) -> Outcome<()> {
+fn approved(desk: &Desk, task: &TaskState, attempt: u32, comments: Vec<Comment>) -> Outcome<()> {
     let id = &task.task.id;
     let remarks = words::listed(&comments);
     let summary = if remarks.is_empty() { "approved".to_owned() } else { remarks };
     desk.record(Some(id), Fact::ReviewApproved { comments })?;
-    let attempt = task.attempt + 1;
     desk.record(Some(id), Fact::TaskCompleted { attempt, commit: None, summary })
 }
 
-async fn rejected(desk: &Arc<Desk>, task: &TaskState, comments: Vec<Comment>) -> Outcome<()> {
+async fn rejected(
+    desk: &Arc<Desk>,
+    task: &TaskState,
+    attempt: u32,
+    comments: Vec<Comment>,
+) -> Outcome<()> {
     let (id, round) = (&task.task.id, task.rounds + 1);
     if round > MAX_REVIEW_ROUNDS {
         let wanted = words::listed(&comments).replace('\n', "; ");
         let message = format!("after {MAX_REVIEW_ROUNDS} rounds it still wants changes: {wanted}");
         let failure = Failure::new(FailureKind::Task, message);
-        let attempt = task.attempt + 1;
         return desk.record(Some(id), Fact::TaskExhausted { attempt, failure });
     }
     desk.record(Some(id), Fact::ReviewRejected { round, comments })?;
@@ -101,10 +105,10 @@ fn facts(desk: &Desk, task: &TaskState) -> Value {
 async fn question(
     desk: &Desk,
     task: &TaskState,
+    attempt: u32,
     facts: Value,
 ) -> Outcome<(Question, Option<crate::trees::Tree>)> {
     let id = &task.task.id;
-    let attempt = task.attempt + 1;
     let prompt = desk.asker.prompts.render("review", &facts).map_err(bug)?;
     let (cwd, tree) = view(desk, id.as_str()).await?;
     desk.record(Some(id), Fact::TaskStarted { attempt })?;

@@ -126,10 +126,16 @@ fn repair_task(
     if task.landing.is_some() && finish_landing(book, folder, state, task)? {
         return Ok(());
     }
-    let (failure, id, attempt) = (interruption(), &task.task.id, task.attempt);
+    let (id, attempt) = (&task.task.id, task.attempt);
+    // A session that had ended over a limit was not interrupted, however soon its worker died.
+    let refused = state.parked.to_rest_for(id.as_str()).cloned();
+    let failure = refused.unwrap_or_else(interruption);
     match retry::decide(&failure, task.tries, job.options.max_attempts, now, 0.5) {
         Next::Retry(due) => book.record(Some(id), Fact::TaskRetried { attempt, failure, due })?,
-        Next::Park(..) | Next::GiveUp => {
+        Next::Park(..) => {
+            book.record(Some(id), Fact::TaskRetried { attempt, failure, due: now })?;
+        }
+        Next::GiveUp => {
             book.record(Some(id), Fact::TaskFailed { attempt, failure })?;
         }
     }

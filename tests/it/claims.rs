@@ -283,3 +283,100 @@ fn a_task_that_waits_for_a_lease_takes_no_lane() {
     assert_eq!(job.charged("t1"), 0, "the third task ran while the first still worked");
     assert!(job.at("job.claim_blocked", "t2") < job.at("job.task_started", "t3"));
 }
+
+/// Claims that meet each other in every way, each with the places that its task then has alone.
+const CROWD: [(&str, &[&str]); 8] = [
+    ("src/lib.rs", &["lib"]),
+    ("src/", &["lib", "src"]),
+    ("src/*.rs", &["lib", "src"]),
+    ("SRC/lib.rs", &["lib"]),
+    ("docs/a.md", &["docs"]),
+    ("docs/**/*.md", &["docs"]),
+    ("link/lib.rs", &["lib"]),
+    (".", &["lib", "src", "docs"]),
+];
+
+/// A job each, all of one repository: who executes makes a folder for every place that it must have alone, and removes it
+/// again when it has written. Whoever finds such a folder says so.
+fn crowd() -> Script {
+    let mut script = Script::of([part("t1")]);
+    for (claimed, places) in CROWD {
+        script = script.with(on_calls(claim("t1"), &[1]), json!([claims(&[claimed])]));
+        let (shown, file) = match claimed {
+            "link/lib.rs" => ("src/lib.rs", "src/lib.rs"),
+            "." => ("./", "docs/a.md"),
+            "docs/**/*.md" => (claimed, "docs/a.md"),
+            "src/" | "src/*.rs" => (claimed, "src/lib.rs"),
+            file => (file, file),
+        };
+        let each = |what: &str| {
+            let one = |place: &&str| what.replace("PLACE", &format!("{OUTSIDE}/alone-{place}"));
+            places.iter().map(one).collect::<Vec<_>>().join("; ")
+        };
+        let play = json!([
+            {"command": each("mkdir PLACE || touch PLACE-clash")},
+            {"write": {"path": file, "text": "more\n", "append": true}},
+            {"command": format!("echo done >> {OUTSIDE}/executed; {}", each("rmdir PLACE"))},
+            {"message": "done"},
+        ]);
+        let mut when = execute("t1");
+        when["contains"] = json!(format!("\"writes\":[\"{shown}\"]"));
+        script = script.with(when, play);
+    }
+    script
+}
+
+#[test]
+fn eight_workers_on_one_repository_never_write_what_another_has() {
+    let stage = Stage::new("crowd", &crowd());
+    for (dir, file) in [("src", "lib.rs"), ("docs", "a.md")] {
+        std::fs::create_dir_all(stage.workspace.join(dir)).unwrap();
+        std::fs::write(stage.workspace.join(dir).join(file), "one\n").unwrap();
+    }
+    std::os::unix::fs::symlink("src", stage.workspace.join("link")).unwrap();
+    stage.git(&["add", "-A"]);
+    stage.git(&["commit", "-qm", "more"]);
+    for running in stage.crowd(CROWD.len(), &["--plan", "single"]) {
+        let ended = running.wait(PATIENCE);
+        assert_eq!(ended.code, Some(0), "{ended:?}\n{}", stage.site.dump());
+    }
+    let jobs = stage.all_jobs();
+    assert_eq!(jobs.len(), CROWD.len());
+    for job in &jobs {
+        assert_eq!(job.all("job.task_completed", "t1").len(), 1, "{}", stage.site.dump());
+        assert!(job.landed().contains(&"t1".to_owned()));
+        job.is_clean();
+    }
+    for place in ["lib", "src", "docs"] {
+        assert!(!stage.flag(&format!("alone-{place}-clash")).exists(), "{}", stage.site.dump());
+    }
+    let executed = std::fs::read_to_string(stage.flag("executed")).unwrap();
+    assert_eq!(executed.lines().count(), CROWD.len());
+    let waited = jobs.iter().filter(|job| !job.all("job.claim_blocked", "t1").is_empty()).count();
+    assert!(waited > 0, "they meet at all");
+}
+
+#[test]
+fn a_pattern_lands_what_it_matches_and_holds_its_directory() {
+    let parts = [part("t1").writes(&["src/*.rs"]), part("t2").writes(&["src/other.md"])];
+    let script = Script::of(parts)
+        .with(
+            execute("t1"),
+            json!([wait_for("flag"), {"write": {"path": "src/new.rs", "text": "x\n"}}, {"message": "done"}]),
+        )
+        .with(claim("t2"), json!([wait_for("first"), claims(&["src/other.md"])]));
+    let stage = Stage::new("pattern", &script);
+    let (running, job) = stage.start(&[]);
+    job.until("job.claim_approved", "t1");
+    stage.raise("first");
+    job.until("job.claim_blocked", "t2");
+    stage.raise("flag");
+    assert_eq!(running.wait(PATIENCE).code, Some(0));
+    assert_eq!(job.on_branch("src/new.rs"), Some("x\n".to_owned()));
+    assert!(
+        job.read("t1/prompt-2.md").contains("RESOURCES: {\"reads\":[],\"writes\":[\"src/*.rs\"]}")
+    );
+    let resources = &job.json("t1_claim.json")["resources"]["writes"];
+    assert_eq!(*resources, json!([{"path": "src", "is_dir": true, "glob": "*.rs"}]));
+    job.is_clean();
+}

@@ -93,7 +93,7 @@ fn two_tasks() -> Script {
 const BLINK: Duration = Duration::from_millis(1);
 
 /// Watches the journal closely, and ends the worker as soon as it has these events.
-fn slay_once(job: &Job<'_>, met: &dyn Fn(&Job<'_>) -> bool) {
+pub(crate) fn slay_once(job: &Job<'_>, met: &dyn Fn(&Job<'_>) -> bool) {
     let start = Instant::now();
     while !met(job) {
         assert!(start.elapsed() < PATIENCE, "the moment never came\n{}", job.stage.site.dump());

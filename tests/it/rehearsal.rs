@@ -250,6 +250,16 @@ impl Stage {
         (running, Job { stage: self, id: found.unwrap() })
     }
 
+    /// Starts many jobs at once.
+    pub(crate) fn crowd(&self, jobs: usize, flags: &[&str]) -> Vec<Running> {
+        (0..jobs).map(|_| self.site.spawn(&mut self.words(flags))).collect()
+    }
+
+    /// All jobs.
+    pub(crate) fn all_jobs(&self) -> Vec<Job<'_>> {
+        self.jobs().into_iter().map(|id| Job { stage: self, id }).collect()
+    }
+
     /// The ids of all jobs that have a run folder.
     fn jobs(&self) -> Vec<String> {
         let dir = fs::read_dir(self.site.root().join("runs"));
