@@ -7,7 +7,7 @@ use std::process::Command;
 use super::*;
 use crate::logic::audit::{judge, touches};
 use crate::logic::claims::{PathKind, from_top, normalise};
-use crate::model::claim::{Claim, Resources};
+use crate::model::claim::{ClaimPath, Resources};
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::Options;
 use crate::model::plan::Role;
@@ -15,7 +15,7 @@ use crate::model::root::Root;
 use crate::runs::Runs;
 
 /// Histories that are tried: as many as a few seconds allow.
-const HISTORIES: u64 = 6;
+const HISTORIES: u64 = 4;
 /// Landings in each.
 const LANDINGS: usize = 9;
 
@@ -106,25 +106,31 @@ impl World {
     }
 
     /// One task of a job, from the lease to the landing; nobody else works meanwhile.
-    fn task(&self, job: usize, number: usize, dice: &mut Dice, takes_in: bool) {
+    fn task(
+        &self,
+        (job, number): (usize, usize),
+        places: &[String],
+        takes_in: bool,
+        work: &mut dyn FnMut(&Path),
+    ) {
         let trees = &self.jobs[job];
-        let places: Vec<String> =
-            (0..=dice.below(3)).map(|_| format!("{}/", dice.pick(&PLACES))).collect();
-        let resources = Resources { reads: Vec::new(), writes: places.clone() };
+        let resources = Resources { reads: Vec::new(), writes: places.to_vec() };
         let claim = normalise(&resources, &|_| PathKind::Missing).expect("claim");
         let id = TaskId::parse(&format!("t{number}")).expect("id");
         let place = trees.folder.place(id.as_str());
         let mut tree = trees.add(&place, 1, &trees.tip().expect("tip")).expect("tree");
         if takes_in {
-            take_in(trees, &claim);
+            take_in(trees, &from_top(&claim, "").writes);
         }
         trees.move_to(&mut tree, &trees.tip().expect("tip")).expect("untouched");
-        for _ in 0..=dice.below(3) {
-            change(&tree.cwd(), &places, dice);
-        }
+        work(&tree.cwd());
         let audited = trees.audit(&tree, &claim).expect("audit");
         let audit = judge(&audited.changes, &claim, "");
         assert_eq!((audit.outside.as_slice(), audited.violations.as_slice()), (&[][..], &[][..]));
+        if takes_in {
+            let vanished = trees.vanished(&audited).expect("paths");
+            take_in(trees, &vanished.into_iter().map(ClaimPath::dir).collect::<Vec<_>>());
+        }
         let words = Words { task: &id, role: Role::Executor, summary: "do it" };
         match trees.prepare(&tree, &audited, &audit.landing, &[], words).expect("prepare") {
             Landing::Ready { commit, parent } => {
@@ -157,10 +163,9 @@ fn put(path: &Path, text: &str) {
 }
 
 /// What a worker does before its task may write.
-fn take_in(trees: &Trees, claim: &Claim) {
-    let writes = from_top(claim, "").writes;
+fn take_in(trees: &Trees, writes: &[ClaimPath]) {
     for foreign in trees.foreign_tips().expect("tips") {
-        if touches(&writes, &trees.touched_by(&foreign).expect("paths")) {
+        if touches(writes, &trees.touched_by(&foreign).expect("paths")) {
             match trees.prepare_intake(&foreign).expect("merge") {
                 Intake::Ready { commit, parent } => {
                     assert!(trees.advance(&commit, &parent).expect("advance"));
@@ -233,7 +238,13 @@ fn play(seed: u64, takes_in: bool) -> Option<String> {
             world.begin();
         }
         let job = dice.below(world.jobs.len());
-        world.task(job, number, &mut dice, takes_in);
+        let places: Vec<String> =
+            (0..=dice.below(3)).map(|_| format!("{}/", dice.pick(&PLACES))).collect();
+        world.task((job, number), &places, takes_in, &mut |top| {
+            for _ in 0..=dice.below(3) {
+                change(top, &places, &mut dice);
+            }
+        });
     }
     orders(world.jobs.len()).iter().find_map(|order| world.merge_all(order))
 }
@@ -262,4 +273,42 @@ fn the_branches_of_any_history_merge_cleanly() {
 #[test]
 fn without_taking_in_they_do_not() {
     assert!((0..HISTORIES).any(|seed| play(seed, false).is_some()));
+}
+
+/// Two jobs: one moves all files of a directory away, each claimed by its name; the other puts a file there.
+fn moved_away(is_first: bool) -> World {
+    let mut world = World::new();
+    let (mover, writer) = (world.begin(), world.begin());
+    let moves = |world: &World| {
+        let places = ["a/x", "a/y", "n/x", "n/y"].map(String::from);
+        world.task((mover, 1), &places, true, &mut |top| {
+            fsx::make_dirs(&top.join("n")).expect("dirs");
+            for name in ["x", "y"] {
+                let (from, to) = (top.join("a").join(name), top.join("n").join(name));
+                fsx::rename_derived(&from, &to).expect("move");
+            }
+        });
+    };
+    if is_first {
+        moves(&world);
+    }
+    let place = ["a/new".to_owned()];
+    world.task((writer, 2), &place, true, &mut |top| put(&top.join("a/new"), "new\n"));
+    if !is_first {
+        moves(&world);
+    }
+    world
+}
+
+#[test]
+fn a_directory_that_one_job_moves_away_and_another_writes_to_does_not_conflict() {
+    for is_first in [true, false] {
+        let world = moved_away(is_first);
+        for order in orders(2) {
+            assert_eq!(world.merge_all(&order), None, "moved first: {is_first}");
+        }
+        let head = world.jobs[usize::from(is_first)].tip().expect("tip");
+        assert_eq!(world.git(&["show", &format!("{head}:a/new")]), "new");
+        assert!(world.git(&["ls-tree", "-r", "--name-only", &head]).contains("n/x"));
+    }
 }

@@ -11,7 +11,7 @@ use crate::model::id::JobId;
 use crate::model::workspace::Oid;
 
 use super::diff::{fields, garbled};
-use super::{Trees, TreesError};
+use super::{Audited, Trees, TreesError};
 
 /// Most commits of another tip that are looked at one by one; of more, everything counts as touched.
 const MAX_COMMITS: usize = 5000;
@@ -83,7 +83,28 @@ impl Trees {
         }
         let args = ["diff-tree", "--stdin", "--root", "-r", "-t", "-c", "--raw", "-z"];
         let call = self.read(args).arg("--no-renames").arg("--no-commit-id");
-        touched(&call.input(&commits).run()?)
+        let mut paths = entries(&call.input(&commits).run()?)?;
+        paths.retain(|(kind, _)| *kind != Touched::DirChanged);
+        let mut paths: Vec<String> = paths.into_iter().map(|(_, path)| path).collect();
+        paths.sort();
+        paths.dedup();
+        Ok(paths)
+    }
+
+    /// The directories that a task left nothing of. Git follows a directory that went elsewhere, so what others have put
+    /// into one has to be known before it is gone.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn vanished(&self, audited: &Audited) -> Result<Vec<String>, TreesError> {
+        if audited.changes.iter().all(|c| c.new.is_some()) {
+            return Ok(Vec::new());
+        }
+        let args = ["diff-tree", "-r", "-t", "--raw", "-z", "--no-renames"];
+        let out = self.read(args).arg(&audited.base).arg(&audited.tree).run()?;
+        let mut paths = entries(&out)?;
+        paths.retain(|(kind, _)| *kind == Touched::DirGone);
+        Ok(paths.into_iter().map(|(_, path)| path).collect())
     }
 
     /// Whether the user threw away what a job has done: its branch existed, and now no branch leads there any more.
@@ -179,10 +200,20 @@ fn foreign(line: &str) -> Option<Foreign> {
     Some(Foreign { job: JobId::parse(job).ok()?, tip: tip.to_owned() })
 }
 
-/// The paths of `diff-tree --raw -t`: `:<old mode> <new mode> …` with a colon for each parent, then the path. Directories
-/// that only changed are left out, their files follow.
-fn touched(out: &[u8]) -> Result<Vec<String>, TreesError> {
-    let mut paths = Vec::new();
+/// What a line of a difference is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Touched {
+    /// A file.
+    File,
+    /// A directory of which something is left, or that is new: its files follow.
+    DirChanged,
+    /// A directory of which nothing is left.
+    DirGone,
+}
+
+/// The lines of `diff-tree --raw -t`: `:<old mode> <new mode> …` with a colon for each parent, then the path.
+fn entries(out: &[u8]) -> Result<Vec<(Touched, String)>, TreesError> {
+    let mut entries = Vec::new();
     let mut fields = fields(out);
     while let Some(head) = fields.next() {
         let path = fields.next().ok_or_else(garbled)?;
@@ -190,12 +221,12 @@ fn touched(out: &[u8]) -> Result<Vec<String>, TreesError> {
         let parents = head.bytes().take_while(|b| *b == b':').count();
         let new_mode = head.split(' ').nth(parents).ok_or_else(garbled)?;
         let was_dir = head.trim_start_matches(':').starts_with("040000");
-        let is_dir = new_mode == "040000";
-        if !is_dir && (!was_dir || new_mode == "000000") {
-            paths.push(String::from_utf8_lossy(path).into_owned());
-        }
+        let kind = match (was_dir, new_mode) {
+            (true, "000000") => Touched::DirGone,
+            (_, "040000") => Touched::DirChanged,
+            _ => Touched::File,
+        };
+        entries.push((kind, String::from_utf8_lossy(path).into_owned()));
     }
-    paths.sort();
-    paths.dedup();
-    Ok(paths)
+    Ok(entries)
 }

@@ -154,9 +154,11 @@ fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<Found, Stuck> {
 
 fn try_to_land(desk: &Desk, parcel: &Parcel, found: &Found) -> Result<(), Stuck> {
     let trees = desk.trees()?;
-    if !found.amended.is_empty() {
-        // Nobody looked for the newest state of these paths before the agent wrote there.
-        advancing::take_in_now(desk, &trees, &found.amended)?;
+    let vanished = trees.vanished(&found.audited)?.into_iter().map(ClaimPath::dir);
+    let unseen: Vec<ClaimPath> = found.amended.iter().cloned().chain(vanished).collect();
+    if !unseen.is_empty() {
+        // Nobody looked what others have done there before the agent went to work.
+        advancing::take_in_now(desk, &trees, &unseen)?;
     }
     let Parcel { task, tree, claim, summary, .. } = parcel;
     let text = format!("{}\n\n{summary}", task.task.summary);
