@@ -2,6 +2,7 @@
 //! where they were.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use rustix::process::Signal;
@@ -35,6 +36,14 @@ fn once(end: &Value) -> Script {
 /// How often a session of codex was begun.
 fn sessions(job: &Job<'_>) -> usize {
     job.all("terminal.session_starting", "").len()
+}
+
+/// The one hold of a stage, with its file.
+fn only_hold(stage: &Stage) -> (PathBuf, Value) {
+    let holds = stage.site.root().join("store/holds");
+    let path = holds.join(names(&holds).remove(0));
+    let hold = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    (path, hold)
 }
 
 fn stands(job: &Job<'_>) -> (String, String) {
@@ -208,8 +217,54 @@ fn a_claim_that_waits_when_its_job_rests_is_not_made_again() {
     assert_eq!(running.wait(PATIENCE).code, Some(4));
     assert_eq!(job.leases(), [""; 0]);
     assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
-    assert_eq!(job.all("job.claim_recorded", "").len(), 2);
+    // Whoever gets the lease first lands; if that is not the one that had begun, what it had begun on has changed.
+    let stale = job.all("job.base_moved", "").len();
+    assert!(stale <= 1);
+    assert_eq!(job.all("job.claim_recorded", "").len(), 2 + stale);
     assert_eq!((job.charged(""), job.landed().len()), (0, 2));
+    let lines = job.on_branch("same.txt").unwrap();
+    assert!(lines == "t1\nt2\n" || lines == "t2\nt1\n", "{lines}");
+    job.is_clean();
+}
+
+#[test]
+fn what_has_changed_since_it_was_claimed_begins_anew_and_nothing_is_charged() {
+    let write = |text: &str| json!({"write": {"path": "same.txt", "text": text, "append": true}});
+    let parts = [part("t1").writes(&["same.txt"]), part("t2").writes(&["same.txt"])];
+    let refused = json!([write("half\n"), spent(FAR)]);
+    let script = Script::of(parts).with(on_calls(execute("t1"), &[1]), refused);
+    let stage = Stage::new("moved", &script);
+    let job = stage.ends_with(4, &["--max-attempts", "1", "--max-parallel", "1"]);
+    // As if t2 had landed while t1 held no lease.
+    let commit = ["-c", "user.name=a", "-c", "user.email=a", "commit", "-q", "-m", "x"];
+    stage.git(&["switch", "-q", "--detach"]);
+    fs::write(stage.workspace.join("same.txt"), "t2\n").unwrap();
+    stage.git(&["add", "same.txt"]);
+    stage.git(&commit);
+    let landed = stage.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    stage.git(&["update-ref", &format!("refs/numerus/{}/tip", job.id), &landed]);
+    stage.git(&["switch", "-q", "main"]);
+    let mut event = job.events().pop().unwrap();
+    event["seq"] = json!(event["seq"].as_u64().unwrap() + 1);
+    event["event"] = json!("job.task_completed");
+    event["task_id"] = json!("t2");
+    event["payload"] = json!({"attempt": 1, "commit": landed, "summary": ""});
+    let text = format!("{}{event}\n", job.read("events.ndjson"));
+    fs::write(job.dir().join("events.ndjson"), text).unwrap();
+    assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
+    assert_eq!(job.all("job.base_moved", "t1")[0]["payload"]["paths"], json!(["same.txt"]));
+    let kinds: Vec<Value> = job
+        .all("job.task_retried", "t1")
+        .iter()
+        .map(|e| e["payload"]["failure"]["kind"].clone())
+        .collect();
+    assert_eq!(kinds, ["limit", "stale"]);
+    let attempts: Vec<Value> = ends(&job, "t1").iter().map(|e| e["attempt"].clone()).collect();
+    assert_eq!(attempts, [1, 1, 2, 2], "not a token is spent on what is stale");
+    assert_eq!(job.on_branch("same.txt").as_deref(), Some("t2\nt1\n"));
+    assert_eq!(job.charged("t1"), 0);
+    let kept = fs::read_to_string(job.dir().join("t1/attempt-1.patch")).unwrap();
+    assert!(kept.contains("+half"), "{kept}");
     job.is_clean();
 }
 
@@ -276,8 +331,13 @@ fn a_daemon_tells_of_a_hold_once_and_goes_on_with_everybody_when_it_is_lifted() 
     stage
         .site
         .until("it is told", PATIENCE, || running.stderr().contains("codex is over its limit"));
-    assert_eq!(stage.call(&["start", &first.id]).code, Some(0));
-    second.until("job.finished", "");
+    // By hand, so that nothing but the file wakes it.
+    let (path, mut hold) = only_hold(&stage);
+    hold["until"] = json!(jiff::Timestamp::now());
+    fs::write(path, hold.to_string()).unwrap();
+    for job in [&first, &second] {
+        job.until("job.finished", "");
+    }
     running.signal(Signal::TERM);
     let ended = running.wait(PATIENCE);
     assert_eq!(ended.stderr.matches("codex is over its limit").count(), 1, "{ended:?}");
@@ -291,11 +351,41 @@ fn the_breaker_closes_with_another_login() {
     fs::write(stage.site.root().join("store/rehearsal/auth.json"), "{}").unwrap();
     let second = stage.ends_with(0, &[]);
     assert_eq!(stands(&second), pair("succeeded", "done"));
-    let hold = fs::read_dir(stage.site.root().join("store/holds")).unwrap().next().unwrap();
-    let hold: Value = serde_json::from_slice(&fs::read(hold.unwrap().path()).unwrap()).unwrap();
+    let (_, hold) = only_hold(&stage);
     assert!(hold["until"].is_string(), "the probe that worked has lifted it: {hold}");
     assert_eq!(first.go_on().code, Some(0));
     assert_eq!(stands(&first), pair("succeeded", "done"));
+}
+
+#[test]
+fn a_login_is_noticed_while_the_daemon_runs() {
+    let script =
+        Script::of([part("t1")]).with(on_calls(execute("t1"), &[1, 2]), json!([refused()]));
+    let stage = Stage::new("noticed", &script);
+    let job = stage.ends_with(6, &[]);
+    let running = stage.site.spawn(&mut daemon(&stage, &[]));
+    stage.site.until("it has tried once more", PATIENCE, || {
+        running.stderr().contains("codex cannot be used") && job.all("job.paused", "").len() == 2
+    });
+    fs::write(stage.site.root().join("store/rehearsal/auth.json"), "{}").unwrap();
+    job.until("job.finished", "");
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait(PATIENCE).code, Some(0));
+    assert_eq!(stands(&job), pair("succeeded", "done"));
+    let ends = ends(&job, "t1");
+    assert!(ends.iter().all(|e| e["thread_id"] == ends[0]["thread_id"]), "{ends:?}");
+}
+
+#[test]
+fn work_in_place_begins_anew_after_a_limit() {
+    let resets_at = FAR;
+    let stage = Stage::new("in-place", &cut_in_the_middle(resets_at));
+    let job = stage.ends_with(4, &["--isolation", "in-place", "--max-attempts", "1"]);
+    assert!(!stage.workspace.join("t1.txt").exists(), "what was half done is taken back");
+    assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
+    assert_eq!(fs::read_to_string(stage.workspace.join("t1.txt")).unwrap(), "rest\n");
+    assert_eq!(job.charged("t1"), 0);
+    job.is_clean();
 }
 
 #[test]
