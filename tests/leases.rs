@@ -33,7 +33,7 @@ const CLAIMS: [(&[&str], &[&str]); 7] = [
 ];
 
 fn claim((reads, writes): (&[&str], &[&str])) -> Claim {
-    let path = |p: &&str| ClaimPath { path: (*p).to_owned(), is_dir: true };
+    let path = |p: &&str| ClaimPath::dir(*p);
     Claim { reads: reads.iter().map(path).collect(), writes: writes.iter().map(path).collect() }
 }
 
@@ -66,7 +66,7 @@ fn acquire(scratch: &Path, leases: &Leases, mut pending: Pending) -> Lease {
         };
         for dead in &no_go.dead {
             log(scratch, "buried", dead);
-            leases.bury(dead).unwrap();
+            leases.bury(dead, &|| false).unwrap();
         }
         if !no_go.dead.is_empty() {
             continue;

@@ -194,7 +194,15 @@ impl RunFolder {
         if !numbered.exists() {
             fsx::put_new(&numbered, &json)?;
         }
-        fsx::replace_derived(&self.dir.join("plan.json"), &json)
+        self.write_current_plan(plan)
+    }
+
+    /// Replaces `plan.json` by the plan as it stands, tasks that were added since included.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn write_current_plan(&self, plan: &Plan) -> Result<()> {
+        fsx::replace_derived(&self.dir.join("plan.json"), &to_json(plan)?)
     }
 
     /// Replaces `<task>_claim.json`: evidence for people; the journal has the same facts.

@@ -2,10 +2,10 @@
 //!
 //! Beside it lies the index as git wrote it with the tree: what an agent does to the one in use does not matter then.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::logic::claims::PathKind;
@@ -22,6 +22,8 @@ use super::{Trees, TreesError};
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 /// Most bytes that are read of one file of ignore rules.
 const MAX_RULES_BYTES: u64 = 1024 * 1024;
+/// Most links on the way to one path, as the kernel has it.
+const MAX_LINKS: u32 = 40;
 /// Folders that codex's sandbox mounts over, and sometimes leaves behind, empty.
 const RESIDUE: [&str; 4] = [".agents", ".aws", ".codex", ".git"];
 
@@ -54,6 +56,28 @@ pub(super) struct Birth {
 }
 
 impl Tree {
+    /// A tree that is there already.
+    pub(super) fn known(
+        place: &Place,
+        attempt: u32,
+        prefix: &str,
+        base: Oid,
+        admin: PathBuf,
+        birth: Birth,
+    ) -> Self {
+        let (dir, place, prefix) = (place.tree(attempt), place.clone(), prefix.to_owned());
+        Self { dir, place, attempt, prefix, base, admin, carried: Vec::new(), birth }
+    }
+
+    /// The same with these paths, relative to the workspace, known as copied into it.
+    pub(super) fn with_carried(mut self, paths: &[String]) -> Self {
+        for path in paths {
+            let below = format!("{}/{path}", self.prefix);
+            self.carried.push(below.trim_start_matches('/').to_owned());
+        }
+        self
+    }
+
     /// The tree's top.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -133,21 +157,65 @@ pub fn clear_temps(place: &Place) -> Result<(), TreesError> {
     place.temps()?.iter().try_for_each(|dir| copy::remove_any(dir))
 }
 
-/// What a path names below a directory, links that leave it found.
+/// What a path names below a directory, every link on the way followed: one that leaves the directory is found, and so is
+/// the path that one inside leads to, whether something is there yet or not.
 pub fn kind_below(cwd: &Path, path: &str) -> PathKind {
     let Ok(cwd) = cwd.canonicalize() else { return PathKind::Missing };
-    let mut at = cwd.clone();
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        at.push(part);
-        let Ok(meta) = at.symlink_metadata() else { return PathKind::Missing };
-        if meta.is_symlink() {
-            match at.canonicalize() {
-                Ok(target) if target.starts_with(&cwd) => {}
-                Ok(_) | Err(_) => return PathKind::LeadsOut,
+    let Some(way) = Way::to(&cwd, path) else { return PathKind::LeadsOut };
+    let Some(real) = way.at.strip_prefix(&cwd).ok().and_then(Path::to_str) else {
+        return PathKind::LeadsOut;
+    };
+    match way.at.symlink_metadata() {
+        _ if way.links > 0 && real != path => PathKind::Elsewhere(real.to_owned()),
+        Err(_) => PathKind::Missing,
+        Ok(meta) if meta.is_dir() => PathKind::Dir,
+        Ok(_) => PathKind::File,
+    }
+}
+
+/// The way to a path as the kernel would go it, except that it goes on where nothing is.
+struct Way {
+    at: PathBuf,
+    links: u32,
+}
+
+impl Way {
+    /// `None` when the links lead round in circles.
+    fn to(cwd: &Path, path: &str) -> Option<Self> {
+        let mut way = Self { at: cwd.to_owned(), links: 0 };
+        let mut ahead: Vec<OsString> = backwards(Path::new(path));
+        while let Some(part) = ahead.pop() {
+            if part == ".." {
+                way.at.pop();
+                continue;
+            }
+            match way.at.join(&part).read_link() {
+                Ok(target) => {
+                    way.links += 1;
+                    if target.is_absolute() {
+                        way.at = PathBuf::from("/");
+                    }
+                    ahead.extend(backwards(&target));
+                }
+                // No link, or nothing at all.
+                Err(_) => way.at.push(&part),
+            }
+            if way.links > MAX_LINKS {
+                return None;
             }
         }
+        Some(way)
     }
-    if at.is_dir() { PathKind::Dir } else { PathKind::File }
+}
+
+/// The parts of a path, the first at the end.
+fn backwards(path: &Path) -> Vec<OsString> {
+    let part = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    };
+    path.components().rev().filter_map(part).collect()
 }
 
 impl Trees {
@@ -167,13 +235,8 @@ impl Trees {
             let args = ["worktree", "add", "-q", "--force", "--force", "--detach", "--lock"];
             self.write(self.pinned(&args)?).arg(&dir).arg(commit).run()?;
         }
-        let birth = Birth {
-            identity: identity(&dir).map_err(fsx::at(&dir))?,
-            ignores: self.uncommitted_ignores()?,
-            ..Birth::default()
-        };
         let mut tree = Tree {
-            birth,
+            birth: self.birth_of(&dir)?,
             admin: read_admin(&dir)?,
             dir,
             place: place.clone(),
@@ -189,6 +252,13 @@ impl Trees {
         }
         self.keep_index(&mut tree)?;
         Ok(tree)
+    }
+
+    /// What can still be told of a tree that an earlier worker made: nothing of its files is taken to be as it was. Not for
+    /// agents without a sandbox, who may have replaced even what is asked here.
+    pub(super) fn birth_of(&self, dir: &Path) -> Result<Birth, TreesError> {
+        let identity = identity(dir).map_err(fsx::at(dir))?;
+        Ok(Birth { identity, ignores: self.uncommitted_ignores()?, ..Birth::default() })
     }
 
     /// Moves a tree that nobody wrote in to a newer commit.
@@ -256,7 +326,7 @@ impl Trees {
     }
 
     /// The user's own ignore rules, then those of `info/exclude`, which are the stronger ones.
-    fn uncommitted_ignores(&self) -> Result<String, TreesError> {
+    pub(super) fn uncommitted_ignores(&self) -> Result<String, TreesError> {
         let named = self.read(["config", "--type=path", "--get", "core.excludesFile"]).ask()?;
         let named = String::from_utf8_lossy(&named.stdout).trim_end_matches('\n').to_owned();
         let of_user = match (named.as_str(), env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME")) {
@@ -303,7 +373,7 @@ fn identity(dir: &Path) -> std::io::Result<(u64, u64)> {
 }
 
 /// The tree's own git directory, from the file that git has just written.
-fn read_admin(dir: &Path) -> Result<PathBuf, TreesError> {
+pub(super) fn read_admin(dir: &Path) -> Result<PathBuf, TreesError> {
     let text = fsx::read_optional(&dir.join(".git"))?.unwrap_or_default();
     let path = text.trim_end().strip_prefix("gitdir: ").unwrap_or_default();
     if path.is_empty() { Err(super::diff::garbled()) } else { Ok(PathBuf::from(path)) }

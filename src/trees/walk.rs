@@ -13,7 +13,7 @@ use std::path::Path;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::logic::audit::Violation;
-use crate::logic::claims::{covers, is_git_name};
+use crate::logic::claims::{covers, is_git_name, leads_into, names};
 use crate::logic::paths::contains;
 use crate::model::claim::ClaimPath;
 use crate::os::fsx;
@@ -124,7 +124,8 @@ impl Known<'_> {
         let text = path.to_string_lossy();
         let is_carried = self.carried.iter().any(|c| contains(c, &text));
         let is_own = entry.depth() == 1 && entry.file_name() == ".git";
-        if is_own || ((is_ignored || is_carried) && !self.counts(path)) {
+        if is_own || ((is_ignored || is_carried) && !self.counts(path, entry.file_type().is_dir()))
+        {
             return Next::Past;
         }
         if is_git_name(&entry.file_name().to_string_lossy()) {
@@ -141,7 +142,7 @@ impl Known<'_> {
 
     /// Whether a path that is ignored or carried counts all the same: it, or something below, is tracked or claimed by a
     /// path that is ignored or carried itself. A claim of everything around it does not make build output worth landing.
-    fn counts(&self, path: &Path) -> bool {
+    fn counts(&self, path: &Path, is_dir: bool) -> bool {
         let bytes = path.as_os_str().as_bytes();
         let below = [bytes, b"/"].concat();
         let first = self.tracked.range(below.clone()..).next();
@@ -149,8 +150,11 @@ impl Known<'_> {
         self.tracked.contains_key(bytes)
             || first.is_some_and(|(tracked, _)| tracked.starts_with(&below))
             || self.claimed.iter().any(|claimed| {
-                (covers(std::slice::from_ref(claimed), &text) || contains(&text, &claimed.path))
-                    && self.is_set_aside(&claimed.path)
+                let is_meant = match claimed.glob {
+                    Some(_) if is_dir => leads_into(claimed, &text),
+                    Some(_) | None => names(claimed, &text),
+                };
+                (is_meant || contains(&text, &claimed.path)) && self.is_set_aside(&claimed.path)
             })
     }
 
