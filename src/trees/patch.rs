@@ -46,6 +46,22 @@ impl Trees {
         Ok(self.read(PLAIN).arg(old).arg(new).limit(LIMIT).run()?)
     }
 
+    /// Everything that an attempt did, for a person to save; what a patch cannot hold is named in it.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn patch_of_attempt(&self, audited: &Audited) -> Result<Vec<u8>, TreesError> {
+        let mut patch = self.patch_of(audited, &audited.changes)?;
+        for found in &audited.violations {
+            let line = format!(
+                "numerus: no patch holds it, see the tree: {:?} ({})\n",
+                found.path, found.what
+            );
+            patch.extend(line.into_bytes());
+        }
+        Ok(patch)
+    }
+
     /// The part of an attempt that lies at the given paths, such as what its claim does not cover. Paths with which it
     /// would be larger than 64 MiB are named instead, in a line that `git apply` passes over: the tree has them.
     ///

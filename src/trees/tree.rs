@@ -308,6 +308,8 @@ impl Trees {
             let args = ["worktree", "remove", "--force", "--force"];
             self.write(args).arg(&tree.dir).run()?;
         }
+        // What was put there is nobody's work; it is cleared again before the next attempt.
+        clear_temps(&tree.place).ok();
         Ok(fsx::remove(&tree.fresh_index())?)
     }
 

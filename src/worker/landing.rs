@@ -208,11 +208,8 @@ fn refuse(
 ) -> Result<Stuck, Stuck> {
     let attempt = parcel.attempt;
     let dir = parcel.tree.place().dir();
-    if let Ok(whole) = trees.patch(&audited.base, &audited.tree) {
-        // Too large a patch is left out: the tree itself is kept.
-        fsx::put(&dir.join(format!("attempt-{attempt}.patch")), &whole)
-            .map_err(TreesError::from)?;
-    }
+    let whole = trees.patch_of_attempt(audited)?;
+    fsx::put(&dir.join(format!("attempt-{attempt}.patch")), &whole).map_err(TreesError::from)?;
     let patch = trees.patch_of(audited, outside)?;
     fsx::put(&dir.join("out-of-claim.patch"), &patch).map_err(TreesError::from)?;
     let outside = outside.iter().map(|c| c.path.clone());
@@ -263,7 +260,7 @@ pub(super) async fn keep_patch(
     let path = tree.place().dir().join(format!("attempt-{attempt}.patch"));
     let kept = with_trees(desk, move |trees| {
         let audited = trees.audit(&tree, &claim)?;
-        Ok(fsx::put(&path, &trees.patch(&audited.base, &audited.tree)?)?)
+        Ok(fsx::put(&path, &trees.patch_of_attempt(&audited)?)?)
     });
     let _tree_is_kept = kept.await;
     Ok(())

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::model_server::{Answer, ModelRequest, ModelServer};
+use crate::rehearsal::{Script, Stage, part};
 use crate::site::{Ended, Site, processes_with_env};
 
 /// How long all cases may take as one job, on a machine that is busy with other tests.
@@ -442,4 +443,59 @@ fn played(world: &World) -> Value {
         add(json!({"marker": "NUMERUS_EXECUTE", "task": id}), work);
     }
     json!({"version": 1, "scenes": scenes})
+}
+
+#[test]
+fn variables_of_a_surrounding_git_call_and_programs_in_the_users_settings_have_no_say() {
+    let stage = Stage::new("surroundings", &Script::of([part("t1")]));
+    let ran = stage.flag("ran");
+    let program = stage.flag("program");
+    fs::write(&program, format!("#!/bin/sh\necho \"$0 $*\" >> '{}'\ncat\n", ran.display()))
+        .unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let hooks = stage.flag("hooks");
+    fs::create_dir(&hooks).unwrap();
+    for hook in ["post-checkout", "reference-transaction", "post-index-change", "pre-commit"] {
+        fs::copy(&program, hooks.join(hook)).unwrap();
+    }
+    let (at, hooks) = (program.display(), hooks.display());
+    let included = stage.flag("included");
+    let text = format!(
+        "[core]\n\thooksPath = {hooks}\n\tfsmonitor = {at}\n\tpager = {at}\n\teditor = {at}\n\taskPass = {at}\n\
+         [diff]\n\texternal = {at}\n[diff \"x\"]\n\ttextconv = {at}\n\tcommand = {at}\n\
+         [filter \"x\"]\n\tclean = {at}\n\tsmudge = {at}\n\tprocess = {at}\n\trequired = true\n\
+         [alias]\n\tupdate-index = !{at}\n[gpg]\n\tprogram = {at}\n[commit]\n\tgpgSign = true\n"
+    );
+    fs::write(&included, text).unwrap();
+    let global = stage.flag("global");
+    let include = format!("[includeIf \"gitdir:**\"]\n\tpath = {}\n", included.display());
+    fs::write(&global, include).unwrap();
+    let rehearse = format!("--rehearse={}", stage.flag("script.json").display());
+    let workspace = stage.workspace.to_str().unwrap();
+    let mut command = stage.numerus(&["run", "do it", "--workspace", workspace, &rehearse]);
+    command.env("GIT_CONFIG_GLOBAL", &global);
+    for name in [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_COMMON_DIR",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_ATTR_SOURCE",
+        "GIT_NAMESPACE",
+        "GIT_PREFIX",
+        "GIT_SHALLOW_FILE",
+        "GIT_GRAFT_FILE",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_TEMPLATE_DIR",
+    ] {
+        command.env(name, "/nowhere");
+    }
+    command.env("GIT_EXTERNAL_DIFF", &program).env("GIT_PAGER", &program);
+    command.env("GIT_CONFIG_PARAMETERS", "'core.bare=true'").env("GIT_LITERAL_PATHSPECS", "1");
+    let ended = stage.site.run(&mut command);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let job = only_job(&stage.site);
+    assert_eq!(stage.git(&["show", &format!("numerus/{job}:t1.txt")]), "t1\n");
+    assert!(!ran.exists(), "{:?}", fs::read_to_string(ran));
 }

@@ -231,10 +231,18 @@ fn what_is_too_large_for_a_patch_is_named_in_it() {
         put(&tree.cwd().join(format!("z{n}")), &large);
     }
     let found = trees.audit(&tree, &Claim::default()).expect("audit");
-    let patch = trees.patch_of(&found, &found.changes).expect("no trouble");
+    put(&tree.cwd().join("nested/.git/HEAD"), "x");
+    let found = Audited {
+        violations: trees.audit(&tree, &Claim::default()).expect("audit").violations,
+        ..found
+    };
+    let patch = trees.patch_of_attempt(&found).expect("no trouble");
     let patch = String::from_utf8_lossy(&patch);
     assert!(patch.contains("+++ b/a00") && patch.len() < 64 << 20);
     assert!(patch.contains("numerus: too large for a patch, see the tree: \"z0\""));
+    assert!(
+        patch.contains("no patch holds it, see the tree: \"nested\" (a repository of its own)")
+    );
 }
 
 #[test]
