@@ -11,6 +11,7 @@ pub mod globs;
 pub mod lifecycle;
 pub mod paths;
 pub mod planning;
+pub mod quality;
 pub mod recover;
 pub mod retry;
 pub mod schedule;

@@ -42,6 +42,8 @@ pub(super) struct Desk {
     pub(super) lanes: tokio::sync::Semaphore,
     /// One landing at a time.
     pub(super) landing: tokio::sync::Mutex<()>,
+    /// What earlier jobs on this workspace teach about claims; looked up once.
+    pub(super) earlier: tokio::sync::OnceCell<Option<String>>,
     /// Tells the loop to look again: a lane has become free although it has not ended.
     pub(super) bell: Notify,
 }
@@ -81,6 +83,7 @@ impl Desk {
             trees: OnceLock::new(),
             lanes: tokio::sync::Semaphore::new(max_parallel),
             landing: tokio::sync::Mutex::new(()),
+            earlier: tokio::sync::OnceCell::new(),
             bell: Notify::new(),
         }))
     }

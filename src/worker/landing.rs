@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::desk::{Desk, Outcome, aside, bug, of_trees, with_trees};
 use crate::logic::audit::{self, Audit};
+use crate::logic::quality;
 use crate::logic::task::TaskState;
-use crate::model::claim::Claim;
+use crate::model::claim::{Claim, ClaimQuality};
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
@@ -114,11 +115,24 @@ async fn patiently<T: Send + 'static>(
 fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<(Audited, Audit), Stuck> {
     let trees = desk.trees()?;
     let audited = trees.audit(&parcel.tree, &parcel.claim)?;
-    let judged = audit::judge(&audited.changes, &parcel.claim, &desk.workspace()?.prefix);
+    let prefix = desk.workspace()?.prefix;
+    measure(desk, parcel, &audited, &prefix)?;
+    let judged = audit::judge(&audited.changes, &parcel.claim, &prefix);
     if !judged.outside.is_empty() || !audited.violations.is_empty() {
         return Err(refuse(desk, parcel, &trees, &audited, &judged)?);
     }
     Ok((audited, judged))
+}
+
+/// Puts on record how good the claim was, once an attempt: the audit may be repeated.
+fn measure(desk: &Desk, parcel: &Parcel, audited: &Audited, prefix: &str) -> Outcome<()> {
+    let (id, attempt) = (&parcel.task.task.id, parcel.attempt);
+    let is_this = |(number, _): &(u32, ClaimQuality)| *number == attempt;
+    if desk.book.state(|s| s.task(id).is_some_and(|t| t.measured.iter().any(is_this))) {
+        return Ok(());
+    }
+    let quality = quality::measure(&parcel.claim, prefix, &audited.changes);
+    desk.record(Some(id), Fact::ClaimMeasured { attempt, quality })
 }
 
 fn try_to_land(desk: &Desk, parcel: &Parcel, found: &(Audited, Audit)) -> Result<(), Stuck> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::desk::{Desk, Outcome, Stop, aside, bug, of_trees, with_trees};
+use super::words;
 use crate::codex::prompt::first_line;
 use crate::codex::{Question, schema};
 use crate::logic::planning::{check_plan, check_roles, single};
@@ -38,6 +39,7 @@ pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
     }
     let facts = json!({
         "objective": objective, "objective_line": first_line(&objective), "max_tasks": MAX_TASKS,
+        "earlier": words::earlier(desk).await,
         "failures": desk.book.state(|s| s.planning.charged).gt(&0).then_some("The last plan could not be used."),
     });
     let (cwd, tree) = glance(desk, "plan").await?;
