@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod parked;
 pub mod paths;
 pub mod planning;
+pub mod quality;
 pub mod recover;
 pub mod retry;
 pub mod schedule;

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use crate::model::advice::{Comment, Decision};
-use crate::model::claim::Conflict;
+use crate::model::claim::{ClaimQuality, Conflict};
 use crate::model::event::Fact;
 use crate::model::outcome::{Failure, FailureKind, Tokens};
 use crate::model::plan::Task;
@@ -57,7 +57,7 @@ pub struct Landing {
 }
 
 /// One task, as its facts add up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TaskState {
     /// The task as planned.
     pub task: Task,
@@ -71,6 +71,8 @@ pub struct TaskState {
     pub violations: u32,
     /// How often what it built on had moved.
     pub base_moves: u32,
+    /// How good the claims of its attempts were, each attempt with its number.
+    pub measured: Vec<(u32, ClaimQuality)>,
     /// Who stands in its way.
     pub conflicts: Vec<Conflict>,
     /// When it may be tried again.
@@ -108,6 +110,7 @@ impl TaskState {
             tries: Tries::default(),
             violations: 0,
             base_moves: 0,
+            measured: Vec::new(),
             conflicts: Vec::new(),
             due: None,
             exhausted: None,
@@ -164,6 +167,9 @@ impl TaskState {
                 self.landing = None;
                 self.commit.clone_from(commit);
                 self.summary.clone_from(summary);
+            }
+            Fact::ClaimMeasured { attempt, quality } => {
+                self.measured.push((*attempt, quality.clone()));
             }
             Fact::ClaimViolated { .. } => self.violations += 1,
             Fact::BaseMoved { .. } => self.base_moves += 1,

@@ -12,8 +12,10 @@ use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, with_trees};
 use super::planning::{clear, view};
 use crate::ending::{self, Ending};
+use crate::logic::quality;
 use crate::logic::state::JobState;
 use crate::model::PROTOCOL_VERSION;
+use crate::model::claim::ClaimQuality;
 use crate::model::event::{CommandResult, Fact};
 use crate::model::job::Job;
 use crate::model::root::Root;
@@ -105,6 +107,7 @@ fn remember(desk: &Desk, end: &Ending) {
     let plan = |s: &JobState| s.tasks.iter().map(|t| t.task.summary.clone()).collect::<Vec<_>>();
     let claims = desk.book.state(|s| s.tasks.iter().map(|t| t.task.id.clone()).collect::<Vec<_>>());
     let claimed = claims.iter().filter_map(|id| desk.folder.read_claim(id).ok().flatten());
+    let quality = desk.book.state(claim_quality);
     let entry = Entry {
         version: PROTOCOL_VERSION,
         job_id: desk.job.id.clone(),
@@ -114,7 +117,9 @@ fn remember(desk: &Desk, end: &Ending) {
         plan: desk.book.state(plan).join("\n"),
         claims: claimed.flat_map(|c| c.resources.writes).map(|p| p.text()).collect(),
         outcome: end.phase,
-        claim_precision: desk.book.state(precision),
+        claim_precision: quality.precision,
+        claim_recall: quality.recall,
+        missed: quality.missed,
     };
     let remembered =
         Memory::open(&desk.root.store()).and_then(|mut memory| memory.remember(&entry));
@@ -126,11 +131,11 @@ fn remember(desk: &Desk, end: &Ending) {
     }
 }
 
-/// The share of attempts that wrote only what they had claimed; `None` when nothing was claimed.
-fn precision(state: &JobState) -> Option<f64> {
-    let attempts: u32 = state.tasks.iter().map(|t| t.attempt).sum();
-    let violations: u32 = state.tasks.iter().map(|t| t.violations).sum();
-    (attempts > 0).then(|| 1.0 - f64::from(violations.min(attempts)) / f64::from(attempts))
+/// The means over all claims of the job that were measured.
+fn claim_quality(state: &JobState) -> ClaimQuality {
+    let measured = state.tasks.iter().flat_map(|t| &t.measured);
+    let all: Vec<ClaimQuality> = measured.map(|(_, quality)| quality.clone()).collect();
+    quality::mean(&all).unwrap_or_default()
 }
 
 fn write_summary(desk: &Desk, end: &Ending) -> Result<()> {

@@ -11,8 +11,9 @@ use super::leasing::HeldLease;
 use crate::leases::LeaseError;
 use crate::logic::audit;
 use crate::logic::audit::Change;
+use crate::logic::quality;
 use crate::logic::task::TaskState;
-use crate::model::claim::{Claim, ClaimPath};
+use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
@@ -136,7 +137,9 @@ async fn try_all(desk: &Arc<Desk>, parcel: &Parcel) -> Outcome<Result<(), Stuck>
 fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<Found, Stuck> {
     let trees = desk.trees()?;
     let audited = trees.audit(&parcel.tree, &parcel.claim)?;
-    let judged = audit::judge(&audited.changes, &parcel.claim, &desk.workspace()?.prefix);
+    let prefix = desk.workspace()?.prefix;
+    measure(desk, parcel, &audited, &prefix)?;
+    let judged = audit::judge(&audited.changes, &parcel.claim, &prefix);
     if !audited.violations.is_empty() {
         return Err(refuse(desk, parcel, &trees, (&audited, &judged.outside), "")?);
     }
@@ -150,6 +153,17 @@ fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<Found, Stuck> {
         }
         Amended::NoGo(why) => Err(refuse(desk, parcel, &trees, (&audited, &judged.outside), &why)?),
     }
+}
+
+/// Puts on record how good the claim was, once an attempt: the audit may be repeated.
+fn measure(desk: &Desk, parcel: &Parcel, audited: &Audited, prefix: &str) -> Outcome<()> {
+    let (id, attempt) = (&parcel.task.task.id, parcel.attempt);
+    let is_this = |(number, _): &(u32, ClaimQuality)| *number == attempt;
+    if desk.book.state(|s| s.task(id).is_some_and(|t| t.measured.iter().any(is_this))) {
+        return Ok(());
+    }
+    let quality = quality::measure(&parcel.claim, prefix, &audited.changes);
+    desk.record(Some(id), Fact::ClaimMeasured { attempt, quality })
 }
 
 fn try_to_land(desk: &Desk, parcel: &Parcel, found: &Found) -> Result<(), Stuck> {

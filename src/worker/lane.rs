@@ -155,7 +155,9 @@ impl Attempt<'_> {
     async fn claim(&self) -> Outcome<Claimed> {
         let id = &self.task.task.id;
         let prompts = &self.desk.asker.prompts;
-        let prompt = prompts.render("claim", &words::of_task(self.desk, self.task)).map_err(bug)?;
+        let mut facts = words::of_task(self.desk, self.task);
+        facts["earlier"] = json!(words::earlier(self.desk).await);
+        let prompt = prompts.render("claim", &facts).map_err(bug)?;
         let shape = schema::strict::<ClaimAnswer>();
         let question =
             Question { schema: Some(shape.clone()), ..self.question(SessionKind::Claim, prompt) };

@@ -38,7 +38,8 @@ pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
     if desk.job.options.plan == Planning::Single {
         return one_task(desk, number, objective);
     }
-    let facts = plan_facts(desk, &objective);
+    let mut facts = plan_facts(desk, &objective);
+    facts["earlier"] = json!(words::earlier(desk).await);
     let is_new = desk.book.state(|s| s.replan.is_some());
     let before = desk.book.state(Before::of);
     let (cwd, tree) = glance(desk, "plan").await?;

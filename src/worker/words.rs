@@ -1,17 +1,25 @@
 //! What a task's agent is told about its surroundings, and what is kept of its last words.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use super::desk::Desk;
+use super::desk::{Desk, aside};
 use crate::codex::prompt::first_line;
+use crate::logic::quality;
 use crate::logic::state::JobState;
 use crate::logic::task::TaskState;
 use crate::model::advice::Comment;
-use crate::model::claim::{Claim, ClaimPath};
+use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::status::TaskPhase;
+use crate::model::workspace::Workspace;
+use crate::os::console::one_line;
+use crate::store::memory::{Entry, Memory};
 
 /// Longest piece of last words that is kept in the journal, in characters.
 const SUMMARY_CHARS: usize = 4000;
+/// Jobs whose claims tell the next one something.
+const EARLIER_JOBS: u32 = 20;
 
 /// Longest diff that a prompt shows, in bytes.
 const MAX_DIFF_BYTES: usize = 256 * 1024;
@@ -40,6 +48,26 @@ fn findings(desk: &Desk, task: &TaskState) -> String {
         let before = task.task.dependencies.iter().filter_map(|id| state.task(id));
         before.filter(|t| !t.summary.trim().is_empty()).map(report).collect::<Vec<_>>().join("\n")
     })
+}
+
+/// What earlier jobs on this workspace teach about claims, as one line. Best effort: without a memory nothing is said.
+pub(super) async fn earlier(desk: &Desk) -> Option<String> {
+    let look = || async {
+        let (store, workspace) = (desk.root.store(), desk.workspace().ok()?);
+        aside(move || remembered(&store, &workspace)).await.ok()?
+    };
+    desk.earlier.get_or_init(look).await.clone()
+}
+
+fn remembered(store: &Path, workspace: &Workspace) -> Option<String> {
+    if !store.join("memory.ndjson").exists() {
+        return None;
+    }
+    let memory = Memory::open(store).ok()?;
+    let last = memory.last(&workspace.top, EARLIER_JOBS).ok()?;
+    let all: Vec<ClaimQuality> = last.iter().map(Entry::quality).collect();
+    let said = quality::words(&quality::mean(&all)?, &workspace.prefix)?;
+    Some(one_line(&said))
 }
 
 /// The granted claim, as the prompt of the execution shows it.

@@ -284,6 +284,35 @@ fn a_task_that_waits_for_a_lease_takes_no_lane() {
     assert!(job.at("job.claim_blocked", "t2") < job.at("job.task_started", "t3"));
 }
 
+#[test]
+fn a_later_job_is_told_how_good_the_claims_of_earlier_ones_were() {
+    let stage = Stage::new("quality", &straying(&[1, 2, 3, 4]));
+    let (_whatever_it_came_to, first) = stage.run(&[]);
+    let measured = first.all("job.claim_measured", "t1");
+    let attempts = first.all("job.claim_recorded", "t1").len();
+    assert_eq!(measured.len(), attempts, "once an attempt");
+    let quality = &measured[0]["payload"]["quality"];
+    let expected = json!({"precision": 1.0, "recall": 0.5, "missed": ["stray.txt"], "unused": []});
+    assert_eq!(*quality, expected);
+    assert!(!first.read("t1/prompt-1.md").contains("In earlier work here"), "nothing is known yet");
+    let memory = std::fs::read_to_string(stage.site.root().join("store/memory.ndjson")).unwrap();
+    assert!(memory.contains("\"claim_recall\":0.5,\"missed\":[\"stray.txt\"]"), "{memory}");
+
+    stage.follow(&Script::of([part("t1")]));
+    let second = stage.ends_with(0, &[]);
+    let told = "In earlier work here, 100 % of what was claimed was written and 50 % of what was written had been \
+                claimed; often forgotten: \"stray.txt\".\n";
+    for prompt in ["t1/prompt-1.md", "plan/prompt-1.md"] {
+        assert!(second.read(prompt).contains(told), "{prompt}: {}", second.read(prompt));
+    }
+
+    let truth = stage.site.root().join("store/memory.ndjson");
+    std::fs::remove_file(&truth).unwrap();
+    std::fs::create_dir(&truth).unwrap();
+    let third = stage.ends_with(0, &[]);
+    assert!(!third.read("t1/prompt-1.md").contains("In earlier work here"), "no memory, no harm");
+}
+
 /// Claims that meet each other in every way, each with the places that its task then has alone.
 const CROWD: [(&str, &[&str]); 8] = [
     ("src/lib.rs", &["lib"]),
