@@ -170,10 +170,12 @@ enum As {
     Text,
     Number,
     Flag,
+    /// An object, as JSON.
+    Table,
 }
 
 /// The variables and the keys that they set.
-const VARIABLES: [(&str, &str, As); 15] = [
+const VARIABLES: [(&str, &str, As); 18] = [
     ("NUMERUS_MAX_JOBS", "max_jobs", As::Number),
     ("NUMERUS_MAX_OBJECTIVE", "max_objective", As::Number),
     ("NUMERUS_SETTLE", "settle", As::Text),
@@ -183,8 +185,11 @@ const VARIABLES: [(&str, &str, As); 15] = [
     ("CODEX_HOME", "codex_home", As::Text),
     ("NUMERUS_MODEL", "model", As::Text),
     ("NUMERUS_PROFILE", "profile", As::Text),
+    ("NUMERUS_ROLES", "roles", As::Table),
     ("NUMERUS_SANDBOX", "sandbox", As::Text),
     ("NUMERUS_NETWORK", "network", As::Flag),
+    ("NUMERUS_AMEND", "amend", As::Flag),
+    ("NUMERUS_TAKE_IN", "take_in", As::Flag),
     ("NUMERUS_ENV", "env", As::Text),
     ("NUMERUS_VERIFY_UNSANDBOXED", "verify_unsandboxed", As::Flag),
     ("NUMERUS_REHEARSE", "rehearse", As::Text),
@@ -220,6 +225,7 @@ fn read_as(text: &str, kind: As) -> Value {
         (As::Flag, "true" | "1") => Value::Bool(true),
         (As::Flag, "false" | "0") => Value::Bool(false),
         (As::Number, _) => text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from),
+        (As::Table, _) => serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)),
         (As::Text | As::Flag, _) => Value::from(text),
     }
 }

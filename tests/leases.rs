@@ -66,7 +66,7 @@ fn acquire(scratch: &Path, leases: &Leases, mut pending: Pending) -> Lease {
         };
         for dead in &no_go.dead {
             log(scratch, "buried", dead);
-            leases.bury(dead).unwrap();
+            leases.bury(dead, &|| false).unwrap();
         }
         if !no_go.dead.is_empty() {
             continue;

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
+use super::held::held;
 use super::here::Here;
 use super::seams;
 use crate::daemon::Options;
@@ -44,6 +45,7 @@ fn tell(fact: &Fact) {
         Fact::Started { job, pid } => format!("{job}: worker {pid} has started"),
         Fact::Adopted { job } => format!("{job}: its worker goes on"),
         Fact::Ended { job, state } => format!("{job}: {state}"),
+        Fact::Held { account, reason, until, message } => held(account, *reason, *until, message),
         Fact::Repaired { job, repair } => format!("{job}: {repair}"),
         Fact::Ignored { name, message } => format!("{name}: left where it is: {message}"),
         Fact::Trouble { message } => message.clone(),

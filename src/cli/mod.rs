@@ -7,6 +7,7 @@ mod demo;
 mod ended;
 mod events;
 mod follow;
+mod held;
 mod here;
 mod ink;
 mod jobfile;

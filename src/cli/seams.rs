@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::lookup;
 use crate::bus::Bus;
-use crate::codex::Codex;
+use crate::codex::{Codex, account};
 use crate::daemon;
 use crate::daemon::take::{self, Desk, Taken};
 use crate::ending::{self, Ending, Held};
@@ -28,6 +28,7 @@ use crate::os::{clock, env, fsx, lock::FileLock, process};
 use crate::root::RootError;
 use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::{Place, Spool};
+use crate::store::holds::Holds;
 use crate::worker::Left;
 
 /// How long a lock is tried for that its holder is about to let go.
@@ -113,6 +114,16 @@ pub(super) fn may_begin(root: &Root, folder: &RunFolder, state: &JobState) -> Re
 /// Takes back a person's wish that the job should rest: a worker would rest again at once.
 pub(super) fn unhold(folder: &RunFolder) -> Result<(), Failure> {
     folder.unwish(Want::Paused).map_err(|e| Failure::system("take back the job's hold", &e))
+}
+
+/// Lifts what holds the accounts of a job's codex: somebody says that it is to be tried again. Where there is no codex,
+/// nothing is held.
+pub(super) fn lift_holds(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::system("lift the hold on the account", &e);
+    let Some(job) = folder.read_job().map_err(cannot)? else { return Ok(()) };
+    let Ok(codex) = Codex::for_job(root, &open(root)?, &job) else { return Ok(()) };
+    let holds = Holds::open(&root.store()).map_err(|e| cannot(std::io::Error::other(e)))?;
+    account::lift_all(&holds, &codex.home, clock::now()).map_err(cannot)
 }
 
 /// Withdraws a job file that nobody has taken yet; false if someone just did.

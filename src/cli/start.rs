@@ -112,6 +112,7 @@ fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failur
         tail.read()?;
         seams::may_begin(&here.root, tail.folder(), tail.state())?;
         seams::unhold(tail.folder())?;
+        seams::lift_holds(&here.root, tail.folder())?;
         run::work(here, wakes, &mut tail)?
     };
     see_through(here, wakes, &mut tail, end)

@@ -7,7 +7,7 @@ use super::follow::rejection;
 use super::here::Here;
 use super::ink::Tone;
 use super::lookup::{self, Known, Whereabouts};
-use super::{ended, render, snapshot};
+use super::{ended, held, render, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::status::Status;
 use crate::os::console::one_line;
@@ -32,6 +32,13 @@ pub(super) struct AskStatus {
 
 /// Shows one job or all of them.
 pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
+    for line in held::lines(&here.root) {
+        if asked.json {
+            here.out.note(&line);
+        } else {
+            here.out.line(&line)?;
+        }
+    }
     match &asked.job {
         Some(prefix) => one(here, &lookup::find(&here.root, prefix)?, asked.json),
         None => list(here, asked),

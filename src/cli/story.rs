@@ -82,7 +82,7 @@ pub(super) fn tell(fact: &Fact) -> Told {
         | Fact::ReviewRejected { .. }
         | Fact::BaseAdvancing { .. }
         | Fact::BaseAdvanced { .. }
-        | Fact::BaseDiverged { .. }) => tell_change_of_plan(of_plan),
+        | Fact::BaseDiverged(_)) => tell_change_of_plan(of_plan),
         of_task => tell_task(of_task),
     }
 }
@@ -138,8 +138,8 @@ fn tell_change_of_plan(fact: &Fact) -> Told {
         Fact::BaseAdvanced { from, .. } => {
             told(Tone::Plain, format!("took in what {from} has landed"))
         }
-        Fact::BaseDiverged { from, paths } => {
-            told(Tone::Bad, format!("conflicts with {from} in {}", listed(paths)))
+        Fact::BaseDiverged(d) => {
+            told(Tone::Bad, format!("conflicts with {} in {}", d.from, listed(&d.paths)))
         }
         other => minor(other.name()),
     }

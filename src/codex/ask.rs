@@ -10,10 +10,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::account::{self, Account};
 use super::program::Codex;
 use super::prompt::Prompts;
 use super::session::{self, Ended, SessionSpec};
 use crate::logic::classify;
+use crate::logic::parked::Parked;
 use crate::logic::retry::{self, Next};
 use crate::logic::supervise::{Limits, StopReason};
 use crate::logic::task::Tries;
@@ -21,10 +23,12 @@ use crate::model::event::{Fact, SessionKind};
 use crate::model::id::TaskId;
 use crate::model::job::{Job, Sandbox};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
+use crate::model::plan::Role;
 use crate::os::lock::FileLock;
 use crate::os::pty::Spawner;
 use crate::os::{clock, random};
 use crate::runs::RunFolder;
+use crate::store::holds::Holds;
 use crate::store::starts::StartSlots;
 
 /// Rest between two looks for a free start slot; slots are held for a fraction of a second.
@@ -38,6 +42,9 @@ const NO_HELPER: &str = "codex starts without its sandbox helper every time: is 
 
 /// Puts a fact about a task, or about the job, into the journal; durable when it comes back.
 pub type RecordFor = dyn Fn(Option<&TaskId>, Fact) -> Result<()> + Send + Sync;
+
+/// Says why no further session may start; `None` lets it.
+pub type Objection = dyn Fn() -> Option<Failure> + Send + Sync;
 
 /// The way to be told to stop.
 pub type Stop = watch::Receiver<Option<StopReason>>;
@@ -56,8 +63,14 @@ pub struct Asker {
     pub spawner: Spawner,
     /// Bounds the starts at a time.
     pub slots: StartSlots,
+    /// The accounts that are held.
+    pub holds: Holds,
+    /// What a worker before this one left to be gone on with.
+    pub parked: Mutex<Parked>,
     /// The journal.
     pub record: Arc<RecordFor>,
+    /// Asked before each session: why it must not start, if so.
+    pub objection: Arc<Objection>,
     /// Number of the last session of each place.
     pub numbers: Mutex<BTreeMap<String, u32>>,
 }
@@ -71,6 +84,8 @@ pub struct Question {
     pub place: String,
     /// What it is for.
     pub kind: SessionKind,
+    /// Whose work it is.
+    pub role: Role,
     /// The attempt.
     pub attempt: u32,
     /// Where codex works.
@@ -144,19 +159,27 @@ impl Asker {
         mut question: Question,
         stop: &Stop,
     ) -> std::result::Result<Reply, Failure> {
-        let mut tries = Tries::default();
+        let (mut tries, mut is_taken_up) = self.take_up(&mut question, stop).await?;
         loop {
-            let ended = self
-                .session(&question, stop)
-                .await
-                .map_err(|e| Failure::new(FailureKind::Bug, e.to_string()))?;
-            let Some(failure) = ended.end.failure.clone() else { return reply(ended) };
-            let again = matches!(failure.kind, FailureKind::Transient | FailureKind::Start);
-            if !again {
-                return Err(failure);
+            let ended = self.session(&question, stop).await?;
+            let account = self.account_of(question.role);
+            let Some(failure) = ended.end.failure.clone() else {
+                account.worked(&self.holds, clock::now());
+                return reply(ended);
+            };
+            if std::mem::take(&mut is_taken_up) && classify::is_lost_thread(&failure) {
+                question.resume = None;
+                continue;
             }
+            let again = matches!(failure.kind, FailureKind::Transient | FailureKind::Start);
             let next = retry::decide(&failure, tries, 1, clock::now(), random::fraction());
-            let Next::Retry(due) = next else { return Err(used_up(failure)) };
+            let due = match next {
+                Next::Retry(due) if again => due,
+                Next::Retry(_) | Next::Park(..) | Next::GiveUp => {
+                    let failure = if again { used_up(failure) } else { failure };
+                    return Err(account.refused(&self.holds, failure, clock::now()));
+                }
+            };
             tries.count(failure.kind);
             let place = question.place.clone();
             let fact = Fact::SessionRetried { place, failure: failure.clone(), due };
@@ -167,12 +190,62 @@ impl Asker {
         }
     }
 
-    async fn session(&self, question: &Question, stop: &Stop) -> Result<Ended> {
-        let spec = self.spec(question);
+    /// Takes up what a worker before this one left of the same session: its thread, and the tries that it has used up,
+    /// the next of which may not be due yet. Whether there was a thread.
+    async fn take_up(
+        &self,
+        question: &mut Question,
+        stop: &Stop,
+    ) -> std::result::Result<(Tries, bool), Failure> {
+        let (tried, left) = {
+            let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+            let fresh = question.resume.is_none();
+            let left = parked
+                .take(&question.place, question.kind, question.attempt)
+                .filter(|left| fresh && left.failure.is_some());
+            (parked.take_tries(&question.place), left)
+        };
+        let is_taken_up = left.is_some();
+        if let Some(left) = left {
+            question.resume = Some(left.thread);
+        }
+        let Some((tries, due)) = tried else { return Ok((Tries::default(), is_taken_up)) };
+        rest_until(clock::until(due, clock::now()), stop).await?;
+        Ok((tries, is_taken_up))
+    }
+
+    /// The account that the sessions of a role use.
+    pub fn account_of(&self, role: Role) -> Account {
+        let profile = self.job.options.profile_of(role).map(String::as_str);
+        Account::of(&self.codex.home, profile)
+    }
+
+    /// Why nothing may be started on a role's account now.
+    fn refusal_of(&self, role: Role) -> Option<Failure> {
+        let hold = self.account_of(role).held(&self.holds, clock::now())?;
+        Some(account::refusal(&hold))
+    }
+
+    /// Why the job may start nothing now: an account that one of its roles uses is held.
+    pub fn refusal(&self) -> Option<Failure> {
+        Role::ALL.into_iter().find_map(|role| self.refusal_of(role))
+    }
+
+    async fn session(
+        &self,
+        question: &Question,
+        stop: &Stop,
+    ) -> std::result::Result<Ended, Failure> {
         let slot = self.start_slot().await;
+        // Asked last: the one before in the queue may just have been refused.
+        if let Some(refusal) = (self.objection)().or_else(|| self.refusal_of(question.role)) {
+            return Err(refusal);
+        }
+        let spec = self.spec(question);
         let (record, task) = (self.record.clone(), question.task.clone());
         let record = move |fact| record(task.as_ref(), fact);
-        session::run(&self.codex, &self.spawner, &spec, slot, &record, stop.clone()).await
+        let ran = session::run(&self.codex, &self.spawner, &spec, slot, &record, stop.clone());
+        ran.await.map_err(|e| Failure::new(FailureKind::Bug, e.to_string()))
     }
 
     /// A slot to start in. Who finds none for a whole minute starts without: a slot bounds a race, it guards nothing.
@@ -190,6 +263,9 @@ impl Asker {
     fn spec(&self, question: &Question) -> SessionSpec {
         let options = &self.job.options;
         let executes = question.kind == SessionKind::Execute;
+        let claims = question.kind == SessionKind::Claim;
+        let role = question.role;
+        let sandbox = if claims { Sandbox::ReadOnly } else { options.sandbox_of(role) };
         SessionSpec {
             job: self.job.id.clone(),
             place: self.folder.place(&question.place),
@@ -201,10 +277,10 @@ impl Asker {
             prompt: question.prompt.clone(),
             schema: question.schema.clone(),
             resume: question.resume.clone(),
-            sandbox: if executes { options.sandbox } else { Sandbox::ReadOnly },
+            sandbox,
             network: executes && options.network,
-            model: options.model.clone(),
-            profile: options.profile.clone(),
+            model: options.model_of(role).cloned(),
+            profile: options.profile_of(role).cloned(),
             limits: limits(&self.job, question.kind),
         }
     }

@@ -4,11 +4,13 @@
 //! - `program`: which codex, with which home and environment
 //! - `command`: the words it is called with
 //! - `launch`: what happens between the spawn and codex itself (`numerus __session`)
-//! - `session`: spawn, stream, deadlines; `reader`: its two threads; `conclusion`: its end on disk
+//! - `session`: spawn, stream, deadlines; `reader`: its two threads; `pulse`: its vital signs; `conclusion`: its end on disk
 //! - `rollout`: codex's own record of the thread: typed errors, tokens
+//! - `account`: whose limit and login it is, and whether it is held
 //! - `fence`: nothing of an ended session lives on
 //! - `schema`, `prompt`, `ask`: structured answers
 
+pub mod account;
 pub mod ask;
 pub mod command;
 mod conclusion;
@@ -16,6 +18,7 @@ pub mod fence;
 pub mod launch;
 pub mod program;
 pub mod prompt;
+mod pulse;
 pub mod reader;
 pub mod rollout;
 pub mod schema;

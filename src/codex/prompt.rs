@@ -13,12 +13,14 @@ use serde_json::Value;
 use crate::os::fsx;
 
 /// The built-in templates.
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 8] = [
     ("plan", include_str!("../prompts/plan.md")),
     ("roles", include_str!("../prompts/roles.md")),
     ("claim", include_str!("../prompts/claim.md")),
     ("execute", include_str!("../prompts/execute.md")),
+    ("continue", include_str!("../prompts/continue.md")),
     ("review", include_str!("../prompts/review.md")),
+    ("queen", include_str!("../prompts/queen.md")),
     ("repair", include_str!("../prompts/repair.md")),
 ];
 
@@ -76,6 +78,7 @@ mod tests {
             ("roles", "NUMERUS_ROLES V1\n"),
             ("claim", "NUMERUS_CLAIM V1\nTASK_ID: t1\n"),
             ("execute", "NUMERUS_EXECUTE V1\nTASK_ID: t1\n"),
+            ("continue", "NUMERUS_EXECUTE V1\nTASK_ID: t1\n"),
             ("review", "NUMERUS_REVIEW V1\nTASK_ID: t1\n"),
         ] {
             let text = prompts.render(name, &facts).expect(name);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::session::SessionSpec;
+use crate::logic::supervise::Vitals;
 use crate::logic::transcript::{Line, Parsed, Transcript};
 use crate::os::pty::PtyChild;
 use crate::os::{clock, fsx};
@@ -26,6 +27,8 @@ pub enum Heard {
     Output,
     /// Nothing more comes.
     EndOfStream,
+    /// What a look at its vital signs showed.
+    Vitals(Vitals),
     /// The process has ended: its code, or `None` for a signal.
     Exited(Option<i32>),
 }

@@ -16,6 +16,7 @@ use super::command::{Call, arguments};
 use super::conclusion::{conclude, never_started};
 use super::fence::{self, JOB_MARK, PLACE_MARK};
 use super::program::Codex;
+use super::pulse;
 use super::reader::{self, Heard};
 use crate::logic::classify::{Seen, Turn};
 use crate::logic::supervise::{Effect, Input, Limits, Machine, Phase, StopReason};
@@ -95,6 +96,7 @@ pub(super) struct Live {
     pub(super) slot: Option<FileLock>,
     pub(super) stderr_from: u64,
     pub(super) survivors: Vec<u32>,
+    pub(super) pulse: mpsc::WeakSender<Heard>,
 }
 
 /// Runs one session. `slot` bounds the starts at a time and is let go once codex has confirmed its start.
@@ -146,10 +148,11 @@ async fn supervise(
     let (place, number) = (spec.place_name.clone(), spec.number);
     record(Fact::SessionOpened { place, number, pid })?;
     let (tell, mut heard) = mpsc::channel(HEARD_QUEUE);
+    let pulse = tell.downgrade();
     reader::start(output, child, spec, tell)?;
     let machine = Machine::new(spec.limits, clock::since_boot());
     let (seen, terminal, survivors) = (Seen::default(), Some(terminal), Vec::new());
-    let mut live = Live { machine, seen, terminal, group, slot, stderr_from, survivors };
+    let mut live = Live { machine, seen, terminal, group, slot, stderr_from, survivors, pulse };
     while live.machine.phase() != Phase::Ended {
         let input = next_input(&mut live, spec, &mut heard, &mut stop, record).await?;
         for effect in live.machine.step(input, clock::since_boot()) {
@@ -172,11 +175,19 @@ async fn end_family(spec: &SessionSpec, group: Option<Cgroup>) -> Result<Vec<u32
 
 fn prepare(spec: &SessionSpec) -> Result<()> {
     fsx::make_dirs(spec.place.dir())?;
+    if let Some(temp) = temp(spec) {
+        fsx::make_dirs(&temp)?;
+    }
     fsx::replace_derived(&spec.place.prompt(spec.number), spec.prompt.as_bytes())?;
     if let Some(schema) = &spec.schema {
         fsx::replace_derived(&spec.place.schema(spec.number), schema.to_string().as_bytes())?;
     }
     Ok(())
+}
+
+/// The folder for the temporary files of a session that may write: the attempt's own, beside its tree.
+fn temp(spec: &SessionSpec) -> Option<PathBuf> {
+    (spec.sandbox != Sandbox::ReadOnly).then(|| spec.place.temp(spec.attempt))
 }
 
 fn starting(spec: &SessionSpec, group: Option<&Cgroup>) -> SessionStart {
@@ -199,7 +210,7 @@ pub(super) fn last_message(spec: &SessionSpec) -> PathBuf {
 fn command(codex: &Codex, spec: &SessionSpec, group: Option<&Cgroup>) -> Result<PtyCommand> {
     let marks = [(JOB_MARK, spec.job.to_string()), (PLACE_MARK, spec.place_name.clone())];
     let schema = spec.schema.as_ref().map(|_| spec.place.schema(spec.number));
-    let last = last_message(spec);
+    let (last, temp) = (last_message(spec), temp(spec));
     fsx::remove(&last)?;
     let call = Call {
         sandbox: spec.sandbox,
@@ -210,6 +221,7 @@ fn command(codex: &Codex, spec: &SessionSpec, group: Option<&Cgroup>) -> Result<
         schema: schema.as_deref(),
         resume: spec.resume.as_ref().map(|(thread, _)| thread.as_str()),
         marks: &marks,
+        temp: temp.as_deref(),
     };
     let mut argv: Vec<OsString> = vec![env::own_binary()?.into(), "__session".into()];
     argv.push(spec.place.session_lock().into());
@@ -244,6 +256,7 @@ async fn next_input(
                 Ok(Input::Exited)
             }
             Some(Heard::Output) => Ok(Input::Output),
+            Some(Heard::Vitals(vitals)) => Ok(Input::Looked(vitals)),
             Some(Heard::EndOfStream) | None => Ok(Input::EndOfStream),
         },
         () = tokio::time::sleep(wake.max(Duration::from_millis(1))) => Ok(Input::Tick),
@@ -304,6 +317,7 @@ pub(super) fn stderr(live: &Live, spec: &SessionSpec) -> String {
 
 async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec, pid: u32) -> Result<()> {
     match effect {
+        Effect::Look => pulse::look(spec, &live.pulse),
         Effect::Interrupt => {
             let marks = [(JOB_MARK, spec.job.as_str()), (PLACE_MARK, spec.place_name.as_str())];
             if let Some(codex) = process::Target::open(pid, |pid| process::carries(pid, &marks)) {

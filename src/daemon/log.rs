@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::model::PROTOCOL_VERSION;
 use crate::model::id::JobId;
 use crate::model::root::Root;
+use crate::model::status::PauseReason;
 use crate::os::fsx;
 
 /// Largest journal in bytes; a longer one is put aside as `daemon.ndjson.1` when the daemon starts.
@@ -74,6 +75,17 @@ pub enum Fact {
         job: JobId,
         /// The job's state now.
         state: String,
+    },
+    /// An account of codex is held: nothing is started on it.
+    Held {
+        /// The account.
+        account: String,
+        /// `limit` or `auth`.
+        reason: PauseReason,
+        /// Until when, if that is known.
+        until: Option<Timestamp>,
+        /// What codex said.
+        message: String,
     },
     /// Something lay wrong and was put right.
     Repaired {

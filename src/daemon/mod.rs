@@ -7,6 +7,7 @@
 //! Diagnostics: trouble with one file or job is recorded in `store/daemon.ndjson` and tried again; only a spool that
 //! cannot be opened at all ends the daemon.
 
+mod holds;
 pub mod log;
 pub mod looks;
 mod queue;
@@ -37,6 +38,7 @@ use crate::os::signals::Listener;
 use crate::os::watch::{Change, Hint, Watch};
 use crate::os::{clock, fsx};
 use crate::spool::{Place, may_be_taken};
+use crate::store::holds::Holds;
 
 /// How often the disk is looked at where events cannot be had.
 const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
@@ -107,6 +109,12 @@ struct Daemon {
     is_dirty: bool,
     /// Whether `incoming/` has more names than were remembered.
     has_more: bool,
+    /// The accounts that are held.
+    holds: Option<Holds>,
+    /// Holds that were told of, by account, with when they were written.
+    told: BTreeMap<String, Timestamp>,
+    /// Homes of codex that are watched for a login.
+    homes: BTreeSet<PathBuf>,
     /// When some resting job may go on.
     wake: Option<Timestamp>,
     next_rescan: Duration,
@@ -182,6 +190,9 @@ impl Daemon {
             unchecked: BTreeSet::new(),
             is_dirty: true,
             has_more: false,
+            holds: None,
+            told: BTreeMap::new(),
+            homes: BTreeSet::new(),
             wake: None,
             next_rescan: Duration::ZERO,
             stop: Stop::No,
@@ -192,6 +203,7 @@ impl Daemon {
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
+        self.lift_refused_logins();
         self.watch_folders();
         self.clear();
         loop {
@@ -233,6 +245,7 @@ impl Daemon {
         let places = [Place::Incoming, Place::Claimed, Place::Done, Place::Failed, Place::Killed];
         let mut folders: Vec<PathBuf> = places.iter().map(|p| spool.folder(*p)).collect();
         folders.push(spool.wake_folder());
+        folders.extend(self.holds.as_ref().map(|holds| holds.dir().to_owned()));
         let watch = self.watch.take();
         self.watch = watch.and_then(|mut watch| {
             let is_whole = folders.iter().all(|folder| watch.add(folder).is_ok());
@@ -293,6 +306,8 @@ impl Daemon {
             if path == spool.wake_file() {
                 self.mark_changed();
             }
+        } else if self.is_of_account(folder, name) {
+            self.is_dirty = true;
         } else if name == OsStr::new("worker.lock") {
             self.unchecked.extend(job_named(folder.file_name()));
         } else {

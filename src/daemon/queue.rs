@@ -121,6 +121,7 @@ impl Daemon {
             self.is_dirty = true;
         }
         while std::mem::take(&mut self.is_dirty) {
+            self.look_at_holds();
             let decided = self.decide();
             self.wake = decided.wake;
             self.act(decided);

@@ -323,11 +323,11 @@ impl Desk {
         let hold = schedule.hold.into_iter().next().map(|(_, hold)| hold);
         if state.phase == JobPhase::Queued
             && let Some(hold) = hold
-            && let Some(rest) = hold.pause()
+            && let Some((reason, until)) = hold.pause()
         {
             status.state = JobPhase::Paused;
-            status.reason = Some(rest.reason.as_str().to_owned());
-            status.until = rest.until;
+            status.reason = Some(reason.as_str().to_owned());
+            status.until = until;
             if let schedule::Hold::After(other) = hold {
                 status.message = format!("waits for job {other}");
             }
@@ -360,7 +360,8 @@ pub fn waiting(job: &Job, state: &JobState) -> Waiting {
         after: job.options.after.clone(),
         not_before: job.options.not_before,
         is_begun: state.started_at.is_some(),
-        rest: state.pause.map(|reason| schedule::Rest { reason, until: state.standing.until }),
+        rest: schedule::Rest::of(state),
+        account: schedule::Account::Unknown,
         is_approved: state.approved,
         wants_paused: false,
         wants_killed: false,

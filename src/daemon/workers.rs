@@ -2,6 +2,7 @@
 //! nothing of it depends on the daemon's life.
 
 use std::io::Result;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::process::Command;
 
 use super::log::Fact;
 use super::{Daemon, Input};
+use crate::codex::account::Account;
 use crate::logic::schedule::{Hold, Waiting};
 use crate::model::id::JobId;
 use crate::model::status::PauseReason;
@@ -36,6 +38,8 @@ enum Hand {
 pub(super) struct Live {
     /// As the schedule sees it.
     pub(super) waiting: Waiting,
+    /// The account of codex that it uses, if it rests over one.
+    pub(super) account: Option<Account>,
     /// Why it did not start when last looked at.
     pub(super) hold: Option<Hold>,
     /// The journal's length in bytes when last read.
@@ -53,6 +57,7 @@ impl Live {
     pub(super) fn new(waiting: Waiting) -> Self {
         Self {
             waiting,
+            account: None,
             hold: None,
             journal_bytes: 0,
             hand: Hand::Idle,
@@ -81,6 +86,17 @@ impl Live {
     /// Whether it rests since codex is not there or not logged in.
     pub(super) fn lacks_codex(&self) -> bool {
         self.waiting.rest.is_some_and(|rest| rest.reason == PauseReason::Auth)
+    }
+
+    /// Whether it rests until its account may be used again.
+    pub(super) fn rests_over_account(&self) -> bool {
+        let over_account = |reason| matches!(reason, PauseReason::Limit | PauseReason::Auth);
+        self.waiting.rest.is_some_and(|rest| over_account(rest.reason))
+    }
+
+    /// Codex's home, if it rests until somebody logs in there.
+    pub(super) fn awaits_login(&self) -> Option<&Path> {
+        self.account.as_ref().filter(|_| self.lacks_codex()).map(Account::home)
     }
 
     /// Takes in how it stands. What a daemon before us could not do for want of codex is tried once more: whoever put

@@ -4,7 +4,7 @@ use crate::model::claim::{Claim, ClaimPath};
 use crate::model::workspace::Oid;
 
 use super::claims::{covers, from_top, names};
-use super::paths::contains;
+use super::paths::{conflict_key, contains, keys_overlap};
 
 /// A file's mode and content, as git writes them.
 pub type Entry = (String, Oid);
@@ -68,6 +68,16 @@ pub fn moved(
     changed.iter().filter(|path| is_touched(path)).cloned().collect()
 }
 
+/// Whether a claim wants to write where others have: one path is the other or contains it, as the arbiter compares them.
+/// Both are relative to the repository's top.
+pub fn touches(writes: &[ClaimPath], changed: &[String]) -> bool {
+    let wanted: Vec<String> = writes.iter().map(|w| conflict_key(&w.path)).collect();
+    changed.iter().any(|path| {
+        let key = conflict_key(path);
+        wanted.iter().any(|wanted| keys_overlap(wanted, &key))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +110,29 @@ mod tests {
         assert_eq!(moved(&[change("a")], &reads, "", &changed), ["a/b", "docs/new"]);
         assert_eq!(moved(&[change("a/b/c")], &[], "", &changed), ["a/b"]);
         assert!(moved(&[change("ab")], &reads, "sub", &changed).is_empty());
+        let exact = ["A/B", "Docs/new"].map(String::from);
+        assert!(moved(&[change("a")], &reads, "", &exact).is_empty(), "git knows them apart");
+        let amended = [change("claimed"), change("amended/x")];
+        assert_eq!(moved(&amended, &[], "", &["amended".to_owned()]), ["amended"]);
+    }
+
+    #[test]
+    fn what_others_wrote_is_compared_as_the_arbiter_does() {
+        let writes = [claimed("src", true), claimed("README.md", false)];
+        for (path, expected) in [
+            ("src/a", true),
+            ("SRC/a", true),
+            ("src", true),
+            ("readme.MD", true),
+            ("README.md/x", true),
+            ("srcs/a", false),
+            ("docs/src", false),
+            ("", true),
+        ] {
+            assert_eq!(touches(&writes, &[path.to_owned()]), expected, "{path}");
+        }
+        assert!(!touches(&[], &["src".to_owned()]) && !touches(&writes, &[]));
+        assert!(touches(&[claimed("a/b/c", false)], &["A/b".to_owned()]));
     }
 
     #[test]

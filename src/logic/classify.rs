@@ -78,12 +78,25 @@ pub fn stopped(reason: StopReason) -> Failure {
             Failure::new(FailureKind::Start, "codex started without its sandbox helper")
         }
         StopReason::NoProgress => {
-            Failure::new(FailureKind::Task, "nothing came from the agent for too long")
+            let looked_at = "no event, no output, no processor time, no change of a file";
+            let message = format!("the agent did nothing for too long: {looked_at}");
+            Failure::new(FailureKind::Task, message)
         }
         StopReason::Total => Failure::new(FailureKind::Task, "the agent took too long"),
         StopReason::Leave => Failure::new(FailureKind::Left, "the worker was asked to leave"),
         StopReason::Kill => Failure::new(FailureKind::Stopped, "killed"),
     }
+}
+
+/// Whether a failure to log in is the account's and not only this job's: an address that is not there may be a model that
+/// the job alone has named.
+pub fn is_of_account(failure: &Failure) -> bool {
+    !failure.message.contains("404 Not Found")
+}
+
+/// Whether codex does not know the thread that it was to go on with.
+pub fn is_lost_thread(failure: &Failure) -> bool {
+    failure.message.contains("no rollout found")
 }
 
 fn unclean(exit: Option<i32>, when: &str) -> Failure {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::state::JobState;
 use crate::model::id::JobId;
 use crate::model::job::After;
 use crate::model::status::PauseReason;
@@ -24,8 +25,30 @@ pub enum Other {
 pub struct Rest {
     /// The reason.
     pub reason: PauseReason,
+    /// Since when; the earliest moment where that is not known.
+    pub since: Timestamp,
     /// Until when, if that is known.
     pub until: Option<Timestamp>,
+}
+
+impl Rest {
+    /// The rest that a job's journal tells of.
+    pub fn of(state: &JobState) -> Option<Self> {
+        let since = state.updated_at.unwrap_or(Timestamp::MIN);
+        state.pause.map(|reason| Self { reason, since, until: state.standing.until })
+    }
+}
+
+/// What the account of a resting job says about its rest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Account {
+    /// Nothing: the job rests as its own journal says.
+    #[default]
+    Unknown,
+    /// It is held, until then or until somebody lifts it.
+    Held(Option<Timestamp>),
+    /// It is free since then: its time has come, or it was lifted.
+    Free(Timestamp),
 }
 
 /// A job without a worker.
@@ -45,6 +68,8 @@ pub struct Waiting {
     pub is_begun: bool,
     /// Why it rests, if it does.
     pub rest: Option<Rest>,
+    /// How codex's account stands that it rests for.
+    pub account: Account,
     /// Whether a person has approved its plan.
     pub is_approved: bool,
     /// Whether someone wants it to rest.
@@ -126,13 +151,12 @@ impl Hold {
         }
     }
 
-    /// The pause that it amounts to for people; `None` for a job that is merely queued or whose journal says it all.
-    pub fn pause(&self) -> Option<Rest> {
+    /// The pause that it amounts to for people, and until when; `None` for a job that is merely queued or whose journal
+    /// says it all.
+    pub fn pause(&self) -> Option<(PauseReason, Option<Timestamp>)> {
         match self {
-            Self::After(_) => Some(Rest { reason: PauseReason::Dependency, until: None }),
-            Self::NotBefore(then) => {
-                Some(Rest { reason: PauseReason::NotBefore, until: Some(*then) })
-            }
+            Self::After(_) => Some((PauseReason::Dependency, None)),
+            Self::NotBefore(then) => Some((PauseReason::NotBefore, Some(*then))),
             Self::Busy | Self::Rests(_) => None,
         }
     }
@@ -153,7 +177,15 @@ fn standing(job: &Waiting, other: &dyn Fn(&str) -> Other, now: Timestamp) -> Sta
     match job.rest {
         None => Standing::Ready,
         Some(rest) if has_rested(job, rest, now) => Standing::Ready,
-        Some(rest) => Standing::Hold(Hold::Rests(rest.until)),
+        Some(rest) => Standing::Hold(Hold::Rests(until(job, rest))),
+    }
+}
+
+/// Until when a job rests: the account's word is newer than its own.
+fn until(job: &Waiting, rest: Rest) -> Option<Timestamp> {
+    match (rest.reason, job.account) {
+        (PauseReason::Limit | PauseReason::Auth, Account::Held(until)) => until,
+        (_, Account::Held(_) | Account::Free(_) | Account::Unknown) => rest.until,
     }
 }
 
@@ -178,7 +210,11 @@ fn before_the_start(
 fn has_rested(job: &Waiting, rest: Rest, now: Timestamp) -> bool {
     match rest.reason {
         PauseReason::Approval => job.is_approved,
-        PauseReason::Limit | PauseReason::Auth => rest.until.is_some_and(|until| until <= now),
+        PauseReason::Limit | PauseReason::Auth => match job.account {
+            Account::Held(_) => false,
+            Account::Free(since) if since >= rest.since => true,
+            Account::Free(_) | Account::Unknown => rest.until.is_some_and(|until| until <= now),
+        },
         // What these wait for is looked at before: a wish taken back, another job, the time.
         PauseReason::User | PauseReason::Dependency | PauseReason::NotBefore => true,
     }
@@ -205,6 +241,7 @@ mod tests {
             not_before: None,
             is_begun: false,
             rest: None,
+            account: Account::Unknown,
             is_approved: false,
             wants_paused: false,
             wants_killed: false,
@@ -280,9 +317,29 @@ mod tests {
             (Approval, None, true, true),
             (User, None, false, true),
         ] {
-            let rest = Some(Rest { reason, until: until.map(at) });
+            let rest = Some(Rest { reason, since: at(50), until: until.map(at) });
             let s = one(Waiting { rest, is_approved: approved, is_begun: true, ..job("a") });
             assert_eq!(!s.start.is_empty(), starts, "{reason:?} {until:?} {approved}");
+        }
+    }
+
+    #[test]
+    fn the_account_says_when_a_rest_over_it_ends() {
+        use PauseReason::{Approval, Auth, Limit};
+        for (reason, until, account, starts, wake) in [
+            (Limit, Some(99), Account::Held(Some(at(200))), false, Some(200)),
+            (Limit, Some(101), Account::Free(at(60)), true, None),
+            (Limit, Some(101), Account::Free(at(40)), false, Some(101)),
+            (Limit, Some(99), Account::Free(at(40)), true, None),
+            (Auth, None, Account::Held(None), false, None),
+            (Auth, None, Account::Free(at(50)), true, None),
+            (Auth, None, Account::Free(at(49)), false, None),
+            (Approval, None, Account::Free(at(60)), false, None),
+        ] {
+            let rest = Some(Rest { reason, since: at(50), until: until.map(at) });
+            let s = one(Waiting { rest, account, is_begun: true, ..job("a") });
+            let told = (!s.start.is_empty(), s.wake.map(Timestamp::as_second));
+            assert_eq!(told, (starts, wake), "{reason:?} {until:?} {account:?}");
         }
     }
 

@@ -139,6 +139,9 @@ pub struct ClaimRecord {
     pub execution: Execution,
     /// Every verdict, oldest first.
     pub verdicts: Vec<VerdictRecord>,
+    /// What was written beside the claim and added to it at the landing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amended: Vec<ClaimPath>,
 }
 
 /// The commands that a claim announces.

@@ -8,7 +8,24 @@ use jiff::Timestamp;
 /// The wall clock.
 #[expect(clippy::disallowed_methods, reason = "the one door to the wall clock")]
 pub fn now() -> Timestamp {
-    Timestamp::now()
+    shifted(Timestamp::now())
+}
+
+/// Seconds by which tests let the wall clock run ahead, or behind where they are negative.
+#[cfg(debug_assertions)]
+pub const TEST_OFFSET: &str = "NUMERUS_TEST_CLOCK_OFFSET";
+
+#[cfg(debug_assertions)]
+fn shifted(now: Timestamp) -> Timestamp {
+    static OFFSET: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    let named = || super::env::var(TEST_OFFSET)?.parse().ok();
+    let offset = *OFFSET.get_or_init(|| named().unwrap_or_default());
+    now.checked_add(jiff::SignedDuration::from_secs(offset)).unwrap_or(now)
+}
+
+#[cfg(not(debug_assertions))]
+fn shifted(now: Timestamp) -> Timestamp {
+    now
 }
 
 /// Time since the machine booted, suspended time included.

@@ -12,4 +12,5 @@ pub mod process;
 pub mod pty;
 pub mod random;
 pub mod signals;
+pub mod vitals;
 pub mod watch;

@@ -1,6 +1,9 @@
 //! `store/holds/`: accounts that are over their limit or cannot log in. All workers read it before every session, so that
 //! one refusal is enough.
 //!
+//! A hold that was lifted stays as one whose time is over: so that who rests since it was written learns that it may go
+//! on, and who never had a file to look at (a disk that was full) rests as its own journal says.
+//!
 //! Diagnostics: a file that cannot be read as a hold counts as none; the next refusal writes it anew.
 
 use std::ffi::OsStr;
@@ -38,22 +41,36 @@ pub struct Hold {
     pub account: String,
     /// Why.
     pub kind: HoldKind,
+    /// When it was written.
+    pub at: Timestamp,
     /// Until when; `None` until it is lifted.
     pub until: Option<Timestamp>,
     /// What codex said, in one line.
     pub message: String,
+    /// The files of the login as they were then; a hold for want of a login is over when they have changed.
+    #[serde(default)]
+    pub login: String,
 }
 
 impl Hold {
     /// A hold in this version's form.
-    pub fn new(account: &str, kind: HoldKind, until: Option<Timestamp>, message: &str) -> Self {
-        let (account, message) = (account.to_owned(), message.to_owned());
-        Self { version: PROTOCOL_VERSION, account, kind, until, message }
+    pub fn new(account: &str, kind: HoldKind, at: Timestamp, until: Option<Timestamp>) -> Self {
+        let (account, message, login) = (account.to_owned(), String::new(), String::new());
+        Self { version: PROTOCOL_VERSION, account, kind, at, until, message, login }
     }
 
-    /// Whether it still holds at that moment.
+    /// Whether its time is not over at that moment.
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
+    }
+
+    /// Whether it holds at that moment the account whose login's files look like this.
+    pub fn holds(&self, now: Timestamp, login: &str) -> bool {
+        let is_as_it_was = match self.kind {
+            HoldKind::Limit => true,
+            HoldKind::Auth => self.login == login,
+        };
+        is_as_it_was && self.is_active(now)
     }
 }
 
@@ -111,12 +128,16 @@ impl Holds {
         Ok(holds)
     }
 
-    /// Lifts the hold on an account; one that is not held is no error.
+    /// Lifts the hold on an account; one that is not held is no error. Whether there was one.
     ///
     /// # Errors
     /// Those of the system, with the path.
-    pub fn lift(&self, account: &str) -> Result<(), StoreError> {
-        Ok(fsx::remove(&self.path_of(account))?)
+    pub fn lift(&self, account: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let Some(hold) = self.read(account)?.filter(|hold| hold.is_active(now)) else {
+            return Ok(false);
+        };
+        self.hold(&Hold { until: Some(now), ..hold })?;
+        Ok(true)
     }
 
     fn path_of(&self, account: &str) -> PathBuf {
@@ -146,33 +167,44 @@ fn file_name(account: &str) -> String {
 mod tests {
     use super::*;
 
+    fn moment(text: &str) -> Timestamp {
+        text.parse().expect("time")
+    }
+
     #[test]
     fn a_hold_is_read_by_everyone_until_it_is_lifted() {
         let dir = tempfile::tempdir().expect("scratch");
         let holds = Holds::open(dir.path()).expect("open");
-        let until = "2026-01-02T03:04:05Z".parse().ok();
-        let limit = Hold::new("/srv/a/.codex", HoldKind::Limit, until, "usage limit");
-        let auth = Hold::new("/srv/a/.codex|p", HoldKind::Auth, None, "not logged in");
+        let now = moment("2026-01-01T00:00:00Z");
+        let until = Some(moment("2026-01-02T03:04:05Z"));
+        let limit = Hold::new("/srv/a/.codex", HoldKind::Limit, now, until);
+        let auth = Hold::new("/srv/a/.codex|p", HoldKind::Auth, now, None);
         holds.hold(&limit).expect("hold");
         holds.hold(&auth).expect("hold");
         let other = Holds::open(dir.path()).expect("open");
         assert_eq!(other.read("/srv/a/.codex").expect("read"), Some(limit.clone()));
         assert_eq!(other.all().expect("all"), [limit, auth.clone()]);
-        other.lift("/srv/a/.codex").expect("lift");
-        other.lift("/srv/a/.codex").expect("twice");
-        assert_eq!(holds.all().expect("all"), [auth]);
+        let lift = |account| other.lift(account, now).expect("lift");
+        assert_eq!((lift("/srv/a/.codex"), lift("/srv/a/.codex"), lift("b")), (true, false, false));
+        let held: Vec<Hold> = holds.all().expect("all");
+        assert_eq!(held.into_iter().filter(|h| h.is_active(now)).collect::<Vec<_>>(), [auth]);
     }
 
     #[test]
-    fn a_hold_ends_at_its_time_or_never_by_itself() {
-        let moment = |text: &str| text.parse::<Timestamp>().expect("time");
-        let hold = |until| Hold::new("a", HoldKind::Limit, until, "");
-        for (until, now, expected) in [
-            (Some("2026-01-02T00:00:00Z"), "2026-01-01T23:59:59Z", true),
-            (Some("2026-01-02T00:00:00Z"), "2026-01-02T00:00:00Z", false),
-            (None, "9000-01-01T00:00:00Z", true),
+    fn a_hold_ends_at_its_time_or_with_another_login_or_never_by_itself() {
+        use HoldKind::{Auth, Limit};
+        for (kind, until, now, login, expected) in [
+            (Limit, Some("2026-01-02T00:00:00Z"), "2026-01-01T23:59:59Z", "old", true),
+            (Limit, Some("2026-01-02T00:00:00Z"), "2026-01-01T23:59:59Z", "new", true),
+            (Limit, Some("2026-01-02T00:00:00Z"), "2026-01-02T00:00:00Z", "old", false),
+            (Auth, None, "9000-01-01T00:00:00Z", "old", true),
+            (Auth, None, "2026-01-02T00:00:00Z", "new", false),
+            (Auth, Some("2026-01-02T00:00:00Z"), "2026-01-02T00:00:00Z", "old", false),
         ] {
-            assert_eq!(hold(until.map(moment)).is_active(moment(now)), expected, "{until:?} {now}");
+            let at = moment("2026-01-01T00:00:00Z");
+            let hold = Hold::new("a", kind, at, until.map(moment));
+            let hold = Hold { login: "old".to_owned(), ..hold };
+            assert_eq!(hold.holds(moment(now), login), expected, "{hold:?} {now} {login}");
         }
     }
 

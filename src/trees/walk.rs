@@ -20,7 +20,13 @@ use crate::os::fsx;
 
 use super::ignores::Ignores;
 
-/// Most files outside the claim that are kept as objects; more are named and left in the tree.
+/// Most files in a tree.
+const MAX_FILES: usize = 1_000_000;
+/// Most bytes of touched files that git is asked to take in.
+const MAX_TOUCHED_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Most violations that are named.
+const MAX_VIOLATIONS: usize = 1000;
+/// Most files outside the claim that are kept as objects; what is more is left in the tree.
 const MAX_OUTSIDE_FILES: usize = 5000;
 /// Largest file outside the claim that is kept as an object, in bytes.
 const MAX_OUTSIDE_BYTES: u64 = 64 * 1024 * 1024;
@@ -36,6 +42,8 @@ pub(super) struct Known<'a> {
     pub claimed: &'a [ClaimPath],
     /// What we put there ourselves, from the top.
     pub carried: &'a [String],
+    /// When the tree was made; what has changed its state since was touched.
+    pub since: (i64, i64),
     /// Who must be able to read what is found, when that is not us.
     pub owner: Option<(u32, u32)>,
 }
@@ -48,10 +56,16 @@ pub(super) struct Seen {
     /// What can never land.
     pub violations: Vec<Violation>,
     outside: usize,
+    touched_bytes: u64,
 }
 
 impl Seen {
     fn violate(&mut self, path: &Path, what: &str) {
+        let what = match self.violations.len() {
+            MAX_VIOLATIONS => "and more that cannot land",
+            count if count > MAX_VIOLATIONS => return,
+            _ => what,
+        };
         let path = path.to_string_lossy().into_owned();
         self.violations.push(Violation { path, what: what.to_owned() });
     }
@@ -182,13 +196,31 @@ impl Known<'_> {
             return seen.violate(path, "cannot be read");
         }
         let bytes = path.as_os_str().as_bytes();
-        if !self.tracked.contains_key(bytes) && !covers(self.claimed, &path.to_string_lossy()) {
-            seen.outside += 1;
-            if seen.outside > MAX_OUTSIDE_FILES || meta.len() > MAX_OUTSIDE_BYTES {
-                return seen.violate(path, "too much to keep, and not claimed");
+        if meta.is_file() && (meta.ctime(), meta.ctime_nsec()) >= self.since {
+            seen.touched_bytes = seen.touched_bytes.saturating_add(meta.len());
+            if seen.touched_bytes > MAX_TOUCHED_BYTES {
+                seen.touched_bytes = seen.touched_bytes.saturating_sub(meta.len());
+                return seen.violate(path, "too large to land");
             }
         }
-        seen.files.push(bytes.to_vec());
+        if !self.tracked.contains_key(bytes) && !covers(self.claimed, &path.to_string_lossy()) {
+            seen.outside += 1;
+            match seen.outside {
+                _ if meta.len() > MAX_OUTSIDE_BYTES => {
+                    return seen.violate(path, "too large to keep, and not claimed");
+                }
+                count if count == MAX_OUTSIDE_FILES + 1 => {
+                    return seen.violate(path, "one of more unclaimed files than are kept");
+                }
+                count if count > MAX_OUTSIDE_FILES => return,
+                _ => {}
+            }
+        }
+        if seen.files.len() < MAX_FILES {
+            seen.files.push(bytes.to_vec());
+        } else {
+            seen.violate(path, "one of more files than a tree may have");
+        }
     }
 
     /// Whether git will be able to read a file; the kernel is asked only where the owner's bit is not set.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Left;
+use super::advancing;
 use super::book::Book;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, with_trees};
@@ -70,7 +71,7 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
     let (at, end) = (desk.clone(), end.clone());
     aside(move || {
         remember(&at, &end);
-        write_summary(&at.folder, &at.job, &at.book, &end)?;
+        write_summary(&at, &end)?;
         finish_in(&at.root, &at.folder, &at.job, &at.book, &end)
     })
     .await
@@ -78,9 +79,7 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
 }
 
 fn has_unpublished(state: &JobState) -> bool {
-    let base = state.workspace.as_ref().map(|w| &w.base);
-    state.branch.is_none()
-        && base.is_some_and(|base| state.tip.as_ref().is_some_and(|tip| tip != base))
+    state.branch.is_none() && state.has_landed()
 }
 
 fn finish_in(root: &Root, folder: &RunFolder, job: &Job, book: &Book, end: &Ending) -> Result<()> {
@@ -139,9 +138,14 @@ fn claim_quality(state: &JobState) -> ClaimQuality {
     quality::mean(&all).unwrap_or_default()
 }
 
-fn write_summary(folder: &RunFolder, job: &Job, book: &Book, end: &Ending) -> Result<()> {
-    let text = book.state(|state| summary(state, job, end, folder.dir()));
-    folder.put_file("summary.md", neutral(&text).as_bytes())
+fn write_summary(desk: &Desk, end: &Ending) -> Result<()> {
+    let clashes = advancing::clashes(desk);
+    let mut text = desk.book.state(|state| summary(state, &desk.job, end, desk.folder.dir()));
+    if !clashes.is_empty() {
+        text.push_str("\n\nThis result will conflict, when it is merged, with\n");
+        text.extend(clashes.iter().map(|line| format!("\n- {line}")));
+    }
+    desk.folder.put_file("summary.md", neutral(&text).as_bytes())
 }
 
 /// `summary.md`: what came out, for people.

@@ -1,17 +1,20 @@
 //! The lane of a task that writes: a fresh tree, the claim, its lease, the execution on the claim's own thread, the landing.
 //!
-//! An attempt is never gone on with after its worker died: the next one starts in a new tree with a new claim.
+//! An attempt is never gone on with after its worker died in the middle of a session: the next one starts in a new tree with
+//! a new claim. One whose session had ended, over a limit or after its claim, is taken up where it was ([`super::parked`]).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::advancing;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
 use super::in_place;
 use super::landing::{self, Parcel};
-use super::leasing::{self, Case};
+use super::leasing::{self, Case, HeldLease};
+use super::parked::{self, Again};
 use super::words;
 use crate::codex::{Question, Reply, schema};
 use crate::leases::Lease;
@@ -21,6 +24,7 @@ use crate::model::claim::{Claim, ClaimAnswer, ClaimRecord, Execution};
 use crate::model::event::{Fact, SessionKind};
 use crate::model::id::TaskId;
 use crate::model::outcome::FailureKind;
+use crate::model::plan::Role;
 use crate::trees::{self, Tree};
 
 /// What a claim session brought.
@@ -28,6 +32,8 @@ struct Claimed {
     claim: Claim,
     execution: Execution,
     reply: Reply,
+    /// Whether the execution was cut off in the middle: it goes on in the tree as it is.
+    has_begun: bool,
 }
 
 /// One attempt of a task.
@@ -44,19 +50,56 @@ struct Attempt<'a> {
 
 /// Runs one attempt of a task to its landing.
 pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> Outcome<()> {
-    let number = task.attempt + 1;
-    let (tree, cwd) = ground(desk, task, number, stop).await?;
-    let attempt = Attempt { desk, task, number, tree, cwd, stop };
-    let claimed = attempt.claim().await?;
-    let lease = attempt.lease(&claimed).await?;
+    let (attempt, claimed) = match parked::take_up(desk, task).await? {
+        Some(again) => taken_up(desk, task, again, stop),
+        None => begun(desk, task, stop).await?,
+    };
+    let number = attempt.number;
+    let lease = HeldLease::new(attempt.lease(&claimed).await?);
     let lane = desk.lanes.acquire().await;
-    let worked = attempt.work(&claimed).await;
+    let worked = attempt.work(&claimed, &lease).await;
     drop(lane);
+    clear_temps(desk, &task.task.id).await?;
     release(desk, &task.task.id, number, lease).await?;
     if let Some(tree) = worked? {
         landing::tidy(desk, tree, &task.task.id).await;
     }
     Ok(())
+}
+
+/// Temporary files outlive neither their attempt nor, since the next one clears first, the worker's death. A folder that
+/// would not go is no reason to lose the work.
+async fn clear_temps(desk: &Arc<Desk>, id: &TaskId) -> Outcome<()> {
+    let place = desk.folder.place(id.as_str());
+    let _stays_for_the_next = aside(move || trees::clear_temps(&place)).await?;
+    Ok(())
+}
+
+/// A new attempt up to its claim; one that was cut off while it claimed goes on with that.
+async fn begun<'a>(
+    desk: &'a Arc<Desk>,
+    task: &'a TaskState,
+    stop: &'a Stop,
+) -> Outcome<(Attempt<'a>, Claimed)> {
+    let number = parked::attempt(desk, task);
+    clear_temps(desk, &task.task.id).await?;
+    let (tree, cwd) = ground(desk, task, number, stop).await?;
+    let attempt = Attempt { desk, task, number, tree, cwd, stop };
+    let claimed = attempt.claim().await?;
+    Ok((attempt, claimed))
+}
+
+/// An attempt that had its claim before its job rested.
+fn taken_up<'a>(
+    desk: &'a Arc<Desk>,
+    task: &'a TaskState,
+    again: Again,
+    stop: &'a Stop,
+) -> (Attempt<'a>, Claimed) {
+    let Again { number, tree, claim, execution, reply, has_begun } = again;
+    let cwd = tree.cwd();
+    let attempt = Attempt { desk, task, number, tree: Some(tree), cwd, stop };
+    (attempt, Claimed { claim, execution, reply, has_begun })
 }
 
 /// Where the attempt works: a tree of its own, or the directory itself.
@@ -69,6 +112,12 @@ async fn ground(
     if desk.is_in_place()? {
         let cwd = desk.plain_cwd()?;
         return Ok((None, cwd));
+    }
+    if number == task.attempt
+        && let Some(tree) = parked::find_tree(desk, task, number).await?
+    {
+        let cwd = tree.cwd();
+        return Ok((Some(tree), cwd));
     }
     let place = desk.folder.place(task.task.id.as_str());
     let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
@@ -93,6 +142,7 @@ impl Attempt<'_> {
             task: Some(self.task.task.id.clone()),
             place: self.task.task.id.to_string(),
             kind,
+            role: Role::Executor,
             attempt: self.number,
             cwd: self.cwd.clone(),
             prompt,
@@ -118,7 +168,7 @@ impl Attempt<'_> {
         let thread_id = reply.thread.0.clone();
         let fact = Fact::ClaimRecorded { attempt: self.number, claim: claim.clone(), thread_id };
         self.desk.record(Some(id), fact)?;
-        Ok(Claimed { claim, execution, reply })
+        Ok(Claimed { claim, execution, reply, has_begun: false })
     }
 
     /// Waits for the lease of what was claimed; where agents share a directory, of the whole directory.
@@ -129,6 +179,7 @@ impl Attempt<'_> {
             resources: claimed.claim.clone(),
             execution: claimed.execution.clone(),
             verdicts: Vec::new(),
+            amended: Vec::new(),
         };
         let whole = in_place::whole_directory();
         let claim = if self.tree.is_some() { &claimed.claim } else { &whole };
@@ -137,15 +188,21 @@ impl Attempt<'_> {
     }
 
     /// The part that holds the lease; gives back the tree that is no longer needed.
-    async fn work(self, claimed: &Claimed) -> Outcome<Option<Tree>> {
+    async fn work(self, claimed: &Claimed, lease: &HeldLease) -> Outcome<Option<Tree>> {
         match self.tree.clone() {
-            Some(tree) => self.work_in_tree(tree, claimed).await.map(Some),
+            Some(tree) => self.work_in_tree(tree, claimed, lease).await.map(Some),
             None => self.work_in_place(claimed).await.map(|()| None),
         }
     }
 
-    async fn work_in_tree(self, tree: Tree, claimed: &Claimed) -> Outcome<Tree> {
-        let (tree, changed) = landing::move_to_tip(self.desk, tree).await?;
+    async fn work_in_tree(self, tree: Tree, claimed: &Claimed, lease: &HeldLease) -> Outcome<Tree> {
+        advancing::take_in(self.desk, &claimed.claim).await?;
+        let (tree, changed) = if claimed.has_begun {
+            parked::still_holds(self.desk, self.task, &tree, &claimed.claim).await?;
+            (tree, Vec::new())
+        } else {
+            landing::move_to_tip(self.desk, tree).await?
+        };
         let summary = match self.execution(claimed, &changed).await {
             Ok(summary) => summary,
             Err(failure) => {
@@ -156,8 +213,14 @@ impl Attempt<'_> {
                 return Err(failure);
             }
         };
-        let (task, claim) = (self.task.clone(), claimed.claim.clone());
-        let parcel = Parcel { task, attempt: self.number, tree: tree.clone(), claim, summary };
+        let parcel = Parcel {
+            task: self.task.clone(),
+            attempt: self.number,
+            tree: tree.clone(),
+            claim: claimed.claim.clone(),
+            lease: lease.clone(),
+            summary,
+        };
         landing::land(self.desk, parcel).await?;
         Ok(tree)
     }
@@ -180,10 +243,12 @@ impl Attempt<'_> {
         let id = &self.task.task.id;
         self.desk.record(Some(id), Fact::TaskStarted { attempt: self.number })?;
         let facts = self.facts(claimed, changed);
-        let prompt = self.desk.asker.prompts.render("execute", &facts).map_err(bug)?;
+        let name = if claimed.has_begun { "continue" } else { "execute" };
+        let prompt = self.desk.asker.prompts.render(name, &facts).map_err(bug)?;
         let resume = Some(claimed.reply.thread.clone());
         let question = Question { resume, ..self.question(SessionKind::Execute, prompt) };
-        let reply = self.desk.asker.tell(question, self.stop).await?;
+        let told = self.desk.asker.tell(question, self.stop).await;
+        let reply = told.map_err(parked::lost_thread)?;
         Ok(words::summary(&reply.message))
     }
 
@@ -212,7 +277,7 @@ fn check_claim(
     Ok((normalise(&answer.resources, kind)?, answer.execution))
 }
 
-async fn release(desk: &Desk, id: &TaskId, attempt: u32, lease: Lease) -> Outcome<()> {
-    aside(move || lease.release()).await?.map_err(|e| bug(e.to_string()))?;
+async fn release(desk: &Desk, id: &TaskId, attempt: u32, lease: HeldLease) -> Outcome<()> {
+    aside(move || lease.lock().release()).await?.map_err(|e| bug(e.to_string()))?;
     desk.record(Some(id), Fact::LocksReleased { attempt })
 }

@@ -1,6 +1,6 @@
 //! From a claim to a lease: a place in the queue, a watch on the folder, and judging again whenever something there ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -38,6 +38,20 @@ pub(super) struct Case<'a> {
     pub(super) claim: &'a Claim,
     /// What people see of it.
     pub(super) record: ClaimRecord,
+}
+
+/// The lease of an attempt, shared by its lane and its landing, which may widen it.
+#[derive(Clone)]
+pub(super) struct HeldLease(Arc<Mutex<Lease>>);
+
+impl HeldLease {
+    pub(super) fn new(lease: Lease) -> Self {
+        Self(Arc::new(Mutex::new(lease)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Lease> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Waits until the claim is granted. The watch is there before the first judging, so that no release is missed.
@@ -108,8 +122,9 @@ async fn bury(leases: &Leases, nogo: &NoGo) -> Outcome<bool> {
     aside(move || {
         let mut buried = false;
         for lease in dead {
-            if !is_worked_on(&lease) && fence::fence_job(&lease.holder.job).is_empty() {
-                buried |= leases.bury(&lease).map_err(|e| bug(e.to_string()))?;
+            let is_worked_on = || is_worked_on(&lease);
+            if !is_worked_on() && fence::fence_job(&lease.holder.job).is_empty() {
+                buried |= leases.bury(&lease, &is_worked_on).map_err(|e| bug(e.to_string()))?;
             }
         }
         Ok(buried)

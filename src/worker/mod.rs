@@ -4,6 +4,9 @@
 //! decided by `logic::lifecycle` from the journal alone; what is under way are *lanes*, each an async function that
 //! records its facts as it goes. Daemon and worker meet only in files, the lock and signals.
 
+mod advancing;
+mod advising;
+mod amending;
 mod book;
 mod closing;
 mod commands;
@@ -13,9 +16,12 @@ mod in_place;
 mod landing;
 mod lane;
 mod leasing;
+mod mending;
+mod parked;
 mod planning;
 mod reading;
 mod resume;
+mod settling;
 mod words;
 
 use std::io::Result;
@@ -101,6 +107,7 @@ async fn work(
     let start_time = process::start_time(pid).unwrap_or_default();
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
     closing::clear_temps(folder)?;
+    let unsettled = book.state(|s| s.parked.unsettled());
     resume::repair(&book, folder, &job, clock::now())?;
     if book.state(|s| s.phase.is_final()) {
         closing::put_away(root, folder, &job, &book)?;
@@ -108,6 +115,7 @@ async fn work(
     }
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
         Ok(desk) => {
+            parked::hold_again(&desk, unsettled);
             resume::bury(&desk)?;
             cycle::run(&desk, signals).await
         }

@@ -5,19 +5,22 @@ use std::io::{Error, Result};
 use jiff::Timestamp;
 
 use super::book::Book;
-use super::desk::Desk;
+use super::desk::{Desk, of_repository};
 use super::in_place;
 use crate::codex::fence;
+use crate::leases::Leases;
+use crate::logic::base::Advancing;
 use crate::logic::retry::{self, Next};
 use crate::logic::state::JobState;
-use crate::logic::task::TaskState;
-use crate::model::claim::LeaseState;
+use crate::logic::task::{Landing, TaskState};
+use crate::model::claim::{Holder, LeaseState};
 use crate::model::event::{Fact, SessionEnd, SessionKind, SessionStart};
+use crate::model::id::TaskId;
 use crate::model::job::{Job, OnInterrupt};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
 use crate::model::status::{JobPhase, TaskPhase};
 use crate::runs::{RunFolder, Want};
-use crate::trees::Trees;
+use crate::trees::{Trees, TreesError};
 
 /// Ends everything of the job that still lives; gives back what would not die. Nothing of the job was started yet by this
 /// worker, so everything that carries its mark is old.
@@ -49,7 +52,8 @@ pub(super) fn bury(desk: &Desk) -> Result<()> {
         if in_place && !is_done && lease.file.state == LeaseState::Held {
             in_place::restore(desk, id, attempt).map_err(|f| Error::other(f.message))?;
         }
-        leases.bury(&lease.file).map_err(Error::other)?;
+        // It is this job's own worker that buries: nobody else works on it.
+        leases.bury(&lease.file, &|| false).map_err(Error::other)?;
     }
     Ok(())
 }
@@ -69,6 +73,8 @@ pub(super) fn repair(book: &Book, folder: &RunFolder, job: &Job, now: Timestamp)
             interrupted_planning(book, &state, now)?;
         }
     }
+    finish_advancing(book, folder, &state)?;
+    let state = book.state(JobState::clone);
     for task in &state.tasks {
         repair_task(book, folder, &state, task, job, now)?;
     }
@@ -120,10 +126,16 @@ fn repair_task(
     if task.landing.is_some() && finish_landing(book, folder, state, task)? {
         return Ok(());
     }
-    let (failure, id, attempt) = (interruption(), &task.task.id, task.attempt);
+    let (id, attempt) = (&task.task.id, task.attempt);
+    // A session that had ended over a limit was not interrupted, however soon its worker died.
+    let refused = state.parked.to_rest_for(id.as_str()).cloned();
+    let failure = refused.unwrap_or_else(interruption);
     match retry::decide(&failure, task.tries, job.options.max_attempts, now, 0.5) {
         Next::Retry(due) => book.record(Some(id), Fact::TaskRetried { attempt, failure, due })?,
-        Next::Park(..) | Next::GiveUp => {
+        Next::Park(..) => {
+            book.record(Some(id), Fact::TaskRetried { attempt, failure, due: now })?;
+        }
+        Next::GiveUp => {
             book.record(Some(id), Fact::TaskFailed { attempt, failure })?;
         }
     }
@@ -133,24 +145,61 @@ fn repair_task(
     Ok(())
 }
 
-/// A commit that was about to land: landed if it is part of the tip, put there if the tip is still its parent.
+/// What was about to become the tip, and whose lease allows it.
+struct Unfinished<'a> {
+    commit: &'a str,
+    parent: &'a str,
+    /// The task and its attempt; `None` for what is taken in from elsewhere, which no lease guards.
+    lease: Option<(&'a TaskId, u32)>,
+}
+
+/// A commit that was about to land: landed if it is part of the tip, put there if the tip is still its parent and nobody
+/// was given the lease meanwhile.
 fn finish_landing(
     book: &Book,
     folder: &RunFolder,
     state: &JobState,
     task: &TaskState,
 ) -> Result<bool> {
-    let (Some(landing), Some(workspace)) = (&task.landing, &state.workspace) else {
-        return Ok(false);
-    };
-    let tip = state.tip.as_ref().unwrap_or(&workspace.base);
-    let trees = Trees::open(workspace, folder, tip).map_err(Error::other)?;
-    let landed = trees.is_landed(&landing.commit).map_err(Error::other)?
-        || trees.advance(&landing.commit, &landing.parent).map_err(Error::other)?;
+    let Some(landing) = &task.landing else { return Ok(false) };
+    let Landing { commit, parent, attempt } = landing.clone();
+    let lease = Some((&task.task.id, attempt));
+    let landed = finish(folder, state, &Unfinished { commit: &commit, parent: &parent, lease })?;
     if landed {
         let summary = "landed while its worker died".to_owned();
-        let (attempt, commit) = (landing.attempt, Some(landing.commit.clone()));
-        book.record(Some(&task.task.id), Fact::TaskCompleted { attempt, commit, summary })?;
+        let fact = Fact::TaskCompleted { attempt, commit: Some(commit), summary };
+        book.record(Some(&task.task.id), fact)?;
     }
     Ok(landed)
+}
+
+/// A commit that was about to take in another job's work; one that did not make it is made anew when it is needed.
+fn finish_advancing(book: &Book, folder: &RunFolder, state: &JobState) -> Result<()> {
+    let Some(Advancing { commit, parent, from }) = state.base.advancing.clone() else {
+        return Ok(());
+    };
+    let unfinished = Unfinished { commit: &commit, parent: &parent, lease: None };
+    if finish(folder, state, &unfinished)? {
+        book.record(None, Fact::BaseAdvanced { commit, from })?;
+    }
+    Ok(())
+}
+
+fn finish(folder: &RunFolder, state: &JobState, unfinished: &Unfinished<'_>) -> Result<bool> {
+    let Some(workspace) = &state.workspace else { return Ok(false) };
+    let tip = state.tip.as_ref().unwrap_or(&workspace.base);
+    let trees = Trees::open(workspace, folder, tip).map_err(Error::other)?;
+    let Unfinished { commit, parent, lease } = unfinished;
+    if trees.is_landed(commit).map_err(Error::other)? {
+        return Ok(true);
+    }
+    let advance = || match trees.advance(commit, parent) {
+        Err(TreesError::Gone { .. }) => Ok(false),
+        advanced => advanced.map_err(Error::other),
+    };
+    let Some((task, attempt)) = lease else { return advance() };
+    let holder = Holder { job: folder.job().clone(), task: (*task).clone() };
+    let leases = Leases::open(&of_repository(workspace)).map_err(Error::other)?;
+    let finished = leases.while_standing(&holder, *attempt, advance).map_err(Error::other)?;
+    finished.unwrap_or(Ok(false))
 }

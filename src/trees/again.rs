@@ -1,0 +1,53 @@
+//! Taking up the tree of an attempt that rests: only if it still is what it was made as, whatever its agent did in it.
+
+use std::path::Path;
+
+use crate::model::workspace::Oid;
+use crate::os::fsx;
+use crate::runs::Place;
+
+use super::tree::read_admin;
+use super::{Tree, Trees, TreesError};
+
+impl Trees {
+    /// Finds the tree that an earlier worker made for an attempt, with what its agent has written in it. `None` when it is
+    /// gone, or is no longer at the commit that it was made for: then a new one is due. `carried` is what was copied into
+    /// it, as for [`Trees::carry`].
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn find(
+        &self,
+        place: &Place,
+        attempt: u32,
+        carried: &[String],
+    ) -> Result<Option<Tree>, TreesError> {
+        let Ok(admin) = read_admin(&place.tree(attempt)) else { return Ok(None) };
+        let worktrees = Path::new(&self.workspace().git_dir).join("worktrees");
+        let back = fsx::read_optional(&admin.join("gitdir"))?.unwrap_or_default();
+        let is_its_own = Path::new(back.trim_end()) == place.tree(attempt).join(".git");
+        if admin.parent() != Some(&worktrees) || !is_its_own {
+            return Ok(None);
+        }
+        let head = self.git.read(["rev-parse", "-q", "--verify", "HEAD^{commit}"]);
+        let head = head.env("GIT_DIR", &admin).ask()?;
+        let base: Oid = String::from_utf8_lossy(&head.stdout).trim().to_owned();
+        if head.code != Some(0) || base.is_empty() {
+            return Ok(None);
+        }
+        let birth = self.birth_of(&place.tree(attempt))?;
+        let tree = Tree::known(place, attempt, &self.workspace().prefix, base, admin, birth);
+        let is_whole = tree.cwd().is_dir() && tree.fresh_index().is_file();
+        if !is_whole || !self.is_landed(tree.base())? || !self.is_as_made(&tree)? {
+            return Ok(None);
+        }
+        Ok(Some(tree.with_carried(carried)))
+    }
+
+    /// Whether the index that git wrote with the tree, which no agent can reach, shows the commit that the tree says it is at.
+    fn is_as_made(&self, tree: &Tree) -> Result<bool, TreesError> {
+        let args = ["diff-index", "--cached", "--quiet", tree.base(), "--"];
+        let call = self.read(args).env("GIT_INDEX_FILE", tree.fresh_index());
+        Ok(call.ask()?.code == Some(0))
+    }
+}

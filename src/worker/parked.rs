@@ -1,0 +1,120 @@
+//! Going on after a rest: what a worker before this one left of a task's attempt, and whether it still may be used.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::desk::{Desk, Outcome, with_trees};
+use super::landing;
+use crate::codex::Reply;
+use crate::logic::audit::moved;
+use crate::logic::classify;
+use crate::logic::parked::Unfinished;
+use crate::logic::task::TaskState;
+use crate::model::claim::{Claim, Execution};
+use crate::model::event::SessionKind;
+use crate::model::job::Sandbox;
+use crate::model::outcome::{Failure, FailureKind};
+use crate::model::plan::Role;
+use crate::trees::Tree;
+
+/// An attempt that was claimed, and begun or not, before its job rested.
+pub(super) struct Again {
+    /// Its number.
+    pub(super) number: u32,
+    /// Its tree, with what its agent has written.
+    pub(super) tree: Tree,
+    /// What it had claimed.
+    pub(super) claim: Claim,
+    /// What it expected to run.
+    pub(super) execution: Execution,
+    /// Its thread.
+    pub(super) reply: Reply,
+    /// Whether the agent may have written.
+    pub(super) has_begun: bool,
+}
+
+/// The number of the attempt that a task's next lane makes: the same once more where only its session was cut off.
+pub(super) fn attempt(desk: &Desk, task: &TaskState) -> u32 {
+    let fits = |thread: &Unfinished| {
+        thread.attempt == task.attempt
+            && matches!(thread.kind, SessionKind::Claim | SessionKind::Review)
+    };
+    let goes_on = |thread: &Unfinished| fits(thread).then_some(thread.attempt);
+    let place = task.task.id.as_str();
+    desk.book.state(|s| s.parked.thread(place).and_then(goes_on)).unwrap_or(task.attempt + 1)
+}
+
+/// What can be gone on with of a task's last attempt; `None` when it has to begin anew.
+pub(super) async fn take_up(desk: &Arc<Desk>, task: &TaskState) -> Outcome<Option<Again>> {
+    let id = &task.task.id;
+    let waiting = desk.book.state(|s| {
+        let (thread, claim) = s.parked.execution(id)?;
+        (thread.attempt == task.attempt).then(|| (thread.clone(), claim.clone()))
+    });
+    let Some((thread, claim)) = waiting.filter(|_| desk.is_in_place() == Ok(false)) else {
+        return Ok(None);
+    };
+    let number = thread.attempt;
+    let Some(tree) = find_tree(desk, task, number).await? else { return Ok(None) };
+    let recorded = desk.folder.read_claim(id).ok().flatten().filter(|c| c.attempt == number);
+    let execution = recorded.map(|c| c.execution).unwrap_or_default();
+    let reply = Reply { message: String::new(), thread: thread.thread };
+    let has_begun = thread.failure.is_some();
+    Ok(Some(Again { number, tree, claim, execution, reply, has_begun }))
+}
+
+/// The tree that was made for an attempt, if it still can be used.
+pub(super) async fn find_tree(
+    desk: &Arc<Desk>,
+    task: &TaskState,
+    number: u32,
+) -> Outcome<Option<Tree>> {
+    if desk.job.options.sandbox_of(task.task.role) == Sandbox::DangerFullAccess {
+        // Such an agent can have changed what its tree is told by; only a worker that made the tree itself would know.
+        return Ok(None);
+    }
+    let (place, carry) = (desk.folder.place(task.task.id.as_str()), &desk.job.options.carry);
+    let carry = carry.clone();
+    with_trees(desk, move |trees| trees.find(&place, number, &carry)).await
+}
+
+/// Fails as stale when what was claimed has changed since the attempt began: it held no lease meanwhile. Asked under the
+/// lease.
+pub(super) async fn still_holds(
+    desk: &Arc<Desk>,
+    task: &TaskState,
+    tree: &Tree,
+    claim: &Claim,
+) -> Outcome<()> {
+    let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
+    let base = tree.base().to_owned();
+    let changed = with_trees(desk, move |trees| trees.changed_between(&base, &tip)).await?;
+    let touched: Vec<_> = claim.reads.iter().chain(&claim.writes).cloned().collect();
+    let paths = moved(&[], &touched, &desk.workspace()?.prefix, &changed);
+    if paths.is_empty() {
+        return Ok(());
+    }
+    landing::keep_patch(desk, tree.clone(), tree.attempt(), claim.clone()).await?;
+    landing::stale(desk, &task.task.id, tree.attempt(), paths)
+}
+
+/// A thread that codex has lost is nobody's fault: the attempt begins anew.
+pub(super) fn lost_thread(failure: Failure) -> Failure {
+    if classify::is_lost_thread(&failure) {
+        Failure { kind: FailureKind::Stale, ..failure }
+    } else {
+        failure
+    }
+}
+
+/// Holds the account once more for refusals that a worker met as it died: it may not have come to telling the others.
+pub(super) fn hold_again(desk: &Desk, refusals: Vec<(Failure, Timestamp)>) {
+    let account = desk.asker.account_of(Role::Executor);
+    for (failure, at) in refusals {
+        let known = desk.asker.holds.read(account.name()).ok().flatten();
+        if known.is_none_or(|hold| hold.at < at) {
+            account.refused(&desk.asker.holds, failure, at);
+        }
+    }
+}
