@@ -46,17 +46,10 @@ pub(super) struct Desk {
     pub(super) lanes: tokio::sync::Semaphore,
     /// One landing at a time.
     pub(super) landing: tokio::sync::Mutex<()>,
-<<<<<<< HEAD
     /// One question to the queen at a time.
     pub(super) queen: tokio::sync::Mutex<()>,
     /// What earlier jobs on this workspace teach about claims; looked up once.
     pub(super) earlier: tokio::sync::OnceCell<Option<String>>,
-=======
-    /// What earlier jobs on this workspace teach about claims; looked up once.
-    pub(super) earlier: tokio::sync::OnceCell<Option<String>>,
-    /// One question to the queen at a time.
-    pub(super) queen: tokio::sync::Mutex<()>,
->>>>>>> arb
     /// Tells the loop to look again: a lane has become free although it has not ended.
     pub(super) bell: Notify,
 }
@@ -100,13 +93,8 @@ impl Desk {
             trees: OnceLock::new(),
             lanes: tokio::sync::Semaphore::new(max_parallel),
             landing: tokio::sync::Mutex::new(()),
-<<<<<<< HEAD
             queen: tokio::sync::Mutex::new(()),
             earlier: tokio::sync::OnceCell::new(),
-=======
-            earlier: tokio::sync::OnceCell::new(),
-            queen: tokio::sync::Mutex::new(()),
->>>>>>> arb
             bell: Notify::new(),
         }))
     }
