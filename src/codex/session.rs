@@ -113,7 +113,7 @@ pub async fn run(
     stop: watch::Receiver<Option<StopReason>>,
 ) -> Result<Ended> {
     prepare(spec)?;
-    let residue_before = residue(spec);
+    let residue_before = (spec.cwd.canonicalize().ok(), residue(spec));
     let group = Cgroup::create(&format!("{}-{}-{}", spec.job, spec.place_name, spec.number));
     let stderr_from = spec.place.stderr_log().metadata().map_or(0, |m| m.len());
     record(Fact::SessionStarting(starting(spec, group.as_ref())))?;
@@ -336,8 +336,12 @@ fn residue(spec: &SessionSpec) -> Vec<PathBuf> {
     RESIDUE.iter().map(|name| spec.cwd.join(name)).filter(|path| path.exists()).collect()
 }
 
-/// Removes what codex's sandbox left: only what is empty and was not there before.
-fn remove_residue(spec: &SessionSpec, before: &[PathBuf]) {
+/// Removes what codex's sandbox left: only what is empty and was not there before, and only where the session began: who
+/// has no sandbox can put a link to somebody else's folder in its place.
+fn remove_residue(spec: &SessionSpec, (home, before): &(Option<PathBuf>, Vec<PathBuf>)) {
+    if spec.cwd.canonicalize().ok() != *home {
+        return;
+    }
     for path in residue(spec).iter().filter(|path| !before.contains(path)) {
         let _not_empty = rustix::fs::rmdir(path.as_path());
     }

@@ -190,6 +190,7 @@ impl World {
         site.git(&repo, &["commit", "--quiet", "--all", "--message=other"]);
         site.git(&repo, &["checkout", "--quiet", "main"]);
         fs::write(repo.join("uncommitted.txt"), "the user is at work\n").unwrap();
+        fs::create_dir(repo.join(".codex")).unwrap();
         fs::create_dir(site.path().join("outside")).unwrap();
         fs::write(site.path().join("outside/precious"), "precious\n").unwrap();
         Self { site, repo, cases }
