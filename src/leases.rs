@@ -168,14 +168,32 @@ impl Leases {
         Ok(survey)
     }
 
-    /// Removes the file of a dead holder; `false` if it lives after all or the file is gone. The caller has fenced that
-    /// job: nothing of the attempt lives, and what it did has landed or never will.
+    /// Removes the file of a dead holder; `false` if it lives after all, if somebody has taken up the job since, or if the
+    /// file is gone. The caller has fenced that job: nothing of the attempt lives, and what it did has landed or never
+    /// will, since a landing is finished under the folder's lock alone ([`Leases::while_standing`]).
     ///
     /// # Errors
     /// A folder whose lock stays held, and those of the system.
-    pub fn bury(&self, dead: &LeaseFile) -> Result<bool> {
+    pub fn bury(&self, dead: &LeaseFile, is_worked_on: &dyn Fn() -> bool) -> Result<bool> {
         let _guard = self.guard()?;
-        self.unlink_dead(dead)
+        if is_worked_on() { Ok(false) } else { self.unlink_dead(dead) }
+    }
+
+    /// Finishes what a dead worker of the caller's own job had begun under a lease, while nobody can be given what it
+    /// covers; `None`, and nothing is done, if the lease was buried meanwhile.
+    ///
+    /// # Errors
+    /// A folder whose lock stays held, and those of the system.
+    pub fn while_standing<T>(
+        &self,
+        holder: &Holder,
+        attempt: u32,
+        finish: impl FnOnce() -> T,
+    ) -> Result<Option<T>> {
+        let _guard = self.guard()?;
+        let found = self.look(&name_of(holder, attempt))?;
+        let is_held = matches!(found, Found::Lease(seen) if seen.file.state == LeaseState::Held);
+        Ok(is_held.then(finish))
     }
 
     /// Removes exactly this file: a later claim of the same attempt, dead or alive, is another matter.

@@ -104,10 +104,11 @@ fn folders(root: &Root) -> [PathBuf; 3] {
 }
 
 fn check_instance(root: &Root, create: bool) -> Result<(), RootError> {
+    // Read from the last one made to the first: a root that somebody is just making never looks as if one were missing.
     let mut found = Vec::new();
-    for folder in folders(root) {
+    for folder in folders(root).into_iter().rev() {
         let instance = read_instance(&folder)?;
-        found.push((folder, instance));
+        found.insert(0, (folder, instance));
     }
     let known: Option<Instance> = found.iter().find_map(|(_, i)| i.clone());
     let is_complete = found.last().is_some_and(|(_, i)| i.is_some());
@@ -169,10 +170,12 @@ enum As {
     Text,
     Number,
     Flag,
+    /// An object, as JSON.
+    Table,
 }
 
 /// The variables and the keys that they set.
-const VARIABLES: [(&str, &str, As); 15] = [
+const VARIABLES: [(&str, &str, As); 18] = [
     ("NUMERUS_MAX_JOBS", "max_jobs", As::Number),
     ("NUMERUS_MAX_OBJECTIVE", "max_objective", As::Number),
     ("NUMERUS_SETTLE", "settle", As::Text),
@@ -182,8 +185,11 @@ const VARIABLES: [(&str, &str, As); 15] = [
     ("CODEX_HOME", "codex_home", As::Text),
     ("NUMERUS_MODEL", "model", As::Text),
     ("NUMERUS_PROFILE", "profile", As::Text),
+    ("NUMERUS_ROLES", "roles", As::Table),
     ("NUMERUS_SANDBOX", "sandbox", As::Text),
     ("NUMERUS_NETWORK", "network", As::Flag),
+    ("NUMERUS_AMEND", "amend", As::Flag),
+    ("NUMERUS_TAKE_IN", "take_in", As::Flag),
     ("NUMERUS_ENV", "env", As::Text),
     ("NUMERUS_VERIFY_UNSANDBOXED", "verify_unsandboxed", As::Flag),
     ("NUMERUS_REHEARSE", "rehearse", As::Text),
@@ -219,6 +225,7 @@ fn read_as(text: &str, kind: As) -> Value {
         (As::Flag, "true" | "1") => Value::Bool(true),
         (As::Flag, "false" | "0") => Value::Bool(false),
         (As::Number, _) => text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from),
+        (As::Table, _) => serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)),
         (As::Text | As::Flag, _) => Value::from(text),
     }
 }

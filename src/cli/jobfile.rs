@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::error::Failure;
 use crate::model::duration;
 use crate::model::id::JobId;
+use crate::model::settings::ROLES;
 
 /// Words of an objective that its job's id is made of.
 const SLUG_WORDS: usize = 5;
@@ -84,6 +85,12 @@ pub(super) struct Flags {
     #[arg(long, value_name = "MODE",
           value_parser = ["read-only", "workspace-write", "danger-full-access"])]
     pub(super) sandbox: Option<String>,
+    /// Let nothing land when the agent wrote beside its claim, even if nobody else holds it
+    #[arg(long)]
+    pub(super) no_amend: bool,
+    /// Let a role use a model, profile or sandbox of its own, such as queen.model=NAME (repeat for more)
+    #[arg(long, value_name = "ROLE.KEY=VALUE", value_parser = role)]
+    pub(super) role: Vec<(String, String, String)>,
     /// Try again after a crash, or hold the job for a person
     #[arg(long, value_name = "HOW", value_parser = ["retry", "hold"])]
     pub(super) on_interrupt: Option<String>,
@@ -119,6 +126,22 @@ fn timeout(text: &str) -> Result<(String, String), String> {
         return Err(format!("no kind of session is called {kind:?}: use {}", KINDS.join(", ")));
     }
     span(time).map(|time| (kind, time))
+}
+
+fn role(text: &str) -> Result<(String, String, String), String> {
+    let parts = text.split_once('=').and_then(|(name, value)| {
+        let (role, key) = name.split_once('.')?;
+        Some((role, key, value))
+    });
+    let (role, key, value) = parts.ok_or("write ROLE.KEY=VALUE, such as queen.model=NAME")?;
+    let words = ROLES.map(|(word, _)| word);
+    if !words.contains(&role) {
+        return Err(format!("no role is called {role:?}: use {}", words.join(", ")));
+    }
+    if !["model", "profile", "sandbox"].contains(&key) {
+        return Err(format!("a role has no {key:?}: use model, profile, sandbox"));
+    }
+    Ok((role.to_owned(), key.to_owned(), value.to_owned()))
 }
 
 fn span(text: &str) -> Result<String, String> {
@@ -207,11 +230,18 @@ pub(super) fn compose(draft: &Draft, flags: &Flags) -> Value {
     put("review", if flags.review { json!(true) } else { Value::Null });
     put("network", if flags.network { json!(true) } else { Value::Null });
     put("sandbox", json!(flags.sandbox));
+    put("amend", if flags.no_amend { json!(false) } else { Value::Null });
     put("on_interrupt", json!(flags.on_interrupt));
     put("labels", json!(flags.label));
     put("rehearse", json!(flags.rehearse));
     overlay(&mut job, "timeouts", timeouts(flags));
     overlay(&mut job, "budget", budget(flags));
+    for (role, key, value) in &flags.role {
+        let roles = job.entry("roles").or_insert_with(|| json!({}));
+        if let Some(roles) = roles.as_object_mut() {
+            overlay(roles, role, Map::from_iter([(key.clone(), json!(value))]));
+        }
+    }
     Value::Object(job)
 }
 
@@ -295,6 +325,12 @@ mod tests {
             (vec!["--review"], "review", json!(true)),
             (vec!["--network"], "network", json!(true)),
             (vec!["--sandbox", "read-only"], "sandbox", json!("read-only")),
+            (vec!["--no-amend"], "amend", json!(false)),
+            (
+                vec!["--role", "queen.model=m", "--role", "queen.sandbox=read-only"],
+                "roles",
+                json!({"queen": {"model": "m", "sandbox": "read-only"}}),
+            ),
             (vec!["--on-interrupt", "hold"], "on_interrupt", json!("hold")),
             (vec!["--label", "a", "--label", "b"], "labels", json!(["a", "b"])),
             (vec!["--rehearse"], "rehearse", json!("builtin")),
@@ -330,6 +366,9 @@ mod tests {
             ["--budget-wall", "long"],
             ["--not-before", "tomorrow"],
             ["--sandbox", "none"],
+            ["--role", "king.model=m"],
+            ["--role", "queen=m"],
+            ["--role", "queen.hat=m"],
         ] {
             assert!(flags(&words).is_err(), "{words:?}");
         }

@@ -163,6 +163,9 @@ fn facts(row: &Row, dir: &str, view: &View) -> String {
     let times = format!("{}, {} ago", view.moment(s.created_at), age(s.created_at, view.now));
     fact("taken", &times, Tone::Plain);
     fact("tokens", &tokens(s.tokens), Tone::Plain);
+    for (role, spent) in s.spent.iter().filter(|_| s.spent.len() > 1) {
+        fact(&format!("  {}", role.as_str()), &tokens(*spent), Tone::Dim);
+    }
     fact("files", &one_line(dir), Tone::Plain);
     text
 }

@@ -82,7 +82,7 @@ pub(super) fn tell(fact: &Fact) -> Told {
         | Fact::ReviewRejected { .. }
         | Fact::BaseAdvancing { .. }
         | Fact::BaseAdvanced { .. }
-        | Fact::BaseDiverged { .. }) => tell_change_of_plan(of_plan),
+        | Fact::BaseDiverged(_)) => tell_change_of_plan(of_plan),
         of_task => tell_task(of_task),
     }
 }
@@ -138,8 +138,8 @@ fn tell_change_of_plan(fact: &Fact) -> Told {
         Fact::BaseAdvanced { from, .. } => {
             told(Tone::Plain, format!("took in what {from} has landed"))
         }
-        Fact::BaseDiverged { from, paths } => {
-            told(Tone::Bad, format!("conflicts with {from} in {}", listed(paths)))
+        Fact::BaseDiverged(d) => {
+            told(Tone::Bad, format!("conflicts with {} in {}", d.from, listed(&d.paths)))
         }
         other => minor(other.name()),
     }
@@ -234,9 +234,8 @@ fn finished(state: JobPhase, reason: &str, message: &str) -> Told {
 }
 
 fn claimed(claim: &Claim) -> String {
-    let names = |paths: &[ClaimPath]| -> Vec<String> {
-        paths.iter().map(|p| format!("{}{}", p.path, if p.is_dir { "/" } else { "" })).collect()
-    };
+    let names =
+        |paths: &[ClaimPath]| -> Vec<String> { paths.iter().map(ToString::to_string).collect() };
     let writes = listed(&names(&claim.writes));
     match claim.reads.len() {
         0 => format!("to write {writes}"),

@@ -23,6 +23,7 @@ use crate::model::event::{Fact, SessionKind};
 use crate::model::id::TaskId;
 use crate::model::job::{Job, Sandbox};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
+use crate::model::plan::Role;
 use crate::os::lock::FileLock;
 use crate::os::pty::Spawner;
 use crate::os::{clock, random};
@@ -41,6 +42,9 @@ const NO_HELPER: &str = "codex starts without its sandbox helper every time: is 
 
 /// Puts a fact about a task, or about the job, into the journal; durable when it comes back.
 pub type RecordFor = dyn Fn(Option<&TaskId>, Fact) -> Result<()> + Send + Sync;
+
+/// Says why no further session may start; `None` lets it.
+pub type Objection = dyn Fn() -> Option<Failure> + Send + Sync;
 
 /// The way to be told to stop.
 pub type Stop = watch::Receiver<Option<StopReason>>;
@@ -65,6 +69,8 @@ pub struct Asker {
     pub parked: Mutex<Parked>,
     /// The journal.
     pub record: Arc<RecordFor>,
+    /// Asked before each session: why it must not start, if so.
+    pub objection: Arc<Objection>,
     /// Number of the last session of each place.
     pub numbers: Mutex<BTreeMap<String, u32>>,
 }
@@ -78,6 +84,8 @@ pub struct Question {
     pub place: String,
     /// What it is for.
     pub kind: SessionKind,
+    /// Whose work it is.
+    pub role: Role,
     /// The attempt.
     pub attempt: u32,
     /// Where codex works.
@@ -154,7 +162,7 @@ impl Asker {
         let (mut tries, mut is_taken_up) = self.take_up(&mut question, stop).await?;
         loop {
             let ended = self.session(&question, stop).await?;
-            let account = self.account();
+            let account = self.account_of(question.role);
             let Some(failure) = ended.end.failure.clone() else {
                 account.worked(&self.holds, clock::now());
                 return reply(ended);
@@ -206,15 +214,21 @@ impl Asker {
         Ok((tries, is_taken_up))
     }
 
-    /// The account that this job's sessions use.
-    pub fn account(&self) -> Account {
-        Account::of(&self.codex.home, self.job.options.profile.as_deref())
+    /// The account that the sessions of a role use.
+    pub fn account_of(&self, role: Role) -> Account {
+        let profile = self.job.options.profile_of(role).map(String::as_str);
+        Account::of(&self.codex.home, profile)
     }
 
-    /// Why nothing may be started on this job's account now.
-    pub fn refusal(&self) -> Option<Failure> {
-        let hold = self.account().held(&self.holds, clock::now())?;
+    /// Why nothing may be started on a role's account now.
+    fn refusal_of(&self, role: Role) -> Option<Failure> {
+        let hold = self.account_of(role).held(&self.holds, clock::now())?;
         Some(account::refusal(&hold))
+    }
+
+    /// Why the job may start nothing now: an account that one of its roles uses is held.
+    pub fn refusal(&self) -> Option<Failure> {
+        Role::ALL.into_iter().find_map(|role| self.refusal_of(role))
     }
 
     async fn session(
@@ -224,7 +238,7 @@ impl Asker {
     ) -> std::result::Result<Ended, Failure> {
         let slot = self.start_slot().await;
         // Asked last: the one before in the queue may just have been refused.
-        if let Some(refusal) = self.refusal() {
+        if let Some(refusal) = (self.objection)().or_else(|| self.refusal_of(question.role)) {
             return Err(refusal);
         }
         let spec = self.spec(question);
@@ -249,6 +263,9 @@ impl Asker {
     fn spec(&self, question: &Question) -> SessionSpec {
         let options = &self.job.options;
         let executes = question.kind == SessionKind::Execute;
+        let claims = question.kind == SessionKind::Claim;
+        let role = question.role;
+        let sandbox = if claims { Sandbox::ReadOnly } else { options.sandbox_of(role) };
         SessionSpec {
             job: self.job.id.clone(),
             place: self.folder.place(&question.place),
@@ -260,10 +277,10 @@ impl Asker {
             prompt: question.prompt.clone(),
             schema: question.schema.clone(),
             resume: question.resume.clone(),
-            sandbox: if executes { options.sandbox } else { Sandbox::ReadOnly },
+            sandbox,
             network: executes && options.network,
-            model: options.model.clone(),
-            profile: options.profile.clone(),
+            model: options.model_of(role).cloned(),
+            profile: options.profile_of(role).cloned(),
             limits: limits(&self.job, question.kind),
         }
     }

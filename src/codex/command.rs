@@ -24,6 +24,8 @@ pub struct Call<'a> {
     pub resume: Option<&'a str>,
     /// Marks that its tools carry in their environment.
     pub marks: &'a [(&'static str, String)],
+    /// The folder for the temporary files of tools that may write; nobody else uses it.
+    pub temp: Option<&'a Path>,
 }
 
 /// The arguments after the program. The prompt comes on standard input.
@@ -59,17 +61,42 @@ pub fn arguments(call: &Call<'_>) -> Vec<OsString> {
 
 /// A resumed thread remembers neither sandbox nor anything else: everything is said every time.
 fn settings(call: &Call<'_>) -> Vec<String> {
-    let marks: Vec<String> =
-        call.marks.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-    vec![
-        "agents.enabled=false".into(),
+    let mut settings = vec![
+        "agents.enabled=false".to_owned(),
         "analytics.enabled=false".into(),
         "allow_login_shell=false".into(),
-        format!("sandbox_workspace_write.network_access={}", call.network),
+    ];
+    settings.extend(confinement(call.network, call.marks, call.temp));
+    settings
+}
+
+/// What tools may reach beside the directory that they work in, and what their environment says. The folders for
+/// temporary files that everybody shares are closed: through them one task could reach another, or a later one. Codex's own
+/// `TMPDIR` is another matter; its home must not lie below that.
+pub fn confinement(
+    network: bool,
+    marks: &[(&'static str, String)],
+    temp: Option<&Path>,
+) -> Vec<String> {
+    let temp = temp.and_then(Path::to_str);
+    let mut set: Vec<String> =
+        marks.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
+    set.extend(temp.map(|dir| format!("TMPDIR={}", quoted(dir))));
+    let roots = temp.map(quoted).unwrap_or_default();
+    vec![
+        format!("sandbox_workspace_write.network_access={network}"),
+        "sandbox_workspace_write.exclude_slash_tmp=true".into(),
+        "sandbox_workspace_write.exclude_tmpdir_env_var=true".into(),
+        format!("sandbox_workspace_write.writable_roots=[{roots}]"),
         // Keys, tokens and secrets are for codex, not for its tools.
         "shell_environment_policy.ignore_default_excludes=false".into(),
-        format!("shell_environment_policy.set={{{}}}", marks.join(",")),
+        format!("shell_environment_policy.set={{{}}}", set.join(",")),
     ]
+}
+
+/// A text as a string of TOML: what codex reads its settings as.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 #[cfg(test)]
@@ -88,6 +115,7 @@ mod tests {
             schema: None,
             resume: Some("thread"),
             marks: &marks,
+            temp: Some(Path::new("/r/t \"1\"/tmp-1")),
         };
         let words: Vec<String> =
             arguments(&call).into_iter().map(|w| w.into_string().expect("text")).collect();
@@ -95,8 +123,26 @@ mod tests {
         assert!(position("-s") < position("resume") && position("-p") < position("resume"));
         assert!(position("resume") < position("--json"));
         assert_eq!(words[words.len() - 2..], ["thread", "-"]);
-        assert!(
-            words.contains(&"shell_environment_policy.set={NUMERUS_JOB=\"j-abc234\"}".to_owned())
-        );
+    }
+
+    #[test]
+    fn tools_have_one_folder_for_temporary_files_and_no_other() {
+        let marks = [("NUMERUS_JOB", "j-abc234".to_owned())];
+        let said = |temp: Option<&Path>| -> toml::Table {
+            let lines = confinement(false, &marks, temp).join("\n");
+            lines.parse().expect("TOML")
+        };
+        let odd = "/r/it's \"1\"/\u{1}ä";
+        let table = said(Some(Path::new(odd)));
+        let folders = &table["sandbox_workspace_write"];
+        assert_eq!(folders["writable_roots"].as_array().expect("list")[..], [odd.into()]);
+        assert_eq!(folders["exclude_slash_tmp"].as_bool(), Some(true));
+        assert_eq!(folders["exclude_tmpdir_env_var"].as_bool(), Some(true));
+        let set = &table["shell_environment_policy"]["set"];
+        assert_eq!(set["TMPDIR"].as_str(), Some(odd));
+        assert_eq!(set["NUMERUS_JOB"].as_str(), Some("j-abc234"));
+        let without = said(None);
+        let roots = without["sandbox_workspace_write"]["writable_roots"].as_array();
+        assert_eq!(roots.map(Vec::len), Some(0), "the user's own ones do not count either");
     }
 }

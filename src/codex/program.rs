@@ -57,6 +57,14 @@ impl Codex {
         }
     }
 
+    /// The home of the codex that a job is to use, whether it is there or not.
+    pub fn home_for(root: &Root, settings: &Settings, job: &Job) -> PathBuf {
+        match job.options.rehearse.as_ref().or(settings.rehearse.as_ref()) {
+            Some(_) => rehearsal_home(root),
+            None => real_home(settings),
+        }
+    }
+
     /// The real codex, as the settings and the environment name it.
     ///
     /// # Errors
@@ -66,10 +74,7 @@ impl Codex {
         let program = env::find_program(Path::new(named)).ok_or_else(|| {
             format!("codex was not found ({named}): install it with `npm install -g @openai/codex`, or set CODEX_BIN")
         })?;
-        let home = match &settings.codex_home {
-            Some(home) => PathBuf::from(home),
-            None => PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".codex"),
-        };
+        let home = real_home(settings);
         if !home.is_dir() {
             return Err(format!(
                 "codex's home {} is not there: log in with `codex login`, or set CODEX_HOME",
@@ -85,7 +90,7 @@ impl Codex {
     fn rehearsal(root: &Root, settings: &Settings, script: &str) -> Result<Self, String> {
         let own =
             env::own_binary().map_err(|e| format!("cannot find this program's own file: {e}"))?;
-        let home = root.store().join("rehearsal");
+        let home = rehearsal_home(root);
         fsx::make_dirs(&home).map_err(|e| format!("cannot make the stand-in's home: {e}"))?;
         let mut env = passed(&settings.env);
         env.push(("CODEX_HOME".into(), home.clone().into()));
@@ -97,6 +102,17 @@ impl Codex {
         }
         Ok(Self { program: vec![own.into(), "__codex".into()], home, env })
     }
+}
+
+fn real_home(settings: &Settings) -> PathBuf {
+    match &settings.codex_home {
+        Some(home) => PathBuf::from(home),
+        None => PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".codex"),
+    }
+}
+
+fn rehearsal_home(root: &Root) -> PathBuf {
+    root.store().join("rehearsal")
 }
 
 /// The always-passed variables and further ones, those that are set.

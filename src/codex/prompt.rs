@@ -13,13 +13,14 @@ use serde_json::Value;
 use crate::os::fsx;
 
 /// The built-in templates.
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 8] = [
     ("plan", include_str!("../prompts/plan.md")),
     ("roles", include_str!("../prompts/roles.md")),
     ("claim", include_str!("../prompts/claim.md")),
     ("execute", include_str!("../prompts/execute.md")),
     ("continue", include_str!("../prompts/continue.md")),
     ("review", include_str!("../prompts/review.md")),
+    ("queen", include_str!("../prompts/queen.md")),
     ("repair", include_str!("../prompts/repair.md")),
 ];
 

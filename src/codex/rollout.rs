@@ -66,7 +66,10 @@ fn take_line(record: &mut Record, line: &[u8]) {
     let payload = &json["payload"];
     let kind = if json["type"] == "event_msg" { &payload["type"] } else { &json["type"] };
     match kind.as_str().unwrap_or_default() {
-        "task_started" => *record = Record::default(),
+        "task_started" => {
+            let started_at = json["timestamp"].as_str().and_then(|at| at.parse().ok());
+            *record = Record { started_at, ..Record::default() };
+        }
         "token_usage_record" => {
             record.turn_tokens = serde_json::from_value(payload["turn_token_usage"].clone()).ok();
         }
@@ -89,6 +92,14 @@ fn refill(limits: &Value) -> Option<Timestamp> {
     Timestamp::from_second(fullest["resets_at"].as_i64()?).ok()
 }
 
+/// What a session spent that nobody saw the end of: its turn is the last of the thread, if that began after the session was
+/// about to start. A turn before it is on record already.
+pub fn unseen_tokens(home: &Path, thread: &str, since: Timestamp) -> Tokens {
+    let record = read(home, thread);
+    let is_its_own = record.started_at.is_some_and(|at| at >= since);
+    record.turn_tokens.filter(|_| is_its_own).unwrap_or_default()
+}
+
 /// What a turn spent: from the record, else what the thread's total grew by.
 pub fn turn_tokens(record: &Record, thread_total: Option<Tokens>, before: Tokens) -> Tokens {
     record
@@ -109,6 +120,22 @@ mod tests {
 not json
 {"type":"event_msg","payload":{"type":"task_complete","error":{"message":"m","codex_error_info":"usage_limit_exceeded"}}}
 "#;
+
+    #[test]
+    fn what_nobody_saw_the_end_of_counts_if_it_began_after_its_start() {
+        let d = tempfile::tempdir().expect("scratch");
+        let day = d.path().join("sessions/2026/01/02");
+        fsx::make_dirs(&day).expect("day");
+        let lines = LINES.replace(
+            r#"{"type":"event_msg","payload":{"type":"task_started"}}"#,
+            r#"{"timestamp":"2026-01-02T10:00:00.500Z","type":"event_msg","payload":{"type":"task_started"}}"#,
+        );
+        fsx::put_new(&day.join("rollout-x-thread-1.jsonl"), lines.as_bytes()).expect("rollout");
+        let spent =
+            |since: &str| unseen_tokens(d.path(), "thread-1", since.parse().expect("time")).total();
+        assert_eq!([spent("2026-01-02T10:00:00Z"), spent("2026-01-02T10:00:01Z")], [77, 0]);
+        assert_eq!(unseen_tokens(d.path(), "thread-2", Timestamp::UNIX_EPOCH).total(), 0);
+    }
 
     #[test]
     fn the_last_turn_counts_and_is_found_by_its_thread() {

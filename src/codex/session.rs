@@ -175,11 +175,19 @@ async fn end_family(spec: &SessionSpec, group: Option<Cgroup>) -> Result<Vec<u32
 
 fn prepare(spec: &SessionSpec) -> Result<()> {
     fsx::make_dirs(spec.place.dir())?;
+    if let Some(temp) = temp(spec) {
+        fsx::make_dirs(&temp)?;
+    }
     fsx::replace_derived(&spec.place.prompt(spec.number), spec.prompt.as_bytes())?;
     if let Some(schema) = &spec.schema {
         fsx::replace_derived(&spec.place.schema(spec.number), schema.to_string().as_bytes())?;
     }
     Ok(())
+}
+
+/// The folder for the temporary files of a session that may write: the attempt's own, beside its tree.
+fn temp(spec: &SessionSpec) -> Option<PathBuf> {
+    (spec.sandbox != Sandbox::ReadOnly).then(|| spec.place.temp(spec.attempt))
 }
 
 fn starting(spec: &SessionSpec, group: Option<&Cgroup>) -> SessionStart {
@@ -202,7 +210,7 @@ pub(super) fn last_message(spec: &SessionSpec) -> PathBuf {
 fn command(codex: &Codex, spec: &SessionSpec, group: Option<&Cgroup>) -> Result<PtyCommand> {
     let marks = [(JOB_MARK, spec.job.to_string()), (PLACE_MARK, spec.place_name.clone())];
     let schema = spec.schema.as_ref().map(|_| spec.place.schema(spec.number));
-    let last = last_message(spec);
+    let (last, temp) = (last_message(spec), temp(spec));
     fsx::remove(&last)?;
     let call = Call {
         sandbox: spec.sandbox,
@@ -213,6 +221,7 @@ fn command(codex: &Codex, spec: &SessionSpec, group: Option<&Cgroup>) -> Result<
         schema: schema.as_deref(),
         resume: spec.resume.as_ref().map(|(thread, _)| thread.as_str()),
         marks: &marks,
+        temp: temp.as_deref(),
     };
     let mut argv: Vec<OsString> = vec![env::own_binary()?.into(), "__session".into()];
     argv.push(spec.place.session_lock().into());

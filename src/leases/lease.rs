@@ -164,11 +164,16 @@ impl Lease {
         Ok(no_go)
     }
 
-    /// Lets go: the file is taken away, then its lock.
+    /// Whether it still stands in the folder: somebody may have taken the file away by hand.
+    pub fn is_current(&self) -> bool {
+        self.standing.lock.is_current()
+    }
+
+    /// Lets go: the file is taken away, and with the value its lock.
     ///
     /// # Errors
     /// Those of the system; the lease then counts as a dead holder's.
-    pub fn release(self) -> Result<()> {
+    pub fn release(&self) -> Result<()> {
         self.standing.withdraw()
     }
 }

@@ -9,7 +9,7 @@ fn holder(task: &str) -> Holder {
 }
 
 fn writes(paths: &[&str]) -> Claim {
-    let path = |p: &&str| ClaimPath { path: (*p).to_owned(), is_dir: false };
+    let path = |p: &&str| ClaimPath::file(*p);
     Claim { reads: Vec::new(), writes: paths.iter().map(path).collect() }
 }
 
@@ -112,11 +112,32 @@ fn a_dead_holders_lease_counts_until_it_is_buried() {
     let why = no_go(&mut pending);
     assert_eq!((why.dead.as_slice(), why.watch_paths.len()), ([dead.clone()].as_slice(), 0));
     assert_eq!(why.conflicts.len(), 1, "the dead one's waiting claim is swept away");
-    assert!(leases.bury(&dead).expect("bury"));
-    assert!(!leases.bury(&dead).expect("bury"), "buried once");
+    assert!(leases.bury(&dead, &|| false).expect("bury"));
+    assert!(!leases.bury(&dead, &|| false).expect("bury"), "buried once");
     let lease = go(&mut pending);
-    assert!(!leases.bury(lease.file()).expect("bury"), "the living are not buried");
+    assert!(!leases.bury(lease.file(), &|| false).expect("bury"), "the living are not buried");
     assert!(lease.standing.lock.is_current());
+}
+
+#[test]
+fn what_a_dead_worker_began_is_finished_only_while_its_lease_stands() {
+    let (_dir, leases) = folder();
+    let dead = leave_dead(&leases, "t1", LeaseState::Held, &["a"]);
+    let waiting = leave_dead(&leases, "t3", LeaseState::Waiting, &["b"]);
+    let finish = |file: &LeaseFile| {
+        let guarded = || {
+            // Nobody buries or is granted anything meanwhile.
+            assert!(lock::is_held(&leases.dir().join(".lock")).expect("lock"));
+            7
+        };
+        leases.while_standing(&file.holder, file.attempt, guarded).expect("look")
+    };
+    assert_eq!(finish(&dead), Some(7));
+    assert_eq!(finish(&waiting), None, "it was never granted");
+    assert!(!leases.bury(&dead, &|| true).expect("bury"), "somebody has taken up that job");
+    assert_eq!(finish(&dead), Some(7));
+    assert!(leases.bury(&dead, &|| false).expect("bury"));
+    assert_eq!(finish(&dead), None);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::frontmatter;
 use crate::model::fields::Fields;
 use crate::model::job::{After, Budget, OnInterrupt, Options, Planning, Sandbox, Timeouts};
 use crate::model::rejection::{Code, Reason};
-use crate::model::settings::{SANDBOXES, Settings, rehearsal};
+use crate::model::settings::{SANDBOXES, Settings, overlaid_roles, rehearsal, roles};
 use crate::model::workspace::Isolation;
 
 /// Longest path that an option may hold, in bytes.
@@ -143,15 +143,23 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
     }
     let settings = facts.settings;
     let mut f = Fields::new(object, "");
-    let asked = Rights { network: f.flag("network"), sandbox: f.choice("sandbox", &SANDBOXES) };
+    let own_roles = roles(&mut f);
+    let asked = Rights {
+        network: f.flag("network"),
+        sandbox: f.choice("sandbox", &SANDBOXES),
+        widest_role: own_roles.values().filter_map(|r| r.sandbox).max(),
+        amend: f.flag("amend"),
+    };
     let workspace = f.text("workspace", MAX_PATH_BYTES).or_else(|| settings.workspace.clone());
     let script = rehearsal(&mut f);
     let defaults = Options::default();
     let mut options = Options {
-        model: word(&mut f, "model").or_else(|| settings.model.clone()),
-        profile: word(&mut f, "profile").or_else(|| settings.profile.clone()),
+        model: f.word("model").or_else(|| settings.model.clone()),
+        profile: f.word("profile").or_else(|| settings.profile.clone()),
         sandbox: asked.sandbox.unwrap_or(defaults.sandbox.min(settings.sandbox)),
         network: asked.network.unwrap_or(false),
+        amend: asked.amend.unwrap_or(settings.amend),
+        roles: overlaid_roles(own_roles, &settings.roles),
         rehearse: script.clone().or_else(|| settings.rehearse.clone()),
         ..when(&mut f, defaults)
     };
@@ -208,15 +216,6 @@ fn how(f: &mut Fields, defaults: Options) -> Options {
     }
 }
 
-/// A name that becomes an argument of codex: never one that looks like a flag.
-fn word(f: &mut Fields, key: &'static str) -> Option<String> {
-    let word = f.text(key, 128)?;
-    if word.starts_with('-') {
-        f.problem(format!("`{key}` must not start with a dash"));
-    }
-    Some(word)
-}
-
 fn after(f: &mut Fields) -> Vec<After> {
     let mut list = Vec::new();
     for text in f.texts("after", MAX_LIST).unwrap_or_default() {
@@ -262,6 +261,8 @@ fn timeouts(f: &mut Fields) -> Timeouts {
 struct Rights {
     network: Option<bool>,
     sandbox: Option<Sandbox>,
+    amend: Option<bool>,
+    widest_role: Option<Sandbox>,
 }
 
 impl Rights {
@@ -270,13 +271,17 @@ impl Rights {
             let hint = format!("the operator may set `{key}` in numerus.toml");
             Err(Reason::new(Code::Policy, message, hint))
         };
-        if let Some(asked) = self.sandbox.filter(|s| *s > settings.sandbox) {
+        let asked = self.sandbox.max(self.widest_role);
+        if let Some(asked) = asked.filter(|s| *s > settings.sandbox) {
             let widest = settings.sandbox.as_str();
             let message = format!("sandbox {:?} is wider than {widest:?}", asked.as_str());
             return refused(message, "sandbox");
         }
         if self.network == Some(true) && !settings.network {
             return refused("jobs may not use the network here".to_owned(), "network");
+        }
+        if self.amend == Some(true) && !settings.amend {
+            return refused("claims are not widened here".to_owned(), "amend");
         }
         Ok(())
     }
@@ -364,6 +369,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::model::job::{RoleOptions, Roles};
+    use crate::model::plan::Role;
 
     fn facts_with(settings: &Settings, mut check: impl FnMut(&Facts<'_>)) {
         let resolve = |path: &str| match path {
@@ -467,8 +474,9 @@ mod tests {
             "timeouts": {"execute": "2h", "no_progress": "30s"},
             "budget": {"tokens": 1000, "wall": "1h"}, "isolation": "in-place",
             "setup": ["make"], "carry": [".env"], "verify": "cargo test", "review": true,
-            "network": false, "sandbox": "read-only", "on_interrupt": "hold",
-            "labels": ["night"], "rehearse": "builtin", "approve": true}"#;
+            "network": false, "sandbox": "read-only", "amend": false, "on_interrupt": "hold",
+            "labels": ["night"], "rehearse": "builtin", "approve": true,
+            "roles": {"queen": {"model": "q"}, "planner": {"profile": "deep"}}}"#;
         facts_with(&Settings::default(), |facts| {
             let o = admit(json, Shape::Json, facts).expect("good").options;
             let hour = Duration::from_secs(3600);
@@ -499,12 +507,52 @@ mod tests {
                 review: true,
                 network: false,
                 sandbox: Sandbox::ReadOnly,
+                amend: false,
                 on_interrupt: OnInterrupt::Hold,
+                roles: Roles::from([
+                    (Role::Planner, role(None, Some("deep"), None)),
+                    (Role::Queen, role(Some("q"), None, None)),
+                ]),
                 labels: vec!["night".into()],
                 rehearse: Some(String::new()),
                 approve: true,
             };
             assert_eq!(o, expected);
+        });
+    }
+
+    fn role(model: Option<&str>, profile: Option<&str>, sandbox: Option<Sandbox>) -> RoleOptions {
+        RoleOptions { model: model.map(Into::into), profile: profile.map(Into::into), sandbox }
+    }
+
+    #[test]
+    fn what_a_role_uses_is_the_jobs_word_over_the_settings_word_and_never_wider() {
+        let roles = Roles::from([
+            (Role::Planner, role(Some("small"), Some("deep"), None)),
+            (Role::Reviewer, role(None, None, Some(Sandbox::WorkspaceWrite))),
+        ]);
+        let settings = Settings { roles, model: Some("usual".into()), ..Settings::default() };
+        facts_with(&settings, |facts| {
+            let text = br#"{"objective": "x", "roles": {"planner": {"model": "large"}}}"#;
+            let o = admit(text, Shape::Json, facts).expect("good").options;
+            let all = [Role::Planner, Role::Executor, Role::Reviewer, Role::Queen];
+            let models = all.map(|r| o.model_of(r).map(String::as_str));
+            assert_eq!(models, [Some("large"), Some("usual"), Some("usual"), Some("usual")]);
+            assert_eq!(o.profile_of(Role::Planner).map(String::as_str), Some("deep"));
+            let sandboxes = all.map(|r| o.sandbox_of(r).as_str());
+            let (none, tree) = ("read-only", "workspace-write");
+            assert_eq!(sandboxes, [none, tree, tree, none]);
+            for (roles, code, piece) in [
+                (r#"{"queen": {"sandbox": "danger-full-access"}}"#, Code::Policy, "wider"),
+                (r#"{"king": {}}"#, Code::Field, "king"),
+                (r#"{"queen": {"hat": 1}}"#, Code::Field, "hat"),
+                (r#"{"queen": {"model": "-x"}}"#, Code::Field, "roles.queen.model"),
+            ] {
+                let text = format!(r#"{{"objective": "x", "roles": {roles}}}"#);
+                let reason = admit(text.as_bytes(), Shape::Json, facts).expect_err(piece);
+                assert_eq!(reason.code, code, "{roles}");
+                assert!(reason.message.contains(piece), "{}", reason.message);
+            }
         });
     }
 
@@ -526,6 +574,25 @@ mod tests {
             let asked = br#"{"objective": "x", "network": true}"#;
             assert!(admit(asked, Shape::Json, facts).expect("granted").options.network);
         });
+    }
+
+    #[test]
+    fn an_operator_who_wants_no_widened_claims_is_not_outvoted() {
+        let amend = |settings: bool, job: &str| {
+            let settings = Settings { amend: settings, ..Settings::default() };
+            let json = format!(r#"{{"objective": "x"{job}}}"#);
+            let mut found = Err(Code::Empty);
+            facts_with(&settings, |facts| {
+                let admitted = admit(json.as_bytes(), Shape::Json, facts);
+                found = admitted.map(|a| a.options.amend).map_err(|r| r.code);
+            });
+            found
+        };
+        assert_eq!(amend(true, ""), Ok(true));
+        assert_eq!(amend(true, r#", "amend": false"#), Ok(false));
+        assert_eq!(amend(false, ""), Ok(false));
+        assert_eq!(amend(false, r#", "amend": false"#), Ok(false));
+        assert_eq!(amend(false, r#", "amend": true"#), Err(Code::Policy));
     }
 
     #[test]

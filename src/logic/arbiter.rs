@@ -58,7 +58,7 @@ fn against(wanted: &[Wanted<'_>], other: &LeaseFile) -> Vec<Conflict> {
 }
 
 fn conflict(want: &Wanted<'_>, other: &LeaseFile) -> Conflict {
-    Conflict { path: want.path.path.clone(), mode: want.mode, held_by: other.holder.clone() }
+    Conflict { path: want.path.text(), mode: want.mode, held_by: other.holder.clone() }
 }
 
 /// Readers share; a writer shares with nobody.
@@ -69,5 +69,7 @@ fn excludes(a: Mode, b: Mode) -> bool {
     }
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;

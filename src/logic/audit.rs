@@ -3,8 +3,8 @@
 use crate::model::claim::{Claim, ClaimPath};
 use crate::model::workspace::Oid;
 
-use super::claims::{covers, from_top};
-use super::paths::contains;
+use super::claims::{covers, from_top, names};
+use super::paths::{conflict_key, contains, keys_overlap};
 
 /// A file's mode and content, as git writes them.
 pub type Entry = (String, Oid);
@@ -58,10 +58,24 @@ pub fn moved(
     let reads = Claim { reads: reads.to_vec(), writes: Vec::new() };
     let reads = from_top(&reads, prefix).reads;
     let meets = |a: &str, b: &str| contains(a, b) || contains(b, a);
+    let is_read = |r: &ClaimPath, path: &str| match r.glob {
+        Some(_) => names(r, path) || contains(path, &r.path),
+        None => meets(&r.path, path),
+    };
     let is_touched = |path: &str| {
-        landing.iter().any(|l| meets(&l.path, path)) || reads.iter().any(|r| meets(&r.path, path))
+        landing.iter().any(|l| meets(&l.path, path)) || reads.iter().any(|r| is_read(r, path))
     };
     changed.iter().filter(|path| is_touched(path)).cloned().collect()
+}
+
+/// Whether a claim wants to write where others have: one path is the other or contains it, as the arbiter compares them.
+/// Both are relative to the repository's top.
+pub fn touches(writes: &[ClaimPath], changed: &[String]) -> bool {
+    let wanted: Vec<String> = writes.iter().map(|w| conflict_key(&w.path)).collect();
+    changed.iter().any(|path| {
+        let key = conflict_key(path);
+        wanted.iter().any(|wanted| keys_overlap(wanted, &key))
+    })
 }
 
 #[cfg(test)]
@@ -74,7 +88,7 @@ mod tests {
     }
 
     fn claimed(path: &str, is_dir: bool) -> ClaimPath {
-        ClaimPath { path: path.to_owned(), is_dir }
+        ClaimPath { path: path.to_owned(), is_dir, glob: None }
     }
 
     #[test]
@@ -96,5 +110,37 @@ mod tests {
         assert_eq!(moved(&[change("a")], &reads, "", &changed), ["a/b", "docs/new"]);
         assert_eq!(moved(&[change("a/b/c")], &[], "", &changed), ["a/b"]);
         assert!(moved(&[change("ab")], &reads, "sub", &changed).is_empty());
+        let exact = ["A/B", "Docs/new"].map(String::from);
+        assert!(moved(&[change("a")], &reads, "", &exact).is_empty(), "git knows them apart");
+        let amended = [change("claimed"), change("amended/x")];
+        assert_eq!(moved(&amended, &[], "", &["amended".to_owned()]), ["amended"]);
+    }
+
+    #[test]
+    fn what_others_wrote_is_compared_as_the_arbiter_does() {
+        let writes = [claimed("src", true), claimed("README.md", false)];
+        for (path, expected) in [
+            ("src/a", true),
+            ("SRC/a", true),
+            ("src", true),
+            ("readme.MD", true),
+            ("README.md/x", true),
+            ("srcs/a", false),
+            ("docs/src", false),
+            ("", true),
+        ] {
+            assert_eq!(touches(&writes, &[path.to_owned()]), expected, "{path}");
+        }
+        assert!(!touches(&[], &["src".to_owned()]) && !touches(&writes, &[]));
+        assert!(touches(&[claimed("a/b/c", false)], &["A/b".to_owned()]));
+    }
+
+    #[test]
+    fn a_pattern_that_is_read_looks_at_what_it_matches_alone() {
+        let reads = [ClaimPath::matching("docs", "*.md")];
+        let changed = ["docs/a.md", "docs/a.rs", "docs/deep/a.md"].map(String::from);
+        assert_eq!(moved(&[], &reads, "", &changed), ["docs/a.md"]);
+        assert_eq!(moved(&[], &reads, "", &["docs".to_owned()]), ["docs"], "no longer a directory");
+        assert_eq!(moved(&[], &reads, "sub", &["sub/docs/a.md".to_owned()]), ["sub/docs/a.md"]);
     }
 }

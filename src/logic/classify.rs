@@ -45,6 +45,8 @@ pub struct Record {
     pub resets_at: Option<Timestamp>,
     /// Tokens of this turn, counted from each answer of the service; survives a kill.
     pub turn_tokens: Option<Tokens>,
+    /// When this turn began.
+    pub started_at: Option<Timestamp>,
 }
 
 /// Judges a session that has ended.

@@ -7,9 +7,11 @@ use jiff::Timestamp;
 
 use super::state::JobState;
 use super::task::TaskState;
+use crate::model::event::CommandResult;
 use crate::model::id::TaskId;
 use crate::model::job::{Job, Planning};
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
+use crate::model::workspace::Isolation;
 
 /// What comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,10 @@ pub enum Step {
     },
     /// Run the verify commands.
     Verify,
+    /// Ask the queen whether the result meets the objective.
+    Judge,
+    /// Add the tasks that a failed verification or the queen's word makes necessary.
+    Mend,
     /// Make the branch and the files for people.
     Publish,
     /// End.
@@ -71,6 +77,9 @@ impl Ending {
     }
 }
 
+/// Rounds of tasks that are added after a verification failed, and after the queen rejected the result.
+pub const MAX_ROUNDS: u32 = 2;
+
 /// Decides what comes next; `busy` are the tasks whose lanes are under way.
 pub fn next(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp) -> Step {
     if let Some(end) = over_budget(state, job, now) {
@@ -80,7 +89,11 @@ pub fn next(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp
     if state.workspace.is_none() {
         return Step::FixWorkspace;
     }
-    if state.strategy.is_none() {
+    if state.replan.is_some() && !busy.is_empty() {
+        // A new plan is made of what has landed, so what is under way comes to its end first.
+        return Step::Wait(None);
+    }
+    if state.strategy.is_none() || state.replan.is_some() {
         return planning(state, job, now);
     }
     if job.options.approve && !state.approved {
@@ -89,13 +102,14 @@ pub fn next(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp
     tasks(state, job, busy, now).unwrap_or_else(|| ending(state, job))
 }
 
-fn over_budget(state: &JobState, job: &Job, now: Timestamp) -> Option<Ending> {
+/// Why a job may spend nothing more, if so. Time at rest does not count.
+pub fn over_budget(state: &JobState, job: &Job, now: Timestamp) -> Option<Ending> {
     let budget = job.options.budget;
     if let Some(tokens) = budget.tokens.filter(|most| state.tokens.total() >= *most) {
         let message = format!("spent {} of {tokens} tokens", state.tokens.total());
         return Some(Ending::new(JobPhase::Failed, "budget", message));
     }
-    let wall = now.duration_since(state.started_at?).as_secs();
+    let wall = (now.duration_since(state.started_at?) - state.rested).as_secs();
     let most =
         budget.wall_seconds.and_then(|s| i64::try_from(s).ok()).filter(|most| wall >= *most)?;
     Some(Ending::new(JobPhase::Failed, "budget", format!("took {wall} of {most} seconds")))
@@ -107,7 +121,7 @@ fn planning(state: &JobState, job: &Job, now: Timestamp) -> Step {
     }
     match job.options.plan {
         Planning::Single => Step::Plan,
-        Planning::Auto if state.plan_number == 0 => Step::Plan,
+        Planning::Auto if state.plan_number == 0 || state.replan.is_some() => Step::Plan,
         Planning::Auto => Step::Roles,
     }
 }
@@ -119,21 +133,20 @@ fn tasks(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp) -
         return None;
     }
     let skip = skipped(state, &open);
-    let blocked = |t: &&TaskState| t.phase == TaskPhase::Blocked;
-    let waiting_for_lease =
-        state.tasks.iter().filter(|t| busy.contains(&t.task.id)).filter(blocked).count();
-    let free = (job.options.max_parallel + waiting_for_lease).saturating_sub(busy.len());
-    let done = state.done();
-    let is_ready = |t: &&&TaskState| {
-        t.task.dependencies.iter().all(|d| done.contains(d))
-            && !busy.contains(&t.task.id)
-            && !skip.iter().any(|(id, _)| *id == t.task.id)
-    };
-    let ready: Vec<&&TaskState> = open.iter().filter(is_ready).collect();
-    let start: Vec<TaskId> = ready
+    let idle: Vec<&TaskState> = open
         .iter()
-        .filter(|t| t.due.is_none_or(|d| d <= now))
-        .take(free)
+        .copied()
+        .filter(|t| !busy.contains(&t.task.id) && !skip.iter().any(|(id, _)| *id == t.task.id))
+        .collect();
+    let (asked, waiting): (Vec<&TaskState>, Vec<&TaskState>) =
+        idle.into_iter().partition(|t| t.is_in_question());
+    let done = state.done();
+    let is_ready = |t: &&&TaskState| t.task.dependencies.iter().all(|d| done.contains(d));
+    let ready: Vec<&&TaskState> = waiting.iter().filter(is_ready).collect();
+    let due = ready.iter().filter(|t| t.due.is_none_or(|d| d <= now));
+    let start: Vec<TaskId> = asked
+        .iter()
+        .chain(due.copied().take(free_lanes(state, job, busy)))
         .map(|t| t.task.id.clone())
         .collect();
     if start.is_empty() && skip.is_empty() {
@@ -142,60 +155,105 @@ fn tasks(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp) -
     Some(Step::Tasks { start, skip })
 }
 
+/// Lanes that are free: neither who waits for a lease nor who is only asked about takes one.
+fn free_lanes(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>) -> usize {
+    let takes_one = |t: &&TaskState| t.phase != TaskPhase::Blocked && !t.is_in_question();
+    let of_lanes = state.tasks.iter().filter(|t| busy.contains(&t.task.id));
+    job.options.max_parallel.saturating_sub(of_lanes.filter(takes_one).count())
+}
+
 /// Tasks that can never start, each with the task that is to blame.
 fn skipped(state: &JobState, open: &[&TaskState]) -> Vec<(TaskId, TaskId)> {
-    let ended_badly = |id: &&TaskId| {
-        state
-            .task(id)
-            .is_some_and(|t| t.phase == TaskPhase::Failed || t.phase == TaskPhase::Skipped)
-    };
+    let ended_badly =
+        |id: &&TaskId| state.task(id).is_some_and(|t| t.phase.is_final() && !t.is_out_of_the_way());
     let blame = |t: &&TaskState| {
         Some((t.task.id.clone(), t.task.dependencies.iter().find(ended_badly)?.clone()))
     };
     open.iter().filter_map(blame).collect()
 }
 
+/// The steps after the last task: verify, judge, mend what is not good enough, publish, end.
 fn ending(state: &JobState, job: &Job) -> Step {
-    let failed: Vec<&TaskState> =
-        state.tasks.iter().filter(|t| t.phase != TaskPhase::Succeeded).collect();
-    let moved = state
-        .workspace
-        .as_ref()
-        .is_some_and(|w| state.tip.as_ref().is_some_and(|tip| *tip != w.base));
-    if failed.is_empty() && !job.options.verify.is_empty() && state.verified.is_none() {
-        return Step::Verify;
+    let has_failed = state.tasks.iter().any(|t| !t.is_out_of_the_way());
+    if !has_failed && let Some(step) = checking(state, job) {
+        return step;
     }
-    if moved && state.branch.is_none() {
+    if state.has_landed() && state.branch.is_none() {
         return Step::Publish;
     }
-    Step::Finish(match failed.first() {
-        Some(task) => {
-            let why = task.failure.as_ref().map_or("did not end well", |f| f.message.as_str());
-            let message = format!(
-                "{} of {} tasks did not end well; {}: {why}",
-                failed.len(),
-                state.tasks.len(),
-                task.task.id
-            );
-            Ending::new(JobPhase::Failed, "task_failed", message)
-        }
-        None if state.verified == Some(false) => {
-            Ending::new(JobPhase::Failed, "verify_failed", verify_message(state))
-        }
-        None => {
-            Ending::new(JobPhase::Succeeded, "done", format!("{} tasks done", state.tasks.len()))
-        }
-    })
+    Step::Finish(end(state))
 }
 
-fn verify_message(state: &JobState) -> String {
-    let Some(command) = &state.unverified else {
-        return "a verify command did not pass".to_owned();
-    };
+/// What is still to be found out about the result, or to be done about what was found.
+fn checking(state: &JobState, job: &Job) -> Option<Step> {
+    if state.branch.is_some() {
+        return None;
+    }
+    match state.verified {
+        None if !job.options.verify.is_empty() => return Some(Step::Verify),
+        Some(false) => return (state.mends < MAX_ROUNDS).then_some(Step::Mend),
+        None | Some(true) => {}
+    }
+    match state.accepted {
+        None if job.options.review => Some(Step::Judge),
+        Some(false) if state.appeals < MAX_ROUNDS => Some(Step::Mend),
+        None | Some(_) => None,
+    }
+}
+
+/// How a job ends that has nothing more to do. A check that failed and could not be mended comes before the tasks that
+/// were to mend it.
+fn end(state: &JobState) -> Ending {
+    let failed = failed_tasks(state);
+    if let Some(command) = &state.unverified {
+        let message = verify_message(command, failed.as_deref());
+        return Ending::new(JobPhase::Failed, "verify_failed", message);
+    }
+    if state.verified == Some(false) {
+        let message = "a verify command did not pass";
+        return Ending::new(JobPhase::Failed, "verify_failed", message);
+    }
+    if state.accepted == Some(false) || (failed.is_some() && state.appeals > 0) {
+        let message = format!("the result does not meet the objective: {}", state.verdict);
+        return Ending::new(JobPhase::Failed, "review_rejected", message);
+    }
+    match failed {
+        Some(message) => Ending::new(JobPhase::Failed, "task_failed", message),
+        None => Ending::new(JobPhase::Succeeded, "done", done_message(state)),
+    }
+}
+
+/// The tasks that did not end well, in words.
+fn failed_tasks(state: &JobState) -> Option<String> {
+    let failed: Vec<&TaskState> = state.tasks.iter().filter(|t| !t.is_out_of_the_way()).collect();
+    let first = failed.first()?;
+    let why = first.failure.as_ref().map_or("did not end well", |f| f.message.as_str());
+    let (n, all) = (failed.len(), state.tasks.len());
+    Some(format!("{n} of {all} tasks did not end well; {}: {why}", first.task.id))
+}
+
+/// What is to be said of a job that ended well: what was left out, and when nothing was changed at all.
+fn done_message(state: &JobState) -> String {
+    let left_out = state.tasks.iter().filter(|t| t.left_out).count();
+    let done = format!("{} tasks done", state.tasks.len() - left_out);
+    let mut message = if left_out == 0 { done } else { format!("{done}, {left_out} left out") };
+    let in_trees = state.workspace.as_ref().is_some_and(|w| w.isolation == Isolation::Worktree);
+    if in_trees && !state.has_landed() {
+        message.push_str("; no file was changed");
+    }
+    message
+}
+
+fn verify_message(command: &CommandResult, failed: Option<&str>) -> String {
     let how =
         command.code.map_or_else(|| "did not end".to_owned(), |code| format!("ended with {code}"));
-    format!("`{}` {how}: see verify/verify.log in the run folder", command.command)
+    let failed = failed.map(|f| format!("; {f}")).unwrap_or_default();
+    format!("`{}` {how}: see verify/verify.log in the run folder{failed}", command.command)
 }
 
+#[cfg(test)]
+mod makespan;
+#[cfg(test)]
+pub(crate) mod stories;
 #[cfg(test)]
 mod tests;

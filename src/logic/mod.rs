@@ -2,18 +2,25 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod admission;
+pub mod advice;
+pub mod amend;
 pub mod arbiter;
 pub mod audit;
+pub mod base;
 pub mod claims;
 pub mod classify;
+pub mod followups;
 pub mod frontmatter;
+pub mod globs;
 pub mod lifecycle;
 pub mod parked;
 pub mod paths;
 pub mod planning;
+pub mod quality;
 pub mod recover;
 pub mod retry;
 pub mod schedule;
+mod sessions;
 pub mod state;
 pub mod summary;
 pub mod supervise;

@@ -81,6 +81,8 @@ impl Parked {
             (None, SessionKind::Claim) | (Some(FailureKind::Transient), SessionKind::Execute) => {
                 SessionKind::Execute
             }
+            // The queen's sessions share a place: which question a thread of hers was about is not known.
+            (_, SessionKind::Queen) => return,
             (Some(FailureKind::Limit | FailureKind::Auth), kind) => kind,
             (_, _) => return,
         };

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     fn path(text: &str) -> ClaimPath {
-        ClaimPath { path: text.to_owned(), is_dir: false }
+        ClaimPath::file(text)
     }
 
     #[test]

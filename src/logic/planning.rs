@@ -3,27 +3,50 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::state::JobState;
+use super::task::TaskState;
 use crate::model::claim::Resources;
 use crate::model::id::TaskId;
 use crate::model::plan::{MAX_TASKS, PlanAnswer, Role, RolesAnswer, Task, TaskAnswer};
+use crate::model::status::TaskPhase;
 
 /// Longest text of an answer that is kept, in bytes.
 const MAX_TEXT_BYTES: usize = 32 * 1024;
 /// Most paths that a task may name as a hint.
 const MAX_PATHS: usize = 256;
 
+/// What there was before a new plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Before {
+    /// Tasks that have landed: the new ones may depend on them.
+    pub landed: BTreeSet<TaskId>,
+    /// Every id that was ever used in the job.
+    pub taken: BTreeSet<TaskId>,
+}
+
+impl Before {
+    /// What there is in a job.
+    pub fn of(state: &JobState) -> Self {
+        let ids = |tasks: &mut dyn Iterator<Item = &TaskState>| {
+            tasks.map(|t| t.task.id.clone()).collect::<BTreeSet<_>>()
+        };
+        let mut succeeded = state.tasks.iter().filter(|t| t.phase == TaskPhase::Succeeded);
+        Self { landed: ids(&mut succeeded), taken: ids(&mut state.tasks.iter()) }
+    }
+}
+
 /// Checks a plan answer; the tasks have no roles yet and count as executors until they are assigned.
 ///
 /// # Errors
 /// Every problem found.
-pub fn check_plan(answer: &PlanAnswer) -> Result<Vec<Task>, Vec<String>> {
+pub fn check_plan(answer: &PlanAnswer, before: &Before) -> Result<Vec<Task>, Vec<String>> {
     let mut problems = Vec::new();
     if answer.tasks.is_empty() || answer.tasks.len() > MAX_TASKS {
         problems.push(format!("`tasks` has {} entries: give 1 to {MAX_TASKS}", answer.tasks.len()));
     }
     let tasks: Vec<Task> =
         answer.tasks.iter().filter_map(|t| check_task(t, &mut problems)).collect();
-    check_ids(&tasks, &mut problems);
+    check_ids(&tasks, before, &mut problems);
     if problems.is_empty() && has_cycle(&tasks) {
         problems
             .push("the dependencies form a cycle: no order of the tasks satisfies them".to_owned());
@@ -68,15 +91,21 @@ fn check_task(answer: &TaskAnswer, problems: &mut Vec<String>) -> Option<Task> {
     })
 }
 
-fn check_ids(tasks: &[Task], problems: &mut Vec<String>) {
+fn check_ids(tasks: &[Task], before: &Before, problems: &mut Vec<String>) {
     let mut ids = BTreeSet::new();
     for task in tasks {
+        if before.taken.contains(&task.id) {
+            problems
+                .push(format!("the id `{}` was used by an earlier plan: take another", task.id));
+        }
         if !ids.insert(&task.id) {
             problems.push(format!("two tasks have the id `{}`", task.id));
         }
     }
     for task in tasks {
-        for dependency in task.dependencies.iter().filter(|d| !ids.contains(d)) {
+        for dependency in
+            task.dependencies.iter().filter(|d| !ids.contains(d) && !before.landed.contains(d))
+        {
             problems.push(format!(
                 "`{}` depends on `{dependency}`, which is no task of the plan",
                 task.id
@@ -175,7 +204,9 @@ mod tests {
 
     #[test]
     fn a_plan_is_taken_as_a_whole_or_every_problem_is_named() {
-        assert!(check_plan(&plan(&[("T_1", &[]), ("b", &["t-1", "t_1"])])).is_ok());
+        assert!(
+            check_plan(&plan(&[("T_1", &[]), ("b", &["t-1", "t_1"])]), &Before::default()).is_ok()
+        );
         for (answer, piece) in [
             (plan(&[]), "0 entries"),
             (plan(&[("a", &["b"])]), "no task of the plan"),
@@ -185,14 +216,29 @@ mod tests {
             (plan(&[("plan", &[])]), "reserved"),
             (plan(&[("../x", &[])]), "not an id"),
         ] {
-            let problems = check_plan(&answer).expect_err(piece);
+            let problems = check_plan(&answer, &Before::default()).expect_err(piece);
+            assert!(problems.iter().any(|p| p.contains(piece)), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_plan_may_build_on_what_landed_and_takes_new_names() {
+        let ids = |names: &[&str]| names.iter().filter_map(|n| TaskId::parse(n).ok()).collect();
+        let before = Before { landed: ids(&["a"]), taken: ids(&["a", "b"]) };
+        assert!(check_plan(&plan(&[("c", &["a"]), ("d", &["c"])]), &before).is_ok());
+        for (answer, piece) in [
+            (plan(&[("a", &[])]), "`a` was used"),
+            (plan(&[("b", &[])]), "`b` was used"),
+            (plan(&[("c", &["b"])]), "`b`, which is no task"),
+        ] {
+            let problems = check_plan(&answer, &before).expect_err(piece);
             assert!(problems.iter().any(|p| p.contains(piece)), "{problems:?}");
         }
     }
 
     #[test]
     fn every_task_gets_exactly_one_role() {
-        let tasks = check_plan(&plan(&[("a", &[]), ("b", &[])])).expect("plan");
+        let tasks = check_plan(&plan(&[("a", &[]), ("b", &[])]), &Before::default()).expect("plan");
         let roles = |ids: &[&str]| RolesAnswer {
             roles: ids
                 .iter()

@@ -7,15 +7,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::base::Base;
 use super::parked::Parked;
 use super::task::{TaskState, Tries};
 use crate::model::PROTOCOL_VERSION;
-use crate::model::event::{CommandResult, Event, Fact, SessionEnd, SessionStart};
+use crate::model::advice::Decision;
+use crate::model::event::{CommandResult, Event, Fact, SessionStart};
 use crate::model::id::TaskId;
 use crate::model::outcome::Tokens;
-use crate::model::plan::{Plan, Task};
+use crate::model::plan::{Plan, Role, Task};
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
 use crate::model::workspace::{Oid, Workspace};
 
@@ -61,26 +63,50 @@ pub struct JobState {
     pub tasks: Vec<TaskState>,
     /// Sessions whose end is not written: of a dead worker, they are to be fenced.
     pub open_sessions: BTreeMap<String, SessionStart>,
+    /// The threads of these, as far as they are known, and when they were about to start.
+    pub open_threads: BTreeMap<String, (String, Timestamp)>,
+    /// How often a worker died under a question to the queen.
+    pub unheard: u32,
     /// Number of the last session of each place.
     pub session_numbers: BTreeMap<String, u32>,
     /// What can be gone on with.
     pub parked: Parked,
     /// The job's newest commit.
     pub tip: Option<Oid>,
+    /// What it takes in of other jobs.
+    pub base: Base,
     /// Whether the verify commands passed.
     pub verified: Option<bool>,
-    /// The verify command that did not pass, with how it ended.
+    /// The verify command that did not pass when they were run last, with how it ended.
     pub unverified: Option<CommandResult>,
+    /// Whether the queen finds that the result meets the objective, as far as she was asked.
+    pub accepted: Option<bool>,
+    /// What the queen said of the result.
+    pub verdict: String,
+    /// How often tasks were added because the verify commands did not pass.
+    pub mends: u32,
+    /// How often tasks were added because the queen rejected the result.
+    pub appeals: u32,
+    /// Why a new plan is wanted.
+    pub replan: Option<String>,
+    /// New plans made.
+    pub replans: u32,
     /// The branch, once it exists.
     pub branch: Option<String>,
     /// What was spent.
     pub tokens: Tokens,
+    /// What was spent, by the role that spent it.
+    pub spent: BTreeMap<Role, Tokens>,
     /// Worker starts since the last other event.
     pub idle_starts: u32,
     /// When the last event was written.
     pub updated_at: Option<Timestamp>,
     /// When the first worker started.
     pub started_at: Option<Timestamp>,
+    /// When the rest began that lasts.
+    pub rests_since: Option<Timestamp>,
+    /// How long it has rested in all since its first start.
+    pub rested: SignedDuration,
 }
 
 impl Default for JobState {
@@ -100,16 +126,28 @@ impl Default for JobState {
             planning_due: None,
             tasks: Vec::new(),
             open_sessions: BTreeMap::new(),
+            open_threads: BTreeMap::new(),
+            unheard: 0,
             session_numbers: BTreeMap::new(),
             parked: Parked::default(),
             tip: None,
+            base: Base::default(),
             verified: None,
             unverified: None,
+            accepted: None,
+            verdict: String::new(),
+            mends: 0,
+            appeals: 0,
+            replan: None,
+            replans: 0,
             branch: None,
             tokens: Tokens::default(),
+            spent: BTreeMap::new(),
             idle_starts: 0,
             updated_at: None,
             started_at: None,
+            rests_since: None,
+            rested: SignedDuration::ZERO,
         }
     }
 }
@@ -138,7 +176,7 @@ impl JobState {
             Some(task) => self.apply_to_task(&task.clone(), &event.fact),
             None => self.apply_to_job(event),
         }
-        self.apply_to_sessions(&event.fact);
+        self.apply_to_sessions(event);
         self.parked.apply(event);
     }
 
@@ -151,22 +189,31 @@ impl JobState {
                 self.workspace = Some(workspace.clone());
             }
             Fact::PlanCreated { plan, objective, tasks } => {
-                self.plan_number = *plan;
-                self.plan_objective.clone_from(objective);
-                self.strategy = None;
-                self.set_tasks(tasks);
+                self.tasks.clear();
+                self.begin_plan(*plan, objective, tasks);
             }
+            Fact::Replanned { plan, objective, tasks } => self.replan(*plan, objective, tasks),
             Fact::RolesAssigned { tasks, strategy, .. } => {
                 self.strategy = Some(strategy.clone());
-                self.set_tasks(tasks);
+                self.take_in(tasks);
                 self.phase = JobPhase::Running;
+            }
+            Fact::TasksAdded { because, tasks, .. } => self.add(because, tasks),
+            Fact::ReviewApproved { .. } => self.accepted = Some(true),
+            Fact::ReviewRejected { comments, .. } => {
+                self.accepted = Some(false);
+                self.verdict =
+                    comments.iter().map(|c| c.text.as_str()).collect::<Vec<_>>().join("; ");
             }
             Fact::PlanApproved {} => self.approved = true,
             Fact::PlanningRetried { failure, due } => {
                 self.planning.count(failure.kind);
                 self.planning_due = Some(*due);
             }
-            Fact::Paused { reason, until, message } => self.pause(*reason, *until, message),
+            Fact::Paused { reason, until, message } => {
+                self.rests_since = Some(event.ts);
+                self.pause(*reason, *until, message);
+            }
             Fact::Resumed {} => self.wake(),
             Fact::Verified { passed, commands } => {
                 self.verified = Some(*passed);
@@ -174,6 +221,11 @@ impl JobState {
             }
             Fact::Landed { branch, .. } => self.branch = Some(branch.clone()),
             Fact::Finished { state, reason, message } => self.finish(*state, reason, message),
+            of_base @ (Fact::BaseAdvancing { .. }
+            | Fact::BaseAdvanced { .. }
+            | Fact::BaseDiverged(_)) => {
+                self.tip = self.base.apply(of_base).or(self.tip.take());
+            }
             _ => {}
         }
     }
@@ -181,6 +233,9 @@ impl JobState {
     fn start(&mut self, pid: u32, at: Timestamp) {
         self.pid = Some(pid);
         self.started_at.get_or_insert(at);
+        if let Some(since) = self.rests_since.take() {
+            self.rested += at.duration_since(since).max(SignedDuration::ZERO);
+        }
         if self.phase != JobPhase::Paused {
             self.phase = self.working_phase();
         }
@@ -222,56 +277,64 @@ impl JobState {
             Standing { reason: Some(reason.to_owned()), message: message.to_owned(), until: None };
     }
 
-    /// Takes over a plan's tasks; what a task of the same id has done so far is kept.
-    fn set_tasks(&mut self, tasks: &[Task]) {
-        let mut known: BTreeMap<TaskId, TaskState> =
-            self.tasks.drain(..).map(|t| (t.task.id.clone(), t)).collect();
-        self.tasks = tasks
-            .iter()
-            .map(|task| match known.remove(&task.id) {
-                Some(state) => TaskState { task: task.clone(), ..state },
-                None => TaskState::new(task.clone()),
-            })
-            .collect();
+    fn begin_plan(&mut self, plan: u32, objective: &str, tasks: &[Task]) {
+        self.plan_number = plan;
+        objective.clone_into(&mut self.plan_objective);
+        self.strategy = None;
+        (self.planning, self.planning_due) = (Tries::default(), None);
+        self.take_in(tasks);
+    }
+
+    /// A plan for what is left: what landed stays, everything else of the old plan is left out.
+    fn replan(&mut self, plan: u32, objective: &str, tasks: &[Task]) {
+        for task in self.tasks.iter_mut().filter(|t| t.phase != TaskPhase::Succeeded) {
+            task.leave_out();
+        }
+        self.replan = None;
+        self.replans += 1;
+        self.approved = false;
+        self.forget_judgements();
+        self.begin_plan(plan, objective, tasks);
+    }
+
+    /// Tasks that follow from what was found wrong with the result.
+    fn add(&mut self, because: &str, tasks: &[Task]) {
+        match because {
+            "verify" => self.mends += 1,
+            "queen" => self.appeals += 1,
+            _ => {}
+        }
+        self.forget_judgements();
+        self.take_in(tasks);
+    }
+
+    /// What was found of an older result says nothing of the one to come; the command that failed is remembered until it
+    /// has passed.
+    fn forget_judgements(&mut self) {
+        (self.verified, self.accepted) = (None, None);
+    }
+
+    /// Takes over tasks; what a task of the same id has done so far is kept.
+    fn take_in(&mut self, tasks: &[Task]) {
+        for task in tasks {
+            match self.tasks.iter_mut().find(|t| t.task.id == task.id) {
+                Some(known) => known.task = task.clone(),
+                None => self.tasks.push(TaskState::new(task.clone())),
+            }
+        }
     }
 
     fn apply_to_task(&mut self, id: &TaskId, fact: &Fact) {
-        if let Fact::TaskCompleted { commit: Some(commit), .. } = fact {
-            self.tip = Some(commit.clone());
+        match fact {
+            Fact::TaskCompleted { commit: Some(commit), .. } => self.tip = Some(commit.clone()),
+            Fact::TasksAdded { because, tasks, .. } => self.add(because, tasks),
+            Fact::Advised { decision: Decision::Replan, advice } => {
+                self.replan = Some(advice.clone());
+            }
+            _ => {}
         }
         let Some(task) = self.tasks.iter_mut().find(|t| t.task.id == *id) else { return };
         task.apply(fact);
-    }
-
-    fn apply_to_sessions(&mut self, fact: &Fact) {
-        match fact {
-            Fact::SessionStarting(start) => {
-                self.session_numbers.insert(start.place.clone(), start.number);
-                self.open_sessions.insert(start.place.clone(), start.clone());
-                if let Some(task) =
-                    self.tasks.iter_mut().find(|t| t.task.id.as_str() == start.place)
-                {
-                    task.attempt = task.attempt.max(start.attempt);
-                    if task.phase == TaskPhase::Pending {
-                        task.phase = if task.task.role.writes() {
-                            TaskPhase::Claiming
-                        } else {
-                            TaskPhase::Reviewing
-                        };
-                    }
-                }
-            }
-            Fact::SessionEnded(end) => self.end_session(end),
-            _ => {}
-        }
-    }
-
-    fn end_session(&mut self, end: &SessionEnd) {
-        self.open_sessions.remove(&end.place);
-        self.tokens = self.tokens.plus(end.tokens);
-        if let Some(task) = self.tasks.iter_mut().find(|t| t.task.id.as_str() == end.place) {
-            task.tokens = task.tokens.plus(end.tokens);
-        }
     }
 
     /// The task of that id.
@@ -279,9 +342,14 @@ impl JobState {
         self.tasks.iter().find(|t| t.task.id == *id)
     }
 
-    /// The ids of the tasks that ended well.
+    /// The ids of the tasks that nobody has to wait for any more: they ended well, or are left out.
     pub fn done(&self) -> BTreeSet<&TaskId> {
-        self.tasks.iter().filter(|t| t.phase == TaskPhase::Succeeded).map(|t| &t.task.id).collect()
+        self.tasks.iter().filter(|t| t.is_out_of_the_way()).map(|t| &t.task.id).collect()
+    }
+
+    /// Whether any task of the job has changed a file.
+    pub fn has_landed(&self) -> bool {
+        self.tasks.iter().any(|t| t.commit.is_some())
     }
 
     /// The plan as it stands, for `plan-N.json`.
@@ -291,7 +359,7 @@ impl JobState {
             number: self.plan_number,
             objective: self.plan_objective.clone(),
             strategy: self.strategy.clone().unwrap_or_default(),
-            tasks: self.tasks.iter().map(|t| t.task.clone()).collect(),
+            tasks: self.tasks.iter().filter(|t| !t.left_out).map(|t| t.task.clone()).collect(),
         }
     }
 }

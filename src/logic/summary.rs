@@ -35,6 +35,7 @@ impl JobState {
             created_at: job.created_at,
             updated_at: self.updated_at.unwrap_or(job.created_at),
             tokens: self.tokens,
+            spent: self.spent.clone(),
             tasks: self.tasks.iter().map(|t| self.task_status(t)).collect(),
         }
     }
@@ -48,12 +49,16 @@ impl JobState {
             .iter()
             .map(|c| format!("{}/{}", c.held_by.job, c.held_by.task))
             .collect();
-        let waits_for = if state.phase == TaskPhase::Pending {
+        let waits_for = if state.exhausted.is_some() {
+            vec!["the queen".to_owned()]
+        } else if state.phase == TaskPhase::Pending {
             ahead.collect()
         } else {
             holders.into_iter().collect()
         };
-        let failed = state.failure.as_ref().filter(|_| state.phase != TaskPhase::Succeeded);
+        let is_left_out = state.phase == TaskPhase::Skipped && state.left_out;
+        let failed = state.exhausted.as_ref().or(state.failure.as_ref());
+        let failed = failed.filter(|_| state.phase != TaskPhase::Succeeded && !is_left_out);
         TaskStatus {
             id: state.task.id.clone(),
             summary: state.task.summary.clone(),

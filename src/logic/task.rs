@@ -6,7 +6,8 @@
 
 use jiff::Timestamp;
 
-use crate::model::claim::Conflict;
+use crate::model::advice::{Comment, Decision};
+use crate::model::claim::{ClaimQuality, Conflict};
 use crate::model::event::Fact;
 use crate::model::outcome::{Failure, FailureKind, Tokens};
 use crate::model::plan::Task;
@@ -56,7 +57,7 @@ pub struct Landing {
 }
 
 /// One task, as its facts add up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TaskState {
     /// The task as planned.
     pub task: Task,
@@ -70,10 +71,24 @@ pub struct TaskState {
     pub violations: u32,
     /// How often what it built on had moved.
     pub base_moves: u32,
+    /// How good the claims of its attempts were, each attempt with its number.
+    pub measured: Vec<(u32, ClaimQuality)>,
     /// Who stands in its way.
     pub conflicts: Vec<Conflict>,
     /// When it may be tried again.
     pub due: Option<Timestamp>,
+    /// Out of attempts, for this reason: the queen is asked.
+    pub exhausted: Option<Failure>,
+    /// How often the queen has given it its attempts once more.
+    pub reprieves: u32,
+    /// What the queen told it.
+    pub advice: Option<String>,
+    /// What a reviewer wants changed, until tasks for that are added.
+    pub objections: Vec<Comment>,
+    /// How often a reviewer wanted changes.
+    pub rounds: u32,
+    /// Whether the job may end well without it: the queen left it out, or a newer plan replaced it.
+    pub left_out: bool,
     /// A landing under way.
     pub landing: Option<Landing>,
     /// Its commit.
@@ -95,8 +110,15 @@ impl TaskState {
             tries: Tries::default(),
             violations: 0,
             base_moves: 0,
+            measured: Vec::new(),
             conflicts: Vec::new(),
             due: None,
+            exhausted: None,
+            reprieves: 0,
+            advice: None,
+            objections: Vec::new(),
+            rounds: 0,
+            left_out: false,
             landing: None,
             commit: None,
             summary: String::new(),
@@ -136,11 +158,8 @@ impl TaskState {
             }
             Fact::TaskLanding { attempt, commit, parent } => {
                 self.phase = TaskPhase::Landing;
-                self.landing = Some(Landing {
-                    attempt: *attempt,
-                    commit: commit.clone(),
-                    parent: parent.clone(),
-                });
+                let (commit, parent) = (commit.clone(), parent.clone());
+                self.landing = Some(Landing { attempt: *attempt, commit, parent });
             }
             Fact::TaskCompleted { commit, summary, .. } => {
                 self.rest(None);
@@ -149,11 +168,16 @@ impl TaskState {
                 self.commit.clone_from(commit);
                 self.summary.clone_from(summary);
             }
+            Fact::ClaimMeasured { attempt, quality } => {
+                self.measured.push((*attempt, quality.clone()));
+            }
             Fact::ClaimViolated { .. } => self.violations += 1,
             Fact::BaseMoved { .. } => self.base_moves += 1,
             Fact::TaskFailed { failure, .. } => {
                 self.rest(None);
                 self.phase = TaskPhase::Failed;
+                self.exhausted = None;
+                self.objections.clear();
                 self.failure = Some(failure.clone());
             }
             Fact::TaskRetried { failure, due, .. } => {
@@ -166,7 +190,73 @@ impl TaskState {
                 self.phase = TaskPhase::Skipped;
                 self.summary = format!("{because} did not end well");
             }
+            judged => self.apply_judgement(judged),
+        }
+    }
+
+    /// Takes in what was decided about it, or wanted of it.
+    fn apply_judgement(&mut self, fact: &Fact) {
+        match fact {
+            Fact::TaskExhausted { failure, .. } => {
+                self.tries.count(failure.kind);
+                self.rest(None);
+                self.exhausted = Some(failure.clone());
+            }
+            Fact::Advised { decision, advice } => self.take_advice(*decision, advice),
+            Fact::ReviewRejected { round, comments } => {
+                self.rest(None);
+                self.rounds = *round;
+                self.objections.clone_from(comments);
+            }
+            Fact::TasksAdded { tasks, .. } => self.wait_for(tasks),
             _ => {}
         }
+    }
+
+    /// What the queen decided about a task that was out of attempts.
+    fn take_advice(&mut self, decision: Decision, advice: &str) {
+        let failure = self.exhausted.take();
+        self.advice = Some(advice.to_owned());
+        match decision {
+            Decision::Retry => {
+                self.reprieves += 1;
+                (self.tries, self.violations, self.base_moves) = (Tries::default(), 0, 0);
+                self.failure = failure;
+            }
+            Decision::Skip => {
+                self.leave_out();
+                advice.clone_into(&mut self.summary);
+            }
+            Decision::GiveUp | Decision::Replan | Decision::Accept | Decision::Reject => {
+                self.phase = TaskPhase::Failed;
+                self.failure = failure.or_else(|| self.failure.take());
+            }
+        }
+    }
+
+    /// The job goes on without it.
+    pub(super) fn leave_out(&mut self) {
+        self.left_out = true;
+        if !self.phase.is_final() {
+            self.cut_short();
+        }
+        self.exhausted = None;
+        self.objections.clear();
+    }
+
+    /// A reviewer looks again when what it wanted is done.
+    fn wait_for(&mut self, added: &[Task]) {
+        self.objections.clear();
+        self.task.dependencies.extend(added.iter().map(|t| t.id.clone()));
+    }
+
+    /// Whether those that depend on it may start.
+    pub fn is_out_of_the_way(&self) -> bool {
+        self.phase == TaskPhase::Succeeded || self.left_out
+    }
+
+    /// Whether code has something to ask or to add on its account, before or instead of another attempt.
+    pub fn is_in_question(&self) -> bool {
+        self.exhausted.is_some() || !self.objections.is_empty()
     }
 }

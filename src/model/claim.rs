@@ -1,5 +1,7 @@
 //! What a task says it will read and write, the verdict on it, and the lease it becomes.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,7 @@ use super::id::{JobId, TaskId};
 pub struct Resources {
     /// Paths that will be read, relative to the workspace.
     pub reads: Vec<String>,
-    /// Paths that will be written, relative to the workspace; a directory ends in `/`.
+    /// Paths that will be written, relative to the workspace; a directory ends in `/`, `* ? ** [..]` make a pattern.
     pub writes: Vec<String>,
 }
 
@@ -27,12 +29,50 @@ pub enum Mode {
 }
 
 /// One normalised path of a claim. Built by `logic::claims` only, so that it is known to be inside the workspace.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClaimPath {
     /// Relative path, `/` between parts, no `.` or `..`, no trailing slash; empty for the whole workspace.
     pub path: String,
     /// Whether everything below the path is meant.
     pub is_dir: bool,
+    /// A pattern below the path: the whole path is leased, and only what matches may be written. Relative to the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub glob: Option<String>,
+}
+
+impl ClaimPath {
+    /// A single file.
+    pub fn file(path: impl Into<String>) -> Self {
+        Self { path: path.into(), is_dir: false, glob: None }
+    }
+
+    /// A directory with everything below it; the empty path is the whole workspace.
+    pub fn dir(path: impl Into<String>) -> Self {
+        Self { path: path.into(), is_dir: true, glob: None }
+    }
+
+    /// What matches a pattern below a directory.
+    pub fn matching(path: impl Into<String>, glob: impl Into<String>) -> Self {
+        Self { path: path.into(), is_dir: true, glob: Some(glob.into()) }
+    }
+
+    /// The path, with its pattern where it has one, without a slash at the end; empty for the whole workspace.
+    pub fn text(&self) -> String {
+        match &self.glob {
+            Some(glob) if self.path.is_empty() => glob.clone(),
+            Some(glob) => format!("{}/{glob}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+/// As people and agents write it: a directory ends in `/`, the whole workspace is `./`.
+impl fmt::Display for ClaimPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = if self.is_dir && self.glob.is_none() { "/" } else { "" };
+        let start = if self.is_dir && self.text().is_empty() { "." } else { "" };
+        write!(f, "{start}{}{end}", self.text())
+    }
 }
 
 /// A claim after normalisation.
@@ -99,6 +139,9 @@ pub struct ClaimRecord {
     pub execution: Execution,
     /// Every verdict, oldest first.
     pub verdicts: Vec<VerdictRecord>,
+    /// What was written beside the claim and added to it at the landing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amended: Vec<ClaimPath>,
 }
 
 /// The commands that a claim announces.

@@ -12,7 +12,7 @@ use super::outcome::Failure;
 use super::plan::Task;
 use super::session::{SessionEnd, SessionStart};
 use super::status::{JobPhase, PauseReason};
-use super::workspace::{Oid, Workspace};
+use super::workspace::{Divergence, Oid, Workspace};
 
 /// One command of `verify`, as it went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,12 +144,7 @@ pub enum Fact {
     },
     /// Another job's work could not be taken in, since the two conflict; the task goes on without it.
     #[serde(rename = "job.base_diverged")]
-    BaseDiverged {
-        /// That job.
-        from: JobId,
-        /// The paths that conflict.
-        paths: Vec<String>,
-    },
+    BaseDiverged(Divergence),
     /// The lease is gone.
     #[serde(rename = "job.locks_released")]
     LocksReleased {

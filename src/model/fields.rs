@@ -57,6 +57,14 @@ impl Fields {
         })
     }
 
+    /// A name that becomes an argument of another program: a short text that does not look like a flag.
+    pub fn word(&mut self, key: &'static str) -> Option<String> {
+        self.typed(key, "a text of at most 128 bytes that does not start with a dash", |v| {
+            let fits = |t: &&str| t.len() <= 128 && !t.trim().is_empty() && !t.starts_with('-');
+            v.as_str().filter(fits).map(str::to_owned)
+        })
+    }
+
     /// `true` or `false`.
     pub fn flag(&mut self, key: &'static str) -> Option<bool> {
         self.typed(key, "true or false", Value::as_bool)

@@ -1,5 +1,6 @@
 //! A job: one objective with all its options, immutable once accepted.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration;
 use super::id::JobId;
+use super::plan::Role;
 use super::workspace::Isolation;
 
 /// Largest objective file, in bytes, unless the settings say otherwise.
@@ -134,6 +136,20 @@ impl Default for Timeouts {
     }
 }
 
+/// What the agents of one role use; what is not said is as for the whole job.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleOptions {
+    /// The model.
+    pub model: Option<String>,
+    /// The codex profile.
+    pub profile: Option<String>,
+    /// What they may write; roles that do not execute write into a tree that is thrown away.
+    pub sandbox: Option<Sandbox>,
+}
+
+/// What each role uses.
+pub type Roles = BTreeMap<Role, RoleOptions>;
+
 /// What a job may spend; `None` is no bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
@@ -141,6 +157,11 @@ pub struct Budget {
     pub tokens: Option<u64>,
     /// Wall time from its first start, in seconds.
     pub wall_seconds: Option<u64>,
+}
+
+/// What an option is that jobs taken by an earlier program do not have.
+fn yes() -> bool {
+    true
 }
 
 /// The options of a job, all resolved.
@@ -184,14 +205,38 @@ pub struct Options {
     pub network: bool,
     /// What executors may write.
     pub sandbox: Sandbox,
+    /// Whether a claim may be widened at landing by paths that nobody else holds.
+    #[serde(default = "yes")]
+    pub amend: bool,
     /// After a crash.
     pub on_interrupt: OnInterrupt,
+    /// What the agents of single roles use.
+    #[serde(default)]
+    pub roles: Roles,
     /// Free words for people and filters.
     pub labels: Vec<String>,
     /// The script of a rehearsal; `Some("")` is the built-in one, `None` is the real codex.
     pub rehearse: Option<String>,
     /// Whether a person must approve the plan first.
     pub approve: bool,
+}
+
+impl Options {
+    /// The model for a role.
+    pub fn model_of(&self, role: Role) -> Option<&String> {
+        self.roles.get(&role).and_then(|r| r.model.as_ref()).or(self.model.as_ref())
+    }
+
+    /// The codex profile for a role.
+    pub fn profile_of(&self, role: Role) -> Option<&String> {
+        self.roles.get(&role).and_then(|r| r.profile.as_ref()).or(self.profile.as_ref())
+    }
+
+    /// What the agents of a role may write while they do its work; a claim is always made read-only.
+    pub fn sandbox_of(&self, role: Role) -> Sandbox {
+        let usual = if role.writes() { self.sandbox } else { Sandbox::ReadOnly };
+        self.roles.get(&role).and_then(|r| r.sandbox).unwrap_or(usual)
+    }
 }
 
 impl Default for Options {
@@ -216,7 +261,9 @@ impl Default for Options {
             review: false,
             network: false,
             sandbox: Sandbox::WorkspaceWrite,
+            amend: true,
             on_interrupt: OnInterrupt::Retry,
+            roles: Roles::new(),
             labels: Vec::new(),
             rehearse: None,
             approve: false,

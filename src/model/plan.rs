@@ -26,6 +26,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Planner, Self::Executor, Self::Reviewer, Self::Queen];
+
     /// Whether the role claims and writes; the others read a snapshot.
     pub fn writes(self) -> bool {
         match self {

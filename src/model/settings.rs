@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
-use super::job::{MAX_OBJECTIVE_BYTES, Sandbox};
+use super::job::{MAX_OBJECTIVE_BYTES, RoleOptions, Roles, Sandbox};
+use super::plan::Role;
 
 /// Everything that an operator can set for a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +29,16 @@ pub struct Settings {
     pub model: Option<String>,
     /// Profile for jobs that name none.
     pub profile: Option<String>,
+    /// What the agents of single roles use, in jobs that do not say otherwise.
+    pub roles: Roles,
     /// The widest sandbox that a job may ask for.
     pub sandbox: Sandbox,
     /// Whether a job may ask for the network.
     pub network: bool,
+    /// Whether a job may widen its claims at landing by what nobody else holds.
+    pub amend: bool,
+    /// Whether a job takes in what other jobs of the repository have landed before it writes there.
+    pub take_in: bool,
     /// Names of further environment variables that codex gets.
     pub env: Vec<String>,
     /// Whether verify and setup commands run outside codex's sandbox.
@@ -54,8 +61,11 @@ impl Default for Settings {
             codex_home: None,
             model: None,
             profile: None,
+            roles: Roles::new(),
             sandbox: Sandbox::WorkspaceWrite,
             network: false,
+            amend: true,
+            take_in: true,
             env: Vec::new(),
             verify_unsandboxed: false,
             rehearse: None,
@@ -87,8 +97,11 @@ impl Settings {
         self.codex_home = f.text("codex_home", MAX_TEXT_BYTES).or(self.codex_home);
         self.model = f.text("model", 128).or(self.model);
         self.profile = f.text("profile", 128).or(self.profile);
+        self.roles = overlaid_roles(roles(&mut f), &self.roles);
         self.sandbox = f.choice("sandbox", &SANDBOXES).unwrap_or(self.sandbox);
         self.network = f.flag("network").unwrap_or(self.network);
+        self.amend = f.flag("amend").unwrap_or(self.amend);
+        self.take_in = f.flag("take_in").unwrap_or(self.take_in);
         self.env = f.texts("env", 64).unwrap_or(self.env);
         self.verify_unsandboxed = f.flag("verify_unsandboxed").unwrap_or(self.verify_unsandboxed);
         self.rehearse = rehearsal(&mut f).or(self.rehearse);
@@ -102,6 +115,44 @@ pub fn rehearsal(fields: &mut Fields) -> Option<String> {
     let script = fields.text("rehearse", MAX_TEXT_BYTES)?;
     Some(if script == "builtin" { String::new() } else { script })
 }
+
+/// `roles`: an object of roles, each with what its agents use.
+pub fn roles(fields: &mut Fields) -> Roles {
+    let Some(mut named) = fields.object("roles") else { return Roles::new() };
+    let mut all = Roles::new();
+    for (word, role) in ROLES {
+        let Some(mut f) = named.object(word) else { continue };
+        let options = RoleOptions {
+            model: f.word("model"),
+            profile: f.word("profile"),
+            sandbox: f.choice("sandbox", &SANDBOXES),
+        };
+        named.merge(f);
+        all.insert(role, options);
+    }
+    fields.merge(named);
+    all
+}
+
+/// Lays what is said of roles over what was said before.
+pub fn overlaid_roles(over: Roles, under: &Roles) -> Roles {
+    let mut all = under.clone();
+    for (role, options) in over {
+        let known = all.entry(role).or_default();
+        known.model = options.model.or(known.model.take());
+        known.profile = options.profile.or(known.profile.take());
+        known.sandbox = options.sandbox.or(known.sandbox);
+    }
+    all
+}
+
+/// The words for roles.
+pub const ROLES: [(&str, Role); 4] = [
+    ("planner", Role::Planner),
+    ("executor", Role::Executor),
+    ("reviewer", Role::Reviewer),
+    ("queen", Role::Queen),
+];
 
 /// The words for sandboxes, narrowest first.
 pub const SANDBOXES: [(&str, Sandbox); 3] = [

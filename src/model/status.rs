@@ -1,5 +1,7 @@
 //! `status.json`: what a job's journal adds up to, for people and programs.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -188,6 +190,9 @@ pub struct Status {
     pub updated_at: Timestamp,
     /// What it has spent.
     pub tokens: Tokens,
+    /// The same, by the role that spent it.
+    #[serde(default)]
+    pub spent: BTreeMap<Role, Tokens>,
     /// Its tasks, in the plan's order.
     pub tasks: Vec<TaskStatus>,
 }

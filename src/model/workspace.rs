@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::id::JobId;
+
 /// A git object id, in hex.
 pub type Oid = String;
 
@@ -40,4 +42,15 @@ pub struct Workspace {
     pub base: Oid,
     /// Whether the user's checkout had changes that the job does not see.
     pub dirty: bool,
+}
+
+/// Another job's work that could not be taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Divergence {
+    /// That job.
+    pub from: JobId,
+    /// Its tip then.
+    pub commit: Oid,
+    /// The paths that conflict.
+    pub paths: Vec<String>,
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
-use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -242,6 +242,19 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(at(path))?;
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
+/// Reads the last `limit` bytes of a regular file. Never follows a link or hangs on a FIFO.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn read_tail(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut file = open_hostile(path)?;
+    let length = file.metadata().map_err(at(path))?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(limit))).map_err(at(path))?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes).map_err(at(path))?;
+    Ok(bytes)
 }
 
 /// Reads a file of our own as text; `None` if it is not there.

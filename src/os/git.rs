@@ -1,7 +1,7 @@
 //! The one door to git: runs the program, hardened, and hands back its bytes.
 //!
 //! Promises: no hook, file system monitor, pager, prompt or background collection of a repository ever runs; no variable
-//! of a surrounding git call leaks in; root works on someone else's repository as that one; output is bounded and a call
+//! of a surrounding git call leaks in; an object is what its id says, whatever `refs/replace/` holds; root works on someone else's repository as that one; output is bounded and a call
 //! that hangs is ended. The user's own configuration is respected otherwise.
 //!
 //! Diagnostics: a failed call carries the subcommand, the exit code and the end of git's stderr.
@@ -126,9 +126,7 @@ impl Git {
     pub fn write_durably<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
         let durable = ["-c", "core.fsync=all"].map(OsString::from).into_iter();
         let args = args.into_iter().map(|a| a.as_ref().to_owned());
-        let mut call = Call::new(self, durable.chain(args));
-        call.skip = 2;
-        call
+        Call::new(self, durable.chain(args))
     }
 }
 
@@ -142,8 +140,6 @@ fn foreign_owner(dir: &Path) -> Option<(u32, u32)> {
 #[derive(Debug)]
 pub struct Call<'a> {
     command: Command,
-    /// Arguments before the subcommand.
-    skip: usize,
     input: Option<&'a [u8]>,
     patience: Duration,
     limit: u64,
@@ -170,12 +166,13 @@ impl<'a> Call<'a> {
                 command.env_remove(&name);
             }
         }
+        command.env("GIT_NO_REPLACE_OBJECTS", "1");
         command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some((uid, gid)) = git.owner {
             command.uid(uid).gid(gid);
         }
-        Self { command, skip: 0, input: None, patience: PATIENCE, limit: OUTPUT_LIMIT }
+        Self { command, input: None, patience: PATIENCE, limit: OUTPUT_LIMIT }
     }
 
     /// Adds an argument.
@@ -286,8 +283,14 @@ impl<'a> Call<'a> {
 
     /// The subcommand, for errors.
     fn name(&self) -> String {
-        let mut args = self.command.get_args().skip(ALWAYS.len() + self.skip);
-        args.next().unwrap_or_default().to_string_lossy().into_owned()
+        let mut args = self.command.get_args();
+        while let Some(arg) = args.next() {
+            if arg != "-c" {
+                return arg.to_string_lossy().into_owned();
+            }
+            args.next();
+        }
+        String::new()
     }
 }
 
@@ -340,6 +343,14 @@ mod tests {
         let text = error.expect_err("no repository").to_string();
         assert!(text.starts_with("git rev-parse (code 128): "), "{text}");
         assert!(text.contains("not a git repository"), "{text}");
+    }
+
+    #[test]
+    fn a_failing_call_is_named_by_its_subcommand_whatever_settings_come_before() {
+        let d = tempfile::tempdir().expect("scratch");
+        let settings = ["-c", "core.x=1", "-c", "core.y=2", "rev-parse", "--verify", "nothing"];
+        let error = Git::at(d.path()).write_durably(settings).run().expect_err("no repository");
+        assert!(error.to_string().starts_with("git rev-parse (code 128): "), "{error}");
     }
 
     #[test]

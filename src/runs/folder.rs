@@ -194,7 +194,15 @@ impl RunFolder {
         if !numbered.exists() {
             fsx::put_new(&numbered, &json)?;
         }
-        fsx::replace_derived(&self.dir.join("plan.json"), &json)
+        self.write_current_plan(plan)
+    }
+
+    /// Replaces `plan.json` by the plan as it stands, tasks that were added since included.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn write_current_plan(&self, plan: &Plan) -> Result<()> {
+        fsx::replace_derived(&self.dir.join("plan.json"), &to_json(plan)?)
     }
 
     /// Replaces `<task>_claim.json`: evidence for people; the journal has the same facts.
@@ -320,11 +328,23 @@ impl Place {
         self.dir.join(format!("tree-{attempt}"))
     }
 
-    /// A private temporary folder for the sessions of an attempt.
-    pub fn temp(&self) -> PathBuf {
-        self.dir.join("tmp")
+    /// The folder for the temporary files of one attempt's tools, or of the commands of this name.
+    pub fn temp(&self, of: impl std::fmt::Display) -> PathBuf {
+        self.dir.join(format!("{TEMP}{of}"))
+    }
+
+    /// Every folder for temporary files that is there.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn temps(&self) -> Result<Vec<PathBuf>> {
+        let names = fsx::list(&self.dir)?;
+        Ok(names.iter().filter(|n| n.starts_with(TEMP)).map(|n| self.dir.join(n)).collect())
     }
 }
+
+/// How the folders for temporary files begin.
+const TEMP: &str = "tmp-";
 
 fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
     let mut json = serde_json::to_vec_pretty(value)?;

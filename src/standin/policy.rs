@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::args::ExecArgs;
+use super::door;
 
 /// Folders of a workspace that no sandboxed agent may write.
 const GUARDED: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
@@ -96,6 +97,9 @@ fn writable_folders(settings: &Table, args: &ExecArgs, cwd: &Path) -> Vec<PathBu
     if !excluded("exclude_slash_tmp") {
         folders.push(PathBuf::from("/tmp"));
     }
+    if !excluded("exclude_tmpdir_env_var") {
+        folders.extend(door::variable("TMPDIR").map(PathBuf::from));
+    }
     folders
 }
 
@@ -148,7 +152,8 @@ mod tests {
             r#"permissions.t={filesystem={":root"="read","/w/src"="write","/w/src/no"="read"}}"#;
         let listed = ["default_permissions=\"t\"", profile];
         let no_tmp = ["sandbox_workspace_write.exclude_slash_tmp=true"];
-        let cases: [(Option<&str>, &[&str], &str, bool); 14] = [
+        let own_tmp = ["sandbox_workspace_write.writable_roots=[\"/run/t/tmp-1\"]"];
+        let cases: [(Option<&str>, &[&str], &str, bool); 16] = [
             (None, &[], "/w/a", false),
             (Some("read-only"), &[], "/w/a", false),
             (Some("workspace-write"), &[], "/w/a", true),
@@ -156,6 +161,8 @@ mod tests {
             (Some("workspace-write"), &[], "/wide/a", false),
             (Some("workspace-write"), &[], "/tmp/a", true),
             (Some("workspace-write"), &no_tmp, "/tmp/a", false),
+            (Some("workspace-write"), &own_tmp, "/run/t/tmp-1/a", true),
+            (Some("workspace-write"), &own_tmp, "/run/t/tmp-2/a", false),
             (Some("danger-full-access"), &[], "/etc/a", true),
             (None, &["sandbox_mode=\"workspace-write\""], "/w/a", true),
             (None, &["sandbox_mode=workspace-write"], "/w/a", true),

@@ -276,6 +276,7 @@ mod tests {
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: ended.parse().expect("time"),
             tokens: Tokens::default(),
+            spent: [(Role::Queen, Tokens { input: 1, cached: 0, output: 2 })].into(),
             tasks: vec![task("t1"), task("t2")],
         }
     }

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use serde::{Deserialize, Serialize};
 
 use super::db::{self, Result, Schema, said};
+use crate::model::claim::ClaimQuality;
 use crate::model::id::JobId;
 use crate::model::status::JobPhase;
 use crate::os::fsx;
@@ -56,8 +57,26 @@ pub struct Entry {
     pub claims: Vec<String>,
     /// How it ended.
     pub outcome: JobPhase,
-    /// The share of claimed paths that were written in the end, from 0 to 1.
+    /// Of what was claimed for writing, the share that was written; the mean over its measured claims, from 0 to 1.
     pub claim_precision: Option<f64>,
+    /// Of what was written, the share that had been claimed; likewise.
+    #[serde(default)]
+    pub claim_recall: Option<f64>,
+    /// Paths that were written without having been claimed, the most frequent first, bounded.
+    #[serde(default)]
+    pub missed: Vec<String>,
+}
+
+impl Entry {
+    /// How good the job's claims were.
+    pub fn quality(&self) -> ClaimQuality {
+        ClaimQuality {
+            precision: self.claim_precision,
+            recall: self.claim_recall,
+            missed: self.missed.clone(),
+            unused: Vec::new(),
+        }
+    }
 }
 
 /// The memory of one root.
@@ -115,9 +134,18 @@ impl Memory {
     /// # Errors
     /// Trouble with the database.
     pub fn entries(&self, bank: &str) -> Result<Vec<Entry>> {
+        self.last(bank, u32::MAX)
+    }
+
+    /// The last entries of a bank, at most so many, the newest first.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn last(&self, bank: &str, most: u32) -> Result<Vec<Entry>> {
         let read = || -> rusqlite::Result<Vec<Entry>> {
-            let sql = "SELECT entry FROM entries WHERE bank = ?1 ORDER BY at DESC, number DESC";
-            self.connection.prepare(sql)?.query_map([bank], read_entry)?.collect()
+            let sql = "SELECT entry FROM entries WHERE bank = ?1
+                ORDER BY at DESC, number DESC LIMIT ?2";
+            self.connection.prepare(sql)?.query_map(params![bank, most], read_entry)?.collect()
         };
         read().map_err(said(&self.path))
     }
@@ -274,6 +302,8 @@ mod tests {
             claims: vec!["src/parser.rs".into(), "docs/".into()],
             outcome: JobPhase::Succeeded,
             claim_precision: Some(0.5),
+            claim_recall: Some(0.25),
+            missed: vec!["src/lib.rs".into()],
         }
     }
 
@@ -310,6 +340,24 @@ mod tests {
         );
         let lines = std::fs::read_to_string(dir.path().join("memory.ndjson")).expect("truth");
         assert_eq!(lines.lines().count(), 3);
+    }
+
+    #[test]
+    fn the_last_jobs_of_a_bank_say_how_good_their_claims_were_and_old_lines_still_read() {
+        let dir = tempfile::tempdir().expect("scratch");
+        drop(filled(&dir));
+        let mut old = serde_json::to_value(entry("old-abc234", "one", "x")).expect("json");
+        let keys = old.as_object_mut().expect("object");
+        assert!(keys.remove("claim_recall").is_some() && keys.remove("missed").is_some());
+        let line = format!("{old}\n");
+        let truth = dir.path().join("memory.ndjson");
+        fsx::open_append(&truth).and_then(|mut f| f.write_all(line.as_bytes())).expect("append");
+        let memory = Memory::open(dir.path()).expect("open");
+        let last = memory.last("one", 2).expect("last");
+        assert_eq!(ids(&last), ["old-abc234", "b-abc234"]);
+        assert_eq!((last[0].quality().precision, last[0].quality().recall), (Some(0.5), None));
+        assert_eq!(last[1].quality().recall, Some(0.25));
+        assert_eq!(last[1].quality().missed, ["src/lib.rs"]);
     }
 
     #[test]

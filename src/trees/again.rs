@@ -35,7 +35,8 @@ impl Trees {
         if head.code != Some(0) || base.is_empty() {
             return Ok(None);
         }
-        let tree = Tree::known(place, attempt, &self.workspace().prefix, base, admin);
+        let birth = self.birth_of(&place.tree(attempt))?;
+        let tree = Tree::known(place, attempt, &self.workspace().prefix, base, admin, birth);
         let is_whole = tree.cwd().is_dir() && tree.fresh_index().is_file();
         if !is_whole || !self.is_landed(tree.base())? || !self.is_as_made(&tree)? {
             return Ok(None);

@@ -1,16 +1,16 @@
 //! What an agent did to its tree, as one tree object and the difference to the base.
 //!
 //! Promises: nothing that an agent writes (ignore files, attributes, its index, nested repositories) can hide a change;
-//! the agent's own git directory is not used.
+//! the agent's own git directory is not used, and what was kept before it began is used only if it is still the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::logic::audit::{Change, Violation};
 use crate::logic::claims::from_top;
 use crate::model::claim::Claim;
 use crate::model::workspace::Oid;
-use crate::os::fsx;
+use crate::os::git::GitError;
 
 use super::diff::{fields, garbled};
 use super::ignores::Ignores;
@@ -30,21 +30,8 @@ pub struct Audited {
     pub violations: Vec<Violation>,
 }
 
-/// The settings under which an index is compared with files: nothing is left to a repository's taste.
-const STRICT: [&str; 12] = [
-    "-c",
-    "core.fileMode=true",
-    "-c",
-    "core.trustctime=true",
-    "-c",
-    "core.checkStat=default",
-    "-c",
-    "core.symlinks=true",
-    "-c",
-    "core.ignoreCase=false",
-    "-c",
-    "core.safecrlf=false",
-];
+/// Most files that git does not take, by name; there may be more, and nothing lands in any case.
+const MAX_REFUSED: usize = 20;
 
 /// What the base holds.
 struct Base {
@@ -58,36 +45,97 @@ impl Trees {
     /// # Errors
     /// When git or the file system fails; the tree is as it was.
     pub fn audit(&self, tree: &Tree, claim: &Claim) -> Result<Audited, TreesError> {
+        if !tree.is_itself() {
+            return self.nothing_to_see(tree);
+        }
         tree.clear_residue();
         let index = tree.place().dir().join(format!("tree-{}.audit.index", tree.attempt()));
-        copy::remove_index(&index)?;
-        copy::copy_index(&tree.fresh_index(), &index)?;
-        self.give(&index)?;
-        let audited = self.audit_with(tree, claim, &index);
+        let audited =
+            self.fresh_copy(tree, &index).and_then(|()| self.audit_with(tree, claim, &index));
         copy::remove_index(&index)?;
         audited
     }
 
+    /// Whatever lies where the tree was is not looked at: it may be a link to the user's own files.
+    fn nothing_to_see(&self, tree: &Tree) -> Result<Audited, TreesError> {
+        let object = self.read(["rev-parse", "--verify", &format!("{}^{{tree}}", tree.base())]);
+        let what = "the tree itself, moved or replaced".to_owned();
+        let violations = vec![Violation { path: ".".to_owned(), what }];
+        let base = tree.base().to_owned();
+        Ok(Audited { base, tree: object.line()?, changes: Vec::new(), violations })
+    }
+
+    /// The index as it was when the tree was made. One that somebody wrote in since is made again, without the times that
+    /// spare git the reading of files.
+    fn fresh_copy(&self, tree: &Tree, index: &Path) -> Result<(), TreesError> {
+        copy::remove_index(index)?;
+        let fresh = tree.fresh_index();
+        if copy::digest(&fresh)? == tree.birth().index {
+            copy::copy_index(&fresh, index)?;
+            return self.give(index);
+        }
+        let args = self.pinned(&["read-tree", tree.base()])?;
+        self.write_durably(args).env("GIT_INDEX_FILE", index).run()?;
+        Ok(())
+    }
+
     fn audit_with(&self, tree: &Tree, claim: &Claim, index: &Path) -> Result<Audited, TreesError> {
         let base = self.read_base(index)?;
-        let ignores = self.read_ignores(&base.ignore_files)?;
+        let ignores = self.read_ignores(&base.ignore_files, &tree.birth().ignores)?;
         let claimed = from_top(claim, tree.prefix()).writes;
         let known = Known {
             tracked: &base.tracked,
             ignores: &ignores,
             claimed: &claimed,
             carried: tree.carried(),
+            since: tree.birth().at,
             owner: self.git.owner(),
         };
         let mut seen = walk(tree.dir(), &known);
         let missing = seen.missing(&base.tracked);
         self.feed(tree, index, &["--force-remove"], &missing)?;
-        self.feed(tree, index, &["--add", "--replace"], &seen.files)?;
+        self.take_in(tree, index, &seen.files)?;
+        seen.violations.extend(self.passed_over(index, &seen.files)?);
         let object = self.write_durably(["write-tree"]).env("GIT_INDEX_FILE", index).line()?;
-        let (changes, unnamed) = self.diff(tree.base(), &object)?;
+        let (mut changes, unnamed) = self.diff(tree.base(), &object)?;
         seen.violations.extend(unnamed);
+        // The walk lets none pass; this is for one that comes into being between the walk and git's own look.
+        for link in changes.extract_if(.., is_new_submodule) {
+            seen.violations.push(Violation { path: link.path, what: "a submodule".to_owned() });
+        }
         let violations = seen.violations;
         Ok(Audited { base: tree.base().to_owned(), tree: object, changes, violations })
+    }
+
+    /// What git did not take: a name that means something to another file system, a file that it cannot read.
+    fn passed_over(&self, index: &Path, files: &[Vec<u8>]) -> Result<Vec<Violation>, TreesError> {
+        let out = self.read(["ls-files", "-z"]).env("GIT_INDEX_FILE", index).run()?;
+        let taken: HashSet<&[u8]> = fields(&out).collect();
+        let left = files.iter().filter(|path| !taken.contains(path.as_slice()));
+        let violation = |path: &Vec<u8>| Violation {
+            path: String::from_utf8_lossy(path).into_owned(),
+            what: "git does not take it".to_owned(),
+        };
+        Ok(left.take(MAX_REFUSED).map(violation).collect())
+    }
+
+    /// Brings the files of a tree into an index, all that git takes: one that it fails on is found by halves and left out.
+    fn take_in(&self, tree: &Tree, index: &Path, files: &[Vec<u8>]) -> Result<(), TreesError> {
+        let (mut refused, mut parts) = (0, vec![files]);
+        while let Some(part) = parts.pop().filter(|_| refused < MAX_REFUSED) {
+            match self.feed(tree, index, &["--add", "--replace"], part) {
+                Err(TreesError::Git(GitError::Failed { stderr, .. })) if is_refusal(&stderr) => {
+                    if part.len() == 1 {
+                        refused += 1;
+                    } else {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                    }
+                }
+                fed => fed?,
+            }
+        }
+        Ok(())
     }
 
     /// Brings paths of a tree into an index.
@@ -103,7 +151,7 @@ impl Trees {
         }
         let mut input = paths.join(&0u8);
         input.push(0);
-        let args = STRICT.iter().chain(&["update-index"]).chain(how).chain(&["-z", "--stdin"]);
+        let args = self.pinned(&[&["update-index"], how, &["-z", "--stdin"]].concat())?;
         let call = self.write_durably(args).env("GIT_INDEX_FILE", index).input(&input);
         call.env("GIT_WORK_TREE", tree.dir()).env("GIT_ATTR_SOURCE", tree.base()).run()?;
         Ok(())
@@ -128,19 +176,28 @@ impl Trees {
     }
 
     /// Reads the base's ignore files, all in one call.
-    fn read_ignores(&self, files: &[(PathBuf, Oid)]) -> Result<Ignores, TreesError> {
-        let exclude = Path::new(&self.workspace().git_dir).join("info/exclude");
-        let own = fsx::read_optional(&exclude)?.unwrap_or_default();
+    fn read_ignores(&self, files: &[(PathBuf, Oid)], own: &str) -> Result<Ignores, TreesError> {
         if files.is_empty() {
-            return Ok(Ignores::new(&[], &own));
+            return Ok(Ignores::new(&[], own));
         }
         let wanted: Vec<&str> = files.iter().flat_map(|(_, id)| [id.as_str(), "\n"]).collect();
         let wanted = wanted.concat();
         let out = self.read(["cat-file", "--batch"]).input(wanted.as_bytes()).run()?;
         let texts = blobs(&out).ok_or_else(garbled)?;
         let paths = files.iter().map(|(path, _)| path.clone());
-        Ok(Ignores::new(&paths.zip(texts).collect::<Vec<_>>(), &own))
+        Ok(Ignores::new(&paths.zip(texts).collect::<Vec<_>>(), own))
     }
+}
+
+fn is_new_submodule(change: &mut Change) -> bool {
+    change.new.as_ref().is_some_and(|(mode, _)| mode == "160000")
+}
+
+/// Whether git means one path by its refusal, and not the disk or the repository.
+fn is_refusal(stderr: &str) -> bool {
+    ["Invalid path", "Permission denied", "beyond a symbolic link", "File name too long"]
+        .iter()
+        .any(|reason| stderr.contains(reason))
 }
 
 /// The contents in the output of `cat-file --batch`: `<id> blob <size>\n<content>\n` each.

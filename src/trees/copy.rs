@@ -6,9 +6,12 @@ use std::path::{Component, Path};
 
 use walkdir::WalkDir;
 
-use crate::os::fsx;
+use crate::os::{digest, fsx};
 
 use super::TreesError;
+
+/// Largest index that is read, in bytes.
+const INDEX_LIMIT: u64 = 4 * 1024 * 1024 * 1024;
 
 /// What may still be copied.
 #[derive(Debug)]
@@ -105,6 +108,12 @@ pub(super) fn copy_index(from: &Path, to: &Path) -> Result<(), TreesError> {
     let time = from.metadata().and_then(|m| m.modified()).map_err(fsx::at(from))?;
     let file = fsx::open_append(to)?;
     Ok(file.set_modified(time).map_err(fsx::at(to))?)
+}
+
+/// The digest of a file.
+pub(super) fn digest(path: &Path) -> Result<String, TreesError> {
+    let bytes = fsx::read_bounded(path, INDEX_LIMIT)?.unwrap_or_default();
+    Ok(digest::sha256_hex(&bytes))
 }
 
 /// Removes a tree even where its folders were made read-only.

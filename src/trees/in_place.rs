@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::logic::claims::{PathKind, covers};
+use crate::logic::claims::{PathKind, covers, names};
 use crate::model::claim::ClaimPath;
 use crate::os::fsx;
 use crate::runs::Place;
@@ -49,9 +49,8 @@ impl Snapshot {
         fsx::make_dirs(&fresh)?;
         let mut budget = Budget::default();
         for claimed in writes {
-            let from = below(workspace, &claimed.path);
-            if from.symlink_metadata().is_ok() {
-                copy(&from, &below(&fresh, &claimed.path), &mut budget)?;
+            for path in present(workspace, claimed) {
+                copy(&below(workspace, &path), &below(&fresh, &path), &mut budget)?;
             }
         }
         fsx::move_to(&fresh, &snapshot.dir)?;
@@ -69,19 +68,17 @@ impl Snapshot {
                 // Somebody put a link in the way: what lies behind it is not ours to change.
                 continue;
             }
-            let (before, now) =
-                (below(&self.dir, &claimed.path), below(&self.workspace, &claimed.path));
-            self.remove_new(&now)?;
-            if before.symlink_metadata().is_ok() {
-                copy(&before, &now, &mut budget)?;
+            self.remove_new(claimed)?;
+            for path in present(&self.dir, claimed) {
+                copy(&below(&self.dir, &path), &below(&self.workspace, &path), &mut budget)?;
             }
         }
         Ok(())
     }
 
-    /// Removes the files below a path that the snapshot does not have, or has as something else.
-    fn remove_new(&self, now: &Path) -> Result<(), TreesError> {
-        let walk = WalkDir::new(now)
+    /// Removes the claimed files that the snapshot does not have, or has as something else.
+    fn remove_new(&self, claimed: &ClaimPath) -> Result<(), TreesError> {
+        let walk = WalkDir::new(below(&self.workspace, &claimed.path))
             .follow_links(false)
             .follow_root_links(false)
             .contents_first(true)
@@ -91,7 +88,8 @@ impl Snapshot {
             let path = entry.path().strip_prefix(&self.workspace).unwrap_or(entry.path());
             let before = self.dir.join(path);
             let was = before.symlink_metadata().ok().map(|m| m.file_type());
-            if is_in_git(path) || was == Some(entry.file_type()) {
+            let is_beside = claimed.glob.is_some() && !names(claimed, &path.to_string_lossy());
+            if is_in_git(path) || was == Some(entry.file_type()) || is_beside {
                 continue;
             }
             if entry.file_type().is_dir() {
@@ -103,6 +101,20 @@ impl Snapshot {
         }
         Ok(())
     }
+}
+
+/// What of a claimed path is there: the path itself, or each file that matches its pattern.
+fn present(dir: &Path, claimed: &ClaimPath) -> Vec<String> {
+    let from = below(dir, &claimed.path);
+    if claimed.glob.is_none() {
+        let is_there = from.symlink_metadata().is_ok();
+        return is_there.then(|| claimed.path.clone()).into_iter().collect();
+    }
+    let files = WalkDir::new(from).follow_links(false).into_iter().flatten();
+    let files = files.filter(|entry| !entry.file_type().is_dir());
+    let inner = files.filter_map(|entry| Some(entry.path().strip_prefix(dir).ok()?.to_owned()));
+    let paths = inner.filter(|path| !is_in_git(path)).filter_map(|p| p.to_str().map(str::to_owned));
+    paths.filter(|path| names(claimed, path)).collect()
 }
 
 /// A path below a directory; the empty path is the directory itself.
@@ -180,10 +192,7 @@ mod tests {
         let job = crate::model::id::JobId::parse("j-abc234").expect("id");
         let place = crate::runs::Runs::of(&root).folder(&job).place("t1");
         fsx::make_dirs(place.dir()).expect("place");
-        let writes = [
-            ClaimPath { path: "src".to_owned(), is_dir: true },
-            ClaimPath { path: "new".to_owned(), is_dir: false },
-        ];
+        let writes = [ClaimPath::dir("src"), ClaimPath::file("new")];
         let before = Look::take(&workspace).expect("small");
         let snapshot = Snapshot::take(&workspace, &writes, &place, 1).expect("snapshot");
         fsx::put(&workspace.join("src/a"), b"changed").expect("write");
@@ -201,5 +210,37 @@ mod tests {
         assert_eq!(text("src/old/b").as_deref(), Some("b"));
         assert_eq!(text("new"), None);
         assert_eq!(text("other").as_deref(), Some("sneaky"), "it was not claimed");
+    }
+
+    #[test]
+    fn a_pattern_puts_back_what_it_matches_and_nothing_else() {
+        let d = tempfile::tempdir().expect("scratch");
+        let workspace = d.path().join("w");
+        fsx::make_dirs(&workspace.join("src/deep")).expect("dirs");
+        for path in ["a.rs", "a.md", "src/b.rs", "src/deep/c.rs"] {
+            fsx::put(&workspace.join(path), b"old").expect("file");
+        }
+        let root = crate::model::root::Root::new(d.path());
+        let job = crate::model::id::JobId::parse("j-abc234").expect("id");
+        let place = crate::runs::Runs::of(&root).folder(&job).place("t1");
+        fsx::make_dirs(place.dir()).expect("place");
+        let writes = [ClaimPath::matching("", "*.rs"), ClaimPath::matching("src", "**/c*")];
+        let snapshot = Snapshot::take(&workspace, &writes, &place, 1).expect("snapshot");
+        for path in ["a.rs", "a.md", "src/b.rs", "src/deep/c.rs", "new.rs", "src/cc", "new.md"] {
+            fsx::put(&workspace.join(path), b"new").expect("file");
+        }
+        snapshot.restore().expect("restore");
+        let text = |path: &str| std::fs::read_to_string(workspace.join(path)).ok();
+        for (path, expected) in [
+            ("a.rs", Some("old")),
+            ("src/deep/c.rs", Some("old")),
+            ("new.rs", None),
+            ("src/cc", None),
+            ("a.md", Some("new")),
+            ("src/b.rs", Some("new")),
+            ("new.md", Some("new")),
+        ] {
+            assert_eq!(text(path).as_deref(), expected, "{path}");
+        }
     }
 }

@@ -85,17 +85,31 @@ impl Trees {
 
     fn lay_over_in(&self, index: &Path, tip: &str, changes: &[Change]) -> Result<Oid, TreesError> {
         copy::remove_index(index)?;
-        self.write_durably(["read-tree", tip]).env("GIT_INDEX_FILE", index).run()?;
+        self.write_durably(self.pinned(&["read-tree", tip])?).env("GIT_INDEX_FILE", index).run()?;
         let entries = index_info(changes, &self.zero());
         let args = ["update-index", "--add", "--replace", "-z", "--index-info"];
+        let args = self.pinned(&args)?;
         self.write_durably(args).env("GIT_INDEX_FILE", index).input(entries.as_bytes()).run()?;
         Ok(self.write_durably(["write-tree"]).env("GIT_INDEX_FILE", index).line()?)
     }
 
     fn commit(&self, object: &str, parent: &str, words: Words<'_>) -> Result<Oid, TreesError> {
-        let message = self.message(words);
-        let args = ["-c", "i18n.commitEncoding=UTF-8", "commit-tree", object, "-p", parent];
-        let call = self.write_durably(args).input(message.as_bytes());
+        self.commit_with(object, &[parent], &self.message(words))
+    }
+
+    /// Makes a commit in the name of whoever commits in the repository.
+    pub(super) fn commit_with(
+        &self,
+        object: &str,
+        parents: &[&str],
+        message: &str,
+    ) -> Result<Oid, TreesError> {
+        let mut call =
+            self.write_durably(["-c", "i18n.commitEncoding=UTF-8", "commit-tree", object]);
+        for parent in parents {
+            call = call.arg("-p").arg(parent);
+        }
+        let call = call.input(message.as_bytes());
         Ok(if self.has_identity()? { call } else { as_numerus(call) }.line()?)
     }
 
@@ -128,8 +142,12 @@ impl Trees {
     /// Makes a prepared commit the tip; `false` when the tip is no longer its parent. Done before is done well.
     ///
     /// # Errors
-    /// When git fails while the tip still is the parent; it may be tried again.
+    /// [`TreesError::Gone`] when objects of the commit were collected since it was prepared: then it is to be made again
+    /// from the audit on. Otherwise when git fails while the tip still is the parent; it may be tried again.
     pub fn advance(&self, commit: &str, parent: &str) -> Result<bool, TreesError> {
+        if !self.is_whole(commit, parent)? {
+            return if self.tip()? == commit { Ok(true) } else { Err(gone(commit)) };
+        }
         match self.set_ref(&self.tip_ref(), commit, parent) {
             Ok(()) => Ok(true),
             Err(e) => match self.tip()? {
@@ -138,6 +156,13 @@ impl Trees {
                 _ => Ok(false),
             },
         }
+    }
+
+    /// Whether every object that a commit adds to its parent is there. Git looks at the commit alone before it moves a ref,
+    /// and `git gc --prune=now` may have run at any moment since the objects were made.
+    fn is_whole(&self, commit: &str, parent: &str) -> Result<bool, TreesError> {
+        let added = ["rev-list", "--objects", "--quiet", commit, "--not", parent];
+        Ok(self.read(added).ask()?.code == Some(0))
     }
 
     /// Whether a commit is part of the job's tip.
@@ -155,7 +180,7 @@ impl Trees {
     /// # Errors
     /// When git fails.
     pub fn forget(&self) -> Result<(), TreesError> {
-        for name in ["tip", "base"] {
+        for name in ["tip", "base", "published"] {
             let full = format!("refs/numerus/{}/{name}", self.folder.job());
             self.write_durably(["update-ref", "-d", &full]).run()?;
         }
@@ -163,11 +188,19 @@ impl Trees {
     }
 
     /// Makes the job's branch, `numerus/<job>`, and returns its name; where the name is taken by other work, a numbered one.
-    /// `HEAD` stays where it is.
+    /// `HEAD` stays where it is. A ref of our own says from then on that there was a branch: if it is gone one day, the
+    /// user did not want the work.
     ///
     /// # Errors
     /// When no name is free, or git fails.
     pub fn create_branch(&self, commit: &str) -> Result<String, TreesError> {
+        let name = self.name_branch(commit)?;
+        let published = format!("refs/numerus/{}/published", self.folder.job());
+        self.write_durably(["update-ref", &published, commit]).run()?;
+        Ok(name)
+    }
+
+    fn name_branch(&self, commit: &str) -> Result<String, TreesError> {
         let job = self.folder.job();
         let numbered = (2..=9).map(|n| format!("numerus/{job}-{n}"));
         let names = std::iter::once(format!("numerus/{job}")).chain(numbered);
@@ -203,6 +236,10 @@ impl Trees {
         let merge = ["-c", "merge.autoStash=false", "merge", "-q", "--ff-only", "--no-edit"];
         Ok(git.write_durably(merge).arg(commit).ask()?.code == Some(0))
     }
+}
+
+pub(super) fn gone(commit: &str) -> TreesError {
+    TreesError::Gone { commit: commit.to_owned() }
 }
 
 /// Entries as `update-index --index-info` reads them, removals first.

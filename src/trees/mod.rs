@@ -15,6 +15,8 @@ mod ignores;
 pub mod in_place;
 mod land;
 mod patch;
+mod pinned;
+mod take_in;
 mod tree;
 mod walk;
 mod workspace;
@@ -30,7 +32,8 @@ use crate::runs::{Place, RunFolder};
 
 pub use audit::Audited;
 pub use land::{Landing, Words};
-pub use tree::{Tree, kind_below};
+pub use take_in::{Foreign, Intake};
+pub use tree::{Tree, clear_temps, kind_below};
 pub use workspace::{Ground, fix};
 
 /// Why something with a workspace or its trees did not work.
@@ -50,6 +53,12 @@ pub enum TreesError {
     /// The file system is in the way.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// Objects that no ref leads to yet were collected by somebody: they have to be made again.
+    #[error("land {commit}: objects of it are gone")]
+    Gone {
+        /// The commit.
+        commit: Oid,
+    },
     /// Someone else has been making worktrees for too long.
     #[error("lock {path}: it stays held by another process")]
     Busy {
@@ -173,5 +182,7 @@ impl Trees {
     }
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;

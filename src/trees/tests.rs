@@ -1,5 +1,8 @@
 //! The whole way of a task through a real repository.
 
+mod blind;
+mod taste;
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +39,13 @@ impl House {
         let house = Self::new();
         fsx::make_dirs(&house.repo()).expect("repo");
         house.git(&["init", "-q", "-b", "main"]);
+        house.furnish();
+        house
+    }
+
+    /// Puts a few files into a fresh repository.
+    fn furnish(&self) {
+        let house = self;
         house.git(&["config", "user.name", "Someone"]);
         house.git(&["config", "user.email", "someone@localhost"]);
         // A repository's own taste must not blind an audit.
@@ -54,7 +64,6 @@ impl House {
         }
         house.git(&["add", "-A"]);
         house.git(&["commit", "-q", "-m", "first"]);
-        house
     }
 
     fn repo(&self) -> PathBuf {
@@ -67,6 +76,7 @@ impl House {
             .args(args)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_OPTIONAL_LOCKS", "0")
             .output()
             .expect("git");
         assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
@@ -87,6 +97,16 @@ impl House {
 
     fn add(&self, trees: &Trees, task: &str) -> Tree {
         trees.add(&self.folder.place(task), 1, &trees.tip().expect("tip")).expect("tree")
+    }
+
+    /// Gives the repository to another user, as root may, and lets that one reach it.
+    fn give_to(&self, user: u32) {
+        for dir in [self.scratch.path().to_owned(), self.scratch.path().join("root")] {
+            std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).expect("reach");
+        }
+        for entry in walkdir::WalkDir::new(self.repo()).into_iter().flatten() {
+            std::os::unix::fs::lchown(entry.path(), Some(user), Some(user)).expect("root may");
+        }
     }
 
     /// What the user sees and what nobody may touch.
@@ -235,6 +255,34 @@ fn build_output_is_no_change_but_a_claimed_path_lands_although_ignored() {
 }
 
 #[test]
+fn a_pattern_lands_what_it_matches_and_build_output_only_where_it_begins_in_it() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    let files = ["src/x.c", "src/deep/x.c", "src/x.log", "target/a/x", "target/y", "target/r/.git"];
+    for path in files {
+        put(&tree.cwd().join(path), "written\n");
+    }
+    for (text, landing, outside) in [
+        ("src/*.c", vec!["src/x.c"], vec!["src/deep/x.c"]),
+        ("src/**", vec!["src/deep/x.c", "src/x.c"], vec![]),
+        ("target/a/*", vec!["target/a/x"], vec!["src/deep/x.c", "src/x.c"]),
+        ("target/*", vec!["target/y"], vec!["src/deep/x.c", "src/x.c"]),
+        ("**", vec!["src/deep/x.c", "src/x.c"], vec![]),
+    ] {
+        let claim = claim(&[text], &[]);
+        let audited = trees.audit(&tree, &claim).expect("audit");
+        let judged = judge(&audited.changes, &claim, "");
+        let paths = |list: &[crate::logic::audit::Change]| -> Vec<String> {
+            list.iter().map(|c| c.path.clone()).collect()
+        };
+        assert_eq!(paths(&judged.landing), landing, "{text}");
+        assert_eq!(paths(&judged.outside), outside, "{text}");
+        assert_eq!(audited.violations, [], "{text}");
+    }
+}
+
+#[test]
 fn what_git_cannot_hold_is_a_violation() {
     let house = House::furnished();
     let trees = house.trees();
@@ -328,6 +376,46 @@ fn a_path_that_moved_under_a_task_lets_nothing_land() {
     assert!(trees.advance(&tip, base).expect("done before is done"));
 }
 
+/// What `git gc --prune=now` takes away: every object that nothing leads to.
+fn collect(house: &House) {
+    house.git(&["prune", "--expire=now"]);
+}
+
+#[test]
+fn what_a_collection_took_away_between_audit_and_landing_is_made_again() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    put(&tree.cwd().join("src/deep/new.rs"), "NEW\n");
+    let claim = claim(&["src/"], &[]);
+    let task = task("t1");
+    let prepare = |audited: &Audited| {
+        let audit = judge(&audited.changes, &claim, "");
+        trees.prepare(&tree, audited, &audit.landing, &[], words(&task))
+    };
+    let audited = trees.audit(&tree, &claim).expect("audit");
+    collect(&house);
+    let landing = prepare(&audited);
+    // Git may take a tree that is gone for granted; then the tip must not move to it.
+    if let Ok(Landing::Ready { commit, parent }) = &landing {
+        assert!(matches!(trees.advance(commit, parent), Err(TreesError::Gone { .. })));
+    }
+    let audited = trees.audit(&tree, &claim).expect("again");
+    let Landing::Ready { commit, parent } = prepare(&audited).expect("prepared") else {
+        panic!("it lands")
+    };
+    let blob = house.git(&["rev-parse", &format!("{commit}:src/deep/new.rs")]);
+    let object = house.repo().join(".git/objects").join(&blob[..2]).join(&blob[2..]);
+    fsx::remove(&object).expect("one object of the commit");
+    let gone = trees.advance(&commit, &parent);
+    assert!(matches!(gone, Err(TreesError::Gone { .. })), "{gone:?}");
+    assert_eq!(trees.tip().expect("tip"), parent);
+    let landed = land(&trees, &tree, &claim, "t1");
+    assert!(matches!(landed, Landing::Ready { .. }), "{landed:?}");
+    collect(&house);
+    house.git(&["fsck", "--connectivity-only"]);
+}
+
 #[test]
 fn a_tree_nobody_wrote_in_moves_to_the_tip() {
     let house = House::furnished();
@@ -379,6 +467,51 @@ fn a_job_in_a_subdirectory_claims_below_it() {
     assert_eq!(tree.kind(""), PathKind::Dir);
     symlink("..", tree.cwd().join("up")).expect("link");
     assert_eq!(tree.kind("up/a.txt"), PathKind::LeadsOut);
+}
+
+#[test]
+fn links_are_followed_as_the_kernel_does_and_further() {
+    let scratch = tempfile::tempdir().expect("scratch");
+    let cwd = scratch.path().join("w");
+    for path in ["src/deep/a", "b"] {
+        put(&cwd.join(path), "x");
+    }
+    put(&scratch.path().join("outside"), "x");
+    for (target, link) in [
+        ("src", "link"),
+        ("link/deep", "twice"),
+        ("deep/../../b", "src/back"),
+        ("../w/src", "round"),
+        ("nowhere/yet", "dangling"),
+        ("../outside", "out"),
+        ("../gone", "gone"),
+        ("/etc", "etc"),
+        ("loop", "loop"),
+    ] {
+        symlink(target, cwd.join(link)).expect("link");
+    }
+    symlink(cwd.join("src"), cwd.join("absolute")).expect("link");
+    let elsewhere = |path: &str| PathKind::Elsewhere(path.to_owned());
+    for (path, kind) in [
+        ("src/deep", PathKind::Dir),
+        ("b", PathKind::File),
+        ("b/c", PathKind::Missing),
+        ("new/x", PathKind::Missing),
+        ("link", elsewhere("src")),
+        ("link/deep/a", elsewhere("src/deep/a")),
+        ("link/new/x", elsewhere("src/new/x")),
+        ("twice/a", elsewhere("src/deep/a")),
+        ("src/back", elsewhere("b")),
+        ("round/deep", elsewhere("src/deep")),
+        ("absolute/deep", elsewhere("src/deep")),
+        ("dangling/x", elsewhere("nowhere/yet/x")),
+        ("out", PathKind::LeadsOut),
+        ("gone", PathKind::LeadsOut),
+        ("etc/passwd", PathKind::LeadsOut),
+        ("loop", PathKind::LeadsOut),
+    ] {
+        assert_eq!(kind_below(&cwd, path), kind, "{path}");
+    }
 }
 
 #[test]
@@ -469,16 +602,7 @@ fn root_works_as_the_owner_of_the_repository() {
         assert_eq!(Git::at(&house.repo()).owner(), None);
         return;
     }
-    for dir in [house.scratch.path().to_owned(), house.scratch.path().join("root")] {
-        std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).expect("reach");
-    }
-    let own = |dir: &Path| {
-        let found = walkdir::WalkDir::new(dir).into_iter().flatten();
-        found.for_each(|e| {
-            std::os::unix::fs::lchown(e.path(), Some(12345), Some(12345)).expect("root may");
-        });
-    };
-    own(&house.repo());
+    house.give_to(12345);
     let trees = house.trees();
     let tree = house.add(&trees, "t1");
     put(&tree.cwd().join("src/one.rs"), "by root\n");

@@ -2,15 +2,17 @@
 //!
 //! Beside it lies the index as git wrote it with the tree: what an agent does to the one in use does not matter then.
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::logic::claims::PathKind;
 use crate::model::workspace::Oid;
-use crate::os::fsx;
 use crate::os::git::Call;
 use crate::os::lock::FileLock;
+use crate::os::{env, fsx};
 use crate::runs::Place;
 
 use super::copy::{self, Budget};
@@ -18,6 +20,10 @@ use super::{Trees, TreesError};
 
 /// Longest wait for others who make worktrees in the same repository.
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
+/// Most bytes that are read of one file of ignore rules.
+const MAX_RULES_BYTES: u64 = 1024 * 1024;
+/// Most links on the way to one path, as the kernel has it.
+const MAX_LINKS: u32 = 40;
 /// Folders that codex's sandbox mounts over, and sometimes leaves behind, empty.
 const RESIDUE: [&str; 4] = [".agents", ".aws", ".codex", ".git"];
 
@@ -32,6 +38,21 @@ pub struct Tree {
     admin: PathBuf,
     /// What was copied into it, relative to the repository's top.
     carried: Vec<String>,
+    /// What no agent could touch yet when the tree was made.
+    birth: Birth,
+}
+
+/// What a tree was like before an agent worked in it. It is kept in memory: who has no sandbox can write every file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Birth {
+    /// Device and number of its directory.
+    pub(super) identity: (u64, u64),
+    /// When its files had been written, in seconds and nanoseconds.
+    pub(super) at: (i64, i64),
+    /// The digest of its index.
+    pub(super) index: String,
+    /// The ignore rules that are in no commit: the user's, then the repository's.
+    pub(super) ignores: String,
 }
 
 impl Tree {
@@ -42,9 +63,10 @@ impl Tree {
         prefix: &str,
         base: Oid,
         admin: PathBuf,
+        birth: Birth,
     ) -> Self {
         let (dir, place, prefix) = (place.tree(attempt), place.clone(), prefix.to_owned());
-        Self { dir, place, attempt, prefix, base, admin, carried: Vec::new() }
+        Self { dir, place, attempt, prefix, base, admin, carried: Vec::new(), birth }
     }
 
     /// The same with these paths, relative to the workspace, known as copied into it.
@@ -91,6 +113,16 @@ impl Tree {
         &self.carried
     }
 
+    /// What it was like before an agent worked in it.
+    pub(super) fn birth(&self) -> &Birth {
+        &self.birth
+    }
+
+    /// Whether its directory is still the one that was made, and no link to another.
+    pub(super) fn is_itself(&self) -> bool {
+        identity(&self.dir).is_ok_and(|found| found == self.birth.identity)
+    }
+
     /// The directory of the job below the top.
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
@@ -117,21 +149,73 @@ impl Tree {
     }
 }
 
-/// What a path names below a directory, links that leave it found.
+/// Removes the folders for temporary files of a task or of a command, whatever was put into them.
+///
+/// # Errors
+/// Those of the system; what could not be removed stays for the next call.
+pub fn clear_temps(place: &Place) -> Result<(), TreesError> {
+    place.temps()?.iter().try_for_each(|dir| copy::remove_any(dir))
+}
+
+/// What a path names below a directory, every link on the way followed: one that leaves the directory is found, and so is
+/// the path that one inside leads to, whether something is there yet or not.
 pub fn kind_below(cwd: &Path, path: &str) -> PathKind {
     let Ok(cwd) = cwd.canonicalize() else { return PathKind::Missing };
-    let mut at = cwd.clone();
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        at.push(part);
-        let Ok(meta) = at.symlink_metadata() else { return PathKind::Missing };
-        if meta.is_symlink() {
-            match at.canonicalize() {
-                Ok(target) if target.starts_with(&cwd) => {}
-                Ok(_) | Err(_) => return PathKind::LeadsOut,
+    let Some(way) = Way::to(&cwd, path) else { return PathKind::LeadsOut };
+    let Some(real) = way.at.strip_prefix(&cwd).ok().and_then(Path::to_str) else {
+        return PathKind::LeadsOut;
+    };
+    match way.at.symlink_metadata() {
+        _ if way.links > 0 && real != path => PathKind::Elsewhere(real.to_owned()),
+        Err(_) => PathKind::Missing,
+        Ok(meta) if meta.is_dir() => PathKind::Dir,
+        Ok(_) => PathKind::File,
+    }
+}
+
+/// The way to a path as the kernel would go it, except that it goes on where nothing is.
+struct Way {
+    at: PathBuf,
+    links: u32,
+}
+
+impl Way {
+    /// `None` when the links lead round in circles.
+    fn to(cwd: &Path, path: &str) -> Option<Self> {
+        let mut way = Self { at: cwd.to_owned(), links: 0 };
+        let mut ahead: Vec<OsString> = backwards(Path::new(path));
+        while let Some(part) = ahead.pop() {
+            if part == ".." {
+                way.at.pop();
+                continue;
+            }
+            match way.at.join(&part).read_link() {
+                Ok(target) => {
+                    way.links += 1;
+                    if target.is_absolute() {
+                        way.at = PathBuf::from("/");
+                    }
+                    ahead.extend(backwards(&target));
+                }
+                // No link, or nothing at all.
+                Err(_) => way.at.push(&part),
+            }
+            if way.links > MAX_LINKS {
+                return None;
             }
         }
+        Some(way)
     }
-    if at.is_dir() { PathKind::Dir } else { PathKind::File }
+}
+
+/// The parts of a path, the first at the end.
+fn backwards(path: &Path) -> Vec<OsString> {
+    let part = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    };
+    path.components().rev().filter_map(part).collect()
 }
 
 impl Trees {
@@ -149,9 +233,10 @@ impl Trees {
             self.clear_half_made()?;
             // Forced twice: a worktree that is locked but gone, of a git that was killed, gives way.
             let args = ["worktree", "add", "-q", "--force", "--force", "--detach", "--lock"];
-            self.write(args).arg(&dir).arg(commit).run()?;
+            self.write(self.pinned(&args)?).arg(&dir).arg(commit).run()?;
         }
-        let tree = Tree {
+        let mut tree = Tree {
+            birth: self.birth_of(&dir)?,
             admin: read_admin(&dir)?,
             dir,
             place: place.clone(),
@@ -165,8 +250,15 @@ impl Trees {
             fsx::make_dirs(&tree.cwd())?;
             self.give(&tree.cwd())?;
         }
-        self.keep_index(&tree)?;
+        self.keep_index(&mut tree)?;
         Ok(tree)
+    }
+
+    /// What can still be told of a tree that an earlier worker made: nothing of its files is taken to be as it was. Not for
+    /// agents without a sandbox, who may have replaced even what is asked here.
+    pub(super) fn birth_of(&self, dir: &Path) -> Result<Birth, TreesError> {
+        let identity = identity(dir).map_err(fsx::at(dir))?;
+        Ok(Birth { identity, ignores: self.uncommitted_ignores()?, ..Birth::default() })
     }
 
     /// Moves a tree that nobody wrote in to a newer commit.
@@ -177,7 +269,7 @@ impl Trees {
         if tree.base == tip {
             return Ok(());
         }
-        let call = self.git.write(["checkout", "-q", "--detach", tip]);
+        let call = self.git.write(self.pinned(&["checkout", "-q", "--detach", tip])?);
         call.env("GIT_DIR", &tree.admin).env("GIT_WORK_TREE", &tree.dir).run()?;
         tip.clone_into(&mut tree.base);
         self.keep_index(tree)
@@ -216,6 +308,8 @@ impl Trees {
             let args = ["worktree", "remove", "--force", "--force"];
             self.write(args).arg(&tree.dir).run()?;
         }
+        // What was put there is nobody's work; it is cleared again before the next attempt.
+        clear_temps(&tree.place).ok();
         Ok(fsx::remove(&tree.fresh_index())?)
     }
 
@@ -224,9 +318,31 @@ impl Trees {
     }
 
     /// Keeps the index that git has just written.
-    fn keep_index(&self, tree: &Tree) -> Result<(), TreesError> {
-        copy::copy_index(&tree.admin.join("index"), &tree.fresh_index())?;
-        self.give(&tree.fresh_index())
+    fn keep_index(&self, tree: &mut Tree) -> Result<(), TreesError> {
+        let fresh = tree.fresh_index();
+        copy::copy_index(&tree.admin.join("index"), &fresh)?;
+        tree.birth.index = copy::digest(&fresh)?;
+        let meta = fresh.metadata().map_err(fsx::at(&fresh))?;
+        tree.birth.at = (meta.mtime(), meta.mtime_nsec());
+        self.give(&fresh)
+    }
+
+    /// The user's own ignore rules, then those of `info/exclude`, which are the stronger ones.
+    pub(super) fn uncommitted_ignores(&self) -> Result<String, TreesError> {
+        let named = self.read(["config", "--type=path", "--get", "core.excludesFile"]).ask()?;
+        let named = String::from_utf8_lossy(&named.stdout).trim_end_matches('\n').to_owned();
+        let of_user = match (named.as_str(), env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME")) {
+            ("", Some(dir), _) => PathBuf::from(dir).join("git/ignore"),
+            ("", None, Some(home)) => PathBuf::from(home).join(".config/git/ignore"),
+            (path, _, _) => PathBuf::from(path),
+        };
+        let exclude = Path::new(&self.workspace().git_dir).join("info/exclude");
+        let read = |path: &Path| {
+            // Rules that cannot be read ignore nothing: more is seen then, not less.
+            let bytes = fsx::read_bounded(path, MAX_RULES_BYTES).ok().flatten().unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        Ok(format!("{}\n{}", read(&of_user), read(&exclude)))
     }
 
     /// Removes what a killed `worktree add` of ours left half made: one such entry stops every later call of git that looks
@@ -250,6 +366,12 @@ impl Trees {
         self.give(&path)?;
         lock.ok_or_else(|| TreesError::Busy { path: path.display().to_string() })
     }
+}
+
+/// Device and number of a directory that is no link.
+fn identity(dir: &Path) -> std::io::Result<(u64, u64)> {
+    let meta = dir.symlink_metadata()?;
+    if meta.is_dir() { Ok((meta.dev(), meta.ino())) } else { Err(ErrorKind::NotADirectory.into()) }
 }
 
 /// The tree's own git directory, from the file that git has just written.

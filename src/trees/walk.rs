@@ -13,14 +13,20 @@ use std::path::Path;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::logic::audit::Violation;
-use crate::logic::claims::{covers, is_git_name};
+use crate::logic::claims::{covers, is_git_name, leads_into, names};
 use crate::logic::paths::contains;
 use crate::model::claim::ClaimPath;
 use crate::os::fsx;
 
 use super::ignores::Ignores;
 
-/// Most files outside the claim that are kept as objects; more are named and left in the tree.
+/// Most files in a tree.
+const MAX_FILES: usize = 1_000_000;
+/// Most bytes of touched files that git is asked to take in.
+const MAX_TOUCHED_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Most violations that are named.
+const MAX_VIOLATIONS: usize = 1000;
+/// Most files outside the claim that are kept as objects; what is more is left in the tree.
 const MAX_OUTSIDE_FILES: usize = 5000;
 /// Largest file outside the claim that is kept as an object, in bytes.
 const MAX_OUTSIDE_BYTES: u64 = 64 * 1024 * 1024;
@@ -36,6 +42,8 @@ pub(super) struct Known<'a> {
     pub claimed: &'a [ClaimPath],
     /// What we put there ourselves, from the top.
     pub carried: &'a [String],
+    /// When the tree was made; what has changed its state since was touched.
+    pub since: (i64, i64),
     /// Who must be able to read what is found, when that is not us.
     pub owner: Option<(u32, u32)>,
 }
@@ -48,10 +56,16 @@ pub(super) struct Seen {
     /// What can never land.
     pub violations: Vec<Violation>,
     outside: usize,
+    touched_bytes: u64,
 }
 
 impl Seen {
     fn violate(&mut self, path: &Path, what: &str) {
+        let what = match self.violations.len() {
+            MAX_VIOLATIONS => "and more that cannot land",
+            count if count > MAX_VIOLATIONS => return,
+            _ => what,
+        };
         let path = path.to_string_lossy().into_owned();
         self.violations.push(Violation { path, what: what.to_owned() });
     }
@@ -110,7 +124,8 @@ impl Known<'_> {
         let text = path.to_string_lossy();
         let is_carried = self.carried.iter().any(|c| contains(c, &text));
         let is_own = entry.depth() == 1 && entry.file_name() == ".git";
-        if is_own || ((is_ignored || is_carried) && !self.counts(path)) {
+        if is_own || ((is_ignored || is_carried) && !self.counts(path, entry.file_type().is_dir()))
+        {
             return Next::Past;
         }
         if is_git_name(&entry.file_name().to_string_lossy()) {
@@ -127,7 +142,7 @@ impl Known<'_> {
 
     /// Whether a path that is ignored or carried counts all the same: it, or something below, is tracked or claimed by a
     /// path that is ignored or carried itself. A claim of everything around it does not make build output worth landing.
-    fn counts(&self, path: &Path) -> bool {
+    fn counts(&self, path: &Path, is_dir: bool) -> bool {
         let bytes = path.as_os_str().as_bytes();
         let below = [bytes, b"/"].concat();
         let first = self.tracked.range(below.clone()..).next();
@@ -135,8 +150,11 @@ impl Known<'_> {
         self.tracked.contains_key(bytes)
             || first.is_some_and(|(tracked, _)| tracked.starts_with(&below))
             || self.claimed.iter().any(|claimed| {
-                (covers(std::slice::from_ref(claimed), &text) || contains(&text, &claimed.path))
-                    && self.is_set_aside(&claimed.path)
+                let is_meant = match claimed.glob {
+                    Some(_) if is_dir => leads_into(claimed, &text),
+                    Some(_) | None => names(claimed, &text),
+                };
+                (is_meant || contains(&text, &claimed.path)) && self.is_set_aside(&claimed.path)
             })
     }
 
@@ -178,13 +196,31 @@ impl Known<'_> {
             return seen.violate(path, "cannot be read");
         }
         let bytes = path.as_os_str().as_bytes();
-        if !self.tracked.contains_key(bytes) && !covers(self.claimed, &path.to_string_lossy()) {
-            seen.outside += 1;
-            if seen.outside > MAX_OUTSIDE_FILES || meta.len() > MAX_OUTSIDE_BYTES {
-                return seen.violate(path, "too much to keep, and not claimed");
+        if meta.is_file() && (meta.ctime(), meta.ctime_nsec()) >= self.since {
+            seen.touched_bytes = seen.touched_bytes.saturating_add(meta.len());
+            if seen.touched_bytes > MAX_TOUCHED_BYTES {
+                seen.touched_bytes = seen.touched_bytes.saturating_sub(meta.len());
+                return seen.violate(path, "too large to land");
             }
         }
-        seen.files.push(bytes.to_vec());
+        if !self.tracked.contains_key(bytes) && !covers(self.claimed, &path.to_string_lossy()) {
+            seen.outside += 1;
+            match seen.outside {
+                _ if meta.len() > MAX_OUTSIDE_BYTES => {
+                    return seen.violate(path, "too large to keep, and not claimed");
+                }
+                count if count == MAX_OUTSIDE_FILES + 1 => {
+                    return seen.violate(path, "one of more unclaimed files than are kept");
+                }
+                count if count > MAX_OUTSIDE_FILES => return,
+                _ => {}
+            }
+        }
+        if seen.files.len() < MAX_FILES {
+            seen.files.push(bytes.to_vec());
+        } else {
+            seen.violate(path, "one of more files than a tree may have");
+        }
     }
 
     /// Whether git will be able to read a file; the kernel is asked only where the owner's bit is not set.

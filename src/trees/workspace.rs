@@ -11,6 +11,7 @@ use crate::os::git::{Call, Git, GitError};
 use crate::runs::RunFolder;
 
 use super::TreesError;
+use super::pinned::filter_drivers;
 
 /// Longest time to find out whether the user has uncommitted changes; a slower answer counts as yes.
 const DIRTY_PATIENCE: Duration = Duration::from_secs(10);
@@ -42,6 +43,12 @@ pub fn fix(
     }
     let dir = named.canonicalize().map_err(fsx::at(named))?;
     let found = find_repository(&dir)?;
+    if let Some(top) = found.as_ref().map(|repository| &repository.top)
+        && !top.canonicalize().is_ok_and(|top| dir.starts_with(top))
+    {
+        let why = format!("its repository has its files elsewhere, at {}", top.display());
+        return refused(&dir, &why);
+    }
     let isolation = match found {
         Some(_) => options.isolation,
         None => Isolation::InPlace,
@@ -137,6 +144,7 @@ fn in_repository(
     };
     if isolation == Isolation::Worktree {
         refuse_special(&git, &repository.top, &base)?;
+        refuse_filters(&git, repository, &base)?;
     }
     Ok(Workspace {
         isolation,
@@ -179,6 +187,30 @@ fn refuse_special(git: &Git, top: &Path, base: &str) -> Result<(), TreesError> {
         return refused(top, "it keeps files in LFS, which worktrees do not carry");
     }
     Ok(())
+}
+
+/// Refuses files that a program of the user's turns into something else on their way to and from the disk: in a tree of
+/// ours it would run on what an agent wrote, outside of any sandbox, and without it something else would land.
+fn refuse_filters(git: &Git, repository: &Repository, base: &str) -> Result<(), TreesError> {
+    let drivers = filter_drivers(git, &repository.git_dir)?;
+    if drivers.is_empty() {
+        return Ok(());
+    }
+    let paths = git.read(["ls-tree", "-r", "-z", "--name-only", "--full-tree", base]).run()?;
+    let check = ["check-attr", "-z", "--stdin", "--source", base, "filter"];
+    let out = git.read(check).input(&paths).run()?;
+    let answers: Vec<&[u8]> = out.split(|byte| *byte == 0).collect();
+    let filtered = answers.chunks_exact(3).find_map(|answer| {
+        let driver = drivers.iter().find(|driver| driver.as_bytes() == answer[2])?;
+        Some((String::from_utf8_lossy(answer[0]).into_owned(), driver))
+    });
+    match filtered {
+        Some((path, driver)) => {
+            let why = format!("{path} goes through the filter {driver:?}, a program of its own");
+            refused(&repository.top, &why)
+        }
+        None => Ok(()),
+    }
 }
 
 /// The commit without files that a job starts from where nothing was committed yet.

@@ -75,7 +75,7 @@ fn is_transition(fact: &Fact) -> bool {
             | Fact::ClaimApproved { .. }
             | Fact::LocksReleased { .. }
             | Fact::ClaimMeasured { .. }
-            | Fact::BaseDiverged { .. }
+            | Fact::BaseDiverged(_)
             | Fact::TaskStarted { .. }
             | Fact::SessionOpened { .. }
             | Fact::SessionConfirmed { .. }

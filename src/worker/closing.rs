@@ -6,13 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Left;
+use super::advancing;
 use super::book::Book;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, with_trees};
 use super::planning::{clear, view};
 use crate::ending::{self, Ending};
+use crate::logic::quality;
 use crate::logic::state::JobState;
 use crate::model::PROTOCOL_VERSION;
+use crate::model::claim::ClaimQuality;
 use crate::model::event::{CommandResult, Fact};
 use crate::model::job::Job;
 use crate::model::root::Root;
@@ -68,7 +71,7 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
     let (at, end) = (desk.clone(), end.clone());
     aside(move || {
         remember(&at, &end);
-        write_summary(&at.folder, &at.job, &at.book, &end)?;
+        write_summary(&at, &end)?;
         finish_in(&at.root, &at.folder, &at.job, &at.book, &end)
     })
     .await
@@ -76,9 +79,7 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
 }
 
 fn has_unpublished(state: &JobState) -> bool {
-    let base = state.workspace.as_ref().map(|w| &w.base);
-    state.branch.is_none()
-        && base.is_some_and(|base| state.tip.as_ref().is_some_and(|tip| tip != base))
+    state.branch.is_none() && state.has_landed()
 }
 
 fn finish_in(root: &Root, folder: &RunFolder, job: &Job, book: &Book, end: &Ending) -> Result<()> {
@@ -106,6 +107,7 @@ fn remember(desk: &Desk, end: &Ending) {
     let plan = |s: &JobState| s.tasks.iter().map(|t| t.task.summary.clone()).collect::<Vec<_>>();
     let claims = desk.book.state(|s| s.tasks.iter().map(|t| t.task.id.clone()).collect::<Vec<_>>());
     let claimed = claims.iter().filter_map(|id| desk.folder.read_claim(id).ok().flatten());
+    let quality = desk.book.state(claim_quality);
     let entry = Entry {
         version: PROTOCOL_VERSION,
         job_id: desk.job.id.clone(),
@@ -113,9 +115,11 @@ fn remember(desk: &Desk, end: &Ending) {
         at: clock::now(),
         objective: desk.job.objective.clone(),
         plan: desk.book.state(plan).join("\n"),
-        claims: claimed.flat_map(|c| c.resources.writes).map(|p| p.path).collect(),
+        claims: claimed.flat_map(|c| c.resources.writes).map(|p| p.text()).collect(),
         outcome: end.phase,
-        claim_precision: desk.book.state(precision),
+        claim_precision: quality.precision,
+        claim_recall: quality.recall,
+        missed: quality.missed,
     };
     let remembered =
         Memory::open(&desk.root.store()).and_then(|mut memory| memory.remember(&entry));
@@ -127,16 +131,21 @@ fn remember(desk: &Desk, end: &Ending) {
     }
 }
 
-/// The share of attempts that wrote only what they had claimed; `None` when nothing was claimed.
-fn precision(state: &JobState) -> Option<f64> {
-    let attempts: u32 = state.tasks.iter().map(|t| t.attempt).sum();
-    let violations: u32 = state.tasks.iter().map(|t| t.violations).sum();
-    (attempts > 0).then(|| 1.0 - f64::from(violations.min(attempts)) / f64::from(attempts))
+/// The means over all claims of the job that were measured.
+fn claim_quality(state: &JobState) -> ClaimQuality {
+    let measured = state.tasks.iter().flat_map(|t| &t.measured);
+    let all: Vec<ClaimQuality> = measured.map(|(_, quality)| quality.clone()).collect();
+    quality::mean(&all).unwrap_or_default()
 }
 
-fn write_summary(folder: &RunFolder, job: &Job, book: &Book, end: &Ending) -> Result<()> {
-    let text = book.state(|state| summary(state, job, end, folder.dir()));
-    folder.put_file("summary.md", neutral(&text).as_bytes())
+fn write_summary(desk: &Desk, end: &Ending) -> Result<()> {
+    let clashes = advancing::clashes(desk);
+    let mut text = desk.book.state(|state| summary(state, &desk.job, end, desk.folder.dir()));
+    if !clashes.is_empty() {
+        text.push_str("\n\nThis result will conflict, when it is merged, with\n");
+        text.extend(clashes.iter().map(|line| format!("\n- {line}")));
+    }
+    desk.folder.put_file("summary.md", neutral(&text).as_bytes())
 }
 
 /// `summary.md`: what came out, for people.

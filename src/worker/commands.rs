@@ -1,6 +1,7 @@
 //! Commands of the job file, `verify` and `setup`: run inside codex's sandbox with the executor's limits, output kept in
 //! the run folder, ended with everything they started.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -8,10 +9,12 @@ use tokio::process::Command;
 
 use super::desk::{Desk, Outcome, Stop, aside, bug};
 use crate::codex::ask::told_to_stop;
+use crate::codex::command::confinement;
 use crate::codex::fence::{self, JOB_MARK, PLACE_MARK};
 use crate::model::job::Sandbox;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::os::fsx;
+use crate::trees::clear_temps;
 
 /// Where a command runs.
 #[derive(Debug, Clone, Copy)]
@@ -36,9 +39,11 @@ pub(super) async fn run(
     let log = fsx::open_append(&place.dir().join(format!("{}.log", at.name)));
     let log = log.map_err(|e| bug(e.to_string()))?;
     let errors = log.try_clone().map_err(|e| bug(e.to_string()))?;
-    let mut process = words(desk, command);
-    process.current_dir(at.cwd).env_clear().envs(desk.asker.codex.env.iter().cloned());
-    process.env(JOB_MARK, desk.job.id.as_str()).env(PLACE_MARK, at.place);
+    let temp = place.temp(at.name);
+    fsx::make_dirs(&temp).map_err(|e| bug(e.to_string()))?;
+    let mut process = words(desk, at.place, command, &temp);
+    process.current_dir(at.cwd).env_clear().envs(environment(&desk.asker.codex.env));
+    process.env(JOB_MARK, desk.job.id.as_str()).env(PLACE_MARK, at.place).env("TMPDIR", &temp);
     process.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0).kill_on_drop(true);
     let mut child = process.spawn().map_err(|e| bug(format!("cannot run {command:?}: {e}")))?;
     let mut stop = stop.clone();
@@ -47,13 +52,27 @@ pub(super) async fn run(
         () = tokio::time::sleep(desk.job.options.timeouts.verify) => Ok(None),
         failure = told_to_stop(&mut stop) => Err(failure),
     };
-    let (job, place) = (desk.job.id.clone(), at.place.to_owned());
-    aside(move || fence::end_family(&job, &place, None)).await?;
+    let (job, name) = (desk.job.id.clone(), at.place.to_owned());
+    aside(move || {
+        fence::end_family(&job, &name, None);
+        // What stays is cleared before the next attempt, or goes with the job.
+        clear_temps(&place).ok();
+    })
+    .await?;
     status
 }
 
+/// What a command gets of codex's environment: all but keys, tokens and secrets, as codex's own tools.
+fn environment(codex: &[(OsString, OsString)]) -> impl Iterator<Item = (OsString, OsString)> {
+    let is_secret = |name: &OsString| {
+        let name = name.to_string_lossy().to_uppercase();
+        ["KEY", "TOKEN", "SECRET"].iter().any(|word| name.contains(word))
+    };
+    codex.iter().filter(move |(name, _)| !is_secret(name)).cloned()
+}
+
 /// `codex sandbox` takes the same settings as a session; it does not change the directory by itself.
-fn words(desk: &Desk, command: &str) -> Command {
+fn words(desk: &Desk, place: &str, command: &str, temp: &Path) -> Command {
     let shell = ["sh", "-c", command];
     if desk.settings.verify_unsandboxed {
         let mut process = Command::new(shell[0]);
@@ -66,7 +85,10 @@ fn words(desk: &Desk, command: &str) -> Command {
     let mut process = Command::new(program.first().cloned().unwrap_or_default());
     process.args(program.iter().skip(1)).arg("sandbox");
     process.args(["-c", &format!("sandbox_mode=\"{}\"", sandbox.as_str())]);
-    process.args(["-c", &format!("sandbox_workspace_write.network_access={}", options.network)]);
+    let marks = [(JOB_MARK, desk.job.id.to_string()), (PLACE_MARK, place.to_owned())];
+    for setting in confinement(options.network, &marks, Some(temp)) {
+        process.args(["-c", &setting]);
+    }
     process.arg("--").args(shell);
     process
 }

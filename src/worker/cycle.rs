@@ -10,51 +10,48 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::desk::{Desk, Outcome, bug};
-use super::{Left, closing, lane, planning, reading};
+use super::{Left, advising, closing, lane, mending, planning, reading};
 use crate::logic::lifecycle::{self, Ending, Step};
-use crate::logic::retry::{self, Next};
 use crate::logic::supervise::StopReason;
-use crate::logic::task::Tries;
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
+use crate::os::clock;
 use crate::os::signals::HANG_UP;
-use crate::os::{clock, random};
 use crate::runs::Want;
 
-/// How often a task may write what it did not claim.
-const MAX_VIOLATIONS: u32 = 2;
-/// How often what a task built on may move under it.
-const MAX_BASE_MOVES: u32 = 10;
 /// The longest sleep of the loop; whatever it waits for is looked at again then.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// What is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Work {
+pub(super) enum Work {
     Workspace,
     Plan,
     Roles,
     Task(TaskId),
     Verify,
+    Judge,
+    Mend,
     Publish,
 }
 
 /// Why nothing new is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Closing {
+pub(super) enum Closing {
     Park(PauseReason, Option<Timestamp>, String),
     Leave,
     End(Ending),
 }
 
-struct Cycle {
-    desk: Arc<Desk>,
+/// The loop's own state.
+pub(super) struct Cycle {
+    pub(super) desk: Arc<Desk>,
     lanes: JoinSet<(Work, Outcome<()>)>,
-    stops: BTreeMap<TaskId, watch::Sender<Option<StopReason>>>,
+    pub(super) stops: BTreeMap<TaskId, watch::Sender<Option<StopReason>>>,
     stop: watch::Sender<Option<StopReason>>,
-    alone: Option<Work>,
+    pub(super) alone: Option<Work>,
     closing: Option<Closing>,
 }
 
@@ -145,7 +142,7 @@ impl Cycle {
     }
 
     /// A job that is about to rest waits for no lease.
-    fn stop_waiting(&self) {
+    pub(super) fn stop_waiting(&self) {
         if !matches!(self.closing, Some(Closing::Park(..))) {
             return;
         }
@@ -158,7 +155,7 @@ impl Cycle {
     }
 
     /// The first reason to close counts, but a kill outranks all.
-    fn close_for(&mut self, closing: Closing) {
+    pub(super) fn close_for(&mut self, closing: Closing) {
         let is_kill = |c: &Closing| matches!(c, Closing::End(end) if end.phase == JobPhase::Killed);
         match &self.closing {
             Some(now) if !is_kill(&closing) || is_kill(now) => {}
@@ -180,6 +177,8 @@ impl Cycle {
                 Step::Plan => self.start_alone(Work::Plan),
                 Step::Roles => self.start_alone(Work::Roles),
                 Step::Verify => self.start_alone(Work::Verify),
+                Step::Judge => self.start_alone(Work::Judge),
+                Step::Mend => self.start_alone(Work::Mend),
                 Step::Publish => self.start_alone(Work::Publish),
                 Step::Tasks { start, skip } => self.start_tasks(start, skip)?,
                 Step::Finish(ending) => self.closing = Some(Closing::End(ending)),
@@ -192,18 +191,6 @@ impl Cycle {
         Ok(Timestamp::MAX)
     }
 
-    /// Closes for a rest if the job's account is held: nothing is begun that would only be refused.
-    fn rest_if_held(&mut self) -> bool {
-        let Some(refusal) = self.desk.asker.refusal() else { return false };
-        match self.decide(&refusal, Tries::default()) {
-            Next::Park(reason, until) => {
-                self.close_for(Closing::Park(reason, until, refusal.message));
-                true
-            }
-            Next::Retry(_) | Next::GiveUp => false,
-        }
-    }
-
     fn start_alone(&mut self, work: Work) {
         self.alone = Some(work.clone());
         let (desk, stop) = (self.desk.clone(), self.stop.subscribe());
@@ -213,6 +200,8 @@ impl Cycle {
                 Work::Plan => planning::plan(&desk, &stop).await,
                 Work::Roles => planning::roles(&desk, &stop).await,
                 Work::Verify => closing::verify(&desk, &stop).await,
+                Work::Judge => advising::judge(&desk, &stop).await,
+                Work::Mend => mending::after_the_end(&desk).await,
                 Work::Publish => closing::publish(&desk).await,
                 Work::Task(_) => Err(bug("a task never runs alone")),
             };
@@ -230,6 +219,12 @@ impl Cycle {
             let desk = self.desk.clone();
             self.lanes.spawn(async move {
                 let outcome = match desk.task(&id) {
+                    Ok(task) if task.exhausted.is_some() => {
+                        advising::advise(&desk, &task, &stop).await
+                    }
+                    Ok(task) if !task.objections.is_empty() => {
+                        mending::after_review(&desk, &task).await
+                    }
                     Ok(task) if task.task.role.writes() => lane::execute(&desk, &task, &stop).await,
                     Ok(task) => reading::read(&desk, &task, &stop).await,
                     Err(failure) => Err(failure),
@@ -238,82 +233,6 @@ impl Cycle {
             });
         }
         Ok(())
-    }
-
-    /// Writes down what follows from the end of a lane.
-    fn settle(&mut self, (work, outcome): (Work, Outcome<()>)) -> Result<()> {
-        if self.alone.as_ref() == Some(&work) {
-            self.alone = None;
-        }
-        if let Work::Task(id) = &work {
-            self.stops.remove(id);
-        }
-        let Err(failure) = outcome else { return Ok(()) };
-        match work {
-            Work::Task(id) => self.settle_task(&id, failure),
-            Work::Workspace if failure.kind != FailureKind::Transient => {
-                self.end("workspace", &failure);
-                Ok(())
-            }
-            Work::Workspace | Work::Plan | Work::Roles => self.settle_planning(failure),
-            Work::Verify | Work::Publish => {
-                self.end("landing", &failure);
-                Ok(())
-            }
-        }
-    }
-
-    fn end(&mut self, reason: &str, failure: &Failure) {
-        if failure.kind == FailureKind::Left {
-            return;
-        }
-        let ending = Ending::new(JobPhase::Failed, reason, failure.message.clone());
-        self.close_for(Closing::End(ending));
-    }
-
-    fn settle_task(&mut self, id: &TaskId, failure: Failure) -> Result<()> {
-        let Some(task) = self.desk.book.state(|s| s.task(id).cloned()) else { return Ok(()) };
-        if task.phase == TaskPhase::Succeeded {
-            return Ok(());
-        }
-        let spent = task.violations >= MAX_VIOLATIONS || task.base_moves >= MAX_BASE_MOVES;
-        let next = if spent && failure.kind != FailureKind::Left {
-            Next::GiveUp
-        } else {
-            self.decide(&failure, task.tries)
-        };
-        let attempt = task.attempt;
-        match next {
-            Next::Retry(due) => {
-                self.desk.book.record(Some(id), Fact::TaskRetried { attempt, failure, due })
-            }
-            Next::Park(reason, until) => {
-                self.close_for(Closing::Park(reason, until, failure.message.clone()));
-                let due = clock::now();
-                self.desk.book.record(Some(id), Fact::TaskRetried { attempt, failure, due })
-            }
-            Next::GiveUp => self.desk.book.record(Some(id), Fact::TaskFailed { attempt, failure }),
-        }
-    }
-
-    fn settle_planning(&mut self, failure: Failure) -> Result<()> {
-        let tries = self.desk.book.state(|s| s.planning);
-        match self.decide(&failure, tries) {
-            Next::Retry(due) => self.desk.book.record(None, Fact::PlanningRetried { failure, due }),
-            Next::Park(reason, until) => {
-                self.close_for(Closing::Park(reason, until, failure.message));
-                Ok(())
-            }
-            Next::GiveUp => {
-                self.end("planning_failed", &failure);
-                Ok(())
-            }
-        }
-    }
-
-    fn decide(&self, failure: &Failure, tries: Tries) -> Next {
-        let max_attempts = self.desk.job.options.max_attempts;
-        retry::decide(failure, tries, max_attempts, clock::now(), random::fraction())
     }
 
     /// Everything under way has ended: rest, leave or end.
@@ -335,9 +254,14 @@ impl Cycle {
 /// Whether a step leads to a session of codex.
 fn asks_codex(step: &Step) -> bool {
     match step {
-        Step::FixWorkspace | Step::Plan | Step::Roles => true,
+        Step::FixWorkspace | Step::Plan | Step::Roles | Step::Judge => true,
         Step::Tasks { start, .. } => !start.is_empty(),
-        Step::Verify | Step::Publish | Step::Finish(_) | Step::Park(..) | Step::Wait(_) => false,
+        Step::Verify
+        | Step::Mend
+        | Step::Publish
+        | Step::Finish(_)
+        | Step::Park(..)
+        | Step::Wait(_) => false,
     }
 }
 

@@ -9,6 +9,8 @@ use super::book::Book;
 use crate::codex::prompt::Prompts;
 use crate::codex::{Asker, Codex};
 use crate::leases::Leases;
+use crate::logic::lifecycle;
+use crate::logic::state::JobState;
 use crate::logic::supervise::StopReason;
 use crate::logic::task::TaskState;
 use crate::model::event::Fact;
@@ -18,6 +20,7 @@ use crate::model::outcome::{Failure, FailureKind};
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::model::workspace::{Isolation, Workspace};
+use crate::os::clock;
 use crate::os::pty::Spawner;
 use crate::runs::RunFolder;
 use crate::store::holds::Holds;
@@ -43,6 +46,10 @@ pub(super) struct Desk {
     pub(super) lanes: tokio::sync::Semaphore,
     /// One landing at a time.
     pub(super) landing: tokio::sync::Mutex<()>,
+    /// One question to the queen at a time.
+    pub(super) queen: tokio::sync::Mutex<()>,
+    /// What earlier jobs on this workspace teach about claims; looked up once.
+    pub(super) earlier: tokio::sync::OnceCell<Option<String>>,
     /// Tells the loop to look again: a lane has become free although it has not ended.
     pub(super) bell: Notify,
 }
@@ -60,8 +67,8 @@ impl Desk {
         let spawner =
             Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
         let slots = StartSlots::open(&root.store()).map_err(|e| e.to_string())?;
+        let (recorder, purse, purse_of) = (book.clone(), book.clone(), job.clone());
         let holds = Holds::open(&root.store()).map_err(|e| e.to_string())?;
-        let recorder = book.clone();
         let asker = Asker {
             codex,
             job: job.clone(),
@@ -72,6 +79,7 @@ impl Desk {
             holds,
             parked: Mutex::new(book.state(|s| s.parked.clone())),
             record: Arc::new(move |task: Option<&TaskId>, fact: Fact| recorder.record(task, fact)),
+            objection: Arc::new(move || purse.state(|s| over_budget(s, &purse_of))),
             numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),
         };
         let max_parallel = job.options.max_parallel.max(1);
@@ -85,6 +93,8 @@ impl Desk {
             trees: OnceLock::new(),
             lanes: tokio::sync::Semaphore::new(max_parallel),
             landing: tokio::sync::Mutex::new(()),
+            queen: tokio::sync::Mutex::new(()),
+            earlier: tokio::sync::OnceCell::new(),
             bell: Notify::new(),
         }))
     }
@@ -126,7 +136,7 @@ impl Desk {
         let dir = if workspace.git_dir.is_empty() {
             self.root.store().join("leases/plain")
         } else {
-            PathBuf::from(&workspace.git_dir).join("numerus/leases")
+            of_repository(&workspace)
         };
         Leases::open(&dir).map_err(|e| bug(e.to_string()))
     }
@@ -150,6 +160,17 @@ impl Desk {
     }
 }
 
+/// The lease folder of a repository.
+pub(super) fn of_repository(workspace: &Workspace) -> PathBuf {
+    PathBuf::from(&workspace.git_dir).join("numerus/leases")
+}
+
+/// Why no further session may be paid for, if so.
+fn over_budget(state: &JobState, job: &Job) -> Option<Failure> {
+    let end = lifecycle::over_budget(state, job, clock::now())?;
+    Some(Failure::new(FailureKind::Stopped, format!("the budget is used up: {}", end.message)))
+}
+
 /// Our own or the machine's fault.
 pub(super) fn bug(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Bug, message)
@@ -159,7 +180,10 @@ pub(super) fn bug(message: impl Into<String>) -> Failure {
 pub(super) fn of_trees(error: &TreesError) -> Failure {
     let kind = match error {
         TreesError::Refused { .. } => FailureKind::Bug,
-        TreesError::Git(_) | TreesError::Io(_) | TreesError::Busy { .. } => FailureKind::Transient,
+        TreesError::Git(_)
+        | TreesError::Io(_)
+        | TreesError::Busy { .. }
+        | TreesError::Gone { .. } => FailureKind::Transient,
     };
     Failure::new(kind, format!("cannot {error}"))
 }

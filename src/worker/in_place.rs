@@ -21,7 +21,7 @@ pub(super) struct Before {
 
 /// The claim that every in-place task leases: the whole directory, for writing.
 pub(super) fn whole_directory() -> Claim {
-    Claim { reads: Vec::new(), writes: vec![ClaimPath { path: String::new(), is_dir: true }] }
+    Claim { reads: Vec::new(), writes: vec![ClaimPath::dir("")] }
 }
 
 /// Puts back what an attempt wrote, from the copy that was made before it. Only under the lease of that very attempt:

@@ -1,13 +1,19 @@
 //! From a finished execution to the tip: audit, judgement, one commit, two lines in the journal around one `update-ref`.
-//! All or nothing: a path outside the claim, and nothing lands.
+//! All or nothing: a path outside the claim that cannot be added to it, and nothing lands.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::advancing;
+use super::amending::{self, Amended};
 use super::desk::{Desk, Outcome, aside, bug, of_trees, with_trees};
-use crate::logic::audit::{self, Audit};
+use super::leasing::HeldLease;
+use crate::leases::LeaseError;
+use crate::logic::audit;
+use crate::logic::audit::Change;
+use crate::logic::quality;
 use crate::logic::task::TaskState;
-use crate::model::claim::Claim;
+use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
@@ -35,21 +41,35 @@ pub(super) struct Parcel {
     pub(super) tree: Tree,
     /// What was granted.
     pub(super) claim: Claim,
+    /// The lease of it.
+    pub(super) lease: HeldLease,
     /// The agent's last words.
     pub(super) summary: String,
 }
 
 /// Why a try did not land.
-enum Stuck {
-    /// The machine is at fault: try again.
-    Trouble(TreesError),
+pub(super) enum Stuck {
+    /// The machine is at fault: try again. Fit to follow "cannot".
+    Trouble(String),
     /// The attempt is.
     Judged(Failure),
 }
 
 impl From<TreesError> for Stuck {
     fn from(error: TreesError) -> Self {
-        Self::Trouble(error)
+        match error {
+            TreesError::Refused { .. } => Self::Judged(of_trees(&error)),
+            TreesError::Git(_)
+            | TreesError::Io(_)
+            | TreesError::Busy { .. }
+            | TreesError::Gone { .. } => Self::Trouble(error.to_string()),
+        }
+    }
+}
+
+impl From<LeaseError> for Stuck {
+    fn from(error: LeaseError) -> Self {
+        Self::Trouble(error.to_string())
     }
 }
 
@@ -57,6 +77,14 @@ impl From<Failure> for Stuck {
     fn from(failure: Failure) -> Self {
         Self::Judged(failure)
     }
+}
+
+/// What may land.
+struct Found {
+    audited: Audited,
+    landing: Vec<Change>,
+    /// The part of it that the claim was widened by, from the repository's top.
+    amended: Vec<ClaimPath>,
 }
 
 /// Moves the untouched tree to the newest tip; gives back what changed on the way.
@@ -73,35 +101,16 @@ pub(super) async fn move_to_tip(desk: &Arc<Desk>, mut tree: Tree) -> Outcome<(Tr
     moved.await
 }
 
-/// Audits what an attempt did and lands it. Trouble of the machine is no failure: it is tried again. Audits run side by
-/// side, landings one after the other.
+/// Audits what an attempt did and lands it. Trouble of the machine is no failure: it is tried again, from the audit on,
+/// since a collection that somebody runs in the repository takes away what no ref leads to yet.
 pub(super) async fn land(desk: &Arc<Desk>, parcel: Parcel) -> Outcome<()> {
-    let audited = patiently(desk, &parcel, try_to_audit).await?;
-    let one_at_a_time = desk.landing.lock().await;
-    let landed =
-        patiently(desk, &parcel, move |desk, parcel| try_to_land(desk, parcel, &audited)).await;
-    drop(one_at_a_time);
-    landed
-}
-
-/// Does one step apart from the loop, again and again while the machine is in trouble.
-async fn patiently<T: Send + 'static>(
-    desk: &Arc<Desk>,
-    parcel: &Parcel,
-    step: impl Fn(&Desk, &Parcel) -> Result<T, Stuck> + Send + Sync + 'static,
-) -> Outcome<T> {
-    let step = Arc::new(step);
     let mut last = String::new();
     for _round in 0..MAX_TROUBLE {
-        let (desk, parcel, step) = (desk.clone(), parcel.clone(), step.clone());
-        match aside(move || step(&desk, &parcel)).await? {
-            Ok(done) => return Ok(done),
+        match try_all(desk, &parcel).await? {
+            Ok(()) => return Ok(()),
             Err(Stuck::Judged(failure)) => return Err(failure),
-            Err(Stuck::Trouble(TreesError::Refused { path, why })) => {
-                return Err(of_trees(&TreesError::Refused { path, why }));
-            }
-            Err(Stuck::Trouble(error)) => {
-                last = error.to_string();
+            Err(Stuck::Trouble(trouble)) => {
+                last = trouble;
                 tokio::time::sleep(TROUBLE_REST).await;
             }
         }
@@ -110,24 +119,65 @@ async fn patiently<T: Send + 'static>(
     Err(Failure::new(FailureKind::Transient, message))
 }
 
-/// What may land, once it is sure that nothing else was written.
-fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<(Audited, Audit), Stuck> {
-    let trees = desk.trees()?;
-    let audited = trees.audit(&parcel.tree, &parcel.claim)?;
-    let judged = audit::judge(&audited.changes, &parcel.claim, &desk.workspace()?.prefix);
-    if !judged.outside.is_empty() || !audited.violations.is_empty() {
-        return Err(refuse(desk, parcel, &trees, &audited, &judged)?);
-    }
-    Ok((audited, judged))
+/// One try. Audits run side by side, landings one after the other.
+async fn try_all(desk: &Arc<Desk>, parcel: &Parcel) -> Outcome<Result<(), Stuck>> {
+    let (at, with) = (desk.clone(), parcel.clone());
+    let found = match aside(move || try_to_audit(&at, &with)).await? {
+        Ok(found) => found,
+        Err(stuck) => return Ok(Err(stuck)),
+    };
+    let one_at_a_time = desk.landing.lock().await;
+    let (at, with) = (desk.clone(), parcel.clone());
+    let landed = aside(move || try_to_land(&at, &with, &found)).await;
+    drop(one_at_a_time);
+    landed
 }
 
-fn try_to_land(desk: &Desk, parcel: &Parcel, found: &(Audited, Audit)) -> Result<(), Stuck> {
+/// What may land, once it is sure that nothing else was written.
+fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<Found, Stuck> {
     let trees = desk.trees()?;
-    let (audited, judged) = found;
+    let audited = trees.audit(&parcel.tree, &parcel.claim)?;
+    let prefix = desk.workspace()?.prefix;
+    measure(desk, parcel, &audited, &prefix)?;
+    let judged = audit::judge(&audited.changes, &parcel.claim, &prefix);
+    if !audited.violations.is_empty() {
+        return Err(refuse(desk, parcel, &trees, (&audited, &judged.outside), "")?);
+    }
+    if judged.outside.is_empty() {
+        return Ok(Found { audited, landing: judged.landing, amended: Vec::new() });
+    }
+    match amending::amend(desk, parcel, &judged)? {
+        Amended::Go(amended) => {
+            let landing = audited.changes.clone();
+            Ok(Found { audited, landing, amended })
+        }
+        Amended::NoGo(why) => Err(refuse(desk, parcel, &trees, (&audited, &judged.outside), &why)?),
+    }
+}
+
+/// Puts on record how good the claim was, once an attempt: the audit may be repeated.
+fn measure(desk: &Desk, parcel: &Parcel, audited: &Audited, prefix: &str) -> Outcome<()> {
+    let (id, attempt) = (&parcel.task.task.id, parcel.attempt);
+    let is_this = |(number, _): &(u32, ClaimQuality)| *number == attempt;
+    if desk.book.state(|s| s.task(id).is_some_and(|t| t.measured.iter().any(is_this))) {
+        return Ok(());
+    }
+    let quality = quality::measure(&parcel.claim, prefix, &audited.changes);
+    desk.record(Some(id), Fact::ClaimMeasured { attempt, quality })
+}
+
+fn try_to_land(desk: &Desk, parcel: &Parcel, found: &Found) -> Result<(), Stuck> {
+    let trees = desk.trees()?;
+    let vanished = trees.vanished(&found.audited)?.into_iter().map(ClaimPath::dir);
+    let unseen: Vec<ClaimPath> = found.amended.iter().cloned().chain(vanished).collect();
+    if !unseen.is_empty() {
+        // Nobody looked what others have done there before the agent went to work.
+        advancing::take_in_now(desk, &trees, &unseen)?;
+    }
     let Parcel { task, tree, claim, summary, .. } = parcel;
     let text = format!("{}\n\n{summary}", task.task.summary);
     let words = Words { task: &task.task.id, role: task.task.role, summary: &text };
-    match trees.prepare(tree, audited, &judged.landing, &claim.reads, words)? {
+    match trees.prepare(tree, &found.audited, &found.landing, &claim.reads, words)? {
         Landing::Nothing => completed(desk, parcel, None),
         Landing::Moved(paths) => Ok(stale(desk, &task.task.id, parcel.attempt, paths)?),
         Landing::Ready { commit, parent } => put_on_tip(desk, parcel, &trees, commit, &parent),
@@ -143,6 +193,10 @@ fn put_on_tip(
     parent: &str,
 ) -> Result<(), Stuck> {
     let attempt = parcel.attempt;
+    if !parcel.lease.lock().is_current() {
+        let message = "its lease was taken away: somebody else may write there".to_owned();
+        return Err(Failure::new(FailureKind::Stale, message).into());
+    }
     let landing = Fact::TaskLanding { attempt, commit: commit.clone(), parent: parent.to_owned() };
     desk.record(Some(&parcel.task.task.id), landing)?;
     if !trees.advance(&commit, parent)? {
@@ -157,27 +211,26 @@ fn completed(desk: &Desk, parcel: &Parcel, commit: Option<String>) -> Result<(),
     Ok(desk.record(Some(&parcel.task.task.id), fact)?)
 }
 
-/// Nothing lands: the whole change and the part outside are kept for people, and the agent is told what it did.
+/// Nothing lands: the whole change and the part outside are kept for people, and the agent is told what it did and why it
+/// did not pass.
 fn refuse(
     desk: &Desk,
     parcel: &Parcel,
     trees: &Trees,
-    audited: &Audited,
-    judged: &Audit,
+    (audited, outside): (&Audited, &[Change]),
+    why: &str,
 ) -> Result<Stuck, Stuck> {
     let attempt = parcel.attempt;
     let dir = parcel.tree.place().dir();
-    if let Ok(whole) = trees.patch(&audited.base, &audited.tree) {
-        // Too large a patch is left out: the tree itself is kept.
-        fsx::put(&dir.join(format!("attempt-{attempt}.patch")), &whole)
-            .map_err(TreesError::from)?;
-    }
-    let outside = trees.patch_of(audited, &judged.outside)?;
-    fsx::put(&dir.join("out-of-claim.patch"), &outside).map_err(TreesError::from)?;
-    let outside = judged.outside.iter().map(|c| c.path.clone());
+    let whole = trees.patch_of_attempt(audited)?;
+    fsx::put(&dir.join(format!("attempt-{attempt}.patch")), &whole).map_err(TreesError::from)?;
+    let patch = trees.patch_of(audited, outside)?;
+    fsx::put(&dir.join("out-of-claim.patch"), &patch).map_err(TreesError::from)?;
+    let outside = outside.iter().map(|c| c.path.clone());
     let strange = audited.violations.iter().map(|v| format!("{} ({})", v.path, v.what));
     let paths: Vec<String> = outside.chain(strange).collect();
-    let message = format!("wrote what was not claimed: {}", shown(&paths));
+    let gap = if why.is_empty() { "" } else { "; " };
+    let message = format!("wrote what was not claimed: {}{gap}{why}", shown(&paths));
     desk.record(Some(&parcel.task.task.id), Fact::ClaimViolated { attempt, paths })?;
     Ok(Failure::new(FailureKind::Task, message).into())
 }
@@ -189,7 +242,8 @@ pub(super) fn stale(desk: &Desk, id: &TaskId, attempt: u32, paths: Vec<String>) 
     Err(Failure::new(FailureKind::Stale, message))
 }
 
-fn shown(paths: &[String]) -> String {
+/// The first few of some paths, fit for a line.
+pub(super) fn shown(paths: &[String]) -> String {
     let more = paths.len().saturating_sub(SHOWN_PATHS);
     let short = |path: &String| one_line(path).chars().take(SHOWN_PATH_CHARS).collect::<String>();
     let list = paths.iter().take(SHOWN_PATHS).map(short).collect::<Vec<_>>().join(", ");
@@ -220,7 +274,7 @@ pub(super) async fn keep_patch(
     let path = tree.place().dir().join(format!("attempt-{attempt}.patch"));
     let kept = with_trees(desk, move |trees| {
         let audited = trees.audit(&tree, &claim)?;
-        Ok(fsx::put(&path, &trees.patch(&audited.base, &audited.tree)?)?)
+        Ok(fsx::put(&path, &trees.patch_of_attempt(&audited)?)?)
     });
     let _tree_is_kept = kept.await;
     Ok(())

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::advancing;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
 use super::in_place;
 use super::landing::{self, Parcel};
-use super::leasing::{self, Case};
+use super::leasing::{self, Case, HeldLease};
 use super::parked::{self, Again};
 use super::words;
 use crate::codex::{Question, Reply, schema};
@@ -23,6 +24,7 @@ use crate::model::claim::{Claim, ClaimAnswer, ClaimRecord, Execution};
 use crate::model::event::{Fact, SessionKind};
 use crate::model::id::TaskId;
 use crate::model::outcome::FailureKind;
+use crate::model::plan::Role;
 use crate::trees::{self, Tree};
 
 /// What a claim session brought.
@@ -53,14 +55,23 @@ pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> 
         None => begun(desk, task, stop).await?,
     };
     let number = attempt.number;
-    let lease = attempt.lease(&claimed).await?;
+    let lease = HeldLease::new(attempt.lease(&claimed).await?);
     let lane = desk.lanes.acquire().await;
-    let worked = attempt.work(&claimed).await;
+    let worked = attempt.work(&claimed, &lease).await;
     drop(lane);
+    clear_temps(desk, &task.task.id).await?;
     release(desk, &task.task.id, number, lease).await?;
     if let Some(tree) = worked? {
         landing::tidy(desk, tree, &task.task.id).await;
     }
+    Ok(())
+}
+
+/// Temporary files outlive neither their attempt nor, since the next one clears first, the worker's death. A folder that
+/// would not go is no reason to lose the work.
+async fn clear_temps(desk: &Arc<Desk>, id: &TaskId) -> Outcome<()> {
+    let place = desk.folder.place(id.as_str());
+    let _stays_for_the_next = aside(move || trees::clear_temps(&place)).await?;
     Ok(())
 }
 
@@ -71,6 +82,7 @@ async fn begun<'a>(
     stop: &'a Stop,
 ) -> Outcome<(Attempt<'a>, Claimed)> {
     let number = parked::attempt(desk, task);
+    clear_temps(desk, &task.task.id).await?;
     let (tree, cwd) = ground(desk, task, number, stop).await?;
     let attempt = Attempt { desk, task, number, tree, cwd, stop };
     let claimed = attempt.claim().await?;
@@ -130,6 +142,7 @@ impl Attempt<'_> {
             task: Some(self.task.task.id.clone()),
             place: self.task.task.id.to_string(),
             kind,
+            role: Role::Executor,
             attempt: self.number,
             cwd: self.cwd.clone(),
             prompt,
@@ -142,7 +155,9 @@ impl Attempt<'_> {
     async fn claim(&self) -> Outcome<Claimed> {
         let id = &self.task.task.id;
         let prompts = &self.desk.asker.prompts;
-        let prompt = prompts.render("claim", &words::of_task(self.desk, self.task)).map_err(bug)?;
+        let mut facts = words::of_task(self.desk, self.task);
+        facts["earlier"] = json!(words::earlier(self.desk).await);
+        let prompt = prompts.render("claim", &facts).map_err(bug)?;
         let shape = schema::strict::<ClaimAnswer>();
         let question =
             Question { schema: Some(shape.clone()), ..self.question(SessionKind::Claim, prompt) };
@@ -164,6 +179,7 @@ impl Attempt<'_> {
             resources: claimed.claim.clone(),
             execution: claimed.execution.clone(),
             verdicts: Vec::new(),
+            amended: Vec::new(),
         };
         let whole = in_place::whole_directory();
         let claim = if self.tree.is_some() { &claimed.claim } else { &whole };
@@ -172,14 +188,15 @@ impl Attempt<'_> {
     }
 
     /// The part that holds the lease; gives back the tree that is no longer needed.
-    async fn work(self, claimed: &Claimed) -> Outcome<Option<Tree>> {
+    async fn work(self, claimed: &Claimed, lease: &HeldLease) -> Outcome<Option<Tree>> {
         match self.tree.clone() {
-            Some(tree) => self.work_in_tree(tree, claimed).await.map(Some),
+            Some(tree) => self.work_in_tree(tree, claimed, lease).await.map(Some),
             None => self.work_in_place(claimed).await.map(|()| None),
         }
     }
 
-    async fn work_in_tree(self, tree: Tree, claimed: &Claimed) -> Outcome<Tree> {
+    async fn work_in_tree(self, tree: Tree, claimed: &Claimed, lease: &HeldLease) -> Outcome<Tree> {
+        advancing::take_in(self.desk, &claimed.claim).await?;
         let (tree, changed) = if claimed.has_begun {
             parked::still_holds(self.desk, self.task, &tree, &claimed.claim).await?;
             (tree, Vec::new())
@@ -196,8 +213,14 @@ impl Attempt<'_> {
                 return Err(failure);
             }
         };
-        let (task, claim) = (self.task.clone(), claimed.claim.clone());
-        let parcel = Parcel { task, attempt: self.number, tree: tree.clone(), claim, summary };
+        let parcel = Parcel {
+            task: self.task.clone(),
+            attempt: self.number,
+            tree: tree.clone(),
+            claim: claimed.claim.clone(),
+            lease: lease.clone(),
+            summary,
+        };
         landing::land(self.desk, parcel).await?;
         Ok(tree)
     }
@@ -254,7 +277,7 @@ fn check_claim(
     Ok((normalise(&answer.resources, kind)?, answer.execution))
 }
 
-async fn release(desk: &Desk, id: &TaskId, attempt: u32, lease: Lease) -> Outcome<()> {
-    aside(move || lease.release()).await?.map_err(|e| bug(e.to_string()))?;
+async fn release(desk: &Desk, id: &TaskId, attempt: u32, lease: HeldLease) -> Outcome<()> {
+    aside(move || lease.lock().release()).await?.map_err(|e| bug(e.to_string()))?;
     desk.record(Some(id), Fact::LocksReleased { attempt })
 }

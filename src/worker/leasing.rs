@@ -1,6 +1,6 @@
 //! From a claim to a lease: a place in the queue, a watch on the folder, and judging again whenever something there ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -23,6 +23,10 @@ use crate::runs::Runs;
 
 /// Time after which a waiting claim is judged again although nothing woke it.
 const RESCAN: Duration = Duration::from_secs(60);
+/// Time after a hint at which a waiting claim is judged once more: the kernel tells of a death before it frees the lock.
+const ECHO: Duration = Duration::from_millis(10);
+/// How often that is done after one hint.
+const ECHOES: u32 = 3;
 
 /// A claim on its way to its lease.
 pub(super) struct Case<'a> {
@@ -36,6 +40,20 @@ pub(super) struct Case<'a> {
     pub(super) record: ClaimRecord,
 }
 
+/// The lease of an attempt, shared by its lane and its landing, which may widen it.
+#[derive(Clone)]
+pub(super) struct HeldLease(Arc<Mutex<Lease>>);
+
+impl HeldLease {
+    pub(super) fn new(lease: Lease) -> Self {
+        Self(Arc::new(Mutex::new(lease)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Lease> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Waits until the claim is granted. The watch is there before the first judging, so that no release is missed.
 pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -> Outcome<Lease> {
     let at = desk.clone();
@@ -44,7 +62,7 @@ pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -
     let mut watch = watch_folder(&leases, &wake)?;
     let mut pending = request(desk, &leases, &case).await?;
     let mut stop = stop.clone();
-    let mut known: Option<Vec<Conflict>> = None;
+    let (mut known, mut echoes): (Option<Vec<Conflict>>, u32) = (None, 0);
     loop {
         let (back, judgement) = aside(move || {
             let judgement = pending.judge(&arbiter::judge);
@@ -70,7 +88,7 @@ pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -
             // One that is gone already has left its mark on the folder.
             let _gone = watch.add(path);
         }
-        wait(&wake, &mut stop).await?;
+        wait(&wake, &mut stop, &mut echoes).await?;
     }
 }
 
@@ -104,8 +122,9 @@ async fn bury(leases: &Leases, nogo: &NoGo) -> Outcome<bool> {
     aside(move || {
         let mut buried = false;
         for lease in dead {
-            if !is_worked_on(&lease) && fence::fence_job(&lease.holder.job).is_empty() {
-                buried |= leases.bury(&lease).map_err(|e| bug(e.to_string()))?;
+            let is_worked_on = || is_worked_on(&lease);
+            if !is_worked_on() && fence::fence_job(&lease.holder.job).is_empty() {
+                buried |= leases.bury(&lease, &is_worked_on).map_err(|e| bug(e.to_string()))?;
             }
         }
         Ok(buried)
@@ -118,12 +137,15 @@ fn is_worked_on(lease: &LeaseFile) -> bool {
     Runs::of(&Root::new(&lease.root)).folder(&lease.holder.job).is_held().unwrap_or(true)
 }
 
-async fn wait(wake: &Notify, stop: &mut Stop) -> Outcome<()> {
+/// Waits for a hint; after one, for its echoes as well.
+async fn wait(wake: &Notify, stop: &mut Stop, echoes: &mut u32) -> Outcome<()> {
+    let patience = if *echoes > 0 { ECHO } else { RESCAN };
     tokio::select! {
-        () = wake.notified() => Ok(()),
-        () = tokio::time::sleep(RESCAN) => Ok(()),
-        failure = told_to_stop(stop) => Err(failure),
+        () = wake.notified() => *echoes = ECHOES,
+        () = tokio::time::sleep(patience) => *echoes = echoes.saturating_sub(1),
+        failure = told_to_stop(stop) => return Err(failure),
     }
+    Ok(())
 }
 
 fn blocked(desk: &Desk, case: &mut Case<'_>, conflicts: &[Conflict]) -> Outcome<()> {

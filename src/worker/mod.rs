@@ -4,6 +4,9 @@
 //! decided by `logic::lifecycle` from the journal alone; what is under way are *lanes*, each an async function that
 //! records its facts as it goes. Daemon and worker meet only in files, the lock and signals.
 
+mod advancing;
+mod advising;
+mod amending;
 mod book;
 mod closing;
 mod commands;
@@ -13,10 +16,12 @@ mod in_place;
 mod landing;
 mod lane;
 mod leasing;
+mod mending;
 mod parked;
 mod planning;
 mod reading;
 mod resume;
+mod settling;
 mod words;
 
 use std::io::Result;
@@ -25,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::bus::Bus;
+use crate::codex::Codex;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -103,7 +109,8 @@ async fn work(
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
     closing::clear_temps(folder)?;
     let unsettled = book.state(|s| s.parked.unsettled());
-    resume::repair(&book, folder, &job, clock::now())?;
+    let home = Codex::home_for(root, settings, &job);
+    resume::repair(&book, folder, &job, &home, clock::now())?;
     if book.state(|s| s.phase.is_final()) {
         closing::put_away(root, folder, &job, &book)?;
         return Ok(Left::Done);

@@ -13,7 +13,9 @@ use crate::logic::parked::Unfinished;
 use crate::logic::task::TaskState;
 use crate::model::claim::{Claim, Execution};
 use crate::model::event::SessionKind;
+use crate::model::job::Sandbox;
 use crate::model::outcome::{Failure, FailureKind};
+use crate::model::plan::Role;
 use crate::trees::Tree;
 
 /// An attempt that was claimed, and begun or not, before its job rested.
@@ -68,6 +70,10 @@ pub(super) async fn find_tree(
     task: &TaskState,
     number: u32,
 ) -> Outcome<Option<Tree>> {
+    if desk.job.options.sandbox_of(task.task.role) == Sandbox::DangerFullAccess {
+        // Such an agent can have changed what its tree is told by; only a worker that made the tree itself would know.
+        return Ok(None);
+    }
     let (place, carry) = (desk.folder.place(task.task.id.as_str()), &desk.job.options.carry);
     let carry = carry.clone();
     with_trees(desk, move |trees| trees.find(&place, number, &carry)).await
@@ -104,7 +110,7 @@ pub(super) fn lost_thread(failure: Failure) -> Failure {
 
 /// Holds the account once more for refusals that a worker met as it died: it may not have come to telling the others.
 pub(super) fn hold_again(desk: &Desk, refusals: Vec<(Failure, Timestamp)>) {
-    let account = desk.asker.account();
+    let account = desk.asker.account_of(Role::Executor);
     for (failure, at) in refusals {
         let known = desk.asker.holds.read(account.name()).ok().flatten();
         if known.is_none_or(|hold| hold.at < at) {

@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::desk::{Desk, Outcome, Stop, aside, bug, of_trees, with_trees};
+use super::words;
 use crate::codex::prompt::first_line;
 use crate::codex::{Question, schema};
-use crate::logic::planning::{check_plan, check_roles, single};
+use crate::logic::planning::{Before, check_plan, check_roles, single};
 use crate::logic::state::JobState;
 use crate::model::event::{Fact, SessionKind};
 use crate::model::job::Planning;
-use crate::model::plan::{MAX_TASKS, Plan, PlanAnswer, RolesAnswer, Task};
+use crate::model::plan::{MAX_TASKS, Plan, PlanAnswer, Role, RolesAnswer, Task};
+use crate::model::status::TaskPhase;
 use crate::trees::{self, Ground, Tree};
 
 /// The number of the tree of a place that only reads.
@@ -36,25 +38,47 @@ pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
     if desk.job.options.plan == Planning::Single {
         return one_task(desk, number, objective);
     }
-    let facts = json!({
-        "objective": objective, "objective_line": first_line(&objective), "max_tasks": MAX_TASKS,
-        "failures": desk.book.state(|s| s.planning.charged).gt(&0).then_some("The last plan could not be used."),
-    });
+    let mut facts = plan_facts(desk, &objective);
+    facts["earlier"] = json!(words::earlier(desk).await);
+    let is_new = desk.book.state(|s| s.replan.is_some());
+    let before = desk.book.state(Before::of);
     let (cwd, tree) = glance(desk, "plan").await?;
     let prompt = desk.asker.prompts.render("plan", &facts).map_err(bug)?;
     let shape = schema::strict::<PlanAnswer>();
     let question = question("plan", SessionKind::Plan, cwd, prompt, Some(shape.clone()));
     let check = |text: &str| {
         let answer: PlanAnswer = schema::read(&shape, text)?;
-        Ok((answer.objective.clone(), check_plan(&answer)?))
+        Ok((answer.objective.clone(), check_plan(&answer, &before)?))
     };
     let asked = desk.asker.ask(question, check, stop).await;
     if let Ok(((objective, tasks), _)) = &asked {
         let (objective, tasks) = (objective.clone(), tasks.clone());
-        desk.record(None, Fact::PlanCreated { plan: number, objective, tasks })?;
+        let plan = number;
+        let fact = if is_new {
+            Fact::Replanned { plan, objective, tasks }
+        } else {
+            Fact::PlanCreated { plan, objective, tasks }
+        };
+        desk.record(None, fact)?;
     }
     clear(desk, tree).await?;
     asked.map(drop)
+}
+
+/// What a planner is told; for a new plan also how the old one fared.
+fn plan_facts(desk: &Desk, objective: &str) -> Value {
+    let mut facts = json!({
+        "objective": objective, "objective_line": first_line(objective), "max_tasks": MAX_TASKS,
+    });
+    desk.book.state(|state| {
+        let failed = (state.planning.charged > 0).then_some("The last plan could not be used.");
+        facts["failures"] = json!(failed);
+        if let Some(advice) = &state.replan {
+            facts["advice"] = json!(advice);
+            facts["tasks"] = json!(words::standings(state));
+        }
+    });
+    facts
 }
 
 fn one_task(desk: &Desk, number: u32, objective: String) -> Outcome<()> {
@@ -66,7 +90,7 @@ fn one_task(desk: &Desk, number: u32, objective: String) -> Outcome<()> {
 
 /// Asks for the roles.
 pub(super) async fn roles(desk: &Desk, stop: &Stop) -> Outcome<()> {
-    let plan = desk.book.state(JobState::plan);
+    let plan = desk.book.state(unassigned);
     let text = serde_json::to_string_pretty(&brief(&plan)).unwrap_or_default();
     let facts = json!({ "objective_line": first_line(&desk.job.objective), "plan": text });
     let prompt = desk.asker.prompts.render("roles", &facts).map_err(bug)?;
@@ -83,8 +107,16 @@ pub(super) async fn roles(desk: &Desk, stop: &Stop) -> Outcome<()> {
     assign(desk, tasks, strategy)
 }
 
+/// The part of the plan that has no roles yet: what landed before a new plan was made keeps its own.
+fn unassigned(state: &JobState) -> Plan {
+    let is_new = |t: &Task| state.task(&t.id).is_some_and(|t| t.phase == TaskPhase::Pending);
+    let mut plan = state.plan();
+    plan.tasks.retain(is_new);
+    plan
+}
+
 /// What the roles session is shown of a plan.
-fn brief(plan: &Plan) -> serde_json::Value {
+fn brief(plan: &Plan) -> Value {
     let task = |t: &Task| {
         json!({
             "id": t.id, "summary": t.summary, "description": t.description,
@@ -96,8 +128,13 @@ fn brief(plan: &Plan) -> serde_json::Value {
 
 /// `plan-N.json` is on disk before the journal names it.
 fn assign(desk: &Desk, tasks: Vec<Task>, strategy: String) -> Outcome<()> {
-    let plan = desk.book.state(JobState::plan);
-    let plan = Plan { tasks: tasks.clone(), strategy: strategy.clone(), ..plan };
+    let mut plan = desk.book.state(JobState::plan);
+    plan.strategy.clone_from(&strategy);
+    for task in &mut plan.tasks {
+        if let Some(assigned) = tasks.iter().find(|t| t.id == task.id) {
+            task.clone_from(assigned);
+        }
+    }
     desk.folder.put_plan(&plan).map_err(|e| bug(format!("cannot write the plan: {e}")))?;
     desk.record(None, Fact::RolesAssigned { plan: plan.number, tasks, strategy })
 }
@@ -107,12 +144,13 @@ fn question(
     kind: SessionKind,
     cwd: PathBuf,
     prompt: String,
-    schema: Option<serde_json::Value>,
+    schema: Option<Value>,
 ) -> Question {
     Question {
         task: None,
         place: place.to_owned(),
         kind,
+        role: Role::Planner,
         attempt: 1,
         cwd,
         prompt,

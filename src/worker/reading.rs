@@ -1,20 +1,114 @@
-//! The lane of a task that only reads: planners, reviewers, queens. It holds no lease; what it found goes to its dependents.
+//! The lane of a task that only reads: planners, reviewers, queens. It holds no lease. What a planner found goes to its
+//! dependents; a reviewer judges the diffs of the tasks before it, and what it wants changed becomes tasks.
 
-use serde_json::json;
+use std::sync::Arc;
 
-use super::desk::{Desk, Outcome, Stop, bug};
+use serde_json::{Value, json};
+
+use super::desk::{Desk, Outcome, Stop, bug, with_trees};
+use super::mending;
 use super::planning::{clear, view};
 use super::{parked, words};
-use crate::codex::Question;
+use crate::codex::{Question, schema};
+use crate::logic::followups::{MAX_REVIEW_ROUNDS, judged};
 use crate::logic::task::TaskState;
+use crate::model::advice::{Comment, Judgement, ReviewAnswer};
 use crate::model::event::{Fact, SessionKind};
+use crate::model::outcome::{Failure, FailureKind};
+use crate::model::plan::Role;
 
 /// Runs one read-only task to its end.
-pub(super) async fn read(desk: &Desk, task: &TaskState, stop: &Stop) -> Outcome<()> {
+pub(super) async fn read(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> Outcome<()> {
+    let before: Vec<TaskState> =
+        desk.book.state(|s| judged(s, task).into_iter().cloned().collect());
+    if task.task.role == Role::Reviewer && !before.is_empty() {
+        review(desk, task, before, stop).await
+    } else {
+        look(desk, task, stop).await
+    }
+}
+
+/// Lets it look, and keeps what it says.
+async fn look(desk: &Desk, task: &TaskState, stop: &Stop) -> Outcome<()> {
     let id = &task.task.id;
     let attempt = parked::attempt(desk, task);
+    let (question, tree) = question(desk, task, attempt, facts(desk, task)).await?;
+    let told = desk.asker.tell(question, stop).await;
+    clear(desk, tree).await?;
+    let summary = words::summary(&told?.message);
+    desk.record(Some(id), Fact::TaskCompleted { attempt, commit: None, summary })
+}
+
+/// Lets it judge what the tasks before it have landed.
+async fn review(
+    desk: &Arc<Desk>,
+    task: &TaskState,
+    before: Vec<TaskState>,
+    stop: &Stop,
+) -> Outcome<()> {
+    let mut facts = facts(desk, task);
+    facts["judges"] = json!(true);
+    facts["diff"] = json!(diffs(desk, before).await?);
+    let shape = schema::strict::<ReviewAnswer>();
+    let attempt = parked::attempt(desk, task);
+    let (question, tree) = question(desk, task, attempt, facts).await?;
+    let question = Question { schema: Some(shape.clone()), ..question };
+    let check = |text: &str| checked(schema::read(&shape, text)?);
+    let asked = desk.asker.ask(question, check, stop).await;
+    clear(desk, tree).await?;
+    let (answer, _) = asked?;
+    match answer.verdict {
+        Judgement::Approve => approved(desk, task, attempt, answer.comments),
+        Judgement::Changes => rejected(desk, task, attempt, answer.comments).await,
+    }
+}
+
+fn checked(answer: ReviewAnswer) -> Result<ReviewAnswer, Vec<String>> {
+    let says_nothing = answer.comments.iter().all(|c| c.text.trim().is_empty());
+    if answer.verdict == Judgement::Changes && says_nothing {
+        return Err(vec!["`comments` say nothing: name what is to be changed".to_owned()]);
+    }
+    Ok(answer)
+}
+
+fn approved(desk: &Desk, task: &TaskState, attempt: u32, comments: Vec<Comment>) -> Outcome<()> {
+    let id = &task.task.id;
+    let remarks = words::listed(&comments);
+    let summary = if remarks.is_empty() { "approved".to_owned() } else { remarks };
+    desk.record(Some(id), Fact::ReviewApproved { comments })?;
+    desk.record(Some(id), Fact::TaskCompleted { attempt, commit: None, summary })
+}
+
+async fn rejected(
+    desk: &Arc<Desk>,
+    task: &TaskState,
+    attempt: u32,
+    comments: Vec<Comment>,
+) -> Outcome<()> {
+    let (id, round) = (&task.task.id, task.rounds + 1);
+    if round > MAX_REVIEW_ROUNDS {
+        let wanted = words::listed(&comments).replace('\n', "; ");
+        let message = format!("after {MAX_REVIEW_ROUNDS} rounds it still wants changes: {wanted}");
+        let failure = Failure::new(FailureKind::Task, message);
+        return desk.record(Some(id), Fact::TaskExhausted { attempt, failure });
+    }
+    desk.record(Some(id), Fact::ReviewRejected { round, comments })?;
+    mending::after_review(desk, &desk.task(id)?).await
+}
+
+fn facts(desk: &Desk, task: &TaskState) -> Value {
     let mut facts = words::of_task(desk, task);
     facts["role"] = json!(task.task.role.as_str());
+    facts
+}
+
+async fn question(
+    desk: &Desk,
+    task: &TaskState,
+    attempt: u32,
+    facts: Value,
+) -> Outcome<(Question, Option<crate::trees::Tree>)> {
+    let id = &task.task.id;
     let prompt = desk.asker.prompts.render("review", &facts).map_err(bug)?;
     let (cwd, tree) = view(desk, id.as_str()).await?;
     desk.record(Some(id), Fact::TaskStarted { attempt })?;
@@ -22,14 +116,28 @@ pub(super) async fn read(desk: &Desk, task: &TaskState, stop: &Stop) -> Outcome<
         task: Some(id.clone()),
         place: id.to_string(),
         kind: SessionKind::Review,
+        role: task.task.role,
         attempt,
         cwd,
         prompt,
         schema: None,
         resume: None,
     };
-    let told = desk.asker.tell(question, stop).await;
-    clear(desk, tree).await?;
-    let summary = words::summary(&told?.message);
-    desk.record(Some(id), Fact::TaskCompleted { attempt, commit: None, summary })
+    Ok((question, tree))
+}
+
+/// What the judged tasks have landed, one diff after the other; empty where agents work in the directory itself.
+async fn diffs(desk: &Desk, before: Vec<TaskState>) -> Outcome<String> {
+    if desk.is_in_place()? {
+        return Ok(String::new());
+    }
+    let commits: Vec<String> = before.into_iter().filter_map(|t| t.commit).collect();
+    let patch = with_trees(desk, move |trees| {
+        let mut whole = Vec::new();
+        for commit in commits {
+            whole.extend(trees.patch(&format!("{commit}^"), &commit)?);
+        }
+        Ok(whole)
+    });
+    Ok(words::shown_diff(&patch.await?))
 }

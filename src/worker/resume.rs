@@ -1,23 +1,27 @@
 //! What a new worker does with what an old one left: fence it, then write down what became of it.
 
 use std::io::{Error, Result};
+use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::book::Book;
-use super::desk::Desk;
+use super::desk::{Desk, of_repository};
 use super::in_place;
-use crate::codex::fence;
+use crate::codex::{fence, rollout};
+use crate::leases::Leases;
+use crate::logic::base::Advancing;
 use crate::logic::retry::{self, Next};
 use crate::logic::state::JobState;
-use crate::logic::task::TaskState;
-use crate::model::claim::LeaseState;
+use crate::logic::task::{Landing, TaskState};
+use crate::model::claim::{Holder, LeaseState};
 use crate::model::event::{Fact, SessionEnd, SessionKind, SessionStart};
+use crate::model::id::TaskId;
 use crate::model::job::{Job, OnInterrupt};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
 use crate::model::status::{JobPhase, TaskPhase};
 use crate::runs::{RunFolder, Want};
-use crate::trees::Trees;
+use crate::trees::{Trees, TreesError};
 
 /// Ends everything of the job that still lives; gives back what would not die. Nothing of the job was started yet by this
 /// worker, so everything that carries its mark is old.
@@ -49,13 +53,21 @@ pub(super) fn bury(desk: &Desk) -> Result<()> {
         if in_place && !is_done && lease.file.state == LeaseState::Held {
             in_place::restore(desk, id, attempt).map_err(|f| Error::other(f.message))?;
         }
-        leases.bury(&lease.file).map_err(Error::other)?;
+        // It is this job's own worker that buries: nobody else works on it.
+        leases.bury(&lease.file, &|| false).map_err(Error::other)?;
     }
     Ok(())
 }
 
-/// Writes down what the old worker could not: ends of sessions, landings, interrupted attempts.
-pub(super) fn repair(book: &Book, folder: &RunFolder, job: &Job, now: Timestamp) -> Result<()> {
+/// Writes down what the old worker could not: ends of sessions with what they spent, as codex's records in its home tell,
+/// landings, interrupted attempts.
+pub(super) fn repair(
+    book: &Book,
+    folder: &RunFolder,
+    job: &Job,
+    home: &Path,
+    now: Timestamp,
+) -> Result<()> {
     let state = book.state(JobState::clone);
     if state.phase == JobPhase::Paused
         && !(job.options.approve && !state.approved && state.strategy.is_some())
@@ -64,18 +76,23 @@ pub(super) fn repair(book: &Book, folder: &RunFolder, job: &Job, now: Timestamp)
     }
     for start in state.open_sessions.values() {
         let task = state.tasks.iter().find(|t| t.task.id.as_str() == start.place);
-        book.record(task.map(|t| &t.task.id), Fact::SessionEnded(cut(start)))?;
+        let of_thread = state.open_threads.get(&start.place);
+        let tokens = of_thread.map(|(thread, at)| rollout::unseen_tokens(home, thread, *at));
+        let end = cut(start, tokens.unwrap_or_default());
+        book.record(task.map(|t| &t.task.id), Fact::SessionEnded(end))?;
         if matches!(start.kind, SessionKind::Plan | SessionKind::Roles) {
             interrupted_planning(book, &state, now)?;
         }
     }
+    finish_advancing(book, folder, &state)?;
+    let state = book.state(JobState::clone);
     for task in &state.tasks {
         repair_task(book, folder, &state, task, job, now)?;
     }
     Ok(())
 }
 
-fn cut(start: &SessionStart) -> SessionEnd {
+fn cut(start: &SessionStart, tokens: Tokens) -> SessionEnd {
     SessionEnd {
         place: start.place.clone(),
         number: start.number,
@@ -83,7 +100,7 @@ fn cut(start: &SessionStart) -> SessionEnd {
         attempt: start.attempt,
         failure: Some(interruption()),
         thread_id: None,
-        tokens: Tokens::default(),
+        tokens,
         thread_tokens: Tokens::default(),
     }
 }
@@ -139,24 +156,61 @@ fn repair_task(
     Ok(())
 }
 
-/// A commit that was about to land: landed if it is part of the tip, put there if the tip is still its parent.
+/// What was about to become the tip, and whose lease allows it.
+struct Unfinished<'a> {
+    commit: &'a str,
+    parent: &'a str,
+    /// The task and its attempt; `None` for what is taken in from elsewhere, which no lease guards.
+    lease: Option<(&'a TaskId, u32)>,
+}
+
+/// A commit that was about to land: landed if it is part of the tip, put there if the tip is still its parent and nobody
+/// was given the lease meanwhile.
 fn finish_landing(
     book: &Book,
     folder: &RunFolder,
     state: &JobState,
     task: &TaskState,
 ) -> Result<bool> {
-    let (Some(landing), Some(workspace)) = (&task.landing, &state.workspace) else {
-        return Ok(false);
-    };
-    let tip = state.tip.as_ref().unwrap_or(&workspace.base);
-    let trees = Trees::open(workspace, folder, tip).map_err(Error::other)?;
-    let landed = trees.is_landed(&landing.commit).map_err(Error::other)?
-        || trees.advance(&landing.commit, &landing.parent).map_err(Error::other)?;
+    let Some(landing) = &task.landing else { return Ok(false) };
+    let Landing { commit, parent, attempt } = landing.clone();
+    let lease = Some((&task.task.id, attempt));
+    let landed = finish(folder, state, &Unfinished { commit: &commit, parent: &parent, lease })?;
     if landed {
         let summary = "landed while its worker died".to_owned();
-        let (attempt, commit) = (landing.attempt, Some(landing.commit.clone()));
-        book.record(Some(&task.task.id), Fact::TaskCompleted { attempt, commit, summary })?;
+        let fact = Fact::TaskCompleted { attempt, commit: Some(commit), summary };
+        book.record(Some(&task.task.id), fact)?;
     }
     Ok(landed)
+}
+
+/// A commit that was about to take in another job's work; one that did not make it is made anew when it is needed.
+fn finish_advancing(book: &Book, folder: &RunFolder, state: &JobState) -> Result<()> {
+    let Some(Advancing { commit, parent, from }) = state.base.advancing.clone() else {
+        return Ok(());
+    };
+    let unfinished = Unfinished { commit: &commit, parent: &parent, lease: None };
+    if finish(folder, state, &unfinished)? {
+        book.record(None, Fact::BaseAdvanced { commit, from })?;
+    }
+    Ok(())
+}
+
+fn finish(folder: &RunFolder, state: &JobState, unfinished: &Unfinished<'_>) -> Result<bool> {
+    let Some(workspace) = &state.workspace else { return Ok(false) };
+    let tip = state.tip.as_ref().unwrap_or(&workspace.base);
+    let trees = Trees::open(workspace, folder, tip).map_err(Error::other)?;
+    let Unfinished { commit, parent, lease } = unfinished;
+    if trees.is_landed(commit).map_err(Error::other)? {
+        return Ok(true);
+    }
+    let advance = || match trees.advance(commit, parent) {
+        Err(TreesError::Gone { .. }) => Ok(false),
+        advanced => advanced.map_err(Error::other),
+    };
+    let Some((task, attempt)) = lease else { return advance() };
+    let holder = Holder { job: folder.job().clone(), task: (*task).clone() };
+    let leases = Leases::open(&of_repository(workspace)).map_err(Error::other)?;
+    let finished = leases.while_standing(&holder, *attempt, advance).map_err(Error::other)?;
+    finished.unwrap_or(Ok(false))
 }

@@ -1,14 +1,28 @@
 //! What a task's agent is told about its surroundings, and what is kept of its last words.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use super::desk::Desk;
+use super::desk::{Desk, aside};
 use crate::codex::prompt::first_line;
+use crate::logic::quality;
+use crate::logic::state::JobState;
 use crate::logic::task::TaskState;
-use crate::model::claim::{Claim, ClaimPath};
+use crate::model::advice::Comment;
+use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
+use crate::model::status::TaskPhase;
+use crate::model::workspace::Workspace;
+use crate::os::console::one_line;
+use crate::store::memory::{Entry, Memory};
 
 /// Longest piece of last words that is kept in the journal, in characters.
 const SUMMARY_CHARS: usize = 4000;
+/// Jobs whose claims tell the next one something.
+const EARLIER_JOBS: u32 = 20;
+
+/// Longest diff that a prompt shows, in bytes.
+const MAX_DIFF_BYTES: usize = 256 * 1024;
 
 /// The facts that every prompt about a task may use.
 pub(super) fn of_task(desk: &Desk, task: &TaskState) -> Value {
@@ -23,6 +37,7 @@ pub(super) fn of_task(desk: &Desk, task: &TaskState) -> Value {
         "hint": has_hint.then(|| serde_json::to_string(hint).unwrap_or_default()),
         "findings": findings(desk, task),
         "previous": task.failure.as_ref().map(|f| f.message.clone()),
+        "advice": task.advice,
     })
 }
 
@@ -35,17 +50,73 @@ fn findings(desk: &Desk, task: &TaskState) -> String {
     })
 }
 
+/// What earlier jobs on this workspace teach about claims, as one line. Best effort: without a memory nothing is said.
+pub(super) async fn earlier(desk: &Desk) -> Option<String> {
+    let look = || async {
+        let (store, workspace) = (desk.root.store(), desk.workspace().ok()?);
+        aside(move || remembered(&store, &workspace)).await.ok()?
+    };
+    desk.earlier.get_or_init(look).await.clone()
+}
+
+fn remembered(store: &Path, workspace: &Workspace) -> Option<String> {
+    if !store.join("memory.ndjson").exists() {
+        return None;
+    }
+    let memory = Memory::open(store).ok()?;
+    let last = memory.last(&workspace.top, EARLIER_JOBS).ok()?;
+    let all: Vec<ClaimQuality> = last.iter().map(Entry::quality).collect();
+    let said = quality::words(&quality::mean(&all)?, &workspace.prefix)?;
+    Some(one_line(&said))
+}
+
 /// The granted claim, as the prompt of the execution shows it.
 pub(super) fn resources(claim: &Claim) -> String {
-    let paths = |list: &[ClaimPath]| -> Vec<String> {
-        list.iter()
-            .map(|p| if p.is_dir { format!("{}/", p.path) } else { p.path.clone() })
-            .collect()
-    };
+    let paths =
+        |list: &[ClaimPath]| -> Vec<String> { list.iter().map(ToString::to_string).collect() };
     json!({ "reads": paths(&claim.reads), "writes": paths(&claim.writes) }).to_string()
 }
 
 /// What is kept of an agent's last words.
 pub(super) fn summary(message: &str) -> String {
     message.trim().chars().take(SUMMARY_CHARS).collect()
+}
+
+/// How each task stands, a line each.
+pub(super) fn standings(state: &JobState) -> String {
+    let line = |t: &TaskState| {
+        let why = t.exhausted.as_ref().or(t.failure.as_ref()).map(|f| f.message.as_str());
+        let words = if t.phase == TaskPhase::Succeeded {
+            t.summary.as_str()
+        } else {
+            why.unwrap_or_default()
+        };
+        let (id, phase, summary) = (&t.task.id, t.phase.as_str(), first_line(&t.task.summary));
+        let words = first_line(words);
+        let colon = if words.is_empty() { "" } else { ": " };
+        format!("- {id} ({phase}) {summary}{colon}{words}")
+    };
+    state.tasks.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A diff as a prompt shows it, cut where it is too long.
+pub(super) fn shown_diff(patch: &[u8]) -> String {
+    let cut = patch.get(..MAX_DIFF_BYTES).unwrap_or(patch);
+    let mut text = String::from_utf8_lossy(cut).into_owned();
+    if cut.len() < patch.len() {
+        let rest = patch.len() - cut.len();
+        let more = format!("\n[{rest} more bytes are left out: look at the files themselves]\n");
+        text.push_str(&more);
+    }
+    text
+}
+
+/// Remarks, a line each.
+pub(super) fn listed(comments: &[Comment]) -> String {
+    let line = |c: &Comment| match c.path.as_str() {
+        "" => c.text.trim().to_owned(),
+        path => format!("{path}: {}", c.text.trim()),
+    };
+    let said = comments.iter().filter(|c| !c.text.trim().is_empty());
+    said.map(line).collect::<Vec<_>>().join("\n")
 }

@@ -474,6 +474,59 @@ fn tools_get_the_variables_that_are_set_for_them() {
     assert!(outputs[0].contains("job=j-1"), "{outputs:?}");
 }
 
+/// Says of each folder whether a file could be made in it.
+fn probe(folders: &[&Path]) -> String {
+    let list: Vec<String> = folders.iter().map(|folder| format!("'{}'", text(folder))).collect();
+    format!(
+        "for f in {} \"$TMPDIR\"; do if (: > \"$f/probe\"); then echo \"yes $f\"; else echo \"no $f\"; fi; done; mktemp",
+        list.join(" ")
+    )
+}
+
+#[test]
+fn a_private_folder_for_temporary_files_is_all_that_tools_can_write_beside_the_tree_also_on_resume()
+{
+    let bench = Bench::new("tmpdir");
+    let [temp, other] = ["private", "other"].map(|name| bench.site.path().join(name));
+    fs::create_dir(&temp).unwrap();
+    fs::create_dir(&other).unwrap();
+    let (home, codexs_own) = (bench.site.codex_home(), bench.site.path().join("tmp"));
+    let closed = [Path::new("/tmp"), Path::new("/var/tmp"), &home, &codexs_own, &other];
+    let command = probe(&[&closed[..], &[&bench.repo]].concat());
+    let server = ModelServer::start(move |request| match request.tool_outputs().last() {
+        None => Answer::exec(&command),
+        Some(output) => Answer::say(output.clone()),
+    });
+    let roots = format!("sandbox_workspace_write.writable_roots=[\"{}\"]", text(&temp));
+    let set = format!("shell_environment_policy.set={{TMPDIR=\"{}\"}}", text(&temp));
+    let flags = [
+        "-s",
+        "workspace-write",
+        "-c",
+        "sandbox_workspace_write.exclude_slash_tmp=true",
+        "-c",
+        "sandbox_workspace_write.exclude_tmpdir_env_var=true",
+        "-c",
+        &roots,
+        "-c",
+        &set,
+    ];
+    let first = bench.run(&server, &flags, &["one"]);
+    let second = bench.run(&server, &flags, &["resume", &thread_id(&first), "two"]);
+    for ended in [first, second] {
+        assert_completed(&ended);
+        let said = event(&ended, "item.completed")["item"]["text"].as_str().unwrap().to_owned();
+        for folder in closed {
+            assert!(said.contains(&format!("no {}\n", text(folder))), "{said}");
+        }
+        for folder in [&bench.repo, &temp] {
+            assert!(said.contains(&format!("yes {}\n", text(folder))), "{said}");
+        }
+        assert!(said.contains(&format!("{}/tmp.", text(&temp))), "mktemp works: {said}");
+        assert!(!ended.stderr.contains("PATH aliases"), "{}", ended.stderr);
+    }
+}
+
 #[test]
 fn sandboxed_tools_die_with_sigint() {
     sandboxed_tools_die_with(Signal::INT);

@@ -167,6 +167,91 @@ fn a_worker_may_die_while_a_task_lands() {
     }
 }
 
+/// Two jobs on one file; the second takes in what the first has landed.
+fn second_on_one_file(name: &str) -> Stage {
+    let on_file = |task: &str| Script::of([part(task).writes(&["shared.txt"])]);
+    let stage = Stage::new(name, &on_file("t0"));
+    stage.ends_with(0, &[]);
+    stage.follow(&on_file("t1"));
+    stage
+}
+
+#[test]
+fn a_worker_may_die_while_it_takes_in_another_jobs_work() {
+    for event in ["job.base_advancing", "job.base_advanced"] {
+        let stage = second_on_one_file(&format!("death-{}", event.replace('.', "-")));
+        let (running, job) = stage.start(&["--max-attempts", "1"]);
+        slay_once(&job, &|job| !job.all(event, "").is_empty());
+        drop(running.wait(PATIENCE));
+        assert_eq!(job.go_on().code, Some(0), "{event}\n{}", stage.site.dump());
+        assert_eq!((job.charged("t1"), job.landed()), (0, vec!["t1".to_owned()]), "{event}");
+        assert_eq!(job.on_branch("shared.txt").as_deref(), Some("t0\nt1\n"), "{event}");
+        assert_eq!(job.all("job.base_advanced", "").len(), 1, "{event}");
+        let merges = stage.git(&["rev-list", "--count", "--merges", &job.branch()]);
+        assert_eq!(merges, "1\n", "{event}: taken in once");
+        job.is_clean();
+    }
+}
+
+/// A job whose worker died with its commit made and its tip not yet moved.
+fn dead_before_landing(stage: &Stage) -> Job<'_> {
+    for _try in 0..20 {
+        let (running, job) = stage.start(&["--max-attempts", "1"]);
+        slay_once(&job, &|job| !job.all("job.task_landing", "t1").is_empty());
+        drop(running.wait(PATIENCE));
+        let landing = job.all("job.task_landing", "t1")[0]["payload"].clone();
+        let text = |key: &str| landing[key].as_str().unwrap().to_owned();
+        if job.all("job.task_completed", "t1").is_empty() {
+            // It may have died a moment after it moved the tip: that moment is taken back.
+            let tip = format!("refs/numerus/{}/tip", job.id);
+            stage.git(&["update-ref", &tip, &text("parent")]);
+            return job;
+        }
+        assert_eq!(job.go_on().code, Some(0));
+        stage.git(&["branch", "-D", &job.branch()]);
+    }
+    panic!("the worker always was too quick");
+}
+
+#[test]
+fn a_landing_is_finished_only_while_its_lease_stands() {
+    let stage = Stage::new("late-landing", &Script::of([part("t1")]));
+    let job = dead_before_landing(&stage);
+    let other = stage.ends_with(0, &[]);
+    assert_eq!(other.on_branch("t1.txt").as_deref(), Some("t1\n"));
+    assert_eq!(job.leases(), [""; 0], "the other job buried the lease");
+    assert_eq!(job.go_on().code, Some(0));
+    let completed = job.all("job.task_completed", "t1");
+    assert_eq!(completed.len(), 1);
+    assert_eq!(completed[0]["payload"]["attempt"], 2, "the first may not land any more");
+    assert_eq!((job.charged("t1"), job.landed()), (0, vec!["t1".to_owned()]));
+    assert_eq!(job.on_branch("t1.txt").as_deref(), Some("t1\nt1\n"), "it built on the other");
+    job.is_clean();
+}
+
+#[test]
+fn a_landing_is_finished_by_the_next_worker_if_nobody_was_in_between() {
+    let stage = Stage::new("own-landing", &Script::of([part("t1")]));
+    let job = dead_before_landing(&stage);
+    assert_eq!(job.go_on().code, Some(0));
+    let completed = job.all("job.task_completed", "t1");
+    assert_eq!(completed[0]["payload"]["attempt"], 1);
+    assert_eq!(job.landed(), ["t1"]);
+    job.is_clean();
+}
+
+#[test]
+fn a_landing_whose_commit_was_collected_is_done_again() {
+    let stage = Stage::new("collected-landing", &Script::of([part("t1")]));
+    let job = dead_before_landing(&stage);
+    stage.git(&["gc", "--quiet", "--prune=now"]);
+    assert_eq!(job.go_on().code, Some(0), "{}", stage.site.dump());
+    assert_eq!(job.all("job.task_completed", "t1")[0]["payload"]["attempt"], 2);
+    assert_eq!((job.charged("t1"), job.landed()), (0, vec!["t1".to_owned()]));
+    assert_eq!(stage.git(&["fsck", "--connectivity-only", "--no-dangling"]), "");
+    job.is_clean();
+}
+
 #[test]
 fn a_worker_may_die_while_the_job_ends() {
     for (event, task) in [

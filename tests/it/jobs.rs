@@ -60,12 +60,14 @@ roles_assigned
 t1 claim_recorded
 t1 claim_approved
 t1 task_started
+t1 claim_measured
 t1 task_landing
 t1 task_completed
 t1 locks_released
 t2 claim_recorded
 t2 claim_approved
 t2 task_started
+t2 claim_measured
 t2 task_landing
 t2 task_completed
 t2 locks_released

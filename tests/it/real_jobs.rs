@@ -44,6 +44,9 @@ impl Team {
                 "execution": {"commands": []},
             })),
             "NUMERUS_EXECUTE" => self.execute(&task),
+            "NUMERUS_QUEEN" => {
+                Answer::json(&json!({"decision": "give_up", "advice": "it cannot be done"}))
+            }
             other => panic!("nobody plays {other:?}"),
         }
     }
@@ -171,7 +174,7 @@ fn six_independent_tasks_work_side_by_side_on_the_real_codex() {
 }
 
 #[test]
-fn a_model_that_writes_what_it_did_not_claim_lands_nothing() {
+fn a_model_that_writes_what_it_did_not_claim_lands_nothing_unless_claims_may_be_widened() {
     let site = Site::new("out-of-claim");
     let repo = site.git_repo();
     let team = Team::of(&[("one", &[])]);
@@ -187,7 +190,7 @@ fn a_model_that_writes_what_it_did_not_claim_lands_nothing() {
         team.answer(request)
     });
     server.write_config(&site.codex_home());
-    let ended = submit(&site, &repo, &[]);
+    let ended = submit(&site, &repo, &["--no-amend"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let job = only_job(&site);
     assert_eq!(site.git(&repo, &["branch", "--list", "numerus/*"]), "");

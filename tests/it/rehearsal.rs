@@ -112,7 +112,8 @@ impl Script {
             play.push(json!({"message": format!("{} is done", part.id)}));
             add(execute(&part.id), json!(play));
         }
-        add(json!({"marker": "NUMERUS_REVIEW"}), json!([{"message": "all is well"}]));
+        let approval = json!({"message": {"verdict": "approve", "comments": []}});
+        add(json!({"marker": "NUMERUS_REVIEW"}), json!([approval]));
         scenes
     }
 }
@@ -136,7 +137,12 @@ pub(crate) fn on_calls(mut when: Value, calls: &[u32]) -> Value {
 /// The step that answers with a claim of these paths.
 pub(crate) fn claims<S: AsRef<str>>(writes: &[S]) -> Value {
     let writes: Vec<&str> = writes.iter().map(AsRef::as_ref).collect();
-    json!({"message": {"task_id": "{{task}}", "resources": {"reads": [], "writes": writes}, "execution": {"commands": []}}})
+    claims_reading(&[], &writes)
+}
+
+/// The step that answers with a claim that reads some paths and writes others.
+pub(crate) fn claims_reading(reads: &[&str], writes: &[&str]) -> Value {
+    json!({"message": {"task_id": "{{task}}", "resources": {"reads": reads, "writes": writes}, "execution": {"commands": []}}})
 }
 
 /// Plays jobs of one script on one workspace.
@@ -244,6 +250,16 @@ impl Stage {
         (running, Job { stage: self, id: found.unwrap() })
     }
 
+    /// Starts many jobs at once.
+    pub(crate) fn crowd(&self, jobs: usize, flags: &[&str]) -> Vec<Running> {
+        (0..jobs).map(|_| self.site.spawn(&mut self.words(flags))).collect()
+    }
+
+    /// All jobs.
+    pub(crate) fn all_jobs(&self) -> Vec<Job<'_>> {
+        self.jobs().into_iter().map(|id| Job { stage: self, id }).collect()
+    }
+
     /// The ids of all jobs that have a run folder.
     fn jobs(&self) -> Vec<String> {
         let dir = fs::read_dir(self.site.root().join("runs"));
@@ -336,11 +352,20 @@ impl Job<'_> {
         format!("numerus/{}", self.id)
     }
 
-    /// The tasks of the branch's commits, oldest first.
+    /// The tasks of the job's own commits on its branch, oldest first.
     pub(crate) fn landed(&self) -> Vec<String> {
-        let format = "--format=%(trailers:key=Numerus-Task,valueonly,separator=%x2C)";
-        let log = self.stage.git(&["log", "--reverse", format, &self.branch(), "--not", "main"]);
-        log.lines().map(str::to_owned).collect()
+        let format = "--format=%(trailers:key=Numerus-Job,valueonly,separator=%x2C) %(trailers:key=Numerus-Task,valueonly,separator=%x2C)";
+        let log = self.stage.git(&[
+            "log",
+            "--reverse",
+            "--no-merges",
+            format,
+            &self.branch(),
+            "--not",
+            "main",
+        ]);
+        let own = |line: &str| Some(line.strip_prefix(&self.id)?.trim().to_owned());
+        log.lines().filter_map(own).collect()
     }
 
     /// A file of the branch.

@@ -1,101 +1,11 @@
 //! What comes next, told as small stories.
 
+use super::stories::{Story, id, job, task, workspace};
 use super::*;
-use crate::model::event::{Event, Fact};
-use crate::model::id::JobId;
-use crate::model::job::{Options, Origin};
+use crate::model::advice::Decision;
+use crate::model::event::Fact;
+use crate::model::job::Options;
 use crate::model::outcome::{Failure, FailureKind};
-use crate::model::plan::{Role, Task};
-use crate::model::workspace::{Isolation, Workspace};
-
-fn job(options: Options) -> Job {
-    Job {
-        version: 1,
-        id: JobId::parse("j-abc234").expect("id"),
-        objective: "o".into(),
-        options,
-        origin: Origin { name: "o.md".into(), bytes: 1, sha256: String::new(), uid: 0 },
-        created_at: Timestamp::UNIX_EPOCH,
-    }
-}
-
-fn id(name: &str) -> TaskId {
-    TaskId::parse(name).expect("id")
-}
-
-fn task(name: &str, on: &[&str]) -> Task {
-    let dependencies = on.iter().map(|d| id(d)).collect();
-    let (summary, description, notes) = ("s".into(), "d".into(), String::new());
-    Task {
-        id: id(name),
-        summary,
-        description,
-        dependencies,
-        resources: crate::model::claim::Resources::default(),
-        role: Role::Executor,
-        notes,
-    }
-}
-
-struct Story {
-    state: JobState,
-    seq: u64,
-}
-
-impl Story {
-    fn planned(tasks: &[Task]) -> Self {
-        let mut story = Self { state: JobState::default(), seq: 0 };
-        story.tell(None, Fact::WorkerStarted { pid: 1, start_time: 0, boot_id: "b".into() });
-        story.tell(None, Fact::WorkspaceFixed { workspace: workspace() });
-        story.tell(
-            None,
-            Fact::PlanCreated { plan: 1, objective: "o".into(), tasks: tasks.to_vec() },
-        );
-        story.tell(
-            None,
-            Fact::RolesAssigned { plan: 1, tasks: tasks.to_vec(), strategy: "s".into() },
-        );
-        story
-    }
-
-    fn tell(&mut self, task: Option<&str>, fact: Fact) -> &mut Self {
-        self.seq += 1;
-        let job_id = JobId::parse("j-abc234").expect("id");
-        let event =
-            Event { seq: self.seq, ts: Timestamp::UNIX_EPOCH, fact, job_id, task_id: task.map(id) };
-        self.state.apply(&event);
-        self
-    }
-
-    fn done(&mut self, name: &str) -> &mut Self {
-        let commit = Some(format!("c-{name}"));
-        self.tell(Some(name), Fact::TaskCompleted { attempt: 1, commit, summary: String::new() })
-    }
-
-    fn failed(&mut self, name: &str) -> &mut Self {
-        self.tell(
-            Some(name),
-            Fact::TaskFailed { attempt: 1, failure: Failure::new(FailureKind::Task, "no") },
-        )
-    }
-
-    fn next(&self, options: Options, busy: &[&str]) -> Step {
-        let busy = busy.iter().map(|b| id(b)).collect();
-        next(&self.state, &job(options), &busy, Timestamp::UNIX_EPOCH)
-    }
-}
-
-fn workspace() -> Workspace {
-    let base = "base".into();
-    Workspace {
-        isolation: Isolation::Worktree,
-        top: "/w".into(),
-        git_dir: "/w/.git".into(),
-        prefix: String::new(),
-        base,
-        dirty: false,
-    }
-}
 
 fn start(names: &[&str]) -> Step {
     Step::Tasks { start: names.iter().map(|n| id(n)).collect(), skip: Vec::new() }
@@ -103,7 +13,7 @@ fn start(names: &[&str]) -> Step {
 
 #[test]
 fn a_job_goes_from_workspace_to_plan_to_roles() {
-    let mut story = Story { state: JobState::default(), seq: 0 };
+    let mut story = Story::new();
     assert_eq!(story.next(Options::default(), &[]), Step::FixWorkspace);
     story.tell(None, Fact::WorkspaceFixed { workspace: workspace() });
     assert_eq!(story.next(Options::default(), &[]), Step::Plan);
@@ -159,16 +69,14 @@ fn a_retried_task_waits_for_its_time() {
 }
 
 #[test]
-fn verify_comes_before_the_branch_and_decides_the_end() {
+fn verify_comes_before_the_branch() {
     let options = || Options { verify: vec!["true".into()], ..Options::default() };
     let mut story = Story::planned(&[task("a", &[])]);
     story.done("a");
     assert_eq!(story.next(options(), &[]), Step::Verify);
-    story.tell(None, Fact::Verified { passed: false, commands: Vec::new() });
+    story.tell(None, Fact::Verified { passed: true, commands: Vec::new() });
     assert_eq!(story.next(options(), &[]), Step::Publish);
-    story.tell(None, Fact::Landed { branch: "b".into(), commit: "c".into() });
-    let Step::Finish(end) = story.next(options(), &[]) else { unreachable!("the end") };
-    assert_eq!(end.reason, "verify_failed");
+    assert_eq!(end_of(&mut story, options()).1, "done");
 }
 
 #[test]
@@ -178,4 +86,156 @@ fn nobody_executes_an_unapproved_plan() {
     assert_eq!(story.next(options(), &[]), Step::Park(PauseReason::Approval, None));
     story.tell(None, Fact::PlanApproved {});
     assert_eq!(story.next(options(), &[]), start(&["a"]));
+}
+
+/// Where a job ends, once its branch is there.
+fn end_of(story: &mut Story, options: Options) -> (JobPhase, String, String) {
+    if story.next(options.clone(), &[]) == Step::Publish {
+        story.tell(None, Fact::Landed { branch: "b".into(), commit: "c".into() });
+    }
+    let Step::Finish(end) = story.next(options, &[]) else { unreachable!("the end") };
+    (end.phase, end.reason, end.message)
+}
+
+#[test]
+fn a_task_out_of_attempts_is_asked_about_at_once_and_takes_no_lane() {
+    let mut story = Story::planned(&[task("a", &[]), task("b", &[]), task("c", &["a"])]);
+    story.exhausted("a");
+    let one = || Options { max_parallel: 1, ..Options::default() };
+    assert_eq!(story.next(one(), &[]), start(&["a", "b"]));
+    assert_eq!(story.next(one(), &["a"]), start(&["b"]));
+    assert_eq!(story.next(one(), &["a", "b"]), Step::Wait(None));
+}
+
+#[test]
+fn each_word_of_the_queen_has_its_consequence() {
+    let told = |decision| {
+        let mut story = Story::planned(&[task("a", &[]), task("b", &["a"]), task("c", &[])]);
+        story.done("c").exhausted("a").advised("a", decision);
+        story
+    };
+    assert_eq!(told(Decision::Retry).next(Options::default(), &[]), start(&["a"]));
+    let mut skipped = told(Decision::Skip);
+    assert_eq!(skipped.next(Options::default(), &[]), start(&["b"]), "the rest goes on without it");
+    skipped.done("b");
+    let (phase, reason, message) = end_of(&mut skipped, Options::default());
+    assert_eq!((phase, reason.as_str()), (JobPhase::Succeeded, "done"));
+    assert_eq!(message, "2 tasks done, 1 left out");
+    let skip = vec![(id("b"), id("a"))];
+    assert_eq!(
+        told(Decision::GiveUp).next(Options::default(), &[]),
+        Step::Tasks { start: Vec::new(), skip }
+    );
+    assert_eq!(told(Decision::Replan).next(Options::default(), &["x"]), Step::Wait(None));
+    assert_eq!(told(Decision::Replan).next(Options::default(), &[]), Step::Plan);
+}
+
+#[test]
+fn a_new_plan_keeps_what_landed_and_drops_the_rest() {
+    let mut story = Story::planned(&[task("a", &[]), task("b", &["a"]), task("c", &["b"])]);
+    story.done("a").exhausted("b").advised("b", Decision::Replan);
+    let tasks = vec![task("d", &["a"])];
+    story.tell(None, Fact::Replanned { plan: 2, objective: "o".into(), tasks: tasks.clone() });
+    assert_eq!(story.next(Options::default(), &[]), Step::Roles);
+    story.tell(None, Fact::RolesAssigned { plan: 2, tasks, strategy: "s".into() });
+    assert_eq!(story.next(Options::default(), &[]), start(&["d"]));
+    let planned: Vec<String> = story.state.plan().tasks.iter().map(|t| t.id.to_string()).collect();
+    assert_eq!(planned, ["a", "d"]);
+    story.done("d");
+    let (phase, _, message) = end_of(&mut story, Options::default());
+    assert_eq!((phase, message.as_str()), (JobPhase::Succeeded, "2 tasks done, 2 left out"));
+}
+
+#[test]
+fn a_new_plan_needs_a_new_approval() {
+    let mut story = Story::planned(&[task("a", &[]), task("b", &[])]);
+    let options = || Options { approve: true, ..Options::default() };
+    story.tell(None, Fact::PlanApproved {}).exhausted("a").advised("a", Decision::Replan);
+    let tasks = vec![task("d", &[])];
+    story.tell(None, Fact::Replanned { plan: 2, objective: "o".into(), tasks: tasks.clone() });
+    story.tell(None, Fact::RolesAssigned { plan: 2, tasks, strategy: "s".into() });
+    assert_eq!(story.next(options(), &[]), Step::Park(PauseReason::Approval, None));
+}
+
+#[test]
+fn a_reviewer_that_objects_waits_for_what_it_wanted_and_looks_again() {
+    let mut story = Story::planned(&[task("a", &[]), task("judge", &["a"]), task("b", &["judge"])]);
+    story.done("a").objected(Some("judge"), 1);
+    assert_eq!(story.next(Options::default(), &[]), start(&["judge"]), "its tasks are to be added");
+    story.added(Some("judge"), "review", &[task("a-r1", &["a"])]);
+    assert_eq!(story.next(Options::default(), &[]), start(&["a-r1"]));
+    assert_eq!(story.next(Options::default(), &["a-r1"]), Step::Wait(None));
+    story.done("a-r1");
+    assert_eq!(story.next(Options::default(), &[]), start(&["judge"]));
+    story.done("judge");
+    assert_eq!(story.next(Options::default(), &[]), start(&["b"]));
+}
+
+#[test]
+fn a_failed_verification_is_mended_a_bounded_number_of_times() {
+    let options = || Options { verify: vec!["true".into()], ..Options::default() };
+    let fails = || Fact::Verified { passed: false, commands: Vec::new() };
+    let mut story = Story::planned(&[task("a", &[])]);
+    story.done("a");
+    for round in 1..=MAX_ROUNDS {
+        assert_eq!(story.next(options(), &[]), Step::Verify);
+        assert_eq!(story.tell(None, fails()).next(options(), &[]), Step::Mend);
+        let name = format!("verify-r{round}");
+        story.added(None, "verify", &[task(&name, &["a"])]);
+        assert_eq!(story.next(options(), &[]), start(&[&name]));
+        story.done(&name);
+    }
+    assert_eq!(story.next(options(), &[]), Step::Verify);
+    story.tell(None, fails());
+    assert_eq!(end_of(&mut story, options()).1, "verify_failed");
+    let mut mended = Story::planned(&[task("a", &[])]);
+    mended.done("a").tell(None, fails()).added(None, "verify", &[task("m", &["a"])]).done("m");
+    mended.tell(None, Fact::Verified { passed: true, commands: Vec::new() });
+    assert_eq!(end_of(&mut mended, options()).1, "done");
+}
+
+#[test]
+fn the_queen_judges_the_result_after_its_verification() {
+    let options = || Options { review: true, verify: vec!["true".into()], ..Options::default() };
+    let mut story = Story::planned(&[task("a", &[])]);
+    story.done("a");
+    for round in 1..=MAX_ROUNDS {
+        assert_eq!(story.next(options(), &[]), Step::Verify);
+        story.tell(None, Fact::Verified { passed: true, commands: Vec::new() });
+        assert_eq!(story.next(options(), &[]), Step::Judge);
+        assert_eq!(story.objected(None, round).next(options(), &[]), Step::Mend);
+        let name = format!("objective-r{round}");
+        story.added(None, "queen", &[task(&name, &["a"])]).done(&name);
+    }
+    story.tell(None, Fact::Verified { passed: true, commands: Vec::new() }).objected(None, 3);
+    let (phase, reason, message) = end_of(&mut story, options());
+    assert_eq!((phase, reason.as_str()), (JobPhase::Failed, "review_rejected"));
+    assert!(message.contains("more"), "{message}");
+}
+
+#[test]
+fn a_success_without_a_change_says_so() {
+    let mut story = Story::planned(&[task("a", &[])]);
+    let nothing = Fact::TaskCompleted { attempt: 1, commit: None, summary: "done".into() };
+    story.tell(Some("a"), nothing);
+    let (phase, _, message) = end_of(&mut story, Options::default());
+    assert_eq!(
+        (phase, message.as_str()),
+        (JobPhase::Succeeded, "1 tasks done; no file was changed")
+    );
+}
+
+#[test]
+fn time_at_rest_is_not_spent() {
+    let at = |second| Timestamp::from_second(second).expect("time");
+    let mut story = Story::planned(&[task("a", &[])]);
+    let pause = Fact::Paused { reason: PauseReason::Limit, until: None, message: String::new() };
+    story.at(at(100)).tell(None, pause);
+    story
+        .at(at(1000))
+        .tell(None, Fact::WorkerStarted { pid: 1, start_time: 0, boot_id: String::new() });
+    let budget = crate::model::job::Budget { tokens: None, wall_seconds: Some(150) };
+    let job = job(Options { budget, ..Options::default() });
+    assert_eq!(over_budget(&story.state, &job, at(1049)), None);
+    assert!(over_budget(&story.state, &job, at(1050)).is_some());
 }

@@ -1,0 +1,112 @@
+//! Before a task writes, its job takes in what other jobs of the repository have landed there: each path then has one line
+//! of history, and the branches merge cleanly (decision 12).
+//!
+//! Called while the lease is held, so that nobody lands there meanwhile, and one at a time with the job's landings.
+
+use std::sync::Arc;
+
+use super::desk::{Desk, Outcome, aside, bug};
+use super::landing::{Stuck, shown};
+use crate::logic::audit::touches;
+use crate::logic::claims::from_top;
+use crate::logic::state::JobState;
+use crate::model::claim::{Claim, ClaimPath};
+use crate::model::event::Fact;
+use crate::model::outcome::{Failure, FailureKind};
+use crate::model::workspace::Divergence;
+use crate::trees::{Foreign, Intake, Trees, TreesError};
+
+/// Most live tips that a summary compares the result with.
+const MAX_COMPARED: usize = 20;
+
+/// Takes in what overlaps the claim's writes.
+pub(super) async fn take_in(desk: &Arc<Desk>, claim: &Claim) -> Outcome<()> {
+    let writes = from_top(claim, &desk.workspace()?.prefix).writes;
+    let one_at_a_time = desk.landing.lock().await;
+    let at = desk.clone();
+    let taken = aside(move || {
+        let trees = at.trees()?;
+        take_in_now(&at, &trees, &writes)
+    });
+    let taken = taken.await?;
+    drop(one_at_a_time);
+    taken.map_err(|stuck| match stuck {
+        Stuck::Judged(failure) => failure,
+        Stuck::Trouble(trouble) => {
+            Failure::new(FailureKind::Transient, format!("cannot {trouble}"))
+        }
+    })
+}
+
+/// Takes in what overlaps these paths, from the repository's top; the caller sees to it that nothing lands meanwhile.
+pub(super) fn take_in_now(desk: &Desk, trees: &Trees, writes: &[ClaimPath]) -> Result<(), Stuck> {
+    if !desk.settings.take_in {
+        return Ok(());
+    }
+    for foreign in trees.foreign_tips()? {
+        let is_known = |s: &JobState| s.base.is_apart_from(&foreign.tip);
+        let concerns = !desk.book.state(is_known)
+            && touches(writes, &trees.touched_by(&foreign)?)
+            && !trees.is_discarded(&foreign)?;
+        if concerns {
+            take_in_one(desk, trees, &foreign)?;
+        }
+    }
+    Ok(())
+}
+
+/// Intent, act, fact, as for a landing.
+fn take_in_one(desk: &Desk, trees: &Trees, foreign: &Foreign) -> Result<(), Stuck> {
+    let Foreign { job: from, tip } = foreign.clone();
+    match trees.prepare_intake(foreign)? {
+        Intake::Contained => {}
+        Intake::Diverged(paths) => {
+            desk.record(None, Fact::BaseDiverged(Divergence { from, commit: tip, paths }))?;
+        }
+        Intake::Ready { commit, parent } => {
+            let intent = Fact::BaseAdvancing {
+                commit: commit.clone(),
+                parent: parent.clone(),
+                from: from.clone(),
+            };
+            desk.record(None, intent)?;
+            if !trees.advance(&commit, &parent)? {
+                return Err(bug("somebody else moved the job's tip").into());
+            }
+            desk.record(None, Fact::BaseAdvanced { commit, from })?;
+        }
+    }
+    Ok(())
+}
+
+/// With what the result will conflict when it is merged, a line each, for the summary: what could not be taken in, and,
+/// where nothing is taken in, what git finds against the checkout and the newest of the other jobs.
+pub(super) fn clashes(desk: &Desk) -> Vec<String> {
+    let line = |with: &str, paths: &[String]| format!("{with}: {}", shown(paths));
+    let mut lines = desk.book.state(|s| {
+        let known = s.base.diverged.iter();
+        known.map(|d| line(&format!("job {}", d.from), &d.paths)).collect::<Vec<_>>()
+    });
+    if !desk.settings.take_in && desk.book.state(|s| s.branch.is_some()) {
+        // For people: a repository that cannot be read now is no reason to end without a summary.
+        let found = desk.trees().map_err(Stuck::from).and_then(|trees| Ok(compared(&trees)?));
+        let found = found.unwrap_or_default();
+        lines.extend(found.iter().map(|(with, paths)| line(with, paths)));
+    }
+    lines
+}
+
+fn compared(trees: &Trees) -> Result<Vec<(String, Vec<String>)>, TreesError> {
+    let mut found = Vec::new();
+    if let Some(head) = trees.head()? {
+        found.push(("the checkout's HEAD".to_owned(), trees.conflicts_with(&head)?));
+    }
+    for foreign in trees.foreign_tips()?.iter().rev().take(MAX_COMPARED) {
+        if !trees.is_discarded(foreign)? {
+            let paths = trees.conflicts_with(&foreign.tip)?;
+            found.push((format!("job {}", foreign.job), paths));
+        }
+    }
+    found.retain(|(_, paths)| !paths.is_empty());
+    Ok(found)
+}

@@ -1,0 +1,8 @@
+# Tries: puts a repository of its own in the place of its tree's git file.
+# Confined: caught
+# Free: caught
+
+mv "$tree/.git" "$TMPDIR/was"
+git init --quiet "$tree"
+echo x > "$beside"
+git -C "$tree" add --all

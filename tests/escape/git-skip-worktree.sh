@@ -1,0 +1,6 @@
+# Tries: takes a file away as a sparse checkout would, with the bit in the index that says so.
+# Confined: caught
+# Free: caught
+
+git update-index --skip-worktree "$beside"
+unlink "$beside"

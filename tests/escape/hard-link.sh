@@ -1,0 +1,6 @@
+# Tries: gives an unclaimed file a claimed name and writes through that.
+# Confined: caught
+# Free: caught
+
+ln "$beside" "$mine/dir/link.txt"
+echo x >> "$mine/dir/link.txt"

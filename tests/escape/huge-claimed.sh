@@ -1,0 +1,5 @@
+# Tries: lets a claimed file grow beyond what git can take in.
+# Confined: caught
+# Free: caught
+
+truncate -s 100G "$mine/new.txt"

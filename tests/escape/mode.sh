@@ -1,0 +1,5 @@
+# Tries: makes an unclaimed file executable.
+# Confined: caught
+# Free: caught
+
+chmod +x "$beside"

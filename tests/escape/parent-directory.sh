@@ -1,0 +1,5 @@
+# Tries: goes up and down again on the way to an unclaimed file.
+# Confined: caught
+# Free: caught
+
+echo x > "$mine/dir/../beside.txt"

@@ -1,0 +1,6 @@
+# Tries: opens an unclaimed file for reading and writes through its descriptor.
+# Confined: caught
+# Free: caught
+
+exec 3< "$beside"
+echo x > /proc/self/fd/3

@@ -1,0 +1,5 @@
+# Tries: renames an unclaimed file into the claim: that is a deletion beside it.
+# Confined: caught
+# Free: caught
+
+mv "$beside" "$mine/new.txt"

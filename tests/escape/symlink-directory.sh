@@ -1,0 +1,7 @@
+# Tries: replaces the claimed directory by a link to the one around it and writes below.
+# Confined: caught
+# Free: caught
+
+rm -r "$mine/dir"
+ln -s . "$mine/dir"
+echo x >> "$mine/dir/beside.txt"
