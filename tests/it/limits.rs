@@ -5,13 +5,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, test_kill_process};
 use serde_json::{Value, json};
 
 use crate::death::slay_once;
 use crate::model_server::{Answer, ModelServer};
 use crate::real_jobs::Team;
-use crate::rehearsal::{Job, Script, Stage, execute, on_calls, part, wait_for};
+use crate::rehearsal::{Job, Script, Stage, execute, on_calls, part, raise, wait_for};
 use crate::site::{PATIENCE, Site};
 use crate::yard::{kill, names};
 
@@ -228,6 +228,29 @@ fn a_claim_that_waits_when_its_job_rests_is_not_made_again() {
 }
 
 #[test]
+fn a_job_that_rests_waits_for_no_lease_of_another_job() {
+    let never = json!({"marker": "NEVER"});
+    let same = part("other").writes(&["same.txt"]);
+    let script = Script::of([same]).with(never, json!([{"message": "?"}]));
+    let stage =
+        Stage::new("no-lease", &script.working("other", &[raise("at-work"), wait_for("other")]));
+    let (other_runs, other) = stage.start(&[]);
+    stage.until_raised("at-work");
+    let refused = json!([wait_for("flag"), spent(FAR)]);
+    let parts = [part("t1"), part("t2").writes(&["same.txt"])];
+    stage.follow(&Script::of(parts).with(on_calls(execute("t1"), &[1]), refused));
+    let (running, job) = stage.start(&["--max-attempts", "1"]);
+    job.until("job.claim_blocked", "t2");
+    job.until("job.task_started", "t1");
+    stage.raise("flag");
+    assert_eq!(running.wait(PATIENCE).code, Some(4));
+    assert!(other.all("job.finished", "").is_empty(), "the other one is still at work");
+    stage.raise("other");
+    assert_eq!(other_runs.wait(PATIENCE).code, Some(0), "what is under way goes on");
+    job.is_clean();
+}
+
+#[test]
 fn what_has_changed_since_it_was_claimed_begins_anew_and_nothing_is_charged() {
     let write = |text: &str| json!({"write": {"path": "same.txt", "text": text, "append": true}});
     let parts = [part("t1").writes(&["same.txt"]), part("t2").writes(&["same.txt"])];
@@ -367,6 +390,12 @@ fn a_login_is_noticed_while_the_daemon_runs() {
     stage.site.until("it has tried once more", PATIENCE, || {
         running.stderr().contains("codex cannot be used") && job.all("job.paused", "").len() == 2
     });
+    // Once it has taken in that the worker has gone, nothing is left to wake it but the login.
+    stage.site.until("the worker has gone", PATIENCE, || test_kill_process(job.worker()).is_err());
+    let spool = stage.site.root().join("spool");
+    fs::write(spool.join("tmp/bad"), "").unwrap();
+    fs::rename(spool.join("tmp/bad"), spool.join("incoming/bad.json")).unwrap();
+    stage.site.until("it has looked", PATIENCE, || !names(&spool.join("rejected")).is_empty());
     fs::write(stage.site.root().join("store/rehearsal/auth.json"), "{}").unwrap();
     job.until("job.finished", "");
     running.signal(Signal::TERM);
@@ -378,8 +407,10 @@ fn a_login_is_noticed_while_the_daemon_runs() {
 
 #[test]
 fn work_in_place_begins_anew_after_a_limit() {
-    let resets_at = FAR;
-    let stage = Stage::new("in-place", &cut_in_the_middle(resets_at));
+    let site = Site::new("in-place");
+    let plain = site.path().join("plain");
+    fs::create_dir(&plain).unwrap();
+    let stage = Stage::at(site, plain, &cut_in_the_middle(FAR));
     let job = stage.ends_with(4, &["--isolation", "in-place", "--max-attempts", "1"]);
     assert!(!stage.workspace.join("t1.txt").exists(), "what was half done is taken back");
     assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
