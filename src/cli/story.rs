@@ -128,7 +128,7 @@ fn tell_change_of_plan(fact: &Fact) -> Told {
         }
         Fact::TasksAdded { because, tasks, .. } => {
             let ids: Vec<String> = tasks.iter().map(|t| t.id.to_string()).collect();
-            told(Tone::Wait, format!("added after {because}: {}", listed(&ids)))
+            told(Tone::Wait, format!("added after {}: {}", because.as_str(), listed(&ids)))
         }
         Fact::ReviewApproved { .. } => told(Tone::Good, "approved"),
         Fact::ReviewRejected { comments, .. } => {
