@@ -245,7 +245,8 @@ fn failed_tasks(state: &JobState) -> Option<String> {
 /// What is to be said of a job that ended well: what was left out, and when nothing was changed at all.
 fn done_message(state: &JobState) -> String {
     let left_out = state.tasks.iter().filter(|t| t.left_out).count();
-    let done = format!("{} tasks done", state.tasks.len() - left_out);
+    let count = state.tasks.len() - left_out;
+    let done = format!("{count} {} done", if count == 1 { "task" } else { "tasks" });
     let mut message = if left_out == 0 { done } else { format!("{done}, {left_out} left out") };
     let in_trees = state.workspace.as_ref().is_some_and(|w| w.isolation == Isolation::Worktree);
     if in_trees && !state.has_landed() {

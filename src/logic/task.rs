@@ -195,7 +195,9 @@ impl TaskState {
                 self.tries.count(failure.kind);
                 self.failure = Some(failure.clone());
                 self.landing = None;
-                self.rest(Some(*due));
+                // Where the whole job rests, its own time counts.
+                let is_own = !matches!(failure.kind, FailureKind::Limit | FailureKind::Auth);
+                self.rest(is_own.then_some(*due));
             }
             Fact::TaskSkipped { because } => {
                 self.phase = TaskPhase::Skipped;

@@ -51,7 +51,10 @@ impl Cycle {
             }
             // Where the queen cannot be asked, nobody has accepted the result.
             Alone::Judge if self.rest_for(&failure) => {}
-            Alone::Judge => self.end("review_failed", &failure),
+            Alone::Judge => {
+                let message = format!("the queen gave no usable judgement: {}", failure.message);
+                self.end("review_failed", &Failure { message, ..failure });
+            }
             Alone::Verify | Alone::Mend(_) | Alone::Publish => self.end("landing", &failure),
         }
         Ok(())

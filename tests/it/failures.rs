@@ -42,7 +42,7 @@ fn fails(message: &str, info: &str) -> Value {
 /// A decision: the event, the kind of failure in it, and a piece of its reason.
 type Decision = (&'static str, &'static str, &'static str);
 
-const DONE: Decision = ("job.finished", "", "1 tasks done");
+const DONE: Decision = ("job.finished", "", "1 task done");
 const BLIND_AGAIN: Decision = ("terminal.session_retried", "start", "sandbox helper");
 
 impl Case {

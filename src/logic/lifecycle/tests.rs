@@ -234,7 +234,7 @@ fn a_success_without_a_change_says_so() {
     let (phase, _, message) = end_of(&mut story, Options::default());
     assert_eq!(
         (phase, message.as_str()),
-        (JobPhase::Succeeded, "1 tasks done; no file was changed")
+        (JobPhase::Succeeded, "1 task done; no file was changed")
     );
 }
 
