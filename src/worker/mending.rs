@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::desk::{Desk, Outcome, aside, bug, with_trees};
 use crate::logic::followups::{self, MAX_OUTPUT_BYTES, Reviewed};
+use crate::logic::paths;
 use crate::logic::state::JobState;
 use crate::logic::task::TaskState;
 use crate::model::event::Fact;
@@ -36,11 +37,9 @@ async fn changed_paths(desk: &Desk, judged: Vec<TaskState>) -> Outcome<Vec<Revie
                 "" => Vec::new(),
                 commit => trees.changed_between(&format!("{commit}^"), commit)?,
             };
-            let below = |path: &String| {
-                let path = path.strip_prefix(prefix.as_str()).unwrap_or(path);
-                path.trim_start_matches('/').to_owned()
-            };
-            all.push(Reviewed { id: task.task.id, paths: paths.iter().map(below).collect() });
+            let below = |path: &String| paths::below(&prefix, path).map(str::to_owned);
+            let paths = paths.iter().filter_map(below).collect();
+            all.push(Reviewed { id: task.task.id, paths });
         }
         Ok(all)
     });
