@@ -72,7 +72,9 @@ impl Tree {
 
     /// The same with these paths, relative to the workspace, known as copied into it.
     pub(super) fn with_carried(mut self, paths: &[String]) -> Self {
-        paths.iter().for_each(|path| self.note_carried(path));
+        for path in paths {
+            self.note_carried(path);
+        }
         self
     }
 

@@ -16,7 +16,7 @@ use super::landing::{self, Parcel};
 use super::leasing::{self, Case, HeldLease};
 use super::parked::{self, Again};
 use super::words;
-use crate::codex::{Question, Reply, schema};
+use crate::codex::{Question, Reply};
 use crate::leases::Lease;
 use crate::logic::claims::{PathKind, normalise};
 use crate::logic::task::TaskState;
@@ -138,17 +138,9 @@ async fn ground(
 
 impl Attempt<'_> {
     fn question(&self, kind: SessionKind, prompt: String) -> Question {
-        Question {
-            task: Some(self.task.task.id.clone()),
-            place: self.task.task.id.to_string(),
-            kind,
-            role: Role::Executor,
-            attempt: self.number,
-            cwd: self.cwd.clone(),
-            prompt,
-            schema: None,
-            resume: None,
-        }
+        let (id, cwd) = (&self.task.task.id, self.cwd.clone());
+        Question::new(kind, Role::Executor, id.as_str(), self.number, cwd, prompt)
+            .with_task(Some(id))
     }
 
     /// Asks what the task will touch, in the untouched tree.
@@ -158,11 +150,9 @@ impl Attempt<'_> {
         let mut facts = words::of_task(self.desk, self.task);
         facts["earlier"] = json!(words::earlier(self.desk).await);
         let prompt = prompts.render("claim", &facts).map_err(bug)?;
-        let shape = schema::strict::<ClaimAnswer>();
-        let question =
-            Question { schema: Some(shape.clone()), ..self.question(SessionKind::Claim, prompt) };
+        let question = self.question(SessionKind::Claim, prompt);
         let kind = |path: &str| kind_in(self.tree.as_ref(), &self.cwd, path);
-        let check = |text: &str| check_claim(&shape, id, &kind, text);
+        let check = |answer| check_claim(answer, id, &kind);
         let asked = self.desk.asker.ask(question, check, self.stop).await;
         let ((claim, execution), reply) = asked?;
         let thread_id = reply.thread.0.clone();
@@ -245,8 +235,8 @@ impl Attempt<'_> {
         let facts = self.facts(claimed, changed);
         let name = if claimed.has_begun { "continue" } else { "execute" };
         let prompt = self.desk.asker.prompts.render(name, &facts).map_err(bug)?;
-        let resume = Some(claimed.reply.thread.clone());
-        let question = Question { resume, ..self.question(SessionKind::Execute, prompt) };
+        let question = self.question(SessionKind::Execute, prompt);
+        let question = question.with_thread(claimed.reply.thread.clone());
         let told = self.desk.asker.tell(question, self.stop).await;
         let reply = told.map_err(parked::lost_thread)?;
         Ok(words::summary(&reply.message))
@@ -265,12 +255,10 @@ fn kind_in(tree: Option<&Tree>, cwd: &Path, path: &str) -> PathKind {
 }
 
 fn check_claim(
-    shape: &Value,
+    answer: ClaimAnswer,
     id: &TaskId,
     kind: &dyn Fn(&str) -> PathKind,
-    text: &str,
 ) -> Result<(Claim, Execution), Vec<String>> {
-    let answer: ClaimAnswer = schema::read(shape, text)?;
     if TaskId::parse(&answer.task_id).ok().as_ref() != Some(id) {
         return Err(vec![format!("`task_id` must be \"{id}\", not {:?}", answer.task_id)]);
     }

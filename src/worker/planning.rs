@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::desk::{Desk, Outcome, Stop, aside, bug, of_trees, with_trees};
 use super::words;
+use crate::codex::Question;
 use crate::codex::prompt::first_line;
-use crate::codex::{Question, schema};
 use crate::logic::planning::{Before, check_plan, check_roles, single};
 use crate::logic::state::JobState;
 use crate::model::event::{Fact, SessionKind};
@@ -44,12 +44,8 @@ pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
     let before = desk.book.state(Before::of);
     let (cwd, tree) = glance(desk, "plan").await?;
     let prompt = desk.asker.prompts.render("plan", &facts).map_err(bug)?;
-    let shape = schema::strict::<PlanAnswer>();
-    let question = question("plan", SessionKind::Plan, cwd, prompt, Some(shape.clone()));
-    let check = |text: &str| {
-        let answer: PlanAnswer = schema::read(&shape, text)?;
-        Ok((answer.objective.clone(), check_plan(&answer, &before)?))
-    };
+    let question = Question::new(SessionKind::Plan, Role::Planner, "plan", 1, cwd, prompt);
+    let check = |answer: PlanAnswer| Ok((answer.objective.clone(), check_plan(&answer, &before)?));
     let asked = desk.asker.ask(question, check, stop).await;
     if let Ok(((objective, tasks), _)) = &asked {
         let (objective, tasks) = (objective.clone(), tasks.clone());
@@ -95,12 +91,8 @@ pub(super) async fn roles(desk: &Desk, stop: &Stop) -> Outcome<()> {
     let facts = json!({ "objective_line": first_line(&desk.job.objective), "plan": text });
     let prompt = desk.asker.prompts.render("roles", &facts).map_err(bug)?;
     let (cwd, tree) = glance(desk, "roles").await?;
-    let shape = schema::strict::<RolesAnswer>();
-    let question = question("roles", SessionKind::Roles, cwd, prompt, Some(shape.clone()));
-    let check = |text: &str| {
-        let answer: RolesAnswer = schema::read(&shape, text)?;
-        Ok((check_roles(&answer, &plan.tasks)?, answer.strategy))
-    };
+    let question = Question::new(SessionKind::Roles, Role::Planner, "roles", 1, cwd, prompt);
+    let check = |answer: RolesAnswer| Ok((check_roles(&answer, &plan.tasks)?, answer.strategy));
     let asked = desk.asker.ask(question, check, stop).await;
     clear(desk, tree).await?;
     let ((tasks, strategy), _) = asked?;
@@ -137,26 +129,6 @@ fn assign(desk: &Desk, tasks: Vec<Task>, strategy: String) -> Outcome<()> {
     }
     desk.folder.put_plan(&plan).map_err(|e| bug(format!("cannot write the plan: {e}")))?;
     desk.record(None, Fact::RolesAssigned { plan: plan.number, tasks, strategy })
-}
-
-fn question(
-    place: &str,
-    kind: SessionKind,
-    cwd: PathBuf,
-    prompt: String,
-    schema: Option<Value>,
-) -> Question {
-    Question {
-        task: None,
-        place: place.to_owned(),
-        kind,
-        role: Role::Planner,
-        attempt: 1,
-        cwd,
-        prompt,
-        schema,
-        resume: None,
-    }
 }
 
 /// A snapshot of the tip to read in; the directory itself where there is no repository. A place has one at a time, so that

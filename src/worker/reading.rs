@@ -9,7 +9,7 @@ use super::desk::{Desk, Outcome, Stop, bug, with_trees};
 use super::mending;
 use super::planning::{clear, view};
 use super::{parked, words};
-use crate::codex::{Question, schema};
+use crate::codex::Question;
 use crate::logic::followups::{MAX_REVIEW_ROUNDS, judged};
 use crate::logic::task::TaskState;
 use crate::model::advice::{Comment, Judgement, ReviewAnswer};
@@ -49,12 +49,9 @@ async fn review(
     let mut facts = facts(desk, task);
     facts["judges"] = json!(true);
     facts["diff"] = json!(diffs(desk, before).await?);
-    let shape = schema::strict::<ReviewAnswer>();
     let attempt = parked::attempt(desk, task);
     let (question, tree) = question(desk, task, attempt, facts).await?;
-    let question = Question { schema: Some(shape.clone()), ..question };
-    let check = |text: &str| checked(schema::read(&shape, text)?);
-    let asked = desk.asker.ask(question, check, stop).await;
+    let asked = desk.asker.ask(question, checked, stop).await;
     clear(desk, tree).await?;
     let (answer, _) = asked?;
     match answer.verdict {
@@ -112,17 +109,8 @@ async fn question(
     let prompt = desk.asker.prompts.render("review", &facts).map_err(bug)?;
     let (cwd, tree) = view(desk, id.as_str()).await?;
     desk.record(Some(id), Fact::TaskStarted { attempt })?;
-    let question = Question {
-        task: Some(id.clone()),
-        place: id.to_string(),
-        kind: SessionKind::Review,
-        role: task.task.role,
-        attempt,
-        cwd,
-        prompt,
-        schema: None,
-        resume: None,
-    };
+    let (kind, role) = (SessionKind::Review, task.task.role);
+    let question = Question::new(kind, role, id.as_str(), attempt, cwd, prompt).with_task(Some(id));
     Ok((question, tree))
 }
 
