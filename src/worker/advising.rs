@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::desk::{Desk, Outcome, Stop, bug, with_trees};
-use super::planning::{clear, view};
+use super::planning::with_view;
 use super::words;
 use crate::codex::Question;
 use crate::codex::prompt::first_line;
@@ -102,12 +102,11 @@ async fn ask(
     facts["allowed"] = json!(advice::words(open));
     facts["tasks"] = json!(desk.book.state(words::standings));
     let prompt = desk.asker.prompts.render("queen", &facts).map_err(bug)?;
-    let (cwd, tree) = view(desk, PLACE).await?;
     let attempt = task.map_or(1, |t| t.attempt);
-    let question = Question::new(SessionKind::Queen, Role::Queen, PLACE, attempt, cwd, prompt);
-    let question = question.with_task(task.map(|t| &t.task.id));
     let check = |answer: QueenAnswer| advice::check(&answer, open).map(|()| answer);
-    let asked = desk.asker.ask(question, check, stop).await;
-    clear(desk, tree).await?;
-    asked.map(|(answer, _)| answer)
+    let asked = with_view(desk, PLACE, async |cwd| {
+        let question = Question::new(SessionKind::Queen, Role::Queen, PLACE, attempt, cwd, prompt);
+        desk.asker.ask(question.with_task(task.map(|t| &t.task.id)), check, stop).await
+    });
+    asked.await.map(|(answer, _)| answer)
 }

@@ -51,6 +51,26 @@ fn in_order(job: &Job<'_>, events: &[(&str, &str)]) {
     assert!(seqs.is_sorted(), "{events:?} at {seqs:?}");
 }
 
+/// Makes git refuse to remove the worktree that it runs in.
+const SPOILS_ITS_TREE: &str = "echo nowhere > \"$(git rev-parse --git-dir)/gitdir\"";
+
+#[test]
+fn an_answer_outlives_a_snapshot_that_will_not_go() {
+    let parts = [part("look").role("planner"), part("t1").after(&["look"])];
+    let spoils = json!([{"command": SPOILS_ITS_TREE}, {"message": "all is well"}]);
+    let stage = Stage::new("stays", &Script::of(parts).with(review("look"), spoils));
+    let job = stage.ends_with(0, &["--verify", SPOILS_ITS_TREE]);
+    assert_eq!(job.all("terminal.session_starting", "look").len(), 1);
+    assert_eq!(job.all("job.verified", "").len(), 1);
+    assert!(job.read("t1/prompt-1.md").contains("all is well"));
+    for place in ["look", "verify"] {
+        let entry = job.dir().join(place).join("tree-1");
+        assert!(!entry.exists(), "its files are gone");
+    }
+    let left = stage.git(&["worktree", "list"]);
+    assert!(left.contains("nowhere"), "git has kept its entries: {left}");
+}
+
 #[test]
 fn a_reviewer_sees_the_diff_and_what_it_wants_changed_lands_as_a_further_task() {
     let parts =
