@@ -30,7 +30,7 @@ use crate::store::memory::{Entry, Memory};
 pub(super) async fn verify(desk: &Arc<Desk>, stop: &Stop) -> Outcome<()> {
     let ran = with_view(desk, "verify", async |cwd| run_in_order(desk, &cwd, stop).await);
     let commands = ran.await?;
-    let passed = commands.iter().all(|r| r.code == Some(0));
+    let passed = commands.iter().all(CommandResult::passed);
     desk.record(None, Fact::Verified { passed, commands })
 }
 
@@ -38,9 +38,8 @@ async fn run_in_order(desk: &Desk, cwd: &Path, stop: &Stop) -> Outcome<Vec<Comma
     let mut results = Vec::new();
     for command in &desk.job.options.verify {
         let at = Run { place: "verify", name: "verify", cwd };
-        let code = commands::run(desk, at, command, stop).await?;
-        results.push(CommandResult { command: command.clone(), code });
-        if code != Some(0) {
+        results.push(commands::run(desk, at, command, stop).await?);
+        if !results.iter().all(CommandResult::passed) {
             break;
         }
     }

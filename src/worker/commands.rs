@@ -11,6 +11,7 @@ use super::desk::{Desk, Outcome, Stop, aside, bug};
 use crate::codex::ask::told_to_stop;
 use crate::codex::command::confinement;
 use crate::codex::fence::{self, JOB_MARK, PLACE_MARK};
+use crate::model::event::CommandResult;
 use crate::model::job::Sandbox;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::os::fsx;
@@ -27,13 +28,13 @@ pub(super) struct Run<'a> {
     pub(super) cwd: &'a Path,
 }
 
-/// Runs one command; its exit code, or `None` when it took too long or a signal ended it.
+/// Runs one command: how it went.
 pub(super) async fn run(
     desk: &Desk,
     at: Run<'_>,
     command: &str,
     stop: &Stop,
-) -> Outcome<Option<i32>> {
+) -> Outcome<CommandResult> {
     let place = desk.folder.place(at.place);
     fsx::make_dirs(place.dir()).map_err(|e| bug(e.to_string()))?;
     let log = fsx::open_append(&place.dir().join(format!("{}.log", at.name)));
@@ -59,7 +60,7 @@ pub(super) async fn run(
         clear_temps(&place).ok();
     })
     .await?;
-    status
+    Ok(CommandResult { command: command.to_owned(), code: status? })
 }
 
 /// What a command gets of codex's environment: all but keys, tokens and secrets, as codex's own tools.
@@ -95,13 +96,11 @@ fn words(desk: &Desk, place: &str, command: &str, temp: &Path) -> Command {
 
 /// Runs a command that has to pass.
 pub(super) async fn must_pass(desk: &Desk, at: Run<'_>, command: &str, stop: &Stop) -> Outcome<()> {
-    match run(desk, at, command, stop).await? {
-        Some(0) => Ok(()),
-        code => {
-            let how = code.map_or_else(|| "did not end".to_owned(), |c| format!("ended with {c}"));
-            let message =
-                format!("{} command {command:?} {how}: see {}/{}.log", at.name, at.place, at.name);
-            Err(Failure::new(FailureKind::Task, message))
-        }
+    let ran = run(desk, at, command, stop).await?;
+    if ran.passed() {
+        return Ok(());
     }
+    let (Run { place, name, .. }, how) = (at, ran.how());
+    let message = format!("{name} command {command:?} {how}: see {place}/{name}.log");
+    Err(Failure::new(FailureKind::Task, message))
 }

@@ -8,7 +8,7 @@ use crate::logic::followups::{self, MAX_OUTPUT_BYTES, Reviewed};
 use crate::logic::paths;
 use crate::logic::state::JobState;
 use crate::logic::task::TaskState;
-use crate::model::event::Fact;
+use crate::model::event::{CommandResult, Fact};
 use crate::model::id::TaskId;
 use crate::model::plan::Task;
 use crate::os::fsx;
@@ -55,8 +55,7 @@ pub(super) async fn after_the_end(desk: &Arc<Desk>) -> Outcome<()> {
     }
     let failed = state.unverified.as_ref();
     let command = failed.map_or("a verify command", |c| c.command.as_str());
-    let how = failed.and_then(|c| c.code);
-    let how = how.map_or_else(|| "did not end in time".to_owned(), |code| format!("code {code}"));
+    let how = failed.map_or_else(|| "did not pass".to_owned(), CommandResult::how);
     let log = desk.folder.place("verify").dir().join("verify.log");
     let output = aside(move || fsx::read_tail(&log, MAX_OUTPUT_BYTES as u64)).await?;
     let output = output.unwrap_or_default();
