@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use super::desk::{Desk, Outcome, aside, bug};
-use super::landing::{Stuck, shown};
+use super::stuck::Stuck;
+use super::words::shown;
 use crate::logic::audit::touches;
 use crate::logic::claims::from_top;
 use crate::logic::state::JobState;
 use crate::model::claim::{Claim, ClaimPath};
 use crate::model::event::Fact;
-use crate::model::outcome::{Failure, FailureKind};
 use crate::model::workspace::Divergence;
 use crate::trees::{Foreign, Intake, Trees, TreesError};
 
@@ -30,12 +30,7 @@ pub(super) async fn take_in(desk: &Arc<Desk>, claim: &Claim) -> Outcome<()> {
     });
     let taken = taken.await?;
     drop(one_at_a_time);
-    taken.map_err(|stuck| match stuck {
-        Stuck::Judged(failure) => failure,
-        Stuck::Trouble(trouble) => {
-            Failure::new(FailureKind::Transient, format!("cannot {trouble}"))
-        }
-    })
+    Ok(taken?)
 }
 
 /// Takes in what overlaps these paths, from the repository's top; the caller sees to it that nothing lands meanwhile.

@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use super::advancing;
 use super::amending::{self, Amended};
-use super::desk::{Desk, Outcome, aside, bug, of_trees, with_trees};
-use super::leasing::HeldLease;
-use crate::leases::LeaseError;
+use super::desk::{Desk, Outcome, aside, bug, with_trees};
+use super::parcel::Parcel;
+use super::stuck::Stuck;
+use super::words::shown;
 use crate::logic::audit;
 use crate::logic::audit::Change;
 use crate::logic::quality;
-use crate::logic::task::TaskState;
 use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
-use crate::os::console::one_line;
 use crate::os::fsx;
 use crate::trees::{Audited, Landing, Tree, Trees, TreesError, Words};
 
@@ -25,59 +24,6 @@ use crate::trees::{Audited, Landing, Tree, Trees, TreesError, Words};
 const MAX_TROUBLE: u32 = 60;
 /// Rest between two of them.
 const TROUBLE_REST: Duration = Duration::from_secs(1);
-/// Most paths that a message names.
-const SHOWN_PATHS: usize = 5;
-/// Longest piece of a path in a message, in characters.
-const SHOWN_PATH_CHARS: usize = 120;
-
-/// What is to be landed.
-#[derive(Clone)]
-pub(super) struct Parcel {
-    /// The task.
-    pub(super) task: TaskState,
-    /// Its attempt.
-    pub(super) attempt: u32,
-    /// The tree that its agent wrote in.
-    pub(super) tree: Tree,
-    /// What was granted.
-    pub(super) claim: Claim,
-    /// The lease of it.
-    pub(super) lease: HeldLease,
-    /// The agent's last words.
-    pub(super) summary: String,
-}
-
-/// Why a try did not land.
-pub(super) enum Stuck {
-    /// The machine is at fault: try again. Fit to follow "cannot".
-    Trouble(String),
-    /// The attempt is.
-    Judged(Failure),
-}
-
-impl From<TreesError> for Stuck {
-    fn from(error: TreesError) -> Self {
-        match error {
-            TreesError::Refused { .. } => Self::Judged(of_trees(&error)),
-            TreesError::Git(_)
-            | TreesError::Io(_)
-            | TreesError::Busy { .. }
-            | TreesError::Gone { .. } => Self::Trouble(error.to_string()),
-        }
-    }
-}
-
-impl From<LeaseError> for Stuck {
-    fn from(error: LeaseError) -> Self {
-        Self::Trouble(error.to_string())
-    }
-}
-
-impl From<Failure> for Stuck {
-    fn from(failure: Failure) -> Self {
-        Self::Judged(failure)
-    }
-}
 
 /// What may land.
 struct Found {
@@ -115,8 +61,7 @@ pub(super) async fn land(desk: &Arc<Desk>, parcel: Parcel) -> Outcome<()> {
             }
         }
     }
-    let message = format!("cannot {last}; the attempt's tree is kept");
-    Err(Failure::new(FailureKind::Transient, message))
+    Err(Stuck::Trouble(format!("{last}; the attempt's tree is kept")).into())
 }
 
 /// One try. Audits run side by side, landings one after the other.
@@ -240,14 +185,6 @@ pub(super) fn stale(desk: &Desk, id: &TaskId, attempt: u32, paths: Vec<String>) 
     let message = format!("changed by others meanwhile: {}", shown(&paths));
     desk.record(Some(id), Fact::BaseMoved { attempt, paths })?;
     Err(Failure::new(FailureKind::Stale, message))
-}
-
-/// The first few of some paths, fit for a line.
-pub(super) fn shown(paths: &[String]) -> String {
-    let more = paths.len().saturating_sub(SHOWN_PATHS);
-    let short = |path: &String| one_line(path).chars().take(SHOWN_PATH_CHARS).collect::<String>();
-    let list = paths.iter().take(SHOWN_PATHS).map(short).collect::<Vec<_>>().join(", ");
-    if more == 0 { list } else { format!("{list} and {more} more") }
 }
 
 /// After the landing, with the lease let go: the patch for people, then the tree goes. Neither is worth a failure.

@@ -27,7 +27,7 @@ pub(super) async fn fix_workspace(desk: &Desk) -> Outcome<()> {
         let ground = Ground { root: &root, codex_home: Some(&home) };
         trees::fix(&options, &folder, ground)
     });
-    let workspace = fixed.await?.map_err(|e| of_trees(&e))?;
+    let workspace = fixed.await?.map_err(of_trees)?;
     desk.record(None, Fact::WorkspaceFixed { workspace })
 }
 
