@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::advancing;
+use super::advancing::{self, TipMove};
 use super::amending::{self, Amended};
-use super::desk::{Desk, Outcome, aside, bug, with_trees};
+use super::desk::{Desk, Outcome, aside, with_trees};
 use super::parcel::Parcel;
 use super::stuck::Stuck;
 use super::words::shown;
@@ -123,18 +123,17 @@ fn try_to_land(desk: &Desk, parcel: &Parcel, found: &Found) -> Result<(), Stuck>
     let text = format!("{}\n\n{summary}", task.task.summary);
     let words = Words { task: &task.task.id, role: task.task.role, summary: &text };
     match trees.prepare(tree, &found.audited, &found.landing, &claim.reads, words)? {
-        Landing::Nothing => completed(desk, parcel, None),
+        Landing::Nothing => Ok(desk.record(Some(&task.task.id), completed(parcel, None))?),
         Landing::Moved(paths) => Ok(stale(desk, &task.task.id, parcel.attempt, paths)?),
-        Landing::Ready { commit, parent } => put_on_tip(desk, parcel, &trees, commit, &parent),
+        Landing::Ready { commit, parent } => put_on_tip(desk, parcel, &trees, &commit, &parent),
     }
 }
 
-/// Intent, act, fact: a crash between any two of them is mended by looking at the tip.
 fn put_on_tip(
     desk: &Desk,
     parcel: &Parcel,
     trees: &Trees,
-    commit: String,
+    commit: &str,
     parent: &str,
 ) -> Result<(), Stuck> {
     let attempt = parcel.attempt;
@@ -142,18 +141,15 @@ fn put_on_tip(
         let message = "its lease was taken away: somebody else may write there".to_owned();
         return Err(Failure::new(FailureKind::Stale, message).into());
     }
-    let landing = Fact::TaskLanding { attempt, commit: commit.clone(), parent: parent.to_owned() };
-    desk.record(Some(&parcel.task.task.id), landing)?;
-    if !trees.advance(&commit, parent)? {
-        return Err(bug("somebody else moved the job's tip").into());
-    }
-    completed(desk, parcel, Some(commit))
+    let intent =
+        Fact::TaskLanding { attempt, commit: commit.to_owned(), parent: parent.to_owned() };
+    let (task, done) = (Some(&parcel.task.task.id), completed(parcel, Some(commit.to_owned())));
+    advancing::move_tip(desk, trees, TipMove { task, commit, parent, intent, done })
 }
 
-fn completed(desk: &Desk, parcel: &Parcel, commit: Option<String>) -> Result<(), Stuck> {
+fn completed(parcel: &Parcel, commit: Option<String>) -> Fact {
     let (attempt, summary) = (parcel.attempt, parcel.summary.clone());
-    let fact = Fact::TaskCompleted { attempt, commit, summary };
-    Ok(desk.record(Some(&parcel.task.task.id), fact)?)
+    Fact::TaskCompleted { attempt, commit, summary }
 }
 
 /// Nothing lands: the whole change and the part outside are kept for people, and the agent is told what it did and why it
