@@ -15,9 +15,9 @@ use super::in_place;
 use super::landing;
 use super::leasing::{self, Case, HeldLease};
 use super::parcel::Parcel;
-use super::parked::{self, Again};
+use super::parked::{self, Claimed};
 use super::words;
-use crate::codex::{Question, Reply};
+use crate::codex::Question;
 use crate::leases::Lease;
 use crate::logic::claims::{PathKind, normalise};
 use crate::logic::task::TaskState;
@@ -27,15 +27,6 @@ use crate::model::id::TaskId;
 use crate::model::outcome::FailureKind;
 use crate::model::plan::Role;
 use crate::trees::{self, Tree};
-
-/// What a claim session brought.
-struct Claimed {
-    claim: Claim,
-    execution: Execution,
-    reply: Reply,
-    /// Whether the execution was cut off in the middle: it goes on in the tree as it is.
-    has_begun: bool,
-}
 
 /// One attempt of a task.
 struct Attempt<'a> {
@@ -52,7 +43,7 @@ struct Attempt<'a> {
 /// Runs one attempt of a task to its landing.
 pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> Outcome<()> {
     let (attempt, claimed) = match parked::take_up(desk, task).await? {
-        Some(again) => taken_up(desk, task, again, stop),
+        Some((tree, claimed)) => (taken_up(desk, task, tree, stop), claimed),
         None => begun(desk, task, stop).await?,
     };
     let number = attempt.number;
@@ -94,13 +85,11 @@ async fn begun<'a>(
 fn taken_up<'a>(
     desk: &'a Arc<Desk>,
     task: &'a TaskState,
-    again: Again,
+    tree: Tree,
     stop: &'a Stop,
-) -> (Attempt<'a>, Claimed) {
-    let Again { number, tree, claim, execution, reply, has_begun } = again;
-    let cwd = tree.cwd();
-    let attempt = Attempt { desk, task, number, tree: Some(tree), cwd, stop };
-    (attempt, Claimed { claim, execution, reply, has_begun })
+) -> Attempt<'a> {
+    let (number, cwd) = (tree.attempt(), tree.cwd());
+    Attempt { desk, task, number, tree: Some(tree), cwd, stop }
 }
 
 /// Where the attempt works: a tree of its own, or the directory itself.
@@ -156,10 +145,10 @@ impl Attempt<'_> {
         let check = |answer| check_claim(answer, id, &kind);
         let asked = self.desk.asker.ask(question, check, self.stop).await;
         let ((claim, execution), reply) = asked?;
-        let thread_id = reply.thread.0.clone();
-        let fact = Fact::ClaimRecorded { attempt: self.number, claim: claim.clone(), thread_id };
+        let (attempt, thread_id) = (self.number, reply.thread.0.clone());
+        let fact = Fact::ClaimRecorded { attempt, claim: claim.clone(), thread_id };
         self.desk.record(Some(id), fact)?;
-        Ok(Claimed { claim, execution, reply, has_begun: false })
+        Ok(Claimed { claim, execution, thread: reply.thread, has_begun: false })
     }
 
     /// Waits for the lease of what was claimed; where agents share a directory, of the whole directory.
@@ -237,7 +226,7 @@ impl Attempt<'_> {
         let name = if claimed.has_begun { "continue" } else { "execute" };
         let prompt = self.desk.asker.prompts.render(name, &facts).map_err(bug)?;
         let question = self.question(SessionKind::Execute, prompt);
-        let question = question.with_thread(claimed.reply.thread.clone());
+        let question = question.with_thread(claimed.thread.clone());
         let told = self.desk.asker.tell(question, self.stop).await;
         let reply = told.map_err(parked::lost_thread)?;
         Ok(words::summary(&reply.message))
