@@ -4,7 +4,7 @@
 //! claimed does not vanish, and no file that steers git, codex or an account gets in unannounced.
 
 use super::audit::{Audit, Change};
-use super::paths::contains;
+use super::paths;
 use crate::model::claim::{Claim, ClaimPath};
 
 /// Most paths that a claim may be widened by: an agent that strays further has not understood its task.
@@ -42,7 +42,7 @@ fn flaw(change: &Change, prefix: &str) -> Option<String> {
         Some((mode, _)) if mode == LINK => {
             Some(format!("{path} is a symbolic link, and has to be claimed"))
         }
-        Some(_) if !contains(prefix, path) => {
+        Some(_) if paths::below(prefix, path).is_none() => {
             Some(format!("{path} lies outside the directory of the job"))
         }
         Some(_) => None,
@@ -54,13 +54,13 @@ fn is_control(part: &str) -> bool {
     part.starts_with(".git") || CONTROL.contains(&part.as_str())
 }
 
-/// Paths from the repository's top as seen from the job's directory `prefix`, which contains them.
+/// Paths from the repository's top as seen from the job's directory `prefix`; those that lie elsewhere are left out.
 pub fn below(writes: &[ClaimPath], prefix: &str) -> Vec<ClaimPath> {
     let lower = |path: &ClaimPath| {
-        let rest = path.path.strip_prefix(prefix).unwrap_or(&path.path);
-        ClaimPath { path: rest.trim_start_matches('/').to_owned(), ..path.clone() }
+        let rest = paths::below(prefix, &path.path)?.to_owned();
+        Some(ClaimPath { path: rest, ..path.clone() })
     };
-    writes.iter().map(lower).collect()
+    writes.iter().filter_map(lower).collect()
 }
 
 #[cfg(test)]
@@ -88,6 +88,7 @@ mod tests {
         assert_eq!(wish.reads, []);
         assert_eq!(paths(&below(&wish.writes, "sub")), ["a", "b/.env", "gitter"]);
         assert_eq!(paths(&below(&wish.writes, "")), ["sub/a", "sub/b/.env", "sub/gitter"]);
+        assert_eq!(below(&[ClaimPath::file("subs/x")], "sub"), []);
     }
 
     #[test]
@@ -105,6 +106,7 @@ mod tests {
             (written(".aws/credentials"), "", "steers"),
             (written("other/a"), "sub", "outside the directory"),
             (written("subs"), "sub", "outside the directory"),
+            (written("sub"), "sub", "outside the directory"),
         ] {
             let path = change.path.clone();
             let refused = wish(&audit(vec![written("sub/x"), change]), prefix);

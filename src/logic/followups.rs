@@ -13,6 +13,8 @@ use crate::model::status::TaskPhase;
 
 /// How often a reviewer may want changes before its word is final.
 pub const MAX_REVIEW_ROUNDS: u32 = 2;
+/// What stands before a command in the log of its output.
+pub const COMMAND_MARK: &str = "$ ";
 /// Longest output of a failed command that a task is told, in bytes.
 pub const MAX_OUTPUT_BYTES: usize = 8 * 1024;
 
@@ -65,7 +67,7 @@ pub fn of_verification(state: &JobState, command: &str, how: &str, output: &str)
         "All tasks of the job have landed, but the command that checks the result does not pass. Find out why and \
          mend it; change the check itself only if it is wrong.\n\nThe command: {command}\nHow it ended: {how}\nThe end \
          of its output:\n{}",
-        tail(output)
+        tail(last_run(output, command))
     );
     one(state, "verify", state.mends + 1, "Make the verification pass", description)
 }
@@ -125,6 +127,12 @@ fn listed(comments: &[&Comment]) -> String {
         path => format!("- {path}: {}", c.text.trim()),
     };
     comments.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The part of a log that the last run of a command wrote; all of it where its beginning is gone.
+fn last_run<'a>(log: &'a str, command: &str) -> &'a str {
+    let opening = format!("{COMMAND_MARK}{command}\n");
+    log.rfind(&opening).map_or(log, |at| &log[at + opening.len()..])
 }
 
 /// The end of an output, from the start of a line where there is one.
@@ -194,11 +202,13 @@ mod tests {
         let mut story = Story::planned(&[task("a", &[]), task("b", &[])]);
         story.done("a");
         let output = format!("{}\nlast words\n", "noise\n".repeat(4000));
+        let output = format!("$ make test\nold\n$ make\nmine\n$ make test\n{output}");
         let tasks = of_verification(&story.state, "make test", "ended with 2", &output);
         assert_eq!(tasks[0].id, id("verify-r1"));
         assert_eq!(tasks[0].dependencies, [id("a")], "what did not land is not waited for");
         let told = &tasks[0].description;
         assert!(told.contains("make test") && told.contains("last words"), "{told}");
+        assert_eq!(last_run("$ a\nold\n$ b\nother\n$ a\nnew\n", "a"), "new\n");
         assert!(told.len() < MAX_OUTPUT_BYTES + 1000, "{}", told.len());
         assert_eq!(of_rejection(&story.state, "more")[0].id, id("objective-r1"));
     }

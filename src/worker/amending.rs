@@ -3,7 +3,9 @@
 //! It never waits: the lease is about to end, and what another task holds stays that one's.
 
 use super::desk::Desk;
-use super::landing::{Parcel, Stuck, shown};
+use super::parcel::Parcel;
+use super::stuck::Stuck;
+use super::words::shown;
 use crate::logic::audit::Audit;
 use crate::logic::claims::covers;
 use crate::logic::{amend, arbiter};

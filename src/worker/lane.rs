@@ -12,11 +12,12 @@ use super::advancing;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
 use super::in_place;
-use super::landing::{self, Parcel};
+use super::landing;
 use super::leasing::{self, Case, HeldLease};
-use super::parked::{self, Again};
+use super::parcel::Parcel;
+use super::parked::{self, Claimed};
 use super::words;
-use crate::codex::{Question, Reply, schema};
+use crate::codex::Question;
 use crate::leases::Lease;
 use crate::logic::claims::{PathKind, normalise};
 use crate::logic::task::TaskState;
@@ -26,15 +27,6 @@ use crate::model::id::TaskId;
 use crate::model::outcome::FailureKind;
 use crate::model::plan::Role;
 use crate::trees::{self, Tree};
-
-/// What a claim session brought.
-struct Claimed {
-    claim: Claim,
-    execution: Execution,
-    reply: Reply,
-    /// Whether the execution was cut off in the middle: it goes on in the tree as it is.
-    has_begun: bool,
-}
 
 /// One attempt of a task.
 struct Attempt<'a> {
@@ -51,7 +43,7 @@ struct Attempt<'a> {
 /// Runs one attempt of a task to its landing.
 pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> Outcome<()> {
     let (attempt, claimed) = match parked::take_up(desk, task).await? {
-        Some(again) => taken_up(desk, task, again, stop),
+        Some((tree, claimed)) => (taken_up(desk, task, tree, stop), claimed),
         None => begun(desk, task, stop).await?,
     };
     let number = attempt.number;
@@ -93,13 +85,11 @@ async fn begun<'a>(
 fn taken_up<'a>(
     desk: &'a Arc<Desk>,
     task: &'a TaskState,
-    again: Again,
+    tree: Tree,
     stop: &'a Stop,
-) -> (Attempt<'a>, Claimed) {
-    let Again { number, tree, claim, execution, reply, has_begun } = again;
-    let cwd = tree.cwd();
-    let attempt = Attempt { desk, task, number, tree: Some(tree), cwd, stop };
-    (attempt, Claimed { claim, execution, reply, has_begun })
+) -> Attempt<'a> {
+    let (number, cwd) = (tree.attempt(), tree.cwd());
+    Attempt { desk, task, number, tree: Some(tree), cwd, stop }
 }
 
 /// Where the attempt works: a tree of its own, or the directory itself.
@@ -138,17 +128,9 @@ async fn ground(
 
 impl Attempt<'_> {
     fn question(&self, kind: SessionKind, prompt: String) -> Question {
-        Question {
-            task: Some(self.task.task.id.clone()),
-            place: self.task.task.id.to_string(),
-            kind,
-            role: Role::Executor,
-            attempt: self.number,
-            cwd: self.cwd.clone(),
-            prompt,
-            schema: None,
-            resume: None,
-        }
+        let (id, cwd) = (&self.task.task.id, self.cwd.clone());
+        Question::new(kind, Role::Executor, id.as_str(), self.number, cwd, prompt)
+            .with_task(Some(id))
     }
 
     /// Asks what the task will touch, in the untouched tree.
@@ -158,17 +140,15 @@ impl Attempt<'_> {
         let mut facts = words::of_task(self.desk, self.task);
         facts["earlier"] = json!(words::earlier(self.desk).await);
         let prompt = prompts.render("claim", &facts).map_err(bug)?;
-        let shape = schema::strict::<ClaimAnswer>();
-        let question =
-            Question { schema: Some(shape.clone()), ..self.question(SessionKind::Claim, prompt) };
+        let question = self.question(SessionKind::Claim, prompt);
         let kind = |path: &str| kind_in(self.tree.as_ref(), &self.cwd, path);
-        let check = |text: &str| check_claim(&shape, id, &kind, text);
+        let check = |answer| check_claim(answer, id, &kind);
         let asked = self.desk.asker.ask(question, check, self.stop).await;
         let ((claim, execution), reply) = asked?;
-        let thread_id = reply.thread.0.clone();
-        let fact = Fact::ClaimRecorded { attempt: self.number, claim: claim.clone(), thread_id };
+        let (attempt, thread_id) = (self.number, reply.thread.0.clone());
+        let fact = Fact::ClaimRecorded { attempt, claim: claim.clone(), thread_id };
         self.desk.record(Some(id), fact)?;
-        Ok(Claimed { claim, execution, reply, has_begun: false })
+        Ok(Claimed { claim, execution, thread: reply.thread, has_begun: false })
     }
 
     /// Waits for the lease of what was claimed; where agents share a directory, of the whole directory.
@@ -245,8 +225,8 @@ impl Attempt<'_> {
         let facts = self.facts(claimed, changed);
         let name = if claimed.has_begun { "continue" } else { "execute" };
         let prompt = self.desk.asker.prompts.render(name, &facts).map_err(bug)?;
-        let resume = Some(claimed.reply.thread.clone());
-        let question = Question { resume, ..self.question(SessionKind::Execute, prompt) };
+        let question = self.question(SessionKind::Execute, prompt);
+        let question = question.with_thread(claimed.thread.clone());
         let told = self.desk.asker.tell(question, self.stop).await;
         let reply = told.map_err(parked::lost_thread)?;
         Ok(words::summary(&reply.message))
@@ -265,12 +245,10 @@ fn kind_in(tree: Option<&Tree>, cwd: &Path, path: &str) -> PathKind {
 }
 
 fn check_claim(
-    shape: &Value,
+    answer: ClaimAnswer,
     id: &TaskId,
     kind: &dyn Fn(&str) -> PathKind,
-    text: &str,
 ) -> Result<(Claim, Execution), Vec<String>> {
-    let answer: ClaimAnswer = schema::read(shape, text)?;
     if TaskId::parse(&answer.task_id).ok().as_ref() != Some(id) {
         return Err(vec![format!("`task_id` must be \"{id}\", not {:?}", answer.task_id)]);
     }
