@@ -44,7 +44,7 @@ pub fn of_review(
         if own.is_empty() {
             continue;
         }
-        let Some(id) = fresh_id(&reviewed.id, round, &mut taken) else { continue };
+        let Some(id) = fresh_id(reviewed.id.as_str(), round, &mut taken) else { continue };
         let before = state.task(&reviewed.id).map(|t| t.task.description.as_str());
         let description = format!(
             "The work of the task `{}` has landed and was reviewed. Change what the reviewer asks for, and nothing \
@@ -71,21 +71,19 @@ pub fn of_verification(state: &JobState, command: &str, how: &str, output: &str)
 }
 
 /// The task that brings the result to what the queen misses in it.
-pub fn of_rejection(state: &JobState, advice: &str) -> Vec<Task> {
+pub fn of_rejection(state: &JobState) -> Vec<Task> {
     let description = format!(
         "All tasks of the job have landed, but the result does not meet its objective yet. Do what is missing.\n\nWhat \
-         is missing:\n{advice}"
+         is missing:\n{}",
+        state.verdict
     );
     one(state, "objective", state.appeals + 1, "Do what the objective still misses", description)
 }
 
 fn one(state: &JobState, stem: &str, round: u32, summary: &str, description: String) -> Vec<Task> {
-    let stem = format!("{stem}-r{round}");
-    let mut taken = ids(state);
     let landed: Vec<TaskId> =
         state.tasks.iter().filter(|t| t.commit.is_some()).map(|t| t.task.id.clone()).collect();
-    let id = TaskId::parse(&stem).ok().filter(|id| !taken.contains(id));
-    let id = id.or_else(|| fresh_id(&TaskId::parse(&stem).ok()?, round, &mut taken));
+    let id = fresh_id(stem, round, &mut ids(state));
     id.map(|id| added(id, summary.to_owned(), description, landed, &[])).into_iter().collect()
 }
 
@@ -105,12 +103,12 @@ fn ids(state: &JobState) -> BTreeSet<TaskId> {
     state.tasks.iter().map(|t| t.task.id.clone()).collect()
 }
 
-/// `<id>-r<round>`, or with the next number that is free.
-fn fresh_id(of: &TaskId, round: u32, taken: &mut BTreeSet<TaskId>) -> Option<TaskId> {
+/// `<stem>-r<round>`, or with the next number that is free.
+fn fresh_id(stem: &str, round: u32, taken: &mut BTreeSet<TaskId>) -> Option<TaskId> {
     let numbered = |n: u32| {
         let tail = format!("-r{n}");
         let room = MAX_ID_BYTES - tail.len();
-        let stem: String = of.as_str().chars().take(room).collect();
+        let stem: String = stem.chars().take(room).collect();
         TaskId::parse(&format!("{stem}{tail}")).ok()
     };
     let id =
@@ -200,6 +198,14 @@ mod tests {
         let told = &tasks[0].description;
         assert!(told.contains("make test") && told.contains("last words"), "{told}");
         assert!(told.len() < MAX_OUTPUT_BYTES + 1000, "{}", told.len());
-        assert_eq!(of_rejection(&story.state, "more")[0].id, id("objective-r1"));
+    }
+
+    #[test]
+    fn what_is_rejected_is_done_by_a_task_that_knows_why() {
+        let mut story = Story::planned(&[task("a", &[]), task("objective-r1", &[])]);
+        story.done("a").objected(None, 1);
+        let tasks = of_rejection(&story.state);
+        assert_eq!(tasks[0].id, id("objective-r2"), "the name was taken");
+        assert!(tasks[0].description.contains("more"), "{}", tasks[0].description);
     }
 }

@@ -50,7 +50,7 @@ async fn changed_paths(desk: &Desk, judged: Vec<TaskState>) -> Outcome<Vec<Revie
 pub(super) async fn after_the_end(desk: &Arc<Desk>) -> Outcome<()> {
     let state = desk.book.state(JobState::clone);
     if state.verified != Some(false) {
-        let tasks = followups::of_rejection(&state, &state.verdict);
+        let tasks = followups::of_rejection(&state);
         return add(desk, None, "queen", state.appeals + 1, tasks);
     }
     let failed = state.unverified.as_ref();
