@@ -40,7 +40,8 @@ pub fn of_review(
     let mut taken: BTreeSet<TaskId> = ids(state);
     let mut tasks = Vec::new();
     for reviewed in reviewed {
-        let own: Vec<&Comment> = comments.iter().filter(|c| owner(c) == reviewed.id).collect();
+        let own = comments.iter().filter(|c| owner(c) == reviewed.id);
+        let own: Vec<String> = own.map(|comment| format!("- {comment}")).collect();
         if own.is_empty() {
             continue;
         }
@@ -50,7 +51,7 @@ pub fn of_review(
             "The work of the task `{}` has landed and was reviewed. Change what the reviewer asks for, and nothing \
              else.\n\nWhat the reviewer wants:\n{}\n\nWhat the task was:\n{}",
             reviewed.id,
-            listed(&own),
+            own.join("\n"),
             before.unwrap_or_default()
         );
         let summary = format!("Change what the review of {} asks for", reviewed.id);
@@ -115,14 +116,6 @@ fn fresh_id(stem: &str, round: u32, taken: &mut BTreeSet<TaskId>) -> Option<Task
         (round..=round.saturating_add(64)).filter_map(numbered).find(|id| !taken.contains(id))?;
     taken.insert(id.clone());
     Some(id)
-}
-
-fn listed(comments: &[&Comment]) -> String {
-    let line = |c: &&Comment| match c.path.as_str() {
-        "" => format!("- {}", c.text.trim()),
-        path => format!("- {path}: {}", c.text.trim()),
-    };
-    comments.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The end of an output, from the start of a line where there is one.
