@@ -42,17 +42,18 @@ pub fn of_review(
     let mut taken: BTreeSet<TaskId> = ids(state);
     let mut tasks = Vec::new();
     for reviewed in reviewed {
-        let own: Vec<&Comment> = comments.iter().filter(|c| owner(c) == reviewed.id).collect();
+        let own = comments.iter().filter(|c| owner(c) == reviewed.id);
+        let own: Vec<String> = own.map(|comment| format!("- {comment}")).collect();
         if own.is_empty() {
             continue;
         }
-        let Some(id) = fresh_id(&reviewed.id, round, &mut taken) else { continue };
+        let Some(id) = fresh_id(reviewed.id.as_str(), round, &mut taken) else { continue };
         let before = state.task(&reviewed.id).map(|t| t.task.description.as_str());
         let description = format!(
             "The work of the task `{}` has landed and was reviewed. Change what the reviewer asks for, and nothing \
              else.\n\nWhat the reviewer wants:\n{}\n\nWhat the task was:\n{}",
             reviewed.id,
-            listed(&own),
+            own.join("\n"),
             before.unwrap_or_default()
         );
         let summary = format!("Change what the review of {} asks for", reviewed.id);
@@ -73,21 +74,19 @@ pub fn of_verification(state: &JobState, command: &str, how: &str, output: &str)
 }
 
 /// The task that brings the result to what the queen misses in it.
-pub fn of_rejection(state: &JobState, advice: &str) -> Vec<Task> {
+pub fn of_rejection(state: &JobState) -> Vec<Task> {
     let description = format!(
         "All tasks of the job have landed, but the result does not meet its objective yet. Do what is missing.\n\nWhat \
-         is missing:\n{advice}"
+         is missing:\n{}",
+        state.missing
     );
     one(state, "objective", state.appeals + 1, "Do what the objective still misses", description)
 }
 
 fn one(state: &JobState, stem: &str, round: u32, summary: &str, description: String) -> Vec<Task> {
-    let stem = format!("{stem}-r{round}");
-    let mut taken = ids(state);
     let landed: Vec<TaskId> =
         state.tasks.iter().filter(|t| t.commit.is_some()).map(|t| t.task.id.clone()).collect();
-    let id = TaskId::parse(&stem).ok().filter(|id| !taken.contains(id));
-    let id = id.or_else(|| fresh_id(&TaskId::parse(&stem).ok()?, round, &mut taken));
+    let id = fresh_id(stem, round, &mut ids(state));
     id.map(|id| added(id, summary.to_owned(), description, landed, &[])).into_iter().collect()
 }
 
@@ -107,26 +106,18 @@ fn ids(state: &JobState) -> BTreeSet<TaskId> {
     state.tasks.iter().map(|t| t.task.id.clone()).collect()
 }
 
-/// `<id>-r<round>`, or with the next number that is free.
-fn fresh_id(of: &TaskId, round: u32, taken: &mut BTreeSet<TaskId>) -> Option<TaskId> {
+/// `<stem>-r<round>`, or with the next number that is free.
+fn fresh_id(stem: &str, round: u32, taken: &mut BTreeSet<TaskId>) -> Option<TaskId> {
     let numbered = |n: u32| {
         let tail = format!("-r{n}");
         let room = MAX_ID_BYTES - tail.len();
-        let stem: String = of.as_str().chars().take(room).collect();
+        let stem: String = stem.chars().take(room).collect();
         TaskId::parse(&format!("{stem}{tail}")).ok()
     };
     let id =
         (round..=round.saturating_add(64)).filter_map(numbered).find(|id| !taken.contains(id))?;
     taken.insert(id.clone());
     Some(id)
-}
-
-fn listed(comments: &[&Comment]) -> String {
-    let line = |c: &&Comment| match c.path.as_str() {
-        "" => format!("- {}", c.text.trim()),
-        path => format!("- {path}: {}", c.text.trim()),
-    };
-    comments.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The part of a log that the last run of a command wrote; all of it where its beginning is gone.
@@ -210,6 +201,14 @@ mod tests {
         assert!(told.contains("make test") && told.contains("last words"), "{told}");
         assert_eq!(last_run("$ a\nold\n$ b\nother\n$ a\nnew\n", "a"), "new\n");
         assert!(told.len() < MAX_OUTPUT_BYTES + 1000, "{}", told.len());
-        assert_eq!(of_rejection(&story.state, "more")[0].id, id("objective-r1"));
+    }
+
+    #[test]
+    fn what_is_rejected_is_done_by_a_task_that_knows_why() {
+        let mut story = Story::planned(&[task("a", &[]), task("objective-r1", &[])]);
+        story.done("a").objected(None, 1);
+        let tasks = of_rejection(&story.state);
+        assert_eq!(tasks[0].id, id("objective-r2"), "the name was taken");
+        assert!(tasks[0].description.contains("more"), "{}", tasks[0].description);
     }
 }

@@ -86,7 +86,7 @@ fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<Found, Stuck> {
     measure(desk, parcel, &audited, &prefix)?;
     let judged = audit::judge(&audited.changes, &parcel.claim, &prefix);
     if !audited.violations.is_empty() {
-        return Err(refuse(desk, parcel, &trees, (&audited, &judged.outside), "")?);
+        return Err(refuse(desk, parcel, &audited, &judged.outside, None)?);
     }
     if judged.outside.is_empty() {
         return Ok(Found { audited, landing: judged.landing, amended: Vec::new() });
@@ -96,7 +96,7 @@ fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<Found, Stuck> {
             let landing = audited.changes.clone();
             Ok(Found { audited, landing, amended })
         }
-        Amended::NoGo(why) => Err(refuse(desk, parcel, &trees, (&audited, &judged.outside), &why)?),
+        Amended::NoGo(why) => Err(refuse(desk, parcel, &audited, &judged.outside, why)?),
     }
 }
 
@@ -157,11 +157,11 @@ fn completed(parcel: &Parcel, commit: Option<String>) -> Fact {
 fn refuse(
     desk: &Desk,
     parcel: &Parcel,
-    trees: &Trees,
-    (audited, outside): (&Audited, &[Change]),
-    why: &str,
+    audited: &Audited,
+    outside: &[Change],
+    why: Option<String>,
 ) -> Result<Stuck, Stuck> {
-    let attempt = parcel.attempt;
+    let (trees, attempt) = (desk.trees()?, parcel.attempt);
     let dir = parcel.tree.place().dir();
     let whole = trees.patch_of_attempt(audited)?;
     fsx::put(&dir.join(format!("attempt-{attempt}.patch")), &whole).map_err(TreesError::from)?;
@@ -170,8 +170,8 @@ fn refuse(
     let outside = outside.iter().map(|c| c.path.clone());
     let strange = audited.violations.iter().map(|v| format!("{} ({})", v.path, v.what));
     let paths: Vec<String> = outside.chain(strange).collect();
-    let gap = if why.is_empty() { "" } else { "; " };
-    let message = format!("wrote what was not claimed: {}{gap}{why}", shown(&paths));
+    let why = why.map(|why| format!("; {why}")).unwrap_or_default();
+    let message = format!("wrote what was not claimed: {}{why}", shown(&paths));
     desk.record(Some(&parcel.task.task.id), Fact::ClaimViolated { attempt, paths })?;
     Ok(Failure::new(FailureKind::Task, message).into())
 }

@@ -51,7 +51,7 @@ async fn changed_paths(desk: &Desk, judged: Vec<TaskState>) -> Outcome<Vec<Revie
 pub(super) async fn after_the_end(desk: &Arc<Desk>, because: Because) -> Outcome<()> {
     let state = desk.book.state(JobState::clone);
     if because == Because::Queen {
-        let tasks = followups::of_rejection(&state, &state.missing);
+        let tasks = followups::of_rejection(&state);
         return add(desk, None, because, state.appeals + 1, tasks);
     }
     let failed = state.unverified.as_ref();

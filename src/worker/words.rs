@@ -125,10 +125,6 @@ pub(super) fn shown(paths: &[String]) -> String {
 
 /// Remarks, a line each.
 pub(super) fn listed(comments: &[Comment]) -> String {
-    let line = |c: &Comment| match c.path.as_str() {
-        "" => c.text.trim().to_owned(),
-        path => format!("{path}: {}", c.text.trim()),
-    };
     let said = comments.iter().filter(|c| !c.text.trim().is_empty());
-    said.map(line).collect::<Vec<_>>().join("\n")
+    said.map(Comment::to_string).collect::<Vec<_>>().join("\n")
 }
