@@ -52,6 +52,17 @@ pub type Objection = dyn Fn() -> Option<Failure> + Send + Sync;
 /// The way to be told to stop.
 pub type Stop = watch::Receiver<Option<StopReason>>;
 
+/// Most problems of an answer that are sent back.
+const MAX_PROBLEMS: usize = 20;
+/// Longest piece of a problem that is sent back or shown, in characters.
+const MAX_PROBLEM_CHARS: usize = 400;
+/// Longest prompt that codex takes, in characters (0.169.0; measured).
+const MAX_PROMPT_CHARS: usize = 1_048_576;
+
+fn shortened(problem: &str) -> String {
+    problem.chars().take(MAX_PROBLEM_CHARS).collect()
+}
+
 /// Asks for one job.
 pub struct Asker {
     /// The codex to ask.
@@ -165,8 +176,8 @@ impl Asker {
         match check(&reply.message) {
             Ok(answer) => Ok((answer, reply)),
             Err(problems) => {
-                let message =
-                    format!("the answer could not be used, twice: {}", problems.join("; "));
+                let shown: Vec<String> = problems.iter().take(3).map(|p| shortened(p)).collect();
+                let message = format!("the answer could not be used, twice: {}", shown.join("; "));
                 Err(Failure::new(FailureKind::Task, message))
             }
         }
@@ -179,7 +190,8 @@ impl Asker {
     ) -> std::result::Result<String, Failure> {
         let marker = question.prompt.lines().next().unwrap_or_default();
         let task_id = question.task.as_ref().map(TaskId::as_str);
-        let facts = json!({ "marker": marker, "task_id": task_id, "problems": problems });
+        let shown: Vec<String> = problems.iter().take(MAX_PROBLEMS).map(|p| shortened(p)).collect();
+        let facts = json!({ "marker": marker, "task_id": task_id, "problems": shown });
         self.prompts.render("repair", &facts).map_err(|e| Failure::new(FailureKind::Bug, e))
     }
 
@@ -192,6 +204,12 @@ impl Asker {
         mut question: Question,
         stop: &Stop,
     ) -> std::result::Result<Reply, Failure> {
+        let length = question.prompt.chars().count();
+        if length > MAX_PROMPT_CHARS {
+            let message =
+                format!("the prompt has {length} characters, codex takes {MAX_PROMPT_CHARS}");
+            return Err(Failure::new(FailureKind::Task, message));
+        }
         let (mut tries, mut is_taken_up) = self.take_up(&mut question, stop).await?;
         loop {
             let ended = self.session(&question, stop).await?;

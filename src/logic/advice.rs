@@ -1,9 +1,10 @@
 //! What the queen may say, and whether she has said it. Her words never decide what code can decide: here stands what she
 //! is asked about, which answers are open, and how many of each there may be.
 
+use super::followups::MAX_REVIEW_ROUNDS;
 use super::state::JobState;
 use super::task::TaskState;
-use crate::model::advice::{Decision, QueenAnswer};
+use crate::model::advice::{Comment, Decision, Judgement, QueenAnswer, ReviewAnswer};
 use crate::model::job::{Job, Planning};
 use crate::model::outcome::FailureKind;
 
@@ -11,6 +12,10 @@ use crate::model::outcome::FailureKind;
 pub const MAX_REPRIEVES: u32 = 1;
 /// How many new plans a job may have.
 pub const MAX_REPLANS: u32 = 2;
+/// Most comments of a review.
+const MAX_COMMENTS: usize = 50;
+/// Longest comment, in bytes.
+const MAX_COMMENT_BYTES: usize = 4096;
 /// Longest advice that is kept, in bytes.
 const MAX_ADVICE_BYTES: usize = 8 * 1024;
 
@@ -34,8 +39,8 @@ pub fn is_asked(kind: FailureKind) -> bool {
 /// What may be done about a task that is out of attempts.
 pub fn about_task(state: &JobState, job: &Job, task: &TaskState) -> Vec<Decision> {
     let mut open = Vec::new();
-    let is_judging = task.rounds > 0;
-    if task.reprieves < MAX_REPRIEVES && !is_judging {
+    let is_heard = task.rounds >= MAX_REVIEW_ROUNDS;
+    if task.reprieves < MAX_REPRIEVES && !is_heard {
         open.push(Decision::Retry);
     }
     if job.options.plan == Planning::Auto && state.replans < MAX_REPLANS {
@@ -74,6 +79,27 @@ pub fn check(answer: &QueenAnswer, open: &[Decision]) -> Result<(), Vec<String>>
     }
     if answer.advice.len() > MAX_ADVICE_BYTES {
         problems.push(format!("`advice` is longer than {MAX_ADVICE_BYTES} bytes"));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Checks a reviewer's answer.
+///
+/// # Errors
+/// Every problem, in words that the reviewer can act on.
+pub fn check_review(answer: &ReviewAnswer) -> Result<(), Vec<String>> {
+    let mut problems = Vec::new();
+    let says_nothing = answer.comments.iter().all(|c| c.text.trim().is_empty());
+    if answer.verdict == Judgement::Changes && says_nothing {
+        problems.push("`comments` say nothing: name what is to be changed".to_owned());
+    }
+    if answer.comments.len() > MAX_COMMENTS {
+        problems.push(format!("{} comments: give at most {MAX_COMMENTS}", answer.comments.len()));
+    }
+    let is_long =
+        |c: &Comment| c.text.len() > MAX_COMMENT_BYTES || c.path.len() > MAX_COMMENT_BYTES;
+    if answer.comments.iter().any(is_long) {
+        problems.push(format!("a comment is longer than {MAX_COMMENT_BYTES} bytes"));
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
@@ -121,6 +147,23 @@ mod tests {
         let alone = Story::planned(&[task("a", &[]), look]);
         assert_eq!(open(&alone, single(), "a"), [Retry, GiveUp]);
         assert_eq!(open(&alone, single(), "look"), [Retry, Skip, GiveUp]);
+    }
+
+    #[test]
+    fn a_review_is_bounded_and_says_what_it_wants() {
+        let comment = |text: &str| Comment { path: String::new(), text: text.to_owned() };
+        let answer = |verdict, comments| ReviewAnswer { verdict, comments };
+        let wants = |comments| check_review(&answer(Judgement::Changes, comments));
+        assert_eq!(check_review(&answer(Judgement::Approve, vec![])), Ok(()));
+        assert_eq!(wants(vec![comment("louder")]), Ok(()));
+        for (comments, piece) in [
+            (vec![comment(" ")], "say nothing"),
+            (vec![comment("x"); 51], "51 comments"),
+            (vec![comment(&"x".repeat(5000))], "longer than"),
+        ] {
+            let problems = wants(comments).expect_err(piece);
+            assert!(problems[0].contains(piece), "{problems:?}");
+        }
     }
 
     #[test]

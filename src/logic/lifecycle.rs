@@ -90,10 +90,30 @@ pub const MAX_ROUNDS: u32 = 2;
 
 /// Decides what comes next; `busy` are the tasks whose lanes are under way.
 pub fn next(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp) -> Step {
-    if let Some(end) = over_budget(state, job, now) {
-        // What is under way may land; nothing new is started.
-        return if busy.is_empty() { Step::Finish(end) } else { Step::Wait(None) };
+    let step = unbounded(state, job, busy, now);
+    match over_budget(state, job, now) {
+        Some(end) if spends(&step) => {
+            // What is under way may land; nothing new is started.
+            if busy.is_empty() { Step::Finish(end) } else { Step::Wait(None) }
+        }
+        _ => step,
     }
+}
+
+/// Whether a step leads to a session, now or later.
+fn spends(step: &Step) -> bool {
+    match step {
+        Step::Alone(work) => match work {
+            Alone::Plan | Alone::Roles | Alone::Judge | Alone::Mend(_) => true,
+            Alone::FixWorkspace | Alone::Verify | Alone::Publish => false,
+        },
+        Step::Tasks { .. } | Step::Park(..) | Step::Wait(_) => true,
+        Step::Finish(_) => false,
+    }
+}
+
+/// What comes next as long as nothing is too dear.
+fn unbounded(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp) -> Step {
     if state.workspace.is_none() {
         return Step::Alone(Alone::FixWorkspace);
     }

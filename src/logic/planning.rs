@@ -12,6 +12,8 @@ use crate::model::status::TaskPhase;
 
 /// Longest text of an answer that is kept, in bytes.
 const MAX_TEXT_BYTES: usize = 32 * 1024;
+/// Longest text of all tasks together, in bytes: whoever gives them roles reads them all.
+const MAX_PLAN_BYTES: usize = 512 * 1024;
 /// Most paths that a task may name as a hint.
 const MAX_PATHS: usize = 256;
 
@@ -46,6 +48,10 @@ pub fn check_plan(answer: &PlanAnswer, before: &Before) -> Result<Vec<Task>, Vec
     }
     let tasks: Vec<Task> =
         answer.tasks.iter().filter_map(|t| check_task(t, &mut problems)).collect();
+    let size: usize = answer.tasks.iter().map(|t| t.summary.len() + t.description.len()).sum();
+    if size > MAX_PLAN_BYTES {
+        problems.push(format!("the tasks have {size} bytes of text: at most {MAX_PLAN_BYTES}"));
+    }
     check_ids(&tasks, before, &mut problems);
     if problems.is_empty() && has_cycle(&tasks) {
         problems
@@ -202,6 +208,13 @@ mod tests {
         PlanAnswer { objective: "o".into(), tasks: tasks.iter().map(task).collect() }
     }
 
+    fn long_plan() -> PlanAnswer {
+        let names: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
+        let mut answer = plan(&names.iter().map(|n| (n.as_str(), &[][..])).collect::<Vec<_>>());
+        answer.tasks.iter_mut().for_each(|t| t.description = "x".repeat(20_000));
+        answer
+    }
+
     #[test]
     fn a_plan_is_taken_as_a_whole_or_every_problem_is_named() {
         assert!(
@@ -215,6 +228,7 @@ mod tests {
             (plan(&[("a", &["b"]), ("b", &["c"]), ("c", &["a"])]), "cycle"),
             (plan(&[("plan", &[])]), "reserved"),
             (plan(&[("../x", &[])]), "not an id"),
+            (long_plan(), "bytes of text"),
         ] {
             let problems = check_plan(&answer, &Before::default()).expect_err(piece);
             assert!(problems.iter().any(|p| p.contains(piece)), "{problems:?}");

@@ -23,6 +23,8 @@ const MAX_VIOLATIONS: u32 = 2;
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// How long a job rests when the service does not say until when.
 const LIMIT_REST: Duration = Duration::from_secs(3600);
+/// How long a job rests for a limit that should be over already.
+const JUST_OVER: Duration = Duration::from_secs(60);
 /// The longest rest over a limit: one look a day at least.
 const LONGEST_REST: Duration = Duration::from_secs(24 * 3600);
 
@@ -119,7 +121,12 @@ fn backoff(base: Duration, before: u32, jitter: f64) -> Duration {
 }
 
 fn wake(resets_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
-    let asked = resets_at.filter(|at| *at > now).unwrap_or_else(|| later(now, LIMIT_REST));
+    let asked = match resets_at {
+        Some(at) if at > now => at,
+        // Over by now, or clocks differ a little.
+        Some(_) => later(now, JUST_OVER),
+        None => later(now, LIMIT_REST),
+    };
     asked.min(later(now, LONGEST_REST))
 }
 
@@ -194,6 +201,7 @@ mod tests {
                 Next::Park(..) | Next::Retry(_) | Next::GiveUp => unreachable!("a limit parks"),
             }
         };
-        assert_eq!([until(None), until(Some(60)), until(Some(1_000_000))], [3600, 60, 86_400]);
+        assert_eq!([until(None), until(Some(90)), until(Some(1_000_000))], [3600, 90, 86_400]);
+        assert_eq!(until(Some(-5)), 60, "over already");
     }
 }

@@ -216,6 +216,12 @@ impl TaskState {
                 self.exhausted = Some(failure.clone());
             }
             Fact::Advised { decision, advice } => self.take_advice(*decision, advice),
+            Fact::ReviewApproved { comments } => {
+                self.rest(None);
+                self.phase = TaskPhase::Succeeded;
+                self.summary =
+                    comments.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            }
             Fact::ReviewRejected { round, comments } => {
                 self.rest(None);
                 self.rounds = *round;

@@ -21,7 +21,7 @@ pub enum FailureKind {
     Stopped,
     /// The worker died under it: charged to nobody, bounded on its own.
     Interrupted,
-    /// The worker was asked to leave: the next one starts it again, charged to nobody.
+    /// The worker was asked to leave, or may spend no more: whoever goes on starts it again, charged to nobody.
     Left,
     /// What the task had built on was changed by others: it claims again, charged to nobody.
     Stale,

@@ -20,12 +20,17 @@ use crate::model::plan::Role;
 /// The folder of her sessions.
 const PLACE: &str = "queen";
 
+/// Longest piece of the objective that she is shown, in characters.
+const MAX_OBJECTIVE_CHARS: usize = 100_000;
+
 /// Deaths of the worker under her sessions, in the whole life of a job.
 const MAX_UNHEARD: u32 = 5;
 
 /// Asks what is to be done about a task that is out of attempts.
 pub(super) async fn advise(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> Outcome<()> {
     let id = &task.task.id;
+    // Until her answer is on record: what is open to her depends on what she has said of others.
+    let _one_at_a_time = desk.queen.lock().await;
     let open = desk.book.state(|s| advice::about_task(s, &desk.job, task));
     let mut facts = words::of_task(desk, task);
     facts["attempts"] = json!(task.attempt);
@@ -54,6 +59,7 @@ fn unheard(task: &TaskState, failure: Failure) -> Failure {
 
 /// Asks whether the result meets the objective.
 pub(super) async fn judge(desk: &Arc<Desk>, stop: &Stop) -> Outcome<()> {
+    let _one_at_a_time = desk.queen.lock().await;
     let diff = whole_diff(desk).await?;
     let facts = json!({
         "summary": "Judge the result of the whole job",
@@ -85,7 +91,7 @@ async fn whole_diff(desk: &Desk) -> Outcome<String> {
     Ok(words::shown_diff(&patch))
 }
 
-/// One question at a time: her sessions share a folder.
+/// Asks her. The caller sees to it that it is one question at a time: her sessions share a folder.
 async fn ask(
     desk: &Arc<Desk>,
     task: Option<&TaskState>,
@@ -93,12 +99,11 @@ async fn ask(
     open: &[Decision],
     stop: &Stop,
 ) -> Outcome<QueenAnswer> {
-    let _one_at_a_time = desk.queen.lock().await;
     if desk.book.state(|s| s.unheard) >= MAX_UNHEARD {
         let message = "the worker died too often under a question to the queen";
         return Err(Failure::new(FailureKind::Task, message));
     }
-    facts["objective"] = json!(desk.job.objective);
+    facts["objective"] = json!(words::cut(&desk.job.objective, MAX_OBJECTIVE_CHARS));
     facts["allowed"] = json!(advice::words(open));
     facts["tasks"] = json!(desk.book.state(words::standings));
     let prompt = desk.asker.prompts.render("queen", &facts).map_err(bug)?;

@@ -10,6 +10,7 @@ use super::advancing;
 use super::book::Book;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, with_trees};
+use super::landing::{MAX_TROUBLE, TROUBLE_REST};
 use super::planning::with_view;
 use crate::ending::{self, Ending};
 use crate::logic::quality;
@@ -18,6 +19,7 @@ use crate::model::PROTOCOL_VERSION;
 use crate::model::claim::ClaimQuality;
 use crate::model::event::{CommandResult, Fact};
 use crate::model::job::Job;
+use crate::model::outcome::FailureKind;
 use crate::model::root::Root;
 use crate::model::status::{PauseReason, TaskPhase};
 use crate::os::console::neutral;
@@ -46,8 +48,21 @@ async fn run_in_order(desk: &Desk, cwd: &Path, stop: &Stop) -> Outcome<Vec<Comma
     Ok(results)
 }
 
-/// Makes the branch and the patch of the whole job. The user's checkout stays as it is.
+/// Makes the branch and the patch of the whole job. The user's checkout stays as it is. Trouble of the machine is no
+/// failure: it is tried again.
 pub(super) async fn publish(desk: &Arc<Desk>) -> Outcome<()> {
+    for _round in 1..MAX_TROUBLE {
+        match publish_once(desk).await {
+            Err(failure) if failure.kind == FailureKind::Transient => {
+                tokio::time::sleep(TROUBLE_REST).await;
+            }
+            published => return published,
+        }
+    }
+    publish_once(desk).await
+}
+
+async fn publish_once(desk: &Arc<Desk>) -> Outcome<()> {
     let (tip, base) = desk.book.state(|s| {
         let base = s.workspace.as_ref().map(|w| w.base.clone());
         (s.tip.clone().unwrap_or_default(), base.unwrap_or_default())
@@ -69,7 +84,7 @@ pub(super) async fn publish(desk: &Arc<Desk>) -> Outcome<()> {
 pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
     if desk.book.state(has_unpublished) {
         // A branch that cannot be made must not keep a job from ending: its commits stay under its own ref.
-        let _stays_under_its_ref = publish(desk).await;
+        let _stays_under_its_ref = publish_once(desk).await;
     }
     let (at, end) = (desk.clone(), end.clone());
     aside(move || {

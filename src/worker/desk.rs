@@ -165,10 +165,10 @@ pub(super) fn of_repository(workspace: &Workspace) -> PathBuf {
     PathBuf::from(&workspace.git_dir).join("numerus/leases")
 }
 
-/// Why no further session may be paid for, if so.
+/// Why no further session may be paid for, if so. What it was for is left undone; the loop then ends the job.
 fn over_budget(state: &JobState, job: &Job) -> Option<Failure> {
     let end = lifecycle::over_budget(state, job, clock::now())?;
-    Some(Failure::new(FailureKind::Stopped, format!("the budget is used up: {}", end.message)))
+    Some(Failure::new(FailureKind::Left, format!("the budget is used up: {}", end.message)))
 }
 
 /// Our own or the machine's fault.

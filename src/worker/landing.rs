@@ -21,9 +21,9 @@ use crate::os::fsx;
 use crate::trees::{Audited, Landing, Tree, Trees, TreesError, Words};
 
 /// Tries of a landing that meets trouble of the machine; lease and tree stay meanwhile.
-const MAX_TROUBLE: u32 = 60;
+pub(super) const MAX_TROUBLE: u32 = 60;
 /// Rest between two of them.
-const TROUBLE_REST: Duration = Duration::from_secs(1);
+pub(super) const TROUBLE_REST: Duration = Duration::from_secs(1);
 
 /// What may land.
 struct Found {

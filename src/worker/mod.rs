@@ -112,15 +112,15 @@ async fn work(
     closing::clear_temps(folder)?;
     let unsettled = book.state(|s| s.parked.unsettled());
     let home = Codex::home_for(root, settings, &job);
-    resume::repair(&book, folder, &job, &home, clock::now())?;
-    if book.state(|s| s.phase.is_final()) {
-        closing::put_away(root, folder, &job, &book)?;
-        return Ok(Left::Done);
-    }
+    let ending = resume::repair(&book, folder, &job, &home, clock::now())?;
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
         Ok(desk) => {
             parked::hold_again(&desk, unsettled);
             resume::bury(&desk)?;
+            if let Some(ending) = ending {
+                closing::finish(&desk, &ending).await?;
+                return Ok(Left::Done);
+            }
             cycle::run(&desk, signals).await
         }
         Err(problem) => closing::codex_unusable(&book, &problem),

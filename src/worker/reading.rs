@@ -11,6 +11,7 @@ use super::mending;
 use super::planning::with_view;
 use super::{parked, words};
 use crate::codex::Question;
+use crate::logic::advice;
 use crate::logic::followups::{MAX_REVIEW_ROUNDS, judged};
 use crate::logic::task::TaskState;
 use crate::model::advice::{Comment, Judgement, ReviewAnswer};
@@ -55,6 +56,7 @@ async fn review(
     let attempt = parked::attempt(desk, task);
     let prompt = prompt(desk, &facts)?;
     let asked = with_view(desk, task.task.id.as_str(), async |cwd| {
+        let checked = |answer: ReviewAnswer| advice::check_review(&answer).map(|()| answer);
         desk.asker.ask(question(desk, task, attempt, cwd, prompt)?, checked, stop).await
     });
     let (answer, _) = asked.await?;
@@ -64,18 +66,10 @@ async fn review(
     }
 }
 
-fn checked(answer: ReviewAnswer) -> Result<ReviewAnswer, Vec<String>> {
-    let says_nothing = answer.comments.iter().all(|c| c.text.trim().is_empty());
-    if answer.verdict == Judgement::Changes && says_nothing {
-        return Err(vec!["`comments` say nothing: name what is to be changed".to_owned()]);
-    }
-    Ok(answer)
-}
-
 fn approved(desk: &Desk, task: &TaskState, attempt: u32, comments: Vec<Comment>) -> Outcome<()> {
     let id = &task.task.id;
     let remarks = words::listed(&comments);
-    let summary = if remarks.is_empty() { "approved".to_owned() } else { remarks };
+    let summary = if remarks.is_empty() { "approved".to_owned() } else { words::summary(&remarks) };
     desk.record(Some(id), Fact::ReviewApproved { comments })?;
     desk.record(Some(id), Fact::TaskCompleted { attempt, commit: None, summary })
 }
@@ -88,7 +82,7 @@ async fn rejected(
 ) -> Outcome<()> {
     let (id, round) = (&task.task.id, task.rounds + 1);
     if round > MAX_REVIEW_ROUNDS {
-        let wanted = words::listed(&comments).replace('\n', "; ");
+        let wanted = words::summary(&words::listed(&comments)).replace('\n', "; ");
         let message = format!("after {MAX_REVIEW_ROUNDS} rounds it still wants changes: {wanted}");
         let failure = Failure::new(FailureKind::Task, message);
         return desk.record(Some(id), Fact::TaskExhausted { attempt, failure });

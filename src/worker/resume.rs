@@ -11,6 +11,7 @@ use super::in_place;
 use crate::codex::{fence, rollout};
 use crate::leases::Leases;
 use crate::logic::base::Advancing;
+use crate::logic::lifecycle::Ending;
 use crate::logic::retry::{self, Follows, Next};
 use crate::logic::state::JobState;
 use crate::logic::task::{Landing, TaskState};
@@ -60,15 +61,15 @@ pub(super) fn bury(desk: &Desk) -> Result<()> {
 }
 
 /// Writes down what the old worker could not: ends of sessions with what they spent, as codex's records in its home tell,
-/// landings, interrupted attempts.
+/// landings, interrupted attempts. Gives back how the job ends if it has been interrupted too often.
 pub(super) fn repair(
     book: &Book,
     folder: &RunFolder,
     job: &Job,
     home: &Path,
     now: Timestamp,
-) -> Result<()> {
-    let state = book.state(JobState::clone);
+) -> Result<Option<Ending>> {
+    let (state, mut ending) = (book.state(JobState::clone), None);
     if state.phase == JobPhase::Paused
         && !(job.options.approve && !state.approved && state.strategy.is_some())
     {
@@ -81,7 +82,7 @@ pub(super) fn repair(
         let end = cut(start, tokens.unwrap_or_default());
         book.record(task.map(|t| &t.task.id), Fact::SessionEnded(end))?;
         if matches!(start.kind, SessionKind::Plan | SessionKind::Roles) {
-            interrupted_planning(book, &state, now)?;
+            ending = ending.or(interrupted_planning(book, &state, now)?);
         }
     }
     finish_advancing(book, folder, &state)?;
@@ -89,7 +90,11 @@ pub(super) fn repair(
     for task in &state.tasks {
         repair_task(book, folder, &state, task, job, now)?;
     }
-    Ok(())
+    if state.strategy.is_some() {
+        // Tasks may have been added just before the old worker died.
+        folder.write_current_plan(&state.plan())?;
+    }
+    Ok(ending)
 }
 
 fn cut(start: &SessionStart, tokens: Tokens) -> SessionEnd {
@@ -109,17 +114,17 @@ fn interruption() -> Failure {
     Failure::new(FailureKind::Interrupted, "its worker died under it")
 }
 
-fn interrupted_planning(book: &Book, state: &JobState, now: Timestamp) -> Result<()> {
+fn interrupted_planning(book: &Book, state: &JobState, now: Timestamp) -> Result<Option<Ending>> {
     let failure = interruption();
     match retry::decide(&failure, state.planning, 1, now, 0.5) {
-        Next::Retry(due) => book.record(None, Fact::PlanningRetried { failure, due }),
-        Next::Park(..) | Next::GiveUp => book.record(None, too_often()),
+        Next::Retry(due) => {
+            book.record(None, Fact::PlanningRetried { failure, due })?;
+            Ok(None)
+        }
+        Next::Park(..) | Next::GiveUp => {
+            Ok(Some(Ending::failed("interrupted", "its planning was interrupted too often")))
+        }
     }
-}
-
-fn too_often() -> Fact {
-    let message = "its planning was interrupted too often".to_owned();
-    Fact::Finished { state: JobPhase::Failed, reason: "interrupted".to_owned(), message }
 }
 
 fn repair_task(

@@ -83,7 +83,12 @@ pub(super) fn resources(claim: &Claim) -> String {
 
 /// What is kept of an agent's last words.
 pub(super) fn summary(message: &str) -> String {
-    message.trim().chars().take(SUMMARY_CHARS).collect()
+    cut(message.trim(), SUMMARY_CHARS)
+}
+
+/// The beginning of a text.
+pub(super) fn cut(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
 }
 
 /// How each task stands, a line each.

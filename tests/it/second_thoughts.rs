@@ -406,3 +406,82 @@ fn each_role_uses_the_model_that_is_set_for_it() {
         assert_eq!(request.body["model"], model, "{marker}");
     }
 }
+
+#[test]
+fn two_tasks_that_are_both_out_of_attempts_are_not_both_left_out() {
+    let script = Script::of([part("t1"), part("t2")])
+        .with(execute("t1"), fails())
+        .with(execute("t2"), fails())
+        .with(on_calls(queen(), &[1]), decides("skip", "the other one will do"))
+        .with(queen(), decides("give_up", ""));
+    let stage = Stage::new("both-out", &script);
+    let job = stage.ends_with(1, &["--max-attempts", "1"]);
+    assert!(job.read("queen/prompt-1.md").contains("\nALLOWED: retry, replan, skip, give_up\n"));
+    assert!(job.read("queen/prompt-2.md").contains("\nALLOWED: retry, replan, give_up\n"));
+    assert_eq!(job.stands().1, "task_failed");
+}
+
+#[test]
+fn a_review_without_an_end_goes_back_and_is_no_endless_prompt() {
+    let many: Vec<Value> =
+        (0..3000).map(|n| json!({"path": "t1.txt", "text": format!("{n}")})).collect();
+    let flood = says(&json!({"verdict": "changes", "comments": many}));
+    let script = Script::of([part("t1"), part("judge").role("reviewer").after(&["t1"])])
+        .with(on_calls(review("judge"), &[1]), flood);
+    let stage = Stage::new("review-flood", &script);
+    let job = stage.ends_with(0, &[]);
+    let repair = job.read("judge/prompt-2.md");
+    assert!(repair.contains("3000 comments: give at most 50") && repair.len() < 2000, "{repair}");
+    assert_eq!(job.landed(), ["t1"]);
+}
+
+#[test]
+fn planning_that_is_interrupted_too_often_still_publishes_what_landed() {
+    let parts = [part("t1"), part("t2")];
+    let script = Script::of(parts)
+        .with(execute("t2"), fails())
+        .with(queen(), decides("replan", "anew"))
+        .with(
+            json!({"marker": "NUMERUS_PLAN", "contains": "anew"}),
+            json!([raise("planning"), {"hang": true}]),
+        );
+    let stage = Stage::new("unpublished", &script);
+    let (running, job) = stage.start(&["--max-attempts", "1"]);
+    stage.until_raised("planning");
+    job.slay_worker();
+    running.wait(PATIENCE);
+    for _ in 0..5 {
+        std::fs::remove_file(stage.flag("planning")).unwrap();
+        let worker = stage.site.spawn(&mut stage.numerus(&["worker", &job.id]));
+        stage.until_raised("planning");
+        worker.signal(rustix::process::Signal::KILL);
+        worker.wait(PATIENCE);
+    }
+    assert_eq!(job.go_on().code, Some(0), "{}", stage.site.dump());
+    assert_eq!(job.stands(), ("failed".to_owned(), "interrupted".to_owned()));
+    assert_eq!(
+        (job.landed(), job.status()["branch"].as_str()),
+        (vec!["t1".to_owned()], Some(&*job.branch()))
+    );
+    assert!(job.read("summary.md").contains("interrupted too often"));
+    job.is_clean();
+}
+
+#[test]
+fn trouble_while_the_branch_is_made_passes() {
+    let script = Script::of([part("t1")]).working("t1", &[raise("works"), wait_for("go")]);
+    let stage = Stage::new("locked-branch", &script);
+    let (running, job) = stage.start(&[]);
+    stage.until_raised("works");
+    let refs = stage.workspace.join(".git/refs/numerus").join(&job.id);
+    std::fs::write(refs.join("published.lock"), "").unwrap();
+    stage.raise("go");
+    job.until("job.locks_released", "t1");
+    stage.site.until("a try has failed", PATIENCE, || {
+        stage.workspace.join(".git/refs/heads").join(job.branch()).exists()
+    });
+    assert!(job.all("job.finished", "").is_empty());
+    std::fs::remove_file(refs.join("published.lock")).unwrap();
+    assert_eq!(running.wait(PATIENCE).code, Some(0));
+    assert_eq!((job.all("job.landed", "").len(), job.landed()), (1, vec!["t1".to_owned()]));
+}

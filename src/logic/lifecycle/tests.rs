@@ -252,3 +252,20 @@ fn time_at_rest_is_not_spent() {
     assert_eq!(over_budget(&story.state, &job, at(1049)), None);
     assert!(over_budget(&story.state, &job, at(1050)).is_some());
 }
+
+#[test]
+fn a_budget_that_is_used_up_ends_only_what_would_spend_more() {
+    let budget = crate::model::job::Budget { tokens: Some(0), wall_seconds: None };
+    let poor = || Options { budget, ..Options::default() };
+    let ends = |story: &Story| match story.next(poor(), &[]) {
+        Step::Finish(end) => end.reason,
+        other => format!("{other:?}"),
+    };
+    let mut story = Story::planned(&[task("a", &[]), task("b", &[])]);
+    assert_eq!(ends(&story), "budget");
+    assert_eq!(story.next(poor(), &["a"]), Step::Wait(None), "what is under way may land");
+    story.done("a").done("b");
+    assert_eq!(story.next(poor(), &[]), Step::Alone(Alone::Publish));
+    story.tell(None, Fact::Landed { branch: "b".into(), commit: "c".into() });
+    assert_eq!(ends(&story), "done");
+}
