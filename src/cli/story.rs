@@ -5,7 +5,9 @@ use super::ink::Tone;
 use super::{answer, render};
 use crate::model::advice::Comment;
 use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
-use crate::model::event::{CommandResult, Event, Fact, SessionEnd};
+use crate::model::event::{
+    CommandResult, Event, Fact, SessionEnd, SessionExit, SessionKill, SessionTimeout,
+};
 use crate::model::status::JobPhase;
 use crate::os::console::one_line;
 
@@ -190,18 +192,18 @@ fn tell_session(fact: &Fact) -> Told {
         Fact::SessionConfirmed { place, number, thread_id } => {
             minor(format!("session {place}/{number} is thread {thread_id}"))
         }
-        Fact::SessionExited { place, number, code } => {
+        Fact::SessionExited(SessionExit { place, number, code }) => {
             let how = code.map_or("ended by a signal".to_owned(), |c| format!("exit {c}"));
             minor(format!("session {place}/{number}: {how}"))
         }
-        Fact::SessionTimedOut { place, number, deadline } => told(
+        Fact::SessionTimedOut(SessionTimeout { place, number, deadline }) => told(
             Tone::Bad,
             format!("session {place}/{number} ran out of time ({})", deadline.replace('_', " ")),
         ),
-        Fact::SessionKilled { place, number, survivors } if survivors.is_empty() => {
+        Fact::SessionKilled(SessionKill { place, number, survivors }) if survivors.is_empty() => {
             told(Tone::Wait, format!("session {place}/{number} was ended"))
         }
-        Fact::SessionKilled { place, number, survivors } => told(
+        Fact::SessionKilled(SessionKill { place, number, survivors }) => told(
             Tone::Bad,
             format!("session {place}/{number} was ended, but {survivors:?} still live"),
         ),

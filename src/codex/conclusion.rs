@@ -10,7 +10,7 @@ use super::session::{Ended, HELPER_WARNING, Live, Record, SessionSpec, last_mess
 use crate::logic::classify::{self, Seen, Turn};
 use crate::logic::reset;
 use crate::logic::supervise::StopReason;
-use crate::model::event::{Fact, SessionEnd};
+use crate::model::event::{Fact, SessionEnd, SessionExit, SessionKill, SessionTimeout};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
 use crate::os::{clock, fsx};
 
@@ -107,18 +107,12 @@ fn tell_exit(spec: &SessionSpec, live: &Live, record: &Record) -> Result<()> {
         Some(StopReason::BadStart | StopReason::Leave | StopReason::Kill) | None => None,
     };
     if let Some(deadline) = deadline {
-        record(Fact::SessionTimedOut {
-            place: place.clone(),
-            number,
-            deadline: deadline.to_owned(),
-        })?;
+        let (place, deadline) = (place.clone(), deadline.to_owned());
+        record(Fact::SessionTimedOut(SessionTimeout { place, number, deadline }))?;
     }
     if live.machine.stop_reason() == Some(StopReason::Kill) || !live.survivors.is_empty() {
-        record(Fact::SessionKilled {
-            place: place.clone(),
-            number,
-            survivors: live.survivors.clone(),
-        })?;
+        let (place, survivors) = (place.clone(), live.survivors.clone());
+        record(Fact::SessionKilled(SessionKill { place, number, survivors }))?;
     }
-    record(Fact::SessionExited { place, number, code: live.seen.exit })
+    record(Fact::SessionExited(SessionExit { place, number, code: live.seen.exit }))
 }

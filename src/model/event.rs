@@ -9,7 +9,9 @@ use super::id::{JobId, TaskId};
 
 pub use super::command::CommandResult;
 pub use super::fact::Fact;
-pub use super::session::{SessionEnd, SessionKind, SessionStart};
+pub use super::session::{
+    SessionEnd, SessionExit, SessionKill, SessionKind, SessionStart, SessionTimeout,
+};
 
 /// One line of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

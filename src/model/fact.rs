@@ -11,7 +11,7 @@ use super::id::{JobId, TaskId};
 use super::job::Origin;
 use super::outcome::Failure;
 use super::plan::Task;
-use super::session::{SessionEnd, SessionStart};
+use super::session::{SessionEnd, SessionExit, SessionKill, SessionStart, SessionTimeout};
 use super::status::{JobPhase, PauseReason};
 use super::workspace::{Divergence, Oid, Workspace};
 
@@ -331,34 +331,13 @@ pub enum Fact {
     },
     /// Codex has ended.
     #[serde(rename = "terminal.exit")]
-    SessionExited {
-        /// The folder.
-        place: String,
-        /// The number.
-        number: u32,
-        /// Its exit code; `None` when a signal ended it.
-        code: Option<i32>,
-    },
+    SessionExited(SessionExit),
     /// One of our deadlines passed.
     #[serde(rename = "terminal.timeout")]
-    SessionTimedOut {
-        /// The folder.
-        place: String,
-        /// The number.
-        number: u32,
-        /// `total` or `no_progress`.
-        deadline: String,
-    },
+    SessionTimedOut(SessionTimeout),
     /// We ended it.
     #[serde(rename = "terminal.killed")]
-    SessionKilled {
-        /// The folder.
-        place: String,
-        /// The number.
-        number: u32,
-        /// Processes that outlived even the last kill; always empty unless the machine is at fault.
-        survivors: Vec<u32>,
-    },
+    SessionKilled(SessionKill),
     /// It did not start or was cut; it will be tried again.
     #[serde(rename = "terminal.session_retried")]
     SessionRetried {

@@ -55,6 +55,39 @@ pub struct SessionStart {
     pub resumes: Option<String>,
 }
 
+/// A session whose codex has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionExit {
+    /// The folder.
+    pub place: String,
+    /// The number.
+    pub number: u32,
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+}
+
+/// A session that took longer than it may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionTimeout {
+    /// The folder.
+    pub place: String,
+    /// The number.
+    pub number: u32,
+    /// `total` or `no_progress`.
+    pub deadline: String,
+}
+
+/// A session that we ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionKill {
+    /// The folder.
+    pub place: String,
+    /// The number.
+    pub number: u32,
+    /// Processes that outlived even the last kill; always empty unless the machine is at fault.
+    pub survivors: Vec<u32>,
+}
+
 /// A session that has ended and is fenced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionEnd {

@@ -139,16 +139,15 @@ impl Holds {
         Ok(holds)
     }
 
-    /// Lifts the hold on an account; one that is not held is no error. Whether there was one.
+    /// Lifts the hold on an account; one that is not held is no error.
     ///
     /// # Errors
     /// Those of the system, with the path.
-    pub fn lift(&self, account: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let Some(hold) = self.read(account)?.filter(|hold| hold.is_active(now)) else {
-            return Ok(false);
-        };
-        self.hold(&Hold { until: Some(now), ..hold })?;
-        Ok(true)
+    pub fn lift(&self, account: &str, now: Timestamp) -> Result<(), StoreError> {
+        match self.read(account)?.filter(|hold| hold.is_active(now)) {
+            Some(hold) => self.hold(&Hold { until: Some(now), ..hold }),
+            None => Ok(()),
+        }
     }
 
     fn path_of(&self, account: &str) -> PathBuf {
@@ -194,9 +193,15 @@ mod tests {
         holds.hold(&auth).expect("hold");
         let other = Holds::open(dir.path()).expect("open");
         assert_eq!(other.read("/srv/a/.codex").expect("read"), Some(limit.clone()));
-        assert_eq!(other.all().expect("all"), [limit, auth.clone()]);
-        let lift = |account| other.lift(account, now).expect("lift");
-        assert_eq!((lift("/srv/a/.codex"), lift("/srv/a/.codex"), lift("b")), (true, false, false));
+        assert_eq!(other.all().expect("all"), [limit.clone(), auth.clone()]);
+        for (account, at) in
+            [("/srv/a/.codex", now), ("/srv/a/.codex", moment("2026-01-02T00:00:00Z")), ("b", now)]
+        {
+            other.lift(account, at).expect("lift");
+        }
+        let lifted = Hold { until: Some(now), ..limit };
+        assert_eq!(other.read("/srv/a/.codex").expect("read"), Some(lifted), "lifted once");
+        assert_eq!(other.read("b").expect("read"), None);
         let held: Vec<Hold> = holds.all().expect("all");
         assert_eq!(held.into_iter().filter(|h| h.is_active(now)).collect::<Vec<_>>(), [auth]);
     }

@@ -1,11 +1,14 @@
 //! Floor 3a: owner of worktrees, of what lands from them, and of `refs/numerus/` in a workspace's repository.
 //!
-//! Promises: the user's checkout, index, `HEAD` and branches are never touched; an agent works in a tree of its own; what
-//! it did is found by our own walk and judged against its claim; a landing is one commit, laid over the tip by paths and
-//! never merged. Everything here is synchronous and made of few git calls.
+//! Promises: the user's checkout, index, `HEAD` and branches are never touched; an agent works in a tree of its own;
+//! what it did is found by our own walk and judged against its claim; a landing is one commit, laid over the tip by
+//! paths and never merged; what other jobs have landed is taken in by a merge commit of its own. Everything here is
+//! synchronous and made of few git calls.
 //!
-//! The order of a task: [`Trees::add`], [`Trees::carry`], [`Trees::move_to`], [`Trees::audit`], `logic::audit::judge`,
-//! [`Trees::prepare`], journal, [`Trees::advance`], journal, [`Trees::remove`].
+//! The order of a task: [`Trees::add`], [`Trees::carry`] (or [`Trees::find`] for one that rested), then for each of
+//! [`Trees::foreign_tips`] that [`Trees::concerns`] the task [`Trees::prepare_intake`], [`Trees::move_to`],
+//! [`Trees::audit`], `logic::audit::judge`, [`Trees::prepare`], journal, [`Trees::advance`], journal,
+//! [`Trees::remove`].
 
 mod again;
 mod audit;

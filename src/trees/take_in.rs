@@ -7,6 +7,8 @@
 //! what its new commits touched. Tips that were applied or taken in cost nothing more; branches that nobody applies or
 //! deletes do, each time a task starts.
 
+use crate::logic::audit::touches;
+use crate::model::claim::ClaimPath;
 use crate::model::id::JobId;
 use crate::model::workspace::Oid;
 
@@ -68,6 +70,15 @@ impl Trees {
         let out = self.read(args).arg("refs/numerus/*/tip").run()?;
         let text = String::from_utf8_lossy(&out);
         Ok(text.lines().filter_map(foreign).filter(|f| f.job != *self.folder.job()).collect())
+    }
+
+    /// Whether a foreign tip is to be taken in before these paths, from the repository's top, are written: it touched one of
+    /// them and was not thrown away. To be asked again after another tip was taken in, which may hold the same commits.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn concerns(&self, foreign: &Foreign, writes: &[ClaimPath]) -> Result<bool, TreesError> {
+        Ok(touches(writes, &self.touched_by(foreign)?) && !self.is_discarded(foreign)?)
     }
 
     /// Every path that a commit of a foreign tip touched that ours does not have. A directory that vanished counts, too:

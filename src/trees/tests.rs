@@ -43,6 +43,14 @@ impl House {
         house
     }
 
+    /// With a repository, and the first tree of a task in it.
+    fn with_tree() -> (Self, Trees, Tree) {
+        let house = Self::furnished();
+        let trees = house.trees();
+        let tree = house.add(&trees, "t1");
+        (house, trees, tree)
+    }
+
     /// Puts a few files into a fresh repository.
     fn furnish(&self) {
         let house = self;
@@ -167,9 +175,7 @@ fn land(trees: &Trees, tree: &Tree, claim: &Claim, name: &str) -> Landing {
 
 #[test]
 fn an_audit_sees_every_kind_of_change() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     let at = |path: &str| tree.cwd().join(path);
     std::fs::copy(at("src/one.rs"), at("src/moved.rs")).expect("rename, first half");
     fsx::remove(&at("src/one.rs")).expect("rename, second half");
@@ -199,9 +205,7 @@ fn an_audit_sees_every_kind_of_change() {
 
 #[test]
 fn an_agent_cannot_hide_what_it_wrote() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     let at = |path: &str| tree.cwd().join(path);
     put(&at(".gitignore"), "*\n");
     put(&at("sub/.gitignore"), "*\n");
@@ -224,9 +228,7 @@ fn an_agent_cannot_hide_what_it_wrote() {
 
 #[test]
 fn a_file_of_the_same_size_and_time_is_still_seen() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     let path = tree.cwd().join("a.txt");
     let time = path.metadata().and_then(|m| m.modified()).expect("time");
     let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("file");
@@ -239,9 +241,7 @@ fn a_file_of_the_same_size_and_time_is_still_seen() {
 
 #[test]
 fn build_output_is_no_change_but_a_claimed_path_lands_although_ignored() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     for path in ["target/debug/x", "a.log", "src/b.log", "target/dep/.git/HEAD"] {
         put(&tree.cwd().join(path), "built\n");
     }
@@ -256,9 +256,7 @@ fn build_output_is_no_change_but_a_claimed_path_lands_although_ignored() {
 
 #[test]
 fn a_pattern_lands_what_it_matches_and_build_output_only_where_it_begins_in_it() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     let files = ["src/x.c", "src/deep/x.c", "src/x.log", "target/a/x", "target/y", "target/r/.git"];
     for path in files {
         put(&tree.cwd().join(path), "written\n");
@@ -284,9 +282,7 @@ fn a_pattern_lands_what_it_matches_and_build_output_only_where_it_begins_in_it()
 
 #[test]
 fn what_git_cannot_hold_is_a_violation() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     let at = |path: &str| tree.cwd().join(path);
     put(&at("nested/.git/HEAD"), "ref: refs/heads/main\n");
     put(&at("nested/file"), "x");
@@ -302,9 +298,7 @@ fn what_git_cannot_hold_is_a_violation() {
 
 #[test]
 fn a_directory_turned_into_a_link_or_a_file_is_seen_whole() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     let at = |path: &str| tree.cwd().join(path);
     fsx::remove_tree(&at("src")).expect("gone");
     symlink("docs", at("src")).expect("link");
@@ -383,9 +377,7 @@ fn collect(house: &House) {
 
 #[test]
 fn what_a_collection_took_away_between_audit_and_landing_is_made_again() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (house, trees, tree) = House::with_tree();
     put(&tree.cwd().join("src/deep/new.rs"), "NEW\n");
     let claim = claim(&["src/"], &[]);
     let task = task("t1");
@@ -460,9 +452,7 @@ fn a_tree_nobody_wrote_in_moves_to_the_tip() {
 
 #[test]
 fn a_patch_of_the_job_applies_to_its_base() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (house, trees, tree) = House::with_tree();
     put(&tree.cwd().join("src/one.rs"), "ONE\n");
     std::fs::set_permissions(tree.cwd().join("a.txt"), PermissionsExt::from_mode(0o755))
         .expect("m");

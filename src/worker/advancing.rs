@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::desk::{Desk, Outcome, aside, bug};
 use super::stuck::Stuck;
 use super::words::shown;
-use crate::logic::audit::touches;
 use crate::logic::claims::from_top;
 use crate::logic::state::JobState;
 use crate::model::claim::{Claim, ClaimPath};
@@ -41,10 +40,7 @@ pub(super) fn take_in_now(desk: &Desk, trees: &Trees, writes: &[ClaimPath]) -> R
     }
     for foreign in trees.foreign_tips()? {
         let is_known = |s: &JobState| s.base.is_apart_from(&foreign.tip);
-        let concerns = !desk.book.state(is_known)
-            && touches(writes, &trees.touched_by(&foreign)?)
-            && !trees.is_discarded(&foreign)?;
-        if concerns {
+        if !desk.book.state(is_known) && trees.concerns(&foreign, writes)? {
             take_in_one(desk, trees, &foreign)?;
         }
     }

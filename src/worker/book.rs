@@ -79,9 +79,9 @@ fn is_transition(fact: &Fact) -> bool {
             | Fact::TaskStarted { .. }
             | Fact::SessionOpened { .. }
             | Fact::SessionConfirmed { .. }
-            | Fact::SessionExited { .. }
-            | Fact::SessionTimedOut { .. }
-            | Fact::SessionKilled { .. }
+            | Fact::SessionExited(_)
+            | Fact::SessionTimedOut(_)
+            | Fact::SessionKilled(_)
             | Fact::EntryAdded { .. }
             | Fact::BankCreated { .. }
     )

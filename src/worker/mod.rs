@@ -1,8 +1,8 @@
 //! Floor 3b: `numerus worker <job>`, the process that owns one job and holds its lock for as long as it lives.
 //!
-//! It carries the job through plan → roles → claim → arbitrate → execute → land → verify to its end. What comes next is
-//! decided by `logic::lifecycle` from the journal alone; what is under way are *lanes*, each an async function that
-//! records its facts as it goes. Daemon and worker meet only in files, the lock and signals.
+//! It carries the job through plan → roles → claim → arbitrate → execute → land → review → verify → judge to its end.
+//! What comes next is decided by `logic::lifecycle` from the journal alone; what is under way are *lanes*, each an async
+//! function that records its facts as it goes. Daemon and worker meet only in files, the lock and signals.
 
 mod advancing;
 mod advising;

@@ -55,10 +55,15 @@ fn model(
             }
             "NUMERUS_EXECUTE" if request.tool_outputs().is_empty() => Answer::exec(&command(&task)),
             "NUMERUS_EXECUTE" => Answer::say(request.tool_outputs().concat()),
-            "NUMERUS_QUEEN" => Answer::json(&json!({"decision": "skip", "advice": ""})),
+            "NUMERUS_QUEEN" => Answer::json(&gives_up()),
             other => panic!("nobody plays {other:?}"),
         }
     }
+}
+
+/// What the queen says of an agent that does not keep to its claim.
+fn gives_up() -> Value {
+    json!({"decision": "give_up", "advice": "it would only try again"})
 }
 
 /// The shell text that writes down, for each folder, whether a file could be made in it.
@@ -432,10 +437,7 @@ fn played(world: &World) -> Value {
         json!({"marker": "NUMERUS_ROLES"}),
         json!([{"message": {"roles": roles, "strategy": "s"}}]),
     );
-    add(
-        json!({"marker": "NUMERUS_QUEEN"}),
-        json!([{"message": {"decision": "skip", "advice": ""}}]),
-    );
+    add(json!({"marker": "NUMERUS_QUEEN"}), json!([{"message": gives_up()}]));
     for (case, (id, writes)) in world.cases.iter().zip(&tasks) {
         let claim = json!({"task_id": id, "resources": {"reads": [], "writes": writes},
                            "execution": {"commands": []}});

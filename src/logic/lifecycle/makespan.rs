@@ -3,13 +3,12 @@
 
 use proptest::prelude::*;
 
+use super::stories::{Story, task};
 use super::*;
-use crate::model::event::{Event, Fact};
-use crate::model::id::JobId;
-use crate::model::job::{Options, Origin};
+use crate::model::event::Fact;
+use crate::model::job::Options;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::model::plan::{Role, Task};
-use crate::model::workspace::{Isolation, Workspace};
 
 /// One task of a graph: what it depends on, by place, and how its attempts go.
 #[derive(Debug, Clone)]
@@ -31,49 +30,21 @@ impl Node {
     }
 }
 
-fn id(place: usize) -> TaskId {
-    TaskId::parse(&format!("t{place}")).expect("id")
+fn name(place: usize) -> String {
+    format!("t{place}")
 }
 
-fn task(place: usize, node: &Node) -> Task {
-    Task {
-        id: id(place),
-        summary: String::new(),
-        description: String::new(),
-        dependencies: node.after.iter().map(|on| id(*on)).collect(),
-        resources: crate::model::claim::Resources::default(),
-        role: if node.writes { Role::Executor } else { Role::Planner },
-        notes: String::new(),
-    }
-}
-
-fn job(lanes: usize) -> Job {
-    Job {
-        version: 1,
-        id: JobId::parse("j-abc234").expect("id"),
-        objective: String::new(),
-        options: Options { max_parallel: lanes, ..Options::default() },
-        origin: Origin { name: String::new(), bytes: 0, sha256: String::new(), uid: 0 },
-        created_at: Timestamp::UNIX_EPOCH,
-    }
-}
-
-fn workspace() -> Workspace {
-    Workspace {
-        isolation: Isolation::Worktree,
-        top: "/w".into(),
-        git_dir: "/w/.git".into(),
-        prefix: String::new(),
-        base: "base".into(),
-        dirty: false,
-    }
+fn planned(place: usize, node: &Node) -> Task {
+    let on: Vec<String> = node.after.iter().map(|on| name(*on)).collect();
+    let on: Vec<&str> = on.iter().map(String::as_str).collect();
+    let role = if node.writes { Role::Executor } else { Role::Planner };
+    Task { role, ..task(&name(place), &on) }
 }
 
 /// A job whose sessions take one unit of time each.
 struct Clockwork {
-    state: JobState,
-    seq: u64,
-    job: Job,
+    story: Story,
+    lanes: usize,
     /// Tasks under way, with the units that their attempt still takes.
     busy: Vec<(usize, u32)>,
     /// Attempts begun, by place.
@@ -83,37 +54,22 @@ struct Clockwork {
 
 impl Clockwork {
     fn planned(graph: &[Node], lanes: usize) -> Self {
-        let tasks: Vec<Task> = graph.iter().enumerate().map(|(n, node)| task(n, node)).collect();
-        let mut clockwork = Self {
-            state: JobState::default(),
-            seq: 0,
-            job: job(lanes),
-            busy: Vec::new(),
-            begun: vec![0; graph.len()],
-            most_busy: 0,
-        };
-        let (objective, strategy) = (String::new(), String::new());
-        clockwork.tell(None, Fact::WorkspaceFixed { workspace: workspace() });
-        clockwork.tell(None, Fact::PlanCreated { plan: 1, objective, tasks: tasks.clone() });
-        clockwork.tell(None, Fact::RolesAssigned { plan: 1, tasks, strategy });
-        clockwork
-    }
-
-    fn tell(&mut self, task: Option<usize>, fact: Fact) {
-        self.seq += 1;
-        let (job_id, task_id) = (self.job.id.clone(), task.map(id));
-        let ts = Timestamp::UNIX_EPOCH;
-        self.state.apply(&Event { seq: self.seq, ts, fact, job_id, task_id });
+        let tasks: Vec<Task> = graph.iter().enumerate().map(|(n, node)| planned(n, node)).collect();
+        let (story, begun) = (Story::planned(&tasks), vec![0; graph.len()]);
+        Self { story, lanes, busy: Vec::new(), begun, most_busy: 0 }
     }
 
     /// Starts what may start; `false` when nothing is left.
     fn start(&mut self, graph: &[Node]) -> bool {
         loop {
-            let busy = self.busy.iter().map(|(place, _)| id(*place)).collect();
-            let step = next(&self.state, &self.job, &busy, Timestamp::UNIX_EPOCH);
+            let busy: Vec<String> = self.busy.iter().map(|(place, _)| name(*place)).collect();
+            let busy: Vec<&str> = busy.iter().map(String::as_str).collect();
+            let options = Options { max_parallel: self.lanes, ..Options::default() };
+            let step = self.story.next(options, &busy);
             let Step::Tasks { start, skip } = step else { return matches!(step, Step::Wait(_)) };
             assert!(skip.is_empty(), "nothing fails for good: {skip:?}");
-            let place = |t: &TaskId| (0..graph.len()).find(|n| id(*n) == *t).expect("known");
+            let place =
+                |t: &TaskId| (0..graph.len()).find(|n| name(*n) == t.as_str()).expect("known");
             for place in start.iter().map(place) {
                 self.begun[place] += 1;
                 self.busy.push((place, graph[place].sessions()));
@@ -138,7 +94,7 @@ impl Clockwork {
                 let failure = Failure::new(FailureKind::Task, "no");
                 Fact::TaskRetried { attempt, failure, due: Timestamp::UNIX_EPOCH }
             };
-            self.tell(Some(place), fact);
+            self.story.tell(Some(&name(place)), fact);
         }
     }
 }
@@ -153,7 +109,7 @@ fn makespan(graph: &[Node], lanes: usize) -> (u32, usize) {
         clockwork.tick(graph);
         time += 1;
     }
-    assert_eq!(clockwork.state.done().len(), graph.len(), "every task is done");
+    assert_eq!(clockwork.story.state.done().len(), graph.len(), "every task is done");
     (time, clockwork.most_busy)
 }
 

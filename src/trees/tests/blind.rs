@@ -52,9 +52,7 @@ fn the_users_own_ignore_file_counts_and_the_repositorys_is_stronger() {
 
 #[test]
 fn an_index_that_an_agent_wrote_in_is_not_believed() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     put(&tree.cwd().join("a.txt"), "changed\n");
     for index in [tree.fresh_index(), tree.admin().join("index")] {
         // An index that says that the file is as it should be.
@@ -95,9 +93,7 @@ fn a_tree_that_was_moved_or_replaced_is_not_looked_at() {
 
 #[test]
 fn a_name_that_git_does_not_take_is_a_violation_and_no_trouble() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     let at = |path: &str| tree.cwd().join(path);
     put(&at("docs/fine.md"), "fine");
     put(&at("docs/.git\\config"), "another system's separator");
@@ -111,9 +107,7 @@ fn a_name_that_git_does_not_take_is_a_violation_and_no_trouble() {
 
 #[test]
 fn a_folder_with_more_odd_names_than_anybody_counts_ends_the_search() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     for n in 0..60 {
         symlink("x", tree.cwd().join(format!("docs/.gitmodules{}", " ".repeat(n)))).expect("link");
     }
@@ -123,9 +117,7 @@ fn a_folder_with_more_odd_names_than_anybody_counts_ends_the_search() {
 
 #[test]
 fn deep_long_and_nameless_paths_do_not_stop_an_audit() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     let long = "n".repeat(255);
     put(&tree.cwd().join(format!("docs/{long}/{long}/{long}/file")), "deep");
     let bytes = std::ffi::OsStr::from_bytes(b"docs/\xff\xfe");
@@ -151,9 +143,7 @@ fn deep_long_and_nameless_paths_do_not_stop_an_audit() {
 
 #[test]
 fn a_huge_file_is_named_and_not_read() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     sparse(&tree.cwd().join("docs/huge"), 1 << 40);
     put(&tree.cwd().join("docs/new.md"), "x");
     let (changes, strange) = audited(&trees, &tree, &claim(&["docs/"], &[]));
@@ -167,9 +157,7 @@ fn a_huge_file_is_named_and_not_read() {
 
 #[test]
 fn more_files_than_anybody_keeps_are_named_once() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     fsx::make_dirs(&tree.cwd().join("many")).expect("dir");
     for n in 0..5100 {
         sparse(&tree.cwd().join(format!("many/{n}")), 0);
@@ -201,9 +189,7 @@ fn a_submodule_neither_appears_nor_changes() {
 
 #[test]
 fn objects_that_stand_for_others_do_not_bend_a_base() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (house, trees, tree) = House::with_tree();
     put(&tree.cwd().join("a.txt"), "not claimed\n");
     // A base that seems to hold the change already.
     let blob = house.git(&["hash-object", "-w", tree.cwd().join("a.txt").to_str().expect("utf-8")]);
@@ -219,9 +205,7 @@ fn objects_that_stand_for_others_do_not_bend_a_base() {
 
 #[test]
 fn what_is_too_large_for_a_patch_is_named_in_it() {
-    let house = House::furnished();
-    let trees = house.trees();
-    let tree = house.add(&trees, "t1");
+    let (_house, trees, tree) = House::with_tree();
     // Text that does not shrink, and a small file in another part of the patch.
     for n in 0..60 {
         put(&tree.cwd().join(format!("a{n:02}")), "small\n");
