@@ -15,6 +15,7 @@ use super::program::Codex;
 use super::prompt::Prompts;
 use super::session::{self, Ended, SessionSpec};
 use crate::logic::classify;
+use crate::logic::enforce::Opened;
 use crate::logic::parked::Parked;
 use crate::logic::retry::{self, Next};
 use crate::logic::supervise::{Limits, StopReason};
@@ -96,6 +97,8 @@ pub struct Question {
     pub schema: Option<Value>,
     /// The thread to go on with, and what it has spent.
     pub resume: Option<(String, Tokens)>,
+    /// All that it may write in its directory, where that is less than its sandbox would let it.
+    pub opened: Option<Opened>,
 }
 
 /// An answer.
@@ -278,6 +281,7 @@ impl Asker {
             schema: question.schema.clone(),
             resume: question.resume.clone(),
             sandbox,
+            opened: question.opened.clone(),
             network: executes && options.network,
             model: options.model_of(role).cloned(),
             profile: options.profile_of(role).cloned(),

@@ -114,6 +114,7 @@ async fn ask(
         prompt,
         schema: Some(shape.clone()),
         resume: None,
+        opened: None,
     };
     let check = |text: &str| {
         let answer: QueenAnswer = schema::read(&shape, text)?;

@@ -156,6 +156,7 @@ fn question(
         prompt,
         schema,
         resume: None,
+        opened: None,
     }
 }
 

@@ -122,6 +122,7 @@ async fn question(
         prompt,
         schema: None,
         resume: None,
+        opened: None,
     };
     Ok((question, tree))
 }
