@@ -101,13 +101,14 @@ fn permissions(bounds: &Bounds<'_>, call: &Call<'_>) -> [String; 2] {
         let path = serde_json::Value::from(path.to_string_lossy());
         rules.push(format!("{path}=\"{access}\""));
     };
-    dirs.iter().for_each(|dir| rule(&at(dir), "write"));
-    shut.iter().for_each(|path| rule(&at(path), "read"));
-    for file in files.iter().map(at) {
-        rule(&file, "write");
-        BELOW_A_FILE.iter().for_each(|name| rule(&file.join(name), "write"));
+    for path in shut {
+        rule(&at(path), "read");
     }
-    call.temp.iter().for_each(|temp| rule(temp, "write"));
+    let below = |file: &String| BELOW_A_FILE.map(|name| at(file).join(name));
+    let opened = dirs.iter().chain(files).map(at).chain(files.iter().flat_map(below));
+    for path in opened.chain(call.temp.map(Path::to_owned)) {
+        rule(&path, "write");
+    }
     let (rules, network) = (rules.join(","), call.network);
     [
         format!("default_permissions=\"{PROFILE}\""),

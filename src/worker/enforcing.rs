@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::desk::{Desk, Outcome, aside};
 use crate::logic::enforce::{self, Look, Opened};
 use crate::model::claim::Claim;
@@ -45,12 +47,6 @@ fn names(dir: &Path) -> Vec<String> {
 
 /// What the agent is told of it, as one line; `None` where everything is open.
 pub(super) fn words(opened: &Opened) -> Option<String> {
-    if opened.is_everything() {
-        return None;
-    }
-    let shut = match opened.shut.as_slice() {
-        [] => String::new(),
-        list => format!(" without {}", list.join(" ")),
-    };
-    Some(format!("{}{shut}", opened.writable().join(" ")))
+    let said = || json!({ "writable": opened.writable(), "shut": opened.shut }).to_string();
+    (!opened.is_everything()).then(said)
 }

@@ -37,13 +37,18 @@ impl Play {
         let (claim, steps) = (json!(claim), calls.len());
         let server = ModelServer::start(move |request| answer(request, &claim, &calls));
         server.write_config(&site.codex_home());
+        // What the user prefers elsewhere opens nothing here.
+        let config = site.codex_home().join("config.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, format!("sandbox_mode = \"danger-full-access\"\n{text}")).unwrap();
         let repo = repo.to_str().unwrap();
         let words = ["run", "do it", "--workspace", repo, "--plan", "single", "--no-amend"];
         let words = words.into_iter().chain(["--max-attempts", "1", "--enforce", enforce]);
         let ended = site.run(&mut site.numerus(words));
         let runs = fs::read_dir(site.root().join("runs")).unwrap();
         let names = runs.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let job = names.filter(|name| !name.starts_with('.')).next().expect("a job");
+        let mut jobs = names.filter(|name| !name.starts_with('.'));
+        let job = jobs.next().expect("a job");
         let told =
             server.requests().iter().map(ModelRequest::tool_outputs).find(|o| o.len() == steps);
         let outputs = told.unwrap_or_else(|| panic!("{ended:?}\n{}", site.dump()));
@@ -189,6 +194,25 @@ fn new_files_and_claimed_directories_can_be_written_and_what_lies_beside_them_ca
 }
 
 #[test]
+fn an_interrupted_session_leaves_nothing_in_the_directories_that_were_opened() {
+    let site = Site::new("enforce-residue");
+    let repo = site.git_repo();
+    let claimed = json!(claim(&["src/"]));
+    let calls = [Answer::exec("echo x > src/a.txt; sleep 1000")];
+    let server = ModelServer::start(move |request| answer(request, &claimed, &calls));
+    server.write_config(&site.codex_home());
+    let words = ["run", "do it", "--workspace", repo.to_str().unwrap(), "--plan", "single"];
+    let words = words.into_iter().chain(["--max-attempts", "1", "--enforce", "strict"]);
+    let ended = site.run(&mut site.numerus(words.chain(["--timeout", "execute=3s"])));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let kept = walkdir::WalkDir::new(site.root().join("runs")).into_iter().flatten();
+    let src = kept.map(walkdir::DirEntry::into_path).find(|path| path.ends_with("tree-1/src"));
+    let left = fs::read_dir(src.expect("the tree is kept")).unwrap();
+    let names: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["a.txt"], "an empty .git would make it a repository of its own");
+}
+
+#[test]
 fn what_an_enforced_claim_costs_is_printed() {
     let files = |n| (0..n).map(|n| format!("d{n}/f.txt")).collect::<Vec<_>>();
     let dirs = |n| (0..n).map(|n| format!("d{n}/")).collect::<Vec<_>>();
@@ -221,8 +245,8 @@ fn the_stand_in_keeps_an_enforced_claim_as_well() {
     let stage = Stage::new("enforce-standin", &script);
     let job = stage.ends_with(0, &["--enforce", "strict", "--no-amend"]);
     assert_eq!(job.on_branch("one.txt").as_deref(), Some("mine\none\n"));
-    assert!(job.read("one/events.ndjson").contains("Read-only file system"));
-    assert!(job.read("one/prompt-2.md").contains("\nWRITABLE: ./ without "));
+    assert!(job.read("one/events.ndjson").contains("\"status\":\"failed\""));
+    assert!(job.read("one/prompt-2.md").contains("\nWRITABLE: {"));
     let lax = Stage::new("enforce-standin", &script);
     lax.ends_with(1, &["--enforce", "audit", "--no-amend", "--max-attempts", "1"]);
 }
