@@ -1,5 +1,5 @@
-//! The end of a job, under its held lock: the journal first, then what is derived from it, then the one rename. Each
-//! step can be repeated, so a death between any two is mended by ending the job once more.
+//! The end of a job, under its held lock: a branch for what has landed, the journal, then what is derived from it, then the
+//! one rename. Each step can be repeated, so a death between any two is mended by ending the job once more.
 
 use std::io::{Error, ErrorKind, Result};
 
@@ -15,6 +15,7 @@ use crate::os::lock::FileLock;
 use crate::runs::{Journal, RunFolder, Runs};
 use crate::spool::Spool;
 use crate::store::index::Index;
+use crate::trees::Trees;
 
 pub use crate::logic::lifecycle::Ending;
 
@@ -79,6 +80,7 @@ pub fn fence(held: &Held) -> Vec<u32> {
 /// Those of the system; whatever was done stays done, and ending the job again does the rest.
 pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()> {
     if !held.state.phase.is_final() {
+        publish(held, now);
         let fact = Fact::Finished {
             state: ending.phase,
             reason: ending.reason.clone(),
@@ -89,6 +91,22 @@ pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -
         held.state.apply(&event);
     }
     settle(spool, &held.folder, &held.state, &held.job)
+}
+
+/// What has landed gets its branch, however the job ends: by it people see what there is, and say that they do not want it.
+/// A branch that cannot be made must not keep a job from ending: the commits stay under the job's own ref.
+fn publish(held: &mut Held, now: Timestamp) {
+    let (Some(workspace), Some(tip)) = (&held.state.workspace, held.state.tip.clone()) else {
+        return;
+    };
+    if held.state.branch.is_some() || !held.state.has_landed() {
+        return;
+    }
+    let branch = Trees::open(workspace, &held.folder, &tip).and_then(|t| t.create_branch(&tip));
+    let landed = branch.map(|branch| Fact::Landed { branch, commit: tip });
+    if let Some(event) = landed.ok().and_then(|fact| held.journal.append(fact, None, now).ok()) {
+        held.state.apply(&event);
+    }
 }
 
 /// What follows from a journal's end: the status, the file's place and the index row.

@@ -16,6 +16,11 @@ pub(super) fn in_words(text: &str) -> Option<String> {
         let comments = list("comments").map_or(0, Vec::len);
         return Some(format!("verdict: {verdict}, {}", plural(comments, "comment")));
     }
+    if let Some(decision) = answer.get("decision").and_then(Value::as_str) {
+        let advice = answer.get("advice").and_then(Value::as_str).unwrap_or_default().trim();
+        let colon = if advice.is_empty() { "" } else { ": " };
+        return Some(format!("decision: {}{colon}{advice}", decision.replace('_', " ")));
+    }
     if let Some(tasks) = list("tasks") {
         return Some(format!("plan: {}", plural(tasks.len(), "task")));
     }
@@ -43,6 +48,8 @@ mod tests {
                 Some("claim: writes a, b/"),
             ),
             (r#"{"resources":{"writes":[]}}"#, Some("claim: writes nothing")),
+            (r#"{"decision":"give_up","advice":"no way"}"#, Some("decision: give up: no way")),
+            (r#"{"decision":"accept","advice":""}"#, Some("decision: accept")),
             (r#"{"other":1}"#, None),
             (r#"{"verdict":"#, None),
             ("All done.", None),

@@ -29,6 +29,7 @@ pub(super) struct Daemon {
 /// Runs the daemon until it is told to stop or, with `--once`, has nothing left to do.
 pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
     let Daemon { once, max_jobs, stop_jobs } = *asked;
+    seams::codex_is_there(&here.root, false)?;
     here.out.note(&format!("watching {}", here.root.spool().join("incoming").display()));
     let max_jobs = max_jobs.map(usize::from);
     let options = Options { once, max_jobs, stop_jobs, program: None, tell: Some(tell) };

@@ -1,6 +1,6 @@
 //! Accounts of codex that are held, in words: which one, what codex said, and what to do.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 
 use crate::model::root::Root;
 use crate::model::status::PauseReason;
@@ -18,11 +18,16 @@ pub(super) fn held(
     let message = message.trim().trim_end_matches('.');
     match (reason, until) {
         (PauseReason::Limit, Some(until)) => {
-            format!("codex is over its limit ({account}): {message}. Its jobs wait until {until}")
+            let until = until.round(Unit::Second).unwrap_or(until);
+            format!(
+                "codex is over its limit ({account}): {message}. Its jobs wait until {until}; \
+                 `numerus start JOB` tries at once"
+            )
         }
         (_, Some(until)) => format!("codex is held ({account}) until {until}: {message}"),
         (_, None) => format!(
-            "codex cannot be used ({account}): {message}. Its jobs wait: log in with `codex login`, then `numerus start JOB`"
+            "codex cannot be used ({account}): {message}. Its jobs wait: log in with `codex login`. A daemon goes on by \
+             itself then; without one, `numerus start JOB`"
         ),
     }
 }
@@ -57,6 +62,6 @@ mod tests {
             assert!(auth.contains(piece), "{auth}");
         }
         let limit = held("/h", PauseReason::Limit, Some(Timestamp::UNIX_EPOCH), "limit");
-        assert!(limit.ends_with("wait until 1970-01-01T00:00:00Z"), "{limit}");
+        assert!(limit.contains("wait until 1970-01-01T00:00:00Z; `numerus start JOB`"), "{limit}");
     }
 }

@@ -109,6 +109,11 @@ fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, F
     }
     folder.wish_task_killed(task).map_err(|e| Failure::system("ask for the task's end", &e))?;
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
+    if !folder.is_held().unwrap_or(true) {
+        let job = folder.job();
+        here.out.line(&format!("{job}/{task}: noted; it ends when {job} goes on"))?;
+        return Ok(Exit::Done);
+    }
     loop {
         wakes.add(folder.dir());
         tail.read()?;

@@ -12,6 +12,7 @@ use super::tail::Tail;
 use super::transcript::{self, Said};
 use super::{lookup, snapshot};
 use crate::error::{Exit, Failure};
+use crate::os::console::neutral;
 use crate::os::fsx;
 use crate::runs::{RunFolder, Runs};
 
@@ -32,6 +33,11 @@ pub(super) struct Logs {
     json: bool,
 }
 
+/// The place of the verify commands.
+const VERIFY: &str = "verify";
+/// Most bytes of what they printed that are shown, from the end.
+const MAX_OUTPUT_BYTES: u64 = 16 * 1024 * 1024;
+
 /// One place of a job, as it is read.
 struct Voice {
     name: String,
@@ -46,6 +52,9 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     let folder = Runs::of(&here.root).folder(&job);
     if let Some(place) = place {
         known_place(&folder, place)?;
+        if place == VERIFY {
+            return output_of_commands(here, &folder);
+        }
     }
     let mut journal = JournalTail::new(folder.clone());
     let (mut wakes, mut voices) = (Wakes::new()?, BTreeMap::new());
@@ -69,6 +78,19 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
             return Ok(Exit::Signal(signal));
         }
     }
+}
+
+/// What the verify commands printed: they are no agents, and say things as they come.
+fn output_of_commands(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failure> {
+    let log = folder.place(VERIFY).dir().join("verify.log");
+    if !log.is_file() {
+        here.out.note(&format!("no verify command of {} has run yet", folder.job()));
+        return Ok(Exit::Done);
+    }
+    let bytes = fsx::read_tail(&log, MAX_OUTPUT_BYTES);
+    let bytes = bytes.map_err(|e| Failure::system("read the log", &e))?;
+    here.out.text(&neutral(&String::from_utf8_lossy(&bytes)))?;
+    Ok(Exit::Done)
 }
 
 /// Splits `JOB/PLACE`; unlike a task's, a place's name may be a reserved one.

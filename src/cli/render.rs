@@ -88,6 +88,9 @@ fn state_words(row: &Row, view: &View) -> String {
     if let Some(until) = status.until {
         let _ = write!(words, " until {}", view.moment(until));
     }
+    if status.until.is_some_and(|until| until <= view.now) && !row.held {
+        words.push_str(" (over: a daemon goes on with it)");
+    }
     if matches!(status.state, JobPhase::Planning | JobPhase::Running) && !row.held {
         words.push_str(" (no worker)");
     }
@@ -138,7 +141,7 @@ pub(super) fn detail(row: &Row, waits: &[Wait], dir: &str, view: &View) -> Strin
         text.push('\n');
     }
     text.push_str(&messages(&row.status));
-    let _ = writeln!(text, "\nlook: {}", where_to_look(&row.status));
+    let _ = writeln!(text, "\nlook: {}", where_to_look(row));
     text
 }
 
@@ -235,17 +238,22 @@ fn messages(status: &Status) -> String {
     text
 }
 
-/// Commands that show more of a job.
-pub(super) fn where_to_look(status: &Status) -> String {
+/// Commands that show more of a job, or let it go on.
+pub(super) fn where_to_look(row: &Row) -> String {
+    let Row { status, held } = row;
     let job = &status.job_id;
     let worth = |t: &&TaskStatus| t.attempt > 0 && !matches!(t.state, TaskPhase::Succeeded);
-    let task = status.tasks.iter().find(worth);
-    let logs =
-        task.map_or(format!("numerus logs {job}"), |t| format!("numerus logs {job}/{}", t.id));
-    match status.branch.as_deref() {
-        Some(branch) => format!("{logs} · git log {}", one_line(branch)),
-        None => logs,
-    }
+    let task = status.tasks.iter().find(worth).map(|t| t.id.to_string());
+    let place = match status.reason.as_deref() {
+        Some("verify_failed") => Some("verify".to_owned()),
+        Some("review_failed" | "review_rejected") => Some("queen".to_owned()),
+        _ => task,
+    };
+    let logs = place.map_or(format!("numerus logs {job}"), |p| format!("numerus logs {job}/{p}"));
+    let branch = status.branch.as_deref().map(|b| format!("git log {}", one_line(b)));
+    let waits = matches!(status.state, JobPhase::Planning | JobPhase::Running | JobPhase::Paused);
+    let start = (waits && !held).then(|| format!("numerus start {job}"));
+    [Some(logs), branch, start].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
 /// A plan with its roles.

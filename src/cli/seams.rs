@@ -174,7 +174,10 @@ pub(super) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Settings, F
         Codex::real(&settings).map_err(|why| {
             Failure::new(Exit::Codex, why)
                 .hint("nothing was begun: job files stay where they are")
-                .hint("to play jobs without codex, use --rehearse or set NUMERUS_REHEARSE=builtin")
+                .hint(
+                    "to play jobs without codex, set NUMERUS_REHEARSE=builtin, or `rehearse` in numerus.toml; \
+                     run, start and submit also take --rehearse",
+                )
         })?;
     }
     Ok(settings)

@@ -3,6 +3,7 @@
 use super::here::View;
 use super::ink::Tone;
 use super::{answer, render};
+use crate::model::advice::Comment;
 use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::event::{CommandResult, Event, Fact, SessionEnd};
 use crate::model::status::JobPhase;
@@ -115,6 +116,17 @@ fn measured(quality: &ClaimQuality) -> String {
     format!("{precision} of what was claimed was written, {recall} of what was written was claimed")
 }
 
+/// The first of some comments, and how many more there are.
+fn said(comments: &[Comment]) -> String {
+    let texts: Vec<&str> =
+        comments.iter().map(|c| c.text.trim()).filter(|t| !t.is_empty()).collect();
+    match texts.as_slice() {
+        [] => String::new(),
+        [only] => format!(": {only}"),
+        [first, more @ ..] => format!(": {first} (and {} more)", more.len()),
+    }
+}
+
 fn tell_change_of_plan(fact: &Fact) -> Told {
     match fact {
         Fact::TaskExhausted { failure, .. } => {
@@ -128,13 +140,15 @@ fn tell_change_of_plan(fact: &Fact) -> Told {
         }
         Fact::TasksAdded { because, tasks, .. } => {
             let ids: Vec<String> = tasks.iter().map(|t| t.id.to_string()).collect();
-            told(Tone::Wait, format!("added after {because}: {}", listed(&ids)))
+            told(Tone::Wait, format!("added after {}: {}", because.as_str(), listed(&ids)))
         }
-        Fact::ReviewApproved { .. } => told(Tone::Good, "approved"),
-        Fact::ReviewRejected { comments, .. } => {
-            let first = comments.first().map(|c| c.text.as_str()).unwrap_or_default();
-            told(Tone::Wait, format!("changes wanted ({}): {first}", comments.len()))
+        Fact::ReviewApproved { comments } => {
+            told(Tone::Good, format!("the review approves{}", said(comments)))
         }
+        Fact::ReviewRejected { round, comments } => {
+            told(Tone::Wait, format!("the review wants changes, round {round}{}", said(comments)))
+        }
+        Fact::BaseAdvancing { from, .. } => minor(format!("takes in what {from} has landed")),
         Fact::BaseAdvanced { from, .. } => {
             told(Tone::Plain, format!("took in what {from} has landed"))
         }

@@ -64,9 +64,15 @@ pub(super) fn submit(
     if approve {
         draft.options.insert("approve".into(), json!(true));
     }
-    let flags = resolved(flags, draft.options.contains_key("workspace"))?;
+    let is_named = draft.options.contains_key("workspace");
+    let is_default = flags.workspace.is_none() && !is_named;
+    let flags = resolved(flags, is_named)?;
     let job = compose(&draft, &flags);
-    warn_of_changes(here, job.get("workspace").and_then(|w| w.as_str()));
+    let workspace = job.get("workspace").and_then(|w| w.as_str());
+    if let Some(found) = workspace.filter(|_| is_default) {
+        here.out.note(&format!("works on {found}, the repository of this directory"));
+    }
+    warn_of_changes(here, workspace);
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let id = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
     seams::submit(&here.root, &id, format!("{job:#}\n").as_bytes())?;

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::logic::classify;
-use crate::logic::retry::{self, Next};
-use crate::logic::task::Tries;
+use crate::logic::retry;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::os::fsx;
 use crate::store::holds::{Hold, HoldKind, Holds};
@@ -83,7 +82,7 @@ impl Account {
             | FailureKind::Stale
             | FailureKind::Bug => return failure,
         };
-        let Next::Park(_, until) = retry::decide(&failure, Tries::default(), 1, at, 0.5) else {
+        let Some((_, until)) = retry::rest(&failure, at) else {
             return failure;
         };
         let hold = Hold::new(&self.name, kind, at, until);

@@ -8,10 +8,11 @@ use super::program::Codex;
 use super::rollout;
 use super::session::{Ended, HELPER_WARNING, Live, Record, SessionSpec, last_message, stderr};
 use crate::logic::classify::{self, Seen, Turn};
+use crate::logic::reset;
 use crate::logic::supervise::StopReason;
 use crate::model::event::{Fact, SessionEnd};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
-use crate::os::fsx;
+use crate::os::{clock, fsx};
 
 pub(super) fn never_started(spec: &SessionSpec, error: &Error, record: &Record) -> Result<Ended> {
     let failure =
@@ -57,7 +58,7 @@ pub(super) fn conclude(
         Some(Turn::Failed(_)) | None => None,
     };
     let tokens = rollout::turn_tokens(&own, total, before);
-    let judged = classify::judge(&live.seen, &own).err();
+    let judged = classify::judge(&live.seen, &own).err().map(with_reset);
     let failure = outlived(&live.survivors).or(judged).or_else(|| strange_thread(spec, &live.seen));
     let end = SessionEnd {
         failure,
@@ -73,6 +74,14 @@ pub(super) fn conclude(
     fsx::replace_derived(&spec.place.result(spec.number), format!("{result:#}\n").as_bytes())?;
     record(Fact::SessionEnded(end.clone()))?;
     Ok(Ended { end, message })
+}
+
+/// Where the service sent no number, codex's words say when a limit is over.
+fn with_reset(failure: Failure) -> Failure {
+    if failure.kind != FailureKind::Limit || failure.resets_at.is_some() {
+        return failure;
+    }
+    Failure { resets_at: reset::named_in(&failure.message, &clock::local()), ..failure }
 }
 
 /// Beside a process that would not die nothing may be audited or landed.

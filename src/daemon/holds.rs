@@ -11,6 +11,7 @@ use crate::codex::Codex;
 use crate::codex::account::Account;
 use crate::logic::schedule;
 use crate::model::job::Job;
+use crate::model::plan::Role;
 use crate::model::status::PauseReason;
 use crate::os::clock;
 use crate::store::holds::{Hold, HoldKind, Holds};
@@ -32,10 +33,17 @@ impl Daemon {
         }
     }
 
-    /// The account that a job uses; `None` while there is no codex for it.
-    pub(super) fn account_of(&self, job: &Job) -> Option<Account> {
-        let codex = Codex::for_job(&self.desk.root, &self.desk.settings, job).ok()?;
-        Some(Account::of(&codex.home, job.options.profile.as_deref()))
+    /// The accounts that a job's roles use; none while there is no codex for it.
+    pub(super) fn accounts_of(&self, job: &Job) -> Vec<Account> {
+        let Ok(codex) = Codex::for_job(&self.desk.root, &self.desk.settings, job) else {
+            return Vec::new();
+        };
+        let profile = |role| job.options.profile_of(role).map(String::as_str);
+        let mut accounts: Vec<Account> =
+            Role::ALL.into_iter().map(|role| Account::of(&codex.home, profile(role))).collect();
+        accounts.sort_by(|a, b| a.name().cmp(b.name()));
+        accounts.dedup();
+        accounts
     }
 
     /// Looks at all holds: tells of new ones, and enters them with the jobs that rest over them.
@@ -71,15 +79,18 @@ impl Daemon {
     }
 }
 
+/// A job goes on when none of its accounts is held any more.
 fn enter(live: &mut Live, all: &[Hold]) {
-    let Some(account) = &live.account else { return };
     let now = clock::now();
-    let hold = all.iter().find(|hold| hold.account == account.name());
-    live.waiting.account = match hold {
-        None => schedule::Account::Unknown,
-        Some(hold) if hold.holds(now, &account.login()) => schedule::Account::Held(hold.until),
-        Some(hold) => schedule::Account::Free(hold.until.filter(|at| *at <= now).unwrap_or(now)),
+    let stand = |account: &Account| {
+        let hold = all.iter().find(|hold| hold.account == account.name())?;
+        Some(if hold.holds(now, &account.login()) {
+            schedule::Account::Held(hold.until)
+        } else {
+            schedule::Account::Free(hold.until.filter(|at| *at <= now).unwrap_or(now))
+        })
     };
+    live.waiting.account = schedule::together(live.accounts.iter().filter_map(stand));
 }
 
 fn told(hold: &Hold) -> Fact {

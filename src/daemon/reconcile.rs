@@ -268,13 +268,13 @@ impl Daemon {
         waiting.wants_killed = folder.wants(Want::Killed);
         waiting.wants_paused = folder.wants(Want::Paused);
         let rests = waiting.rest.is_some();
-        let account = rests.then(|| self.account_of(&accepted)).flatten();
+        let accounts = if rests { self.accounts_of(&accepted) } else { Vec::new() };
         let is_new = !self.jobs.contains_key(job);
         let live = self.jobs.entry(job.clone()).or_insert_with(|| Live::new(waiting.clone()));
         live.journal_bytes = journal_bytes(&folder);
         live.set_held(is_held);
         live.set_waiting(waiting);
-        live.account = account;
+        live.accounts = accounts;
         let is_idle = !live.works();
         let barren = if is_idle { live.count_barren() } else { 0 };
         self.is_dirty = true;

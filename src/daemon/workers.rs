@@ -38,8 +38,8 @@ enum Hand {
 pub(super) struct Live {
     /// As the schedule sees it.
     pub(super) waiting: Waiting,
-    /// The account of codex that it uses, if it rests over one.
-    pub(super) account: Option<Account>,
+    /// The accounts of codex that it uses, if it rests over one.
+    pub(super) accounts: Vec<Account>,
     /// Why it did not start when last looked at.
     pub(super) hold: Option<Hold>,
     /// The journal's length in bytes when last read.
@@ -57,7 +57,7 @@ impl Live {
     pub(super) fn new(waiting: Waiting) -> Self {
         Self {
             waiting,
-            account: None,
+            accounts: Vec::new(),
             hold: None,
             journal_bytes: 0,
             hand: Hand::Idle,
@@ -96,7 +96,7 @@ impl Live {
 
     /// Codex's home, if it rests until somebody logs in there.
     pub(super) fn awaits_login(&self) -> Option<&Path> {
-        self.account.as_ref().filter(|_| self.lacks_codex()).map(Account::home)
+        self.accounts.first().filter(|_| self.lacks_codex()).map(Account::home)
     }
 
     /// Takes in how it stands. What a daemon before us could not do for want of codex is tried once more: whoever put

@@ -69,13 +69,21 @@ pub fn check(answer: &QueenAnswer, open: &[Decision]) -> Result<(), Vec<String>>
             answer.decision.as_str()
         ));
     }
-    if answer.advice.trim().is_empty() {
+    if needs_advice(answer.decision) && answer.advice.trim().is_empty() {
         problems.push("`advice` is empty: say why, and what is to be done".to_owned());
     }
     if answer.advice.len() > MAX_ADVICE_BYTES {
         problems.push(format!("`advice` is longer than {MAX_ADVICE_BYTES} bytes"));
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Whether somebody is to act on the words.
+fn needs_advice(decision: Decision) -> bool {
+    match decision {
+        Decision::Retry | Decision::Replan | Decision::Skip | Decision::Reject => true,
+        Decision::GiveUp | Decision::Accept => false,
+    }
 }
 
 /// Decisions as a list of words.
@@ -120,6 +128,7 @@ mod tests {
         let answer = |decision, advice: &str| QueenAnswer { decision, advice: advice.to_owned() };
         let open = [Retry, GiveUp];
         assert_eq!(check(&answer(Retry, "look at the test"), &open), Ok(()));
+        assert_eq!(check(&answer(GiveUp, ""), &open), Ok(()), "nobody acts on it");
         for (answer, piece) in [
             (answer(Decision::Accept, "fine"), "one of retry, give_up, not accept"),
             (answer(Skip, "fine"), "not skip"),

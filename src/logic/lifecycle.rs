@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::state::JobState;
 use super::task::TaskState;
+use crate::model::advice::Because;
 use crate::model::event::CommandResult;
 use crate::model::id::TaskId;
 use crate::model::job::{Job, Planning};
@@ -16,12 +17,8 @@ use crate::model::workspace::Isolation;
 /// What comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Look at the workspace, once.
-    FixWorkspace,
-    /// Ask for the plan.
-    Plan,
-    /// Ask for the roles.
-    Roles,
+    /// One thing that nothing else runs beside.
+    Alone(Alone),
     /// Tasks: start some, skip some.
     Tasks {
         /// Start these now.
@@ -29,20 +26,31 @@ pub enum Step {
         /// Skip these, because of those.
         skip: Vec<(TaskId, TaskId)>,
     },
-    /// Run the verify commands.
-    Verify,
-    /// Ask the queen whether the result meets the objective.
-    Judge,
-    /// Add the tasks that a failed verification or the queen's word makes necessary.
-    Mend,
-    /// Make the branch and the files for people.
-    Publish,
     /// End.
     Finish(Ending),
     /// Rest as a process-less job.
     Park(PauseReason, Option<Timestamp>),
     /// Nothing to do before then, or before something under way ends.
     Wait(Option<Timestamp>),
+}
+
+/// A step of the whole job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// Look at the workspace, once.
+    FixWorkspace,
+    /// Ask for the plan, or for a new one of what is left.
+    Plan,
+    /// Ask for the roles.
+    Roles,
+    /// Run the verify commands.
+    Verify,
+    /// Ask the queen whether the result meets the objective.
+    Judge,
+    /// Add the tasks that somebody's word makes necessary.
+    Mend(Because),
+    /// Make the branch and the files for people.
+    Publish,
 }
 
 /// How a job ends.
@@ -87,7 +95,7 @@ pub fn next(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp
         return if busy.is_empty() { Step::Finish(end) } else { Step::Wait(None) };
     }
     if state.workspace.is_none() {
-        return Step::FixWorkspace;
+        return Step::Alone(Alone::FixWorkspace);
     }
     if state.replan.is_some() && !busy.is_empty() {
         // A new plan is made of what has landed, so what is under way comes to its end first.
@@ -107,12 +115,12 @@ pub fn over_budget(state: &JobState, job: &Job, now: Timestamp) -> Option<Ending
     let budget = job.options.budget;
     if let Some(tokens) = budget.tokens.filter(|most| state.tokens.total() >= *most) {
         let message = format!("spent {} of {tokens} tokens", state.tokens.total());
-        return Some(Ending::new(JobPhase::Failed, "budget", message));
+        return Some(Ending::failed("budget", message));
     }
     let wall = (now.duration_since(state.started_at?) - state.rested).as_secs();
     let most =
         budget.wall_seconds.and_then(|s| i64::try_from(s).ok()).filter(|most| wall >= *most)?;
-    Some(Ending::new(JobPhase::Failed, "budget", format!("took {wall} of {most} seconds")))
+    Some(Ending::failed("budget", format!("took {wall} of {most} seconds")))
 }
 
 fn planning(state: &JobState, job: &Job, now: Timestamp) -> Step {
@@ -120,9 +128,11 @@ fn planning(state: &JobState, job: &Job, now: Timestamp) -> Step {
         return Step::Wait(Some(due));
     }
     match job.options.plan {
-        Planning::Single => Step::Plan,
-        Planning::Auto if state.plan_number == 0 || state.replan.is_some() => Step::Plan,
-        Planning::Auto => Step::Roles,
+        Planning::Single => Step::Alone(Alone::Plan),
+        Planning::Auto if state.plan_number == 0 || state.replan.is_some() => {
+            Step::Alone(Alone::Plan)
+        }
+        Planning::Auto => Step::Alone(Alone::Roles),
     }
 }
 
@@ -179,7 +189,7 @@ fn ending(state: &JobState, job: &Job) -> Step {
         return step;
     }
     if state.has_landed() && state.branch.is_none() {
-        return Step::Publish;
+        return Step::Alone(Alone::Publish);
     }
     Step::Finish(end(state))
 }
@@ -190,15 +200,19 @@ fn checking(state: &JobState, job: &Job) -> Option<Step> {
         return None;
     }
     match state.verified {
-        None if !job.options.verify.is_empty() => return Some(Step::Verify),
-        Some(false) => return (state.mends < MAX_ROUNDS).then_some(Step::Mend),
+        None if !job.options.verify.is_empty() => return Some(Step::Alone(Alone::Verify)),
+        Some(false) => return mending(Because::Verify, state.mends),
         None | Some(true) => {}
     }
     match state.accepted {
-        None if job.options.review => Some(Step::Judge),
-        Some(false) if state.appeals < MAX_ROUNDS => Some(Step::Mend),
-        None | Some(_) => None,
+        None if job.options.review => Some(Step::Alone(Alone::Judge)),
+        Some(false) => mending(Because::Queen, state.appeals),
+        None | Some(true) => None,
     }
+}
+
+fn mending(because: Because, rounds: u32) -> Option<Step> {
+    (rounds < MAX_ROUNDS).then_some(Step::Alone(Alone::Mend(because)))
 }
 
 /// How a job ends that has nothing more to do. A check that failed and could not be mended comes before the tasks that
@@ -207,18 +221,14 @@ fn end(state: &JobState) -> Ending {
     let failed = failed_tasks(state);
     if let Some(command) = &state.unverified {
         let message = verify_message(command, failed.as_deref());
-        return Ending::new(JobPhase::Failed, "verify_failed", message);
-    }
-    if state.verified == Some(false) {
-        let message = "a verify command did not pass";
-        return Ending::new(JobPhase::Failed, "verify_failed", message);
+        return Ending::failed("verify_failed", message);
     }
     if state.accepted == Some(false) || (failed.is_some() && state.appeals > 0) {
-        let message = format!("the result does not meet the objective: {}", state.verdict);
-        return Ending::new(JobPhase::Failed, "review_rejected", message);
+        let message = format!("the result does not meet the objective: {}", state.missing);
+        return Ending::failed("review_rejected", message);
     }
     match failed {
-        Some(message) => Ending::new(JobPhase::Failed, "task_failed", message),
+        Some(message) => Ending::failed("task_failed", message),
         None => Ending::new(JobPhase::Succeeded, "done", done_message(state)),
     }
 }
@@ -235,7 +245,8 @@ fn failed_tasks(state: &JobState) -> Option<String> {
 /// What is to be said of a job that ended well: what was left out, and when nothing was changed at all.
 fn done_message(state: &JobState) -> String {
     let left_out = state.tasks.iter().filter(|t| t.left_out).count();
-    let done = format!("{} tasks done", state.tasks.len() - left_out);
+    let count = state.tasks.len() - left_out;
+    let done = format!("{count} {} done", if count == 1 { "task" } else { "tasks" });
     let mut message = if left_out == 0 { done } else { format!("{done}, {left_out} left out") };
     let in_trees = state.workspace.as_ref().is_some_and(|w| w.isolation == Isolation::Worktree);
     if in_trees && !state.has_landed() {

@@ -149,10 +149,10 @@ impl Parked {
         self.tries.remove(place)
     }
 
-    /// Failures from which nothing has followed yet, since the worker died at once, with their times.
-    pub fn unsettled(&self) -> Vec<(Failure, Timestamp)> {
-        let open = self.threads.values().filter(|t| !t.settled);
-        open.filter_map(|t| Some((t.failure.clone()?, t.at))).collect()
+    /// Threads from whose failure nothing has followed yet, since the worker died at once, with their places.
+    pub fn unsettled(&self) -> Vec<(String, Unfinished)> {
+        let open = self.threads.iter().filter(|(_, t)| !t.settled && t.failure.is_some());
+        open.map(|(place, thread)| (place.clone(), thread.clone())).collect()
     }
 
     /// The failure of a place from which nothing has followed yet, if the job is to rest for it.

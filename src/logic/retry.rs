@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::task::Tries;
+use super::advice;
+use super::task::{TaskState, Tries};
 use crate::model::outcome::{Failure, FailureKind};
 use crate::model::status::PauseReason;
 
@@ -14,6 +15,10 @@ const MAX_TRANSIENT: u32 = 8;
 const MAX_STARTS: u32 = 5;
 /// Deaths of the worker under one task.
 const MAX_INTERRUPTED: u32 = 5;
+/// Times that what a task built on may move under it.
+const MAX_STALE: u32 = 10;
+/// Times that a task may write what it did not claim.
+const MAX_VIOLATIONS: u32 = 2;
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// How long a job rests when the service does not say until when.
@@ -52,10 +57,58 @@ pub fn decide(
         FailureKind::Start => wait(Duration::from_millis(100), tries.starts, MAX_STARTS),
         FailureKind::Interrupted => wait(Duration::ZERO, tries.interrupted, MAX_INTERRUPTED + 1),
         FailureKind::Task => wait(Duration::ZERO, tries.charged, max_attempts),
-        FailureKind::Stale | FailureKind::Left => Next::Retry(now),
-        FailureKind::Limit => Next::Park(PauseReason::Limit, Some(wake(failure.resets_at, now))),
-        FailureKind::Auth => Next::Park(PauseReason::Auth, None),
-        FailureKind::Stopped | FailureKind::Bug => Next::GiveUp,
+        FailureKind::Stale => wait(Duration::ZERO, tries.stale, MAX_STALE),
+        FailureKind::Left => Next::Retry(now),
+        FailureKind::Limit | FailureKind::Auth | FailureKind::Stopped | FailureKind::Bug => {
+            rest(failure, now).map_or(Next::GiveUp, |(why, until)| Next::Park(why, until))
+        }
+    }
+}
+
+/// Whether the whole job rests over a failure: why, and until when if that is known.
+pub fn rest(failure: &Failure, now: Timestamp) -> Option<(PauseReason, Option<Timestamp>)> {
+    match failure.kind {
+        FailureKind::Limit => Some((PauseReason::Limit, Some(wake(failure.resets_at, now)))),
+        FailureKind::Auth => Some((PauseReason::Auth, None)),
+        FailureKind::Transient
+        | FailureKind::Start
+        | FailureKind::Task
+        | FailureKind::Stopped
+        | FailureKind::Interrupted
+        | FailureKind::Left
+        | FailureKind::Stale
+        | FailureKind::Bug => None,
+    }
+}
+
+/// What follows from an attempt of a task that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Follows {
+    /// Another attempt, not before then.
+    Again(Timestamp),
+    /// The whole job rests, and the attempt is followed by another or gone on with.
+    Rest(PauseReason, Option<Timestamp>),
+    /// It is out of attempts: the queen is asked.
+    Ask,
+    /// It has failed.
+    Fail,
+}
+
+/// Decides on a failed attempt of a task. `jitter` is from 0 to 1.
+pub fn after_attempt(
+    task: &TaskState,
+    failure: &Failure,
+    max_attempts: u32,
+    now: Timestamp,
+    jitter: f64,
+) -> Follows {
+    let strays = failure.kind == FailureKind::Task && task.violations >= MAX_VIOLATIONS;
+    let next = decide(failure, task.tries, max_attempts, now, jitter);
+    match if strays { Next::GiveUp } else { next } {
+        Next::Retry(due) => Follows::Again(due),
+        Next::Park(why, until) => Follows::Rest(why, until),
+        Next::GiveUp if advice::is_asked(failure.kind) => Follows::Ask,
+        Next::GiveUp => Follows::Fail,
     }
 }
 
@@ -77,6 +130,7 @@ fn later(now: Timestamp, by: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logic::lifecycle::stories::{Story, task};
 
     fn next(kind: FailureKind, tries: Tries) -> Next {
         decide(&Failure::new(kind, "x"), tries, 3, Timestamp::UNIX_EPOCH, 0.5)
@@ -90,6 +144,7 @@ mod tests {
             transient,
             starts,
             interrupted,
+            stale: 0,
         };
         for (kind, before, expected) in [
             (FailureKind::Task, tries(0, 9, 9, 9), at(0)),
@@ -102,8 +157,30 @@ mod tests {
             (FailureKind::Interrupted, tries(0, 0, 0, 5), Next::GiveUp),
             (FailureKind::Auth, tries(0, 0, 0, 0), Next::Park(PauseReason::Auth, None)),
             (FailureKind::Bug, tries(0, 0, 0, 0), Next::GiveUp),
+            (FailureKind::Stale, Tries { stale: 8, ..tries(9, 9, 9, 9) }, at(0)),
+            (FailureKind::Stale, Tries { stale: 9, ..Tries::default() }, Next::GiveUp),
         ] {
             assert_eq!(next(kind, before), expected, "{kind:?} {before:?}");
+        }
+    }
+
+    #[test]
+    fn who_has_no_attempts_left_is_put_before_the_queen_unless_somebody_ended_it() {
+        let story = Story::planned(&[task("a", &[])]);
+        let fresh = story.state.tasks[0].clone();
+        let strays = TaskState { violations: MAX_VIOLATIONS, ..fresh.clone() };
+        let now = Timestamp::UNIX_EPOCH;
+        for (task, kind, most, expected) in [
+            (&fresh, FailureKind::Task, 2, Follows::Again(now)),
+            (&fresh, FailureKind::Task, 1, Follows::Ask),
+            (&strays, FailureKind::Task, 9, Follows::Ask),
+            (&strays, FailureKind::Stale, 9, Follows::Again(now)),
+            (&strays, FailureKind::Auth, 9, Follows::Rest(PauseReason::Auth, None)),
+            (&fresh, FailureKind::Stopped, 9, Follows::Fail),
+            (&fresh, FailureKind::Bug, 9, Follows::Fail),
+        ] {
+            let follows = after_attempt(task, &Failure::new(kind, "x"), most, now, 0.5);
+            assert_eq!(follows, expected, "{kind:?} of {most}");
         }
     }
 

@@ -51,6 +51,17 @@ pub enum Account {
     Free(Timestamp),
 }
 
+/// What several accounts of one job say together: it rests as long as any of them is held.
+pub fn together(accounts: impl IntoIterator<Item = Account>) -> Account {
+    accounts.into_iter().fold(Account::Unknown, |all, one| match (all, one) {
+        (Account::Held(a), Account::Held(b)) => Account::Held(a.zip(b).map(|(a, b)| a.max(b))),
+        (Account::Held(until), Account::Free(_) | Account::Unknown)
+        | (Account::Free(_) | Account::Unknown, Account::Held(until)) => Account::Held(until),
+        (Account::Free(a), Account::Free(b)) => Account::Free(a.max(b)),
+        (Account::Unknown, other) | (other, Account::Unknown) => other,
+    })
+}
+
 /// A job without a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
@@ -340,6 +351,20 @@ mod tests {
             let s = one(Waiting { rest, account, is_begun: true, ..job("a") });
             let told = (!s.start.is_empty(), s.wake.map(Timestamp::as_second));
             assert_eq!(told, (starts, wake), "{reason:?} {until:?} {account:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_with_several_accounts_rests_for_the_last_of_them() {
+        use Account::{Free, Held, Unknown};
+        for (accounts, expected) in [
+            (vec![], Unknown),
+            (vec![Unknown, Free(at(5)), Free(at(3))], Free(at(5))),
+            (vec![Held(Some(at(3))), Free(at(5)), Held(Some(at(9)))], Held(Some(at(9)))),
+            (vec![Held(Some(at(3))), Held(None)], Held(None)),
+            (vec![Free(at(5)), Held(None), Unknown], Held(None)),
+        ] {
+            assert_eq!(together(accounts.clone()), expected, "{accounts:?}");
         }
     }
 

@@ -50,17 +50,17 @@ impl JobState {
             self.unheard += 1;
         }
         self.tokens = self.tokens.plus(end.tokens);
-        let spent = self.spent.entry(self.role_of(end)).or_default();
+        let spent = self.spent.entry(self.role_at(end.kind, &end.place)).or_default();
         *spent = spent.plus(end.tokens);
         if let Some(task) = self.tasks.iter_mut().find(|t| t.task.id.as_str() == end.place) {
             task.tokens = task.tokens.plus(end.tokens);
         }
     }
 
-    /// Whose session it was.
-    fn role_of(&self, end: &SessionEnd) -> Role {
-        let of_task = self.tasks.iter().find(|t| t.task.id.as_str() == end.place);
-        match end.kind {
+    /// Whose session of that kind and place it is.
+    pub fn role_at(&self, kind: SessionKind, place: &str) -> Role {
+        let of_task = self.tasks.iter().find(|t| t.task.id.as_str() == place);
+        match kind {
             SessionKind::Plan | SessionKind::Roles => Role::Planner,
             SessionKind::Claim | SessionKind::Execute => Role::Executor,
             SessionKind::Review => of_task.map_or(Role::Reviewer, |t| t.task.role),

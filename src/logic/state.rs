@@ -13,7 +13,7 @@ use super::base::Base;
 use super::parked::Parked;
 use super::task::{TaskState, Tries};
 use crate::model::PROTOCOL_VERSION;
-use crate::model::advice::Decision;
+use crate::model::advice::{Because, Decision};
 use crate::model::event::{CommandResult, Event, Fact, SessionStart};
 use crate::model::id::TaskId;
 use crate::model::outcome::Tokens;
@@ -81,8 +81,8 @@ pub struct JobState {
     pub unverified: Option<CommandResult>,
     /// Whether the queen finds that the result meets the objective, as far as she was asked.
     pub accepted: Option<bool>,
-    /// What the queen said of the result.
-    pub verdict: String,
+    /// What the queen missed in the result.
+    pub missing: String,
     /// How often tasks were added because the verify commands did not pass.
     pub mends: u32,
     /// How often tasks were added because the queen rejected the result.
@@ -135,7 +135,7 @@ impl Default for JobState {
             verified: None,
             unverified: None,
             accepted: None,
-            verdict: String::new(),
+            missing: String::new(),
             mends: 0,
             appeals: 0,
             replan: None,
@@ -198,11 +198,11 @@ impl JobState {
                 self.take_in(tasks);
                 self.phase = JobPhase::Running;
             }
-            Fact::TasksAdded { because, tasks, .. } => self.add(because, tasks),
+            Fact::TasksAdded { because, tasks, .. } => self.add(*because, tasks),
             Fact::ReviewApproved { .. } => self.accepted = Some(true),
             Fact::ReviewRejected { comments, .. } => {
                 self.accepted = Some(false);
-                self.verdict =
+                self.missing =
                     comments.iter().map(|c| c.text.as_str()).collect::<Vec<_>>().join("; ");
             }
             Fact::PlanApproved {} => self.approved = true,
@@ -298,11 +298,11 @@ impl JobState {
     }
 
     /// Tasks that follow from what was found wrong with the result.
-    fn add(&mut self, because: &str, tasks: &[Task]) {
+    fn add(&mut self, because: Because, tasks: &[Task]) {
         match because {
-            "verify" => self.mends += 1,
-            "queen" => self.appeals += 1,
-            _ => {}
+            Because::Verify => self.mends += 1,
+            Because::Queen => self.appeals += 1,
+            Because::Review => {}
         }
         self.forget_judgements();
         self.take_in(tasks);
@@ -327,7 +327,7 @@ impl JobState {
     fn apply_to_task(&mut self, id: &TaskId, fact: &Fact) {
         match fact {
             Fact::TaskCompleted { commit: Some(commit), .. } => self.tip = Some(commit.clone()),
-            Fact::TasksAdded { because, tasks, .. } => self.add(because, tasks),
+            Fact::TasksAdded { because, tasks, .. } => self.add(*because, tasks),
             Fact::Advised { decision: Decision::Replan, advice } => {
                 self.replan = Some(advice.clone());
             }

@@ -49,16 +49,16 @@ impl JobState {
             .iter()
             .map(|c| format!("{}/{}", c.held_by.job, c.held_by.task))
             .collect();
-        let waits_for = if state.exhausted.is_some() {
-            vec!["the queen".to_owned()]
-        } else if state.phase == TaskPhase::Pending {
+        let waits_for = if state.phase == TaskPhase::Pending {
             ahead.collect()
         } else {
             holders.into_iter().collect()
         };
         let is_left_out = state.phase == TaskPhase::Skipped && state.left_out;
-        let failed = state.exhausted.as_ref().or(state.failure.as_ref());
+        let failed = state.failure.as_ref();
         let failed = failed.filter(|_| state.phase != TaskPhase::Succeeded && !is_left_out);
+        let asked = state.exhausted.as_ref();
+        let asked = asked.map(|f| format!("out of attempts, the queen is asked: {}", f.message));
         TaskStatus {
             id: state.task.id.clone(),
             summary: state.task.summary.clone(),
@@ -67,7 +67,7 @@ impl JobState {
             attempt: state.attempt,
             waits_for,
             until: state.due,
-            message: failed.map_or_else(|| state.summary.clone(), |f| f.message.clone()),
+            message: asked.or(failed.map(|f| f.message.clone())).unwrap_or(state.summary.clone()),
             tokens: state.tokens,
         }
     }

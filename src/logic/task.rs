@@ -25,6 +25,8 @@ pub struct Tries {
     pub starts: u32,
     /// Deaths of the worker.
     pub interrupted: u32,
+    /// Times that what it built on had moved.
+    pub stale: u32,
 }
 
 impl Tries {
@@ -35,14 +37,27 @@ impl Tries {
             FailureKind::Start => self.starts += 1,
             FailureKind::Interrupted => self.interrupted += 1,
             FailureKind::Task => self.charged += 1,
+            FailureKind::Stale => self.stale += 1,
             FailureKind::Limit
             | FailureKind::Auth
-            | FailureKind::Stale
             | FailureKind::Left
             | FailureKind::Stopped
             | FailureKind::Bug => {}
         }
     }
+}
+
+/// What a lane of a task does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The queen is asked about it.
+    Advise,
+    /// Tasks are added that do what it objects to.
+    Mend,
+    /// Its agent claims, writes and lands.
+    Write,
+    /// Its agent reads.
+    Read,
 }
 
 /// A commit that may or may not have become the tip.
@@ -69,8 +84,6 @@ pub struct TaskState {
     pub tries: Tries,
     /// How often it wrote what it had not claimed.
     pub violations: u32,
-    /// How often what it built on had moved.
-    pub base_moves: u32,
     /// How good the claims of its attempts were, each attempt with its number.
     pub measured: Vec<(u32, ClaimQuality)>,
     /// Who stands in its way.
@@ -109,7 +122,6 @@ impl TaskState {
             attempt: 0,
             tries: Tries::default(),
             violations: 0,
-            base_moves: 0,
             measured: Vec::new(),
             conflicts: Vec::new(),
             due: None,
@@ -172,7 +184,6 @@ impl TaskState {
                 self.measured.push((*attempt, quality.clone()));
             }
             Fact::ClaimViolated { .. } => self.violations += 1,
-            Fact::BaseMoved { .. } => self.base_moves += 1,
             Fact::TaskFailed { failure, .. } => {
                 self.rest(None);
                 self.phase = TaskPhase::Failed;
@@ -184,7 +195,9 @@ impl TaskState {
                 self.tries.count(failure.kind);
                 self.failure = Some(failure.clone());
                 self.landing = None;
-                self.rest(Some(*due));
+                // Where the whole job rests, its own time counts.
+                let is_own = !matches!(failure.kind, FailureKind::Limit | FailureKind::Auth);
+                self.rest(is_own.then_some(*due));
             }
             Fact::TaskSkipped { because } => {
                 self.phase = TaskPhase::Skipped;
@@ -220,7 +233,7 @@ impl TaskState {
         match decision {
             Decision::Retry => {
                 self.reprieves += 1;
-                (self.tries, self.violations, self.base_moves) = (Tries::default(), 0, 0);
+                (self.tries, self.violations) = (Tries::default(), 0);
                 self.failure = failure;
             }
             Decision::Skip => {
@@ -253,6 +266,19 @@ impl TaskState {
     /// Whether those that depend on it may start.
     pub fn is_out_of_the_way(&self) -> bool {
         self.phase == TaskPhase::Succeeded || self.left_out
+    }
+
+    /// What the next lane of this task does.
+    pub fn turn(&self) -> Turn {
+        if self.exhausted.is_some() {
+            Turn::Advise
+        } else if !self.objections.is_empty() {
+            Turn::Mend
+        } else if self.task.role.writes() {
+            Turn::Write
+        } else {
+            Turn::Read
+        }
     }
 
     /// Whether code has something to ask or to add on its account, before or instead of another attempt.

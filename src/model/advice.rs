@@ -37,6 +37,29 @@ impl Decision {
     }
 }
 
+/// Whose word made further tasks necessary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Because {
+    /// A reviewer's.
+    Review,
+    /// That of a verify command.
+    Verify,
+    /// The queen's.
+    Queen,
+}
+
+impl Because {
+    /// The word used on disk and on screen.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Review => "review",
+            Self::Verify => "verify",
+            Self::Queen => "queen",
+        }
+    }
+}
+
 /// A codex session's answer to `NUMERUS_QUEEN`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::advice::{Comment, Decision};
+use super::advice::{Because, Comment, Decision};
 use super::claim::{Claim, ClaimQuality, Conflict};
 use super::id::{JobId, TaskId};
 use super::job::Origin;
@@ -240,8 +240,8 @@ pub enum Fact {
     /// Tasks were added to the plan, since what had landed was not good enough.
     #[serde(rename = "job.tasks_added")]
     TasksAdded {
-        /// Whose word made them necessary: `review`, `verify` or `queen`.
-        because: String,
+        /// Whose word made them necessary.
+        because: Because,
         /// How often that has happened, from 1.
         round: u32,
         /// The tasks.

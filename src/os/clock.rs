@@ -28,6 +28,11 @@ fn shifted(now: Timestamp) -> Timestamp {
     now
 }
 
+/// The wall clock in the zone of this machine, as its other programs show it.
+pub fn local() -> jiff::ZonedDateTime {
+    now().to_zoned_datetime(jiff::tz::TimeZone::system())
+}
+
 /// Time since the machine booted, suspended time included.
 pub fn since_boot() -> Duration {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::desk::{Desk, Outcome, bug};
+use super::desk::{Desk, Outcome, Stop};
 use super::{Left, advising, closing, lane, mending, planning, reading};
-use crate::logic::lifecycle::{self, Ending, Step};
+use crate::logic::lifecycle::{self, Alone, Ending, Step};
 use crate::logic::supervise::StopReason;
+use crate::logic::task::Turn;
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
@@ -27,14 +28,10 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 /// What is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Work {
-    Workspace,
-    Plan,
-    Roles,
+    /// A step of the whole job.
+    Alone(Alone),
+    /// A task.
     Task(TaskId),
-    Verify,
-    Judge,
-    Mend,
-    Publish,
 }
 
 /// Why nothing new is started.
@@ -51,7 +48,7 @@ pub(super) struct Cycle {
     lanes: JoinSet<(Work, Outcome<()>)>,
     pub(super) stops: BTreeMap<TaskId, watch::Sender<Option<StopReason>>>,
     stop: watch::Sender<Option<StopReason>>,
-    pub(super) alone: Option<Work>,
+    pub(super) alone: Option<Alone>,
     closing: Option<Closing>,
 }
 
@@ -173,13 +170,7 @@ impl Cycle {
                 break;
             }
             match step {
-                Step::FixWorkspace => self.start_alone(Work::Workspace),
-                Step::Plan => self.start_alone(Work::Plan),
-                Step::Roles => self.start_alone(Work::Roles),
-                Step::Verify => self.start_alone(Work::Verify),
-                Step::Judge => self.start_alone(Work::Judge),
-                Step::Mend => self.start_alone(Work::Mend),
-                Step::Publish => self.start_alone(Work::Publish),
+                Step::Alone(work) => self.start_alone(work),
                 Step::Tasks { start, skip } => self.start_tasks(start, skip)?,
                 Step::Finish(ending) => self.closing = Some(Closing::End(ending)),
                 Step::Park(reason, until) => {
@@ -191,21 +182,20 @@ impl Cycle {
         Ok(Timestamp::MAX)
     }
 
-    fn start_alone(&mut self, work: Work) {
-        self.alone = Some(work.clone());
+    fn start_alone(&mut self, work: Alone) {
+        self.alone = Some(work);
         let (desk, stop) = (self.desk.clone(), self.stop.subscribe());
         self.lanes.spawn(async move {
-            let outcome = match &work {
-                Work::Workspace => planning::fix_workspace(&desk).await,
-                Work::Plan => planning::plan(&desk, &stop).await,
-                Work::Roles => planning::roles(&desk, &stop).await,
-                Work::Verify => closing::verify(&desk, &stop).await,
-                Work::Judge => advising::judge(&desk, &stop).await,
-                Work::Mend => mending::after_the_end(&desk).await,
-                Work::Publish => closing::publish(&desk).await,
-                Work::Task(_) => Err(bug("a task never runs alone")),
+            let outcome = match work {
+                Alone::FixWorkspace => planning::fix_workspace(&desk).await,
+                Alone::Plan => planning::plan(&desk, &stop).await,
+                Alone::Roles => planning::roles(&desk, &stop).await,
+                Alone::Verify => closing::verify(&desk, &stop).await,
+                Alone::Judge => advising::judge(&desk, &stop).await,
+                Alone::Mend(because) => mending::after_the_end(&desk, because).await,
+                Alone::Publish => closing::publish(&desk).await,
             };
-            (work, outcome)
+            (Work::Alone(work), outcome)
         });
     }
 
@@ -218,17 +208,7 @@ impl Cycle {
             self.stops.insert(id.clone(), tell);
             let desk = self.desk.clone();
             self.lanes.spawn(async move {
-                let outcome = match desk.task(&id) {
-                    Ok(task) if task.exhausted.is_some() => {
-                        advising::advise(&desk, &task, &stop).await
-                    }
-                    Ok(task) if !task.objections.is_empty() => {
-                        mending::after_review(&desk, &task).await
-                    }
-                    Ok(task) if task.task.role.writes() => lane::execute(&desk, &task, &stop).await,
-                    Ok(task) => reading::read(&desk, &task, &stop).await,
-                    Err(failure) => Err(failure),
-                };
+                let outcome = take_turn(&desk, &id, &stop).await;
                 (Work::Task(id), outcome)
             });
         }
@@ -251,17 +231,26 @@ impl Cycle {
     }
 }
 
-/// Whether a step leads to a session of codex.
+/// Runs one lane of a task.
+async fn take_turn(desk: &Arc<Desk>, id: &TaskId, stop: &Stop) -> Outcome<()> {
+    let task = desk.task(id)?;
+    match task.turn() {
+        Turn::Advise => advising::advise(desk, &task, stop).await,
+        Turn::Mend => mending::after_review(desk, &task).await,
+        Turn::Write => lane::execute(desk, &task, stop).await,
+        Turn::Read => reading::read(desk, &task, stop).await,
+    }
+}
+
+/// Whether a step may lead to a session of codex before anything else is decided.
 fn asks_codex(step: &Step) -> bool {
     match step {
-        Step::FixWorkspace | Step::Plan | Step::Roles | Step::Judge => true,
+        Step::Alone(work) => match work {
+            Alone::FixWorkspace | Alone::Plan | Alone::Roles | Alone::Judge => true,
+            Alone::Verify | Alone::Mend(_) | Alone::Publish => false,
+        },
         Step::Tasks { start, .. } => !start.is_empty(),
-        Step::Verify
-        | Step::Mend
-        | Step::Publish
-        | Step::Finish(_)
-        | Step::Park(..)
-        | Step::Wait(_) => false,
+        Step::Finish(_) | Step::Park(..) | Step::Wait(_) => false,
     }
 }
 

@@ -7,6 +7,7 @@ use super::desk::{Desk, Outcome, aside, bug, with_trees};
 use crate::logic::followups::{self, MAX_OUTPUT_BYTES, Reviewed};
 use crate::logic::state::JobState;
 use crate::logic::task::TaskState;
+use crate::model::advice::Because;
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::plan::Task;
@@ -18,7 +19,7 @@ pub(super) async fn after_review(desk: &Arc<Desk>, task: &TaskState) -> Outcome<
     let reviewed = changed_paths(desk, judged).await?;
     let tasks =
         desk.book.state(|s| followups::of_review(s, task.rounds, &reviewed, &task.objections));
-    add(desk, Some(&task.task.id), "review", task.rounds, tasks)
+    add(desk, Some(&task.task.id), Because::Review, task.rounds, tasks)
 }
 
 /// What each judged task changed, as its agents see it.
@@ -48,11 +49,11 @@ async fn changed_paths(desk: &Desk, judged: Vec<TaskState>) -> Outcome<Vec<Revie
 }
 
 /// Adds what a failed verification, or else the queen's word, makes necessary.
-pub(super) async fn after_the_end(desk: &Arc<Desk>) -> Outcome<()> {
+pub(super) async fn after_the_end(desk: &Arc<Desk>, because: Because) -> Outcome<()> {
     let state = desk.book.state(JobState::clone);
-    if state.verified != Some(false) {
-        let tasks = followups::of_rejection(&state, &state.verdict);
-        return add(desk, None, "queen", state.appeals + 1, tasks);
+    if because == Because::Queen {
+        let tasks = followups::of_rejection(&state, &state.missing);
+        return add(desk, None, because, state.appeals + 1, tasks);
     }
     let failed = state.unverified.as_ref();
     let command = failed.map_or("a verify command", |c| c.command.as_str());
@@ -63,20 +64,20 @@ pub(super) async fn after_the_end(desk: &Arc<Desk>) -> Outcome<()> {
     let output = output.unwrap_or_default();
     let output = String::from_utf8_lossy(&output);
     let tasks = followups::of_verification(&state, command, &how, &output);
-    add(desk, None, "verify", state.mends + 1, tasks)
+    add(desk, None, because, state.mends + 1, tasks)
 }
 
 fn add(
     desk: &Desk,
     of: Option<&TaskId>,
-    because: &str,
+    because: Because,
     round: u32,
     tasks: Vec<Task>,
 ) -> Outcome<()> {
     if tasks.is_empty() {
         return Err(bug("there is no task to be added"));
     }
-    desk.record(of, Fact::TasksAdded { because: because.to_owned(), round, tasks })?;
+    desk.record(of, Fact::TasksAdded { because, round, tasks })?;
     let plan = desk.book.state(JobState::plan);
     desk.folder.write_current_plan(&plan).map_err(|e| bug(e.to_string()))
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::desk::{Desk, Outcome, with_trees};
 use super::landing;
 use crate::codex::Reply;
@@ -15,7 +13,6 @@ use crate::model::claim::{Claim, Execution};
 use crate::model::event::SessionKind;
 use crate::model::job::Sandbox;
 use crate::model::outcome::{Failure, FailureKind};
-use crate::model::plan::Role;
 use crate::trees::Tree;
 
 /// An attempt that was claimed, and begun or not, before its job rested.
@@ -109,12 +106,15 @@ pub(super) fn lost_thread(failure: Failure) -> Failure {
 }
 
 /// Holds the account once more for refusals that a worker met as it died: it may not have come to telling the others.
-pub(super) fn hold_again(desk: &Desk, refusals: Vec<(Failure, Timestamp)>) {
-    let account = desk.asker.account_of(Role::Executor);
-    for (failure, at) in refusals {
+pub(super) fn hold_again(desk: &Desk, cut_off: Vec<(String, Unfinished)>) {
+    for (place, thread) in cut_off {
+        let role = desk.book.state(|s| s.role_at(thread.kind, &place));
+        let account = desk.asker.account_of(role);
         let known = desk.asker.holds.read(account.name()).ok().flatten();
-        if known.is_none_or(|hold| hold.at < at) {
-            account.refused(&desk.asker.holds, failure, at);
-        }
+        let Some(failure) = thread.failure.filter(|_| known.is_none_or(|h| h.at < thread.at))
+        else {
+            continue;
+        };
+        account.refused(&desk.asker.holds, failure, thread.at);
     }
 }

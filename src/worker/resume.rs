@@ -11,7 +11,7 @@ use super::in_place;
 use crate::codex::{fence, rollout};
 use crate::leases::Leases;
 use crate::logic::base::Advancing;
-use crate::logic::retry::{self, Next};
+use crate::logic::retry::{self, Follows, Next};
 use crate::logic::state::JobState;
 use crate::logic::task::{Landing, TaskState};
 use crate::model::claim::{Holder, LeaseState};
@@ -141,15 +141,14 @@ fn repair_task(
     // A session that had ended over a limit was not interrupted, however soon its worker died.
     let refused = state.parked.to_rest_for(id.as_str()).cloned();
     let failure = refused.unwrap_or_else(interruption);
-    match retry::decide(&failure, task.tries, job.options.max_attempts, now, 0.5) {
-        Next::Retry(due) => book.record(Some(id), Fact::TaskRetried { attempt, failure, due })?,
-        Next::Park(..) => {
-            book.record(Some(id), Fact::TaskRetried { attempt, failure, due: now })?;
-        }
-        Next::GiveUp => {
-            book.record(Some(id), Fact::TaskFailed { attempt, failure })?;
-        }
-    }
+    let most = job.options.max_attempts;
+    let fact = match retry::after_attempt(task, &failure, most, now, 0.5) {
+        Follows::Again(due) => Fact::TaskRetried { attempt, failure, due },
+        Follows::Rest(..) => Fact::TaskRetried { attempt, failure, due: now },
+        Follows::Ask => Fact::TaskExhausted { attempt, failure },
+        Follows::Fail => Fact::TaskFailed { attempt, failure },
+    };
+    book.record(Some(id), fact)?;
     if job.options.on_interrupt == OnInterrupt::Hold && !state.open_sessions.is_empty() {
         folder.wish(Want::Paused)?;
     }

@@ -75,12 +75,17 @@ fn a_task_that_waits_for_its_turn_can_be_killed() {
 }
 
 #[test]
-fn a_job_that_rests_is_killed_without_a_worker() {
+fn a_job_that_rests_is_killed_without_a_worker_and_what_had_landed_has_a_branch() {
     let limit = json!([{"fail": {"message": "usage limit", "info": "usage_limit_exceeded"}}]);
-    let stage = Stage::new("kill-resting", &Script::of([part("t1")]).with(execute("t1"), limit));
+    let script = Script::of([part("t1"), part("t2").after(&["t1"])]).with(execute("t2"), limit);
+    let stage = Stage::new("kill-resting", &script);
     let job = stage.ends_with(4, &[]);
     assert_eq!(stage.call(&["kill", &job.id]).code, Some(0));
     assert_eq!(job.stands().0, "killed");
+    assert_eq!(
+        (job.landed(), job.status()["branch"].as_str()),
+        (vec!["t1".to_owned()], Some(&*job.branch()))
+    );
     job.is_clean();
 }
 

@@ -653,3 +653,19 @@ fn values_of_the_example_are_those_of_the_job_file() {
     let priority = options.as_ref().map(|o| o["priority"].clone()).ok();
     assert_eq!(priority, Some(Value::from(10)), "{options:?}");
 }
+
+#[test]
+fn the_example_of_a_rehearsal_plays_a_whole_job_with_a_review() {
+    let site = Site::new("example-script");
+    let (repo, script) = (site.git_repo(), site.path().join("script.json"));
+    let page = text("docs/rehearsal.md");
+    let example = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    fs::write(&script, example).unwrap();
+    let rehearse = format!("--rehearse={}", script.display());
+    let words = ["run", "be polite", "--workspace", repo.to_str().unwrap(), &rehearse];
+    let ended = site.run(&mut site.numerus(words));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let branches = site.git(&repo, &["branch", "--list", "--format=%(refname:short)", "numerus/*"]);
+    let shown = site.git(&repo, &["show", &format!("{}:hello.txt", branches.trim())]);
+    assert_eq!(shown, "Hello.\nHello.\n");
+}

@@ -1,5 +1,5 @@
 //! Every way in which a session can fail, once: the journal shows what was decided and why, in order, and the job ends as the
-//! table in `docs/states.md` says.
+//! table in `docs/states.md` says. What is `stale` takes two tasks that meet, and is played in `claims` and `limits`.
 
 use std::fs;
 
@@ -42,7 +42,7 @@ fn fails(message: &str, info: &str) -> Value {
 /// A decision: the event, the kind of failure in it, and a piece of its reason.
 type Decision = (&'static str, &'static str, &'static str);
 
-const DONE: Decision = ("job.finished", "", "1 tasks done");
+const DONE: Decision = ("job.finished", "", "1 task done");
 const BLIND_AGAIN: Decision = ("terminal.session_retried", "start", "sandbox helper");
 
 impl Case {
@@ -120,7 +120,13 @@ fn of_the_agent() -> Vec<Case> {
         Case::of(
             "task for ever",
             &[long.clone(), long],
-            &[again, ("job.task_failed", "task", "too much"), ("job.finished", "", "too much")],
+            &[
+                again,
+                ("job.task_exhausted", "task", "too much"),
+                ("job.advised", "", "there is no way"),
+                ("job.task_failed", "task", "too much"),
+                ("job.finished", "", "too much"),
+            ],
         )
         .ends("failed", "task_failed")
         .charged(2),
@@ -173,9 +179,11 @@ fn play(stage: &Stage, deed: Deed) -> Job<'_> {
 
 /// The decisions in a journal: the event, the kind of failure, the reason.
 fn decisions(job: &Job<'_>) -> Vec<(String, String, String)> {
-    const DECISIONS: [&str; 6] = [
+    const DECISIONS: [&str; 8] = [
         "terminal.session_retried",
         "job.task_retried",
+        "job.task_exhausted",
+        "job.advised",
         "job.task_failed",
         "job.planning_retried",
         "job.paused",
@@ -184,8 +192,10 @@ fn decisions(job: &Job<'_>) -> Vec<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let is_decision = |e: &Value| DECISIONS.contains(&e["event"].as_str().unwrap());
     let told = |e: Value| {
-        let (failure, own) = (&e["payload"]["failure"], &e["payload"]["message"]);
-        let reason = if failure.is_null() { own } else { &failure["message"] };
+        let payload = &e["payload"];
+        let failure = &payload["failure"];
+        let reasons = [&failure["message"], &payload["message"], &payload["advice"]];
+        let reason = reasons.into_iter().find(|r| !r.is_null()).unwrap_or(&Value::Null);
         (text(&e["event"]), text(&failure["kind"]), text(reason))
     };
     job.events().into_iter().filter(is_decision).map(told).collect()
@@ -198,7 +208,7 @@ fn each_follows_as_the_table_says(cases: Vec<Case>) {
             // Scenes are counted one by one: each of these is met once, in turn.
             script = script.with(on_calls(execute("t1"), &[1]), play.clone());
         }
-        let give_up = json!([{"message": {"decision": "give_up", "advice": "no"}}]);
+        let give_up = json!([{"message": {"decision": "give_up", "advice": "there is no way"}}]);
         let script = script.with(json!({"marker": "NUMERUS_QUEEN"}), give_up);
         let stage = Stage::new(&case.kind.replace(' ', "-"), &script);
         let job = play(&stage, case.deed);

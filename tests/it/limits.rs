@@ -475,3 +475,26 @@ fn the_real_codex_goes_on_with_its_thread_at_the_reset() {
     let charged = of("job.task_retried").iter().any(|e| e["failure"]["kind"] != "limit");
     assert!(!charged && of("job.task_failed").is_empty());
 }
+
+#[test]
+fn the_real_codex_says_in_words_alone_when_a_limit_is_over() {
+    let site = Site::new("worded-limit");
+    let repo = site.git_repo();
+    let team = Team::of(&[("one", &[])]);
+    let server = ModelServer::start(move |request| {
+        let works = request.marker().starts_with("NUMERUS_EXECUTE");
+        if works { Answer::usage_limit(5400) } else { team.answer(request) }
+    });
+    server.write_config(&site.codex_home());
+    let before = now();
+    let words = ["run", "do it", "--workspace", repo.to_str().unwrap()];
+    let ended = site.run(&mut site.numerus(words));
+    assert_eq!(ended.code, Some(4), "{ended:?}\n{}", site.dump());
+    let job = names(&site.root().join("runs")).remove(0);
+    let status = site.root().join("runs").join(job).join("status.json");
+    let status: Value = serde_json::from_str(&std::fs::read_to_string(status).unwrap()).unwrap();
+    let until: jiff::Timestamp = status["until"].as_str().unwrap().parse().unwrap();
+    // The words have minutes only, and the whole minute is waited for.
+    let waits = until.as_second() - i64::try_from(before).unwrap();
+    assert!((5400..=5400 + 180).contains(&waits), "{waits} s: {status}");
+}

@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -147,7 +147,9 @@ impl Answer {
 
     /// The 429 of an account that has used up its plan; it resets `seconds` after the answer.
     pub(crate) fn usage_limit(seconds: u64) -> Self {
-        let error = json!({"type": "usage_limit_reached", "message": "limit", "plan_type": "pro", "resets_in_seconds": seconds});
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let error = json!({"type": "usage_limit_reached", "message": "limit", "plan_type": "pro",
+                           "resets_in_seconds": seconds, "resets_at": now + seconds});
         Self::status(429, json!({ "error": error }).to_string())
     }
 

@@ -27,7 +27,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("trees", &["model", "logic", "os", "runs"]),
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
-    ("ending", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex"]),
+    (
+        "ending",
+        &["model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "trees"],
+    ),
     (
         "worker",
         &[

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Step, next};
 use crate::logic::state::JobState;
-use crate::model::advice::{Comment, Decision};
+use crate::model::advice::{Because, Comment, Decision};
 use crate::model::event::{Event, Fact};
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::{Job, Options, Origin};
@@ -107,8 +107,12 @@ impl Story {
         self.tell(name, Fact::ReviewRejected { round, comments })
     }
 
-    pub(crate) fn added(&mut self, name: Option<&str>, because: &str, tasks: &[Task]) -> &mut Self {
-        let because = because.to_owned();
+    pub(crate) fn added(
+        &mut self,
+        name: Option<&str>,
+        because: Because,
+        tasks: &[Task],
+    ) -> &mut Self {
         self.tell(name, Fact::TasksAdded { because, round: 1, tasks: tasks.to_vec() })
     }
 

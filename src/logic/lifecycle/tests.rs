@@ -3,9 +3,13 @@
 use super::stories::{Story, id, job, task, workspace};
 use super::*;
 use crate::model::advice::Decision;
-use crate::model::event::Fact;
+use crate::model::event::{CommandResult, Fact};
 use crate::model::job::Options;
 use crate::model::outcome::{Failure, FailureKind};
+
+fn mend(because: Because) -> Step {
+    Step::Alone(Alone::Mend(because))
+}
 
 fn start(names: &[&str]) -> Step {
     Step::Tasks { start: names.iter().map(|n| id(n)).collect(), skip: Vec::new() }
@@ -14,14 +18,14 @@ fn start(names: &[&str]) -> Step {
 #[test]
 fn a_job_goes_from_workspace_to_plan_to_roles() {
     let mut story = Story::new();
-    assert_eq!(story.next(Options::default(), &[]), Step::FixWorkspace);
+    assert_eq!(story.next(Options::default(), &[]), Step::Alone(Alone::FixWorkspace));
     story.tell(None, Fact::WorkspaceFixed { workspace: workspace() });
-    assert_eq!(story.next(Options::default(), &[]), Step::Plan);
+    assert_eq!(story.next(Options::default(), &[]), Step::Alone(Alone::Plan));
     story.tell(
         None,
         Fact::PlanCreated { plan: 1, objective: "o".into(), tasks: vec![task("a", &[])] },
     );
-    assert_eq!(story.next(Options::default(), &[]), Step::Roles);
+    assert_eq!(story.next(Options::default(), &[]), Step::Alone(Alone::Roles));
 }
 
 #[test]
@@ -51,7 +55,11 @@ fn a_failed_task_takes_its_dependents_with_it_and_no_other() {
     assert_eq!(story.next(Options::default(), &[]), Step::Tasks { start: vec![id("d")], skip });
     story.tell(Some("b"), Fact::TaskSkipped { because: id("a") });
     story.tell(Some("c"), Fact::TaskSkipped { because: id("b") }).done("d");
-    assert_eq!(story.next(Options::default(), &[]), Step::Publish, "what landed is published");
+    assert_eq!(
+        story.next(Options::default(), &[]),
+        Step::Alone(Alone::Publish),
+        "what landed is published"
+    );
     story.tell(None, Fact::Landed { branch: "numerus/j".into(), commit: "c-d".into() });
     let Step::Finish(end) = story.next(Options::default(), &[]) else { unreachable!("the end") };
     assert_eq!((end.phase, end.reason.as_str()), (JobPhase::Failed, "task_failed"));
@@ -73,9 +81,9 @@ fn verify_comes_before_the_branch() {
     let options = || Options { verify: vec!["true".into()], ..Options::default() };
     let mut story = Story::planned(&[task("a", &[])]);
     story.done("a");
-    assert_eq!(story.next(options(), &[]), Step::Verify);
+    assert_eq!(story.next(options(), &[]), Step::Alone(Alone::Verify));
     story.tell(None, Fact::Verified { passed: true, commands: Vec::new() });
-    assert_eq!(story.next(options(), &[]), Step::Publish);
+    assert_eq!(story.next(options(), &[]), Step::Alone(Alone::Publish));
     assert_eq!(end_of(&mut story, options()).1, "done");
 }
 
@@ -90,7 +98,7 @@ fn nobody_executes_an_unapproved_plan() {
 
 /// Where a job ends, once its branch is there.
 fn end_of(story: &mut Story, options: Options) -> (JobPhase, String, String) {
-    if story.next(options.clone(), &[]) == Step::Publish {
+    if story.next(options.clone(), &[]) == Step::Alone(Alone::Publish) {
         story.tell(None, Fact::Landed { branch: "b".into(), commit: "c".into() });
     }
     let Step::Finish(end) = story.next(options, &[]) else { unreachable!("the end") };
@@ -127,7 +135,7 @@ fn each_word_of_the_queen_has_its_consequence() {
         Step::Tasks { start: Vec::new(), skip }
     );
     assert_eq!(told(Decision::Replan).next(Options::default(), &["x"]), Step::Wait(None));
-    assert_eq!(told(Decision::Replan).next(Options::default(), &[]), Step::Plan);
+    assert_eq!(told(Decision::Replan).next(Options::default(), &[]), Step::Alone(Alone::Plan));
 }
 
 #[test]
@@ -136,7 +144,7 @@ fn a_new_plan_keeps_what_landed_and_drops_the_rest() {
     story.done("a").exhausted("b").advised("b", Decision::Replan);
     let tasks = vec![task("d", &["a"])];
     story.tell(None, Fact::Replanned { plan: 2, objective: "o".into(), tasks: tasks.clone() });
-    assert_eq!(story.next(Options::default(), &[]), Step::Roles);
+    assert_eq!(story.next(Options::default(), &[]), Step::Alone(Alone::Roles));
     story.tell(None, Fact::RolesAssigned { plan: 2, tasks, strategy: "s".into() });
     assert_eq!(story.next(Options::default(), &[]), start(&["d"]));
     let planned: Vec<String> = story.state.plan().tasks.iter().map(|t| t.id.to_string()).collect();
@@ -162,7 +170,7 @@ fn a_reviewer_that_objects_waits_for_what_it_wanted_and_looks_again() {
     let mut story = Story::planned(&[task("a", &[]), task("judge", &["a"]), task("b", &["judge"])]);
     story.done("a").objected(Some("judge"), 1);
     assert_eq!(story.next(Options::default(), &[]), start(&["judge"]), "its tasks are to be added");
-    story.added(Some("judge"), "review", &[task("a-r1", &["a"])]);
+    story.added(Some("judge"), Because::Review, &[task("a-r1", &["a"])]);
     assert_eq!(story.next(Options::default(), &[]), start(&["a-r1"]));
     assert_eq!(story.next(Options::default(), &["a-r1"]), Step::Wait(None));
     story.done("a-r1");
@@ -174,22 +182,27 @@ fn a_reviewer_that_objects_waits_for_what_it_wanted_and_looks_again() {
 #[test]
 fn a_failed_verification_is_mended_a_bounded_number_of_times() {
     let options = || Options { verify: vec!["true".into()], ..Options::default() };
-    let fails = || Fact::Verified { passed: false, commands: Vec::new() };
+    let command = || CommandResult { command: "true".into(), code: Some(1) };
+    let fails = || Fact::Verified { passed: false, commands: vec![command()] };
     let mut story = Story::planned(&[task("a", &[])]);
     story.done("a");
     for round in 1..=MAX_ROUNDS {
-        assert_eq!(story.next(options(), &[]), Step::Verify);
-        assert_eq!(story.tell(None, fails()).next(options(), &[]), Step::Mend);
+        assert_eq!(story.next(options(), &[]), Step::Alone(Alone::Verify));
+        assert_eq!(story.tell(None, fails()).next(options(), &[]), mend(Because::Verify));
         let name = format!("verify-r{round}");
-        story.added(None, "verify", &[task(&name, &["a"])]);
+        story.added(None, Because::Verify, &[task(&name, &["a"])]);
         assert_eq!(story.next(options(), &[]), start(&[&name]));
         story.done(&name);
     }
-    assert_eq!(story.next(options(), &[]), Step::Verify);
+    assert_eq!(story.next(options(), &[]), Step::Alone(Alone::Verify));
     story.tell(None, fails());
     assert_eq!(end_of(&mut story, options()).1, "verify_failed");
     let mut mended = Story::planned(&[task("a", &[])]);
-    mended.done("a").tell(None, fails()).added(None, "verify", &[task("m", &["a"])]).done("m");
+    mended
+        .done("a")
+        .tell(None, fails())
+        .added(None, Because::Verify, &[task("m", &["a"])])
+        .done("m");
     mended.tell(None, Fact::Verified { passed: true, commands: Vec::new() });
     assert_eq!(end_of(&mut mended, options()).1, "done");
 }
@@ -200,12 +213,12 @@ fn the_queen_judges_the_result_after_its_verification() {
     let mut story = Story::planned(&[task("a", &[])]);
     story.done("a");
     for round in 1..=MAX_ROUNDS {
-        assert_eq!(story.next(options(), &[]), Step::Verify);
+        assert_eq!(story.next(options(), &[]), Step::Alone(Alone::Verify));
         story.tell(None, Fact::Verified { passed: true, commands: Vec::new() });
-        assert_eq!(story.next(options(), &[]), Step::Judge);
-        assert_eq!(story.objected(None, round).next(options(), &[]), Step::Mend);
+        assert_eq!(story.next(options(), &[]), Step::Alone(Alone::Judge));
+        assert_eq!(story.objected(None, round).next(options(), &[]), mend(Because::Queen));
         let name = format!("objective-r{round}");
-        story.added(None, "queen", &[task(&name, &["a"])]).done(&name);
+        story.added(None, Because::Queen, &[task(&name, &["a"])]).done(&name);
     }
     story.tell(None, Fact::Verified { passed: true, commands: Vec::new() }).objected(None, 3);
     let (phase, reason, message) = end_of(&mut story, options());
@@ -221,7 +234,7 @@ fn a_success_without_a_change_says_so() {
     let (phase, _, message) = end_of(&mut story, Options::default());
     assert_eq!(
         (phase, message.as_str()),
-        (JobPhase::Succeeded, "1 tasks done; no file was changed")
+        (JobPhase::Succeeded, "1 task done; no file was changed")
     );
 }
 
