@@ -217,8 +217,8 @@ fn command(codex: &Codex, spec: &SessionSpec, group: Option<&Cgroup>) -> Result<
     let schema = spec.schema.as_ref().map(|_| spec.place.schema(spec.number));
     let (last, temp) = (last_message(spec), temp(spec));
     fsx::remove(&last)?;
-    // Without links on the way: the kernel is told where things are.
-    let cwd = spec.cwd.canonicalize()?;
+    // Without links on the way: the kernel is told where things are. One that is gone is found by the spawn.
+    let cwd = spec.cwd.canonicalize().unwrap_or_else(|_| spec.cwd.clone());
     let opened = spec.opened.as_ref().filter(|opened| !opened.is_everything());
     let call = Call {
         sandbox: spec.sandbox,
