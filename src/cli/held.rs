@@ -6,7 +6,7 @@ use crate::model::root::Root;
 use crate::model::status::PauseReason;
 use crate::os::clock;
 use crate::os::console::one_line;
-use crate::store::holds::{Hold, HoldKind, Holds};
+use crate::store::holds::{Hold, Holds};
 
 /// One held account, for who can do something about it.
 pub(super) fn held(
@@ -41,11 +41,7 @@ pub(super) fn lines(root: &Root) -> Vec<String> {
     let all = all.and_then(|holds| holds.all().ok()).unwrap_or_default();
     let active = all.into_iter().filter(|hold| hold.is_active(now));
     let line = |hold: Hold| {
-        let reason = match hold.kind {
-            HoldKind::Limit => PauseReason::Limit,
-            HoldKind::Auth => PauseReason::Auth,
-        };
-        one_line(&held(&hold.account, reason, hold.until, &hold.message))
+        one_line(&held(&hold.account, hold.kind.pauses_for(), hold.until, &hold.message))
     };
     active.map(line).collect()
 }

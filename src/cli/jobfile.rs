@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::error::Failure;
 use crate::model::duration;
 use crate::model::id::JobId;
-use crate::model::settings::ROLES;
+use crate::model::plan::Role;
 
 /// Words of an objective that its job's id is made of.
 const SLUG_WORDS: usize = 5;
@@ -137,7 +137,7 @@ fn role(text: &str) -> Result<(String, String, String), String> {
         Some((role, key, value))
     });
     let (role, key, value) = parts.ok_or("write ROLE.KEY=VALUE, such as queen.model=NAME")?;
-    let words = ROLES.map(|(word, _)| word);
+    let words = Role::ALL.map(Role::as_str);
     if !words.contains(&role) {
         return Err(format!("no role is called {role:?}: use {}", words.join(", ")));
     }

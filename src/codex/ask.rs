@@ -7,12 +7,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::account::{self, Account};
 use super::program::Codex;
 use super::prompt::Prompts;
+use super::schema;
 use super::session::{self, Ended, SessionSpec};
 use crate::logic::classify;
 use crate::logic::enforce::Opened;
@@ -110,17 +113,53 @@ pub struct Reply {
     pub thread: (String, Tokens),
 }
 
+impl Question {
+    /// A question for the whole job, for free text, on a new thread.
+    pub fn new(
+        kind: SessionKind,
+        role: Role,
+        place: &str,
+        attempt: u32,
+        cwd: PathBuf,
+        prompt: String,
+    ) -> Self {
+        let (place, task, schema, resume, opened) = (place.to_owned(), None, None, None, None);
+        Self { task, place, kind, role, attempt, cwd, prompt, schema, resume, opened }
+    }
+
+    /// The same for a task, if any.
+    #[must_use]
+    pub fn with_task(self, task: Option<&TaskId>) -> Self {
+        Self { task: task.cloned(), ..self }
+    }
+
+    /// The same on a thread that is there, with what it has spent.
+    #[must_use]
+    pub fn with_thread(self, thread: (String, Tokens)) -> Self {
+        Self { resume: Some(thread), ..self }
+    }
+
+    /// The same with no more of its directory open than this, if anything is said.
+    #[must_use]
+    pub fn with_opened(self, opened: Option<Opened>) -> Self {
+        Self { opened, ..self }
+    }
+}
+
 impl Asker {
-    /// Asks for a structured answer; `check` reads it. A malformed one goes back once, on the same thread.
+    /// Asks for a structured answer of the shape `A`; `check` judges it. A malformed one goes back once, on the same thread.
     ///
     /// # Errors
     /// The failure, typed.
-    pub async fn ask<T>(
+    pub async fn ask<A: JsonSchema + DeserializeOwned, T>(
         &self,
         question: Question,
-        check: impl Fn(&str) -> std::result::Result<T, Vec<String>>,
+        check: impl Fn(A) -> std::result::Result<T, Vec<String>>,
         stop: &Stop,
     ) -> std::result::Result<(T, Reply), Failure> {
+        let shape = schema::strict::<A>();
+        let check = |text: &str| check(schema::read(&shape, text)?);
+        let question = Question { schema: Some(shape.clone()), ..question };
         let reply = self.tell(question.clone(), stop).await?;
         let problems = match check(&reply.message) {
             Ok(answer) => return Ok((answer, reply)),

@@ -12,7 +12,6 @@ use crate::codex::account::Account;
 use crate::logic::schedule;
 use crate::model::job::Job;
 use crate::model::plan::Role;
-use crate::model::status::PauseReason;
 use crate::os::clock;
 use crate::store::holds::{Hold, HoldKind, Holds};
 
@@ -96,10 +95,7 @@ fn enter(live: &mut Live, all: &[Hold]) {
 fn told(hold: &Hold) -> Fact {
     Fact::Held {
         account: hold.account.clone(),
-        reason: match hold.kind {
-            HoldKind::Limit => PauseReason::Limit,
-            HoldKind::Auth => PauseReason::Auth,
-        },
+        reason: hold.kind.pauses_for(),
         until: hold.until,
         message: hold.message.clone(),
     }

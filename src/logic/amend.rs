@@ -4,8 +4,8 @@
 //! claimed does not vanish, and no file that steers git, codex or an account gets in unannounced.
 
 use super::audit::{Audit, Change};
-use super::paths::contains;
-use crate::model::claim::{Claim, ClaimPath};
+use super::paths;
+use crate::model::claim::ClaimPath;
 
 /// Most paths that a claim may be widened by: an agent that strays further has not understood its task.
 pub const MAX_PATHS: usize = 20;
@@ -14,12 +14,12 @@ const CONTROL: [&str; 3] = [".agents", ".aws", ".codex"];
 /// The mode of a symbolic link, as git writes it.
 const LINK: &str = "120000";
 
-/// The writes to ask for, relative to the repository's top, so that all of `audit` may land. The job works in the
-/// directory `prefix` of the repository.
+/// What was written beside the claim, as files to be claimed: relative to the repository's top. The job works in the directory
+/// `prefix` of the repository.
 ///
 /// # Errors
-/// Why the paths beside the claim cannot be had, whoever holds them, fit to follow "was written beside the claim:".
-pub fn wish(audit: &Audit, prefix: &str) -> Result<Claim, String> {
+/// Why the paths beside the claim cannot be had, whoever holds them, fit to follow "wrote what was not claimed: PATHS;".
+pub fn wish(audit: &Audit, prefix: &str) -> Result<Vec<ClaimPath>, String> {
     let outside = &audit.outside;
     if outside.len() > MAX_PATHS {
         return Err(format!("{} paths, at most {MAX_PATHS} can be added", outside.len()));
@@ -28,7 +28,7 @@ pub fn wish(audit: &Audit, prefix: &str) -> Result<Claim, String> {
         return Err(why);
     }
     let path = |c: &Change| ClaimPath::file(c.path.clone());
-    Ok(Claim { reads: Vec::new(), writes: outside.iter().map(path).collect() })
+    Ok(outside.iter().map(path).collect())
 }
 
 /// Why a change can never be added to a claim.
@@ -42,7 +42,7 @@ fn flaw(change: &Change, prefix: &str) -> Option<String> {
         Some((mode, _)) if mode == LINK => {
             Some(format!("{path} is a symbolic link, and has to be claimed"))
         }
-        Some(_) if !contains(prefix, path) => {
+        Some(_) if paths::below(prefix, path).is_none() => {
             Some(format!("{path} lies outside the directory of the job"))
         }
         Some(_) => None,
@@ -54,13 +54,13 @@ fn is_control(part: &str) -> bool {
     part.starts_with(".git") || CONTROL.contains(&part.as_str())
 }
 
-/// Paths from the repository's top as seen from the job's directory `prefix`, which contains them.
+/// Paths from the repository's top as seen from the job's directory `prefix`; those that lie elsewhere are left out.
 pub fn below(writes: &[ClaimPath], prefix: &str) -> Vec<ClaimPath> {
     let lower = |path: &ClaimPath| {
-        let rest = path.path.strip_prefix(prefix).unwrap_or(&path.path);
-        ClaimPath { path: rest.trim_start_matches('/').to_owned(), ..path.clone() }
+        let rest = paths::below(prefix, &path.path)?.to_owned();
+        Some(ClaimPath { path: rest, ..path.clone() })
     };
-    writes.iter().map(lower).collect()
+    writes.iter().filter_map(lower).collect()
 }
 
 #[cfg(test)]
@@ -84,10 +84,10 @@ mod tests {
     fn what_was_written_beside_a_claim_may_be_asked_for() {
         let outside = audit(["sub/a", "sub/b/.env", "sub/gitter"].map(written).to_vec());
         let wish = wish(&outside, "sub").expect("fine");
-        assert_eq!(paths(&wish.writes), ["sub/a", "sub/b/.env", "sub/gitter"]);
-        assert_eq!(wish.reads, []);
-        assert_eq!(paths(&below(&wish.writes, "sub")), ["a", "b/.env", "gitter"]);
-        assert_eq!(paths(&below(&wish.writes, "")), ["sub/a", "sub/b/.env", "sub/gitter"]);
+        assert_eq!(paths(&wish), ["sub/a", "sub/b/.env", "sub/gitter"]);
+        assert_eq!(paths(&below(&wish, "sub")), ["a", "b/.env", "gitter"]);
+        assert_eq!(paths(&below(&wish, "")), ["sub/a", "sub/b/.env", "sub/gitter"]);
+        assert_eq!(below(&[ClaimPath::file("subs/x")], "sub"), []);
     }
 
     #[test]
@@ -105,6 +105,7 @@ mod tests {
             (written(".aws/credentials"), "", "steers"),
             (written("other/a"), "sub", "outside the directory"),
             (written("subs"), "sub", "outside the directory"),
+            (written("sub"), "sub", "outside the directory"),
         ] {
             let path = change.path.clone();
             let refused = wish(&audit(vec![written("sub/x"), change]), prefix);
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn there_is_a_bound() {
         let many = |n: usize| (0..n).map(|i| written(&format!("f{i}"))).collect::<Vec<_>>();
-        assert_eq!(wish(&audit(many(MAX_PATHS)), "").map(|w| w.writes.len()), Ok(MAX_PATHS));
+        assert_eq!(wish(&audit(many(MAX_PATHS)), "").map(|w| w.len()), Ok(MAX_PATHS));
         assert!(wish(&audit(many(MAX_PATHS + 1)), "").is_err());
     }
 }

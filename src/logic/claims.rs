@@ -7,7 +7,7 @@
 //! claim.
 
 use super::globs;
-use super::paths::contains;
+use super::paths::{below, contains, joined};
 use crate::model::claim::{Claim, ClaimPath, Resources};
 
 /// Most paths that a claim may name, reads and writes together.
@@ -197,11 +197,6 @@ pub fn leads_into(claimed: &ClaimPath, dir: &str) -> bool {
     claimed.glob.as_ref().is_some_and(|glob| rest.is_some_and(|rest| globs::leads_into(glob, rest)))
 }
 
-/// The rest of a path that lies below a directory.
-fn below<'a>(dir: &str, path: &'a str) -> Option<&'a str> {
-    if dir.is_empty() { Some(path) } else { path.strip_prefix(dir)?.strip_prefix('/') }
-}
-
 /// The claim as seen from the top of a repository, for a job that works in the directory `prefix` of it.
 #[must_use]
 pub fn from_top(claim: &Claim, prefix: &str) -> Claim {
@@ -210,14 +205,6 @@ pub fn from_top(claim: &Claim, prefix: &str) -> Claim {
         lifted.collect()
     };
     Claim { reads: lift(&claim.reads), writes: lift(&claim.writes) }
-}
-
-fn joined(prefix: &str, path: &str) -> String {
-    match (prefix, path) {
-        ("", path) => path.to_owned(),
-        (prefix, "") => prefix.to_owned(),
-        (prefix, path) => format!("{prefix}/{path}"),
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use crate::model::status::TaskPhase;
 
 /// How often a reviewer may want changes before its word is final.
 pub const MAX_REVIEW_ROUNDS: u32 = 2;
+/// What stands before a command in the log of its output.
+pub const COMMAND_MARK: &str = "$ ";
 /// Longest output of a failed command that a task is told, in bytes.
 pub const MAX_OUTPUT_BYTES: usize = 8 * 1024;
 
@@ -40,17 +42,18 @@ pub fn of_review(
     let mut taken: BTreeSet<TaskId> = ids(state);
     let mut tasks = Vec::new();
     for reviewed in reviewed {
-        let own: Vec<&Comment> = comments.iter().filter(|c| owner(c) == reviewed.id).collect();
+        let own = comments.iter().filter(|c| owner(c) == reviewed.id);
+        let own: Vec<String> = own.map(|comment| format!("- {comment}")).collect();
         if own.is_empty() {
             continue;
         }
-        let Some(id) = fresh_id(&reviewed.id, round, &mut taken) else { continue };
+        let Some(id) = fresh_id(reviewed.id.as_str(), round, &mut taken) else { continue };
         let before = state.task(&reviewed.id).map(|t| t.task.description.as_str());
         let description = format!(
             "The work of the task `{}` has landed and was reviewed. Change what the reviewer asks for, and nothing \
              else.\n\nWhat the reviewer wants:\n{}\n\nWhat the task was:\n{}",
             reviewed.id,
-            listed(&own),
+            own.join("\n"),
             before.unwrap_or_default()
         );
         let summary = format!("Change what the review of {} asks for", reviewed.id);
@@ -65,27 +68,25 @@ pub fn of_verification(state: &JobState, command: &str, how: &str, output: &str)
         "All tasks of the job have landed, but the command that checks the result does not pass. Find out why and \
          mend it; change the check itself only if it is wrong.\n\nThe command: {command}\nHow it ended: {how}\nThe end \
          of its output:\n{}",
-        tail(output)
+        tail(last_run(output, command))
     );
     one(state, "verify", state.mends + 1, "Make the verification pass", description)
 }
 
 /// The task that brings the result to what the queen misses in it.
-pub fn of_rejection(state: &JobState, advice: &str) -> Vec<Task> {
+pub fn of_rejection(state: &JobState) -> Vec<Task> {
     let description = format!(
         "All tasks of the job have landed, but the result does not meet its objective yet. Do what is missing.\n\nWhat \
-         is missing:\n{advice}"
+         is missing:\n{}",
+        state.missing
     );
     one(state, "objective", state.appeals + 1, "Do what the objective still misses", description)
 }
 
 fn one(state: &JobState, stem: &str, round: u32, summary: &str, description: String) -> Vec<Task> {
-    let stem = format!("{stem}-r{round}");
-    let mut taken = ids(state);
     let landed: Vec<TaskId> =
         state.tasks.iter().filter(|t| t.commit.is_some()).map(|t| t.task.id.clone()).collect();
-    let id = TaskId::parse(&stem).ok().filter(|id| !taken.contains(id));
-    let id = id.or_else(|| fresh_id(&TaskId::parse(&stem).ok()?, round, &mut taken));
+    let id = fresh_id(stem, round, &mut ids(state));
     id.map(|id| added(id, summary.to_owned(), description, landed, &[])).into_iter().collect()
 }
 
@@ -105,12 +106,12 @@ fn ids(state: &JobState) -> BTreeSet<TaskId> {
     state.tasks.iter().map(|t| t.task.id.clone()).collect()
 }
 
-/// `<id>-r<round>`, or with the next number that is free.
-fn fresh_id(of: &TaskId, round: u32, taken: &mut BTreeSet<TaskId>) -> Option<TaskId> {
+/// `<stem>-r<round>`, or with the next number that is free.
+fn fresh_id(stem: &str, round: u32, taken: &mut BTreeSet<TaskId>) -> Option<TaskId> {
     let numbered = |n: u32| {
         let tail = format!("-r{n}");
         let room = MAX_ID_BYTES - tail.len();
-        let stem: String = of.as_str().chars().take(room).collect();
+        let stem: String = stem.chars().take(room).collect();
         TaskId::parse(&format!("{stem}{tail}")).ok()
     };
     let id =
@@ -119,12 +120,10 @@ fn fresh_id(of: &TaskId, round: u32, taken: &mut BTreeSet<TaskId>) -> Option<Tas
     Some(id)
 }
 
-fn listed(comments: &[&Comment]) -> String {
-    let line = |c: &&Comment| match c.path.as_str() {
-        "" => format!("- {}", c.text.trim()),
-        path => format!("- {path}: {}", c.text.trim()),
-    };
-    comments.iter().map(line).collect::<Vec<_>>().join("\n")
+/// The part of a log that the last run of a command wrote; all of it where its beginning is gone.
+fn last_run<'a>(log: &'a str, command: &str) -> &'a str {
+    let opening = format!("{COMMAND_MARK}{command}\n");
+    log.rfind(&opening).map_or(log, |at| &log[at + opening.len()..])
 }
 
 /// The end of an output, from the start of a line where there is one.
@@ -194,12 +193,22 @@ mod tests {
         let mut story = Story::planned(&[task("a", &[]), task("b", &[])]);
         story.done("a");
         let output = format!("{}\nlast words\n", "noise\n".repeat(4000));
+        let output = format!("$ make test\nold\n$ make\nmine\n$ make test\n{output}");
         let tasks = of_verification(&story.state, "make test", "ended with 2", &output);
         assert_eq!(tasks[0].id, id("verify-r1"));
         assert_eq!(tasks[0].dependencies, [id("a")], "what did not land is not waited for");
         let told = &tasks[0].description;
         assert!(told.contains("make test") && told.contains("last words"), "{told}");
+        assert_eq!(last_run("$ a\nold\n$ b\nother\n$ a\nnew\n", "a"), "new\n");
         assert!(told.len() < MAX_OUTPUT_BYTES + 1000, "{}", told.len());
-        assert_eq!(of_rejection(&story.state, "more")[0].id, id("objective-r1"));
+    }
+
+    #[test]
+    fn what_is_rejected_is_done_by_a_task_that_knows_why() {
+        let mut story = Story::planned(&[task("a", &[]), task("objective-r1", &[])]);
+        story.done("a").objected(None, 1);
+        let tasks = of_rejection(&story.state);
+        assert_eq!(tasks[0].id, id("objective-r2"), "the name was taken");
+        assert!(tasks[0].description.contains("more"), "{}", tasks[0].description);
     }
 }

@@ -256,8 +256,7 @@ fn done_message(state: &JobState) -> String {
 }
 
 fn verify_message(command: &CommandResult, failed: Option<&str>) -> String {
-    let how =
-        command.code.map_or_else(|| "did not end".to_owned(), |code| format!("ended with {code}"));
+    let how = command.how();
     let failed = failed.map(|f| format!("; {f}")).unwrap_or_default();
     format!("`{}` {how}: see verify/verify.log in the run folder{failed}", command.command)
 }

@@ -36,6 +36,20 @@ pub fn contains(dir: &str, path: &str) -> bool {
     dir.is_empty() || rest.is_empty() || rest.starts_with('/')
 }
 
+/// A path as seen from a directory that it lies below; `None` for one that lies elsewhere, or is the directory.
+pub fn below<'a>(dir: &str, path: &'a str) -> Option<&'a str> {
+    if dir.is_empty() { Some(path) } else { path.strip_prefix(dir)?.strip_prefix('/') }
+}
+
+/// The inverse of [`below`]: a path that was named in a directory, as seen from where the directory is.
+pub fn joined(dir: &str, path: &str) -> String {
+    match (dir, path) {
+        ("", path) => path.to_owned(),
+        (dir, "") => dir.to_owned(),
+        (dir, path) => format!("{dir}/{path}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +73,22 @@ mod tests {
             assert_eq!(overlaps(&path(a), &path(b)), expected, "{a} {b}");
             assert_eq!(overlaps(&path(b), &path(a)), expected, "{b} {a}");
         }
+    }
+
+    #[test]
+    fn a_path_below_a_directory_is_named_there_and_back() {
+        for (dir, path, expected) in [
+            ("sub", "sub/x", Some("x")),
+            ("sub", "sub/x/y", Some("x/y")),
+            ("sub", "subs/x", None),
+            ("sub", "sub", None),
+            ("sub", "x", None),
+            ("", "sub/x", Some("sub/x")),
+        ] {
+            assert_eq!(below(dir, path), expected, "{dir} {path}");
+            assert!(below(dir, path).is_none_or(|rest| joined(dir, rest) == path), "{dir} {path}");
+        }
+        assert_eq!(joined("sub", ""), "sub");
     }
 
     #[test]

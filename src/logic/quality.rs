@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::audit::Change;
 use super::claims::{covers, from_top, names};
+use super::paths;
 use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 
 /// Most paths that are kept by name.
@@ -89,9 +90,7 @@ pub fn words(quality: &ClaimQuality, prefix: &str) -> Option<String> {
 
 /// A path as somebody in the directory `prefix` names it, as a JSON string; `None` for one that lies elsewhere.
 fn quoted(path: &str, prefix: &str) -> Option<String> {
-    let own =
-        if prefix.is_empty() { path } else { path.strip_prefix(prefix)?.strip_prefix('/')? };
-    let cut: String = own.chars().take(SHOWN_CHARS).collect();
+    let cut: String = paths::below(prefix, path)?.chars().take(SHOWN_CHARS).collect();
     serde_json::to_string(&cut).ok()
 }
 

@@ -1,5 +1,7 @@
 //! What reviewers and the queen may answer: judgements that code checks before anything follows from them.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +90,14 @@ pub struct Comment {
     pub path: String,
     /// What is to be done.
     pub text: String,
+}
+
+impl fmt::Display for Comment {
+    /// On one line where the text is: what it is about, then what is to be done.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.text.trim();
+        if self.path.is_empty() { f.write_str(text) } else { write!(f, "{}: {text}", self.path) }
+    }
 }
 
 /// A codex session's answer to `NUMERUS_REVIEW`, where there is a diff to judge.

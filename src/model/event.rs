@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{JobId, TaskId};
 
-pub use super::fact::{CommandResult, Fact};
+pub use super::command::CommandResult;
+pub use super::fact::Fact;
 pub use super::session::{SessionEnd, SessionKind, SessionStart};
 
 /// One line of a journal.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::advice::{Because, Comment, Decision};
 use super::claim::{Claim, ClaimQuality, Conflict};
+use super::command::CommandResult;
 use super::id::{JobId, TaskId};
 use super::job::Origin;
 use super::outcome::Failure;
@@ -13,15 +14,6 @@ use super::plan::Task;
 use super::session::{SessionEnd, SessionStart};
 use super::status::{JobPhase, PauseReason};
 use super::workspace::{Divergence, Oid, Workspace};
-
-/// One command of `verify`, as it went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommandResult {
-    /// The command.
-    pub command: String,
-    /// Its exit code; `None` when it was ended by a signal or a deadline.
-    pub code: Option<i32>,
-}
 
 /// A fact, with its payload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 
 pub mod advice;
 pub mod claim;
+pub mod command;
 pub mod duration;
 pub mod event;
 pub mod fact;

@@ -124,8 +124,8 @@ pub fn rehearsal(fields: &mut Fields) -> Option<String> {
 pub fn roles(fields: &mut Fields) -> Roles {
     let Some(mut named) = fields.object("roles") else { return Roles::new() };
     let mut all = Roles::new();
-    for (word, role) in ROLES {
-        let Some(mut f) = named.object(word) else { continue };
+    for role in Role::ALL {
+        let Some(mut f) = named.object(role.as_str()) else { continue };
         let options = RoleOptions {
             model: f.word("model"),
             profile: f.word("profile"),
@@ -149,14 +149,6 @@ pub fn overlaid_roles(over: Roles, under: &Roles) -> Roles {
     }
     all
 }
-
-/// The words for roles.
-pub const ROLES: [(&str, Role); 4] = [
-    ("planner", Role::Planner),
-    ("executor", Role::Executor),
-    ("reviewer", Role::Reviewer),
-    ("queen", Role::Queen),
-];
 
 /// The words for sandboxes, narrowest first.
 pub const SANDBOXES: [(&str, Sandbox); 3] = [

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use crate::model::PROTOCOL_VERSION;
+use crate::model::status::PauseReason;
 use crate::os::digest::sha256_hex;
 use crate::os::fsx;
 
@@ -30,6 +31,16 @@ pub enum HoldKind {
     Limit,
     /// It cannot log in: only a person can help.
     Auth,
+}
+
+impl HoldKind {
+    /// Why a job rests that would use the account.
+    pub fn pauses_for(self) -> PauseReason {
+        match self {
+            Self::Limit => PauseReason::Limit,
+            Self::Auth => PauseReason::Auth,
+        }
+    }
 }
 
 /// One held account.

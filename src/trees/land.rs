@@ -145,10 +145,14 @@ impl Trees {
     /// [`TreesError::Gone`] when objects of the commit were collected since it was prepared: then it is to be made again
     /// from the audit on. Otherwise when git fails while the tip still is the parent; it may be tried again.
     pub fn advance(&self, commit: &str, parent: &str) -> Result<bool, TreesError> {
-        if !self.is_whole(commit, parent)? {
-            return if self.tip()? == commit { Ok(true) } else { Err(gone(commit)) };
+        let found = self.tip()?;
+        if found != parent {
+            return Ok(found == commit);
         }
-        match self.set_ref(&self.tip_ref(), commit, parent) {
+        self.secure(commit, parent)?;
+        let moved = self.set_ref(&self.tip_ref(), commit, parent);
+        self.release()?;
+        match moved {
             Ok(()) => Ok(true),
             Err(e) => match self.tip()? {
                 tip if tip == commit => Ok(true),
@@ -156,13 +160,6 @@ impl Trees {
                 _ => Ok(false),
             },
         }
-    }
-
-    /// Whether every object that a commit adds to its parent is there. Git looks at the commit alone before it moves a ref,
-    /// and `git gc --prune=now` may have run at any moment since the objects were made.
-    fn is_whole(&self, commit: &str, parent: &str) -> Result<bool, TreesError> {
-        let added = ["rev-list", "--objects", "--quiet", commit, "--not", parent];
-        Ok(self.read(added).ask()?.code == Some(0))
     }
 
     /// Whether a commit is part of the job's tip.

@@ -16,6 +16,7 @@ pub mod in_place;
 mod land;
 mod patch;
 mod pinned;
+mod secure;
 mod take_in;
 mod tree;
 mod walk;
@@ -97,6 +98,7 @@ impl Trees {
         };
         // Only the holder of the job's lock writes this ref: a lock beside it is what a killed git left.
         fsx::remove(&git_dir.join(format!("{}.lock", trees.tip_ref())))?;
+        trees.release()?;
         if trees.find_tip()?.is_none() {
             trees.set_ref(&trees.tip_ref(), tip, &trees.zero())?;
         }

@@ -421,6 +421,28 @@ fn what_a_collection_took_away_between_audit_and_landing_is_made_again() {
 }
 
 #[test]
+fn a_collection_that_looked_before_a_landing_and_deletes_after_it_takes_nothing_of_it() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tree = house.add(&trees, "t1");
+    put(&tree.cwd().join("src/deep/new.rs"), "NEW\n");
+    let loose = |id: &str| house.repo().join(".git/objects").join(&id[..2]).join(&id[2..]);
+    let Landing::Ready { commit, .. } = land(&trees, &tree, &claim(&["src/"], &[]), "t1") else {
+        panic!("it lands")
+    };
+    let added = house.git(&["rev-list", "--objects", &format!("{commit}^..{commit}")]);
+    for line in added.lines() {
+        fsx::remove(&loose(line.split(' ').next().unwrap_or_default())).expect("a late deletion");
+    }
+    house.git(&["fsck", "--connectivity-only"]);
+    house.git(&["gc", "-q", "--prune=now"]);
+    assert_eq!(house.git(&["show", &format!("{commit}:src/deep/new.rs")]), "NEW");
+    let packs = fsx::list(&house.repo().join(".git/objects/pack")).expect("packs");
+    assert!(packs.iter().all(|name| !name.ends_with(".keep")), "{packs:?}");
+    assert_eq!(fsx::list(&house.repo().join(".git/numerus/packs")).expect("aside"), [""; 0]);
+}
+
+#[test]
 fn a_tree_nobody_wrote_in_moves_to_the_tip() {
     let house = House::furnished();
     let trees = house.trees();

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::logic::claims::PathKind;
+use crate::logic::paths::joined;
 use crate::model::workspace::Oid;
 use crate::os::git::Call;
 use crate::os::lock::FileLock;
@@ -72,10 +73,13 @@ impl Tree {
     /// The same with these paths, relative to the workspace, known as copied into it.
     pub(super) fn with_carried(mut self, paths: &[String]) -> Self {
         for path in paths {
-            let below = format!("{}/{path}", self.prefix);
-            self.carried.push(below.trim_start_matches('/').to_owned());
+            self.note_carried(path);
         }
         self
+    }
+
+    fn note_carried(&mut self, path: &str) {
+        self.carried.push(joined(&self.prefix, path));
     }
 
     /// The tree's top.
@@ -291,8 +295,7 @@ impl Trees {
                 });
             }
             copy::copy(&from.join(path), &tree.cwd().join(path), &mut budget)?;
-            let below = format!("{}/{path}", tree.prefix);
-            tree.carried.push(below.trim_start_matches('/').to_owned());
+            tree.note_carried(path);
         }
         Ok(())
     }

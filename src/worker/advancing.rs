@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use super::desk::{Desk, Outcome, aside, bug};
-use super::landing::{Stuck, shown};
+use super::stuck::Stuck;
+use super::words::shown;
 use crate::logic::audit::touches;
 use crate::logic::claims::from_top;
 use crate::logic::state::JobState;
 use crate::model::claim::{Claim, ClaimPath};
 use crate::model::event::Fact;
-use crate::model::outcome::{Failure, FailureKind};
+use crate::model::id::TaskId;
 use crate::model::workspace::Divergence;
 use crate::trees::{Foreign, Intake, Trees, TreesError};
 
@@ -30,12 +31,7 @@ pub(super) async fn take_in(desk: &Arc<Desk>, claim: &Claim) -> Outcome<()> {
     });
     let taken = taken.await?;
     drop(one_at_a_time);
-    taken.map_err(|stuck| match stuck {
-        Stuck::Judged(failure) => failure,
-        Stuck::Trouble(trouble) => {
-            Failure::new(FailureKind::Transient, format!("cannot {trouble}"))
-        }
-    })
+    Ok(taken?)
 }
 
 /// Takes in what overlaps these paths, from the repository's top; the caller sees to it that nothing lands meanwhile.
@@ -55,28 +51,52 @@ pub(super) fn take_in_now(desk: &Desk, trees: &Trees, writes: &[ClaimPath]) -> R
     Ok(())
 }
 
-/// Intent, act, fact, as for a landing.
+/// One step of the job's tip.
+pub(super) struct TipMove<'a> {
+    /// The task that it is for, if any.
+    pub(super) task: Option<&'a TaskId>,
+    /// The new tip.
+    pub(super) commit: &'a str,
+    /// What the tip was before.
+    pub(super) parent: &'a str,
+    /// What is on record before it is done.
+    pub(super) intent: Fact,
+    /// What is on record after.
+    pub(super) done: Fact,
+}
+
+/// Intent, act, fact: a crash between any two of them is mended by looking at the tip.
+pub(super) fn move_tip(desk: &Desk, trees: &Trees, step: TipMove<'_>) -> Result<(), Stuck> {
+    desk.record(step.task, step.intent)?;
+    if !trees.advance(step.commit, step.parent)? {
+        return Err(bug("somebody else moved the job's tip").into());
+    }
+    Ok(desk.record(step.task, step.done)?)
+}
+
 fn take_in_one(desk: &Desk, trees: &Trees, foreign: &Foreign) -> Result<(), Stuck> {
     let Foreign { job: from, tip } = foreign.clone();
     match trees.prepare_intake(foreign)? {
-        Intake::Contained => {}
+        Intake::Contained => Ok(()),
         Intake::Diverged(paths) => {
-            desk.record(None, Fact::BaseDiverged(Divergence { from, commit: tip, paths }))?;
+            let diverged = Fact::BaseDiverged(Divergence { from, commit: tip, paths });
+            Ok(desk.record(None, diverged)?)
         }
         Intake::Ready { commit, parent } => {
-            let intent = Fact::BaseAdvancing {
-                commit: commit.clone(),
-                parent: parent.clone(),
-                from: from.clone(),
+            let step = TipMove {
+                task: None,
+                commit: &commit,
+                parent: &parent,
+                intent: Fact::BaseAdvancing {
+                    commit: commit.clone(),
+                    parent: parent.clone(),
+                    from: from.clone(),
+                },
+                done: Fact::BaseAdvanced { commit: commit.clone(), from },
             };
-            desk.record(None, intent)?;
-            if !trees.advance(&commit, &parent)? {
-                return Err(bug("somebody else moved the job's tip").into());
-            }
-            desk.record(None, Fact::BaseAdvanced { commit, from })?;
+            move_tip(desk, trees, step)
         }
     }
-    Ok(())
 }
 
 /// With what the result will conflict when it is merged, a line each, for the summary: what could not be taken in, and,

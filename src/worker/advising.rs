@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::desk::{Desk, Outcome, Stop, bug, with_trees};
-use super::planning::{clear, view};
+use super::planning::with_view;
 use super::words;
+use crate::codex::Question;
 use crate::codex::prompt::first_line;
-use crate::codex::{Question, schema};
 use crate::logic::advice;
 use crate::logic::task::TaskState;
 use crate::model::advice::{Comment, Decision, QueenAnswer};
@@ -102,25 +102,11 @@ async fn ask(
     facts["allowed"] = json!(advice::words(open));
     facts["tasks"] = json!(desk.book.state(words::standings));
     let prompt = desk.asker.prompts.render("queen", &facts).map_err(bug)?;
-    let shape = schema::strict::<QueenAnswer>();
-    let (cwd, tree) = view(desk, PLACE).await?;
-    let question = Question {
-        task: task.map(|t| t.task.id.clone()),
-        place: PLACE.to_owned(),
-        kind: SessionKind::Queen,
-        role: Role::Queen,
-        attempt: task.map_or(1, |t| t.attempt),
-        cwd,
-        prompt,
-        schema: Some(shape.clone()),
-        resume: None,
-        opened: None,
-    };
-    let check = |text: &str| {
-        let answer: QueenAnswer = schema::read(&shape, text)?;
-        advice::check(&answer, open).map(|()| answer)
-    };
-    let asked = desk.asker.ask(question, check, stop).await;
-    clear(desk, tree).await?;
-    asked.map(|(answer, _)| answer)
+    let attempt = task.map_or(1, |t| t.attempt);
+    let check = |answer: QueenAnswer| advice::check(&answer, open).map(|()| answer);
+    let asked = with_view(desk, PLACE, async |cwd| {
+        let question = Question::new(SessionKind::Queen, Role::Queen, PLACE, attempt, cwd, prompt);
+        desk.asker.ask(question.with_task(task.map(|t| &t.task.id)), check, stop).await
+    });
+    asked.await.map(|(answer, _)| answer)
 }

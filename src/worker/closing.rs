@@ -10,7 +10,7 @@ use super::advancing;
 use super::book::Book;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, with_trees};
-use super::planning::{clear, view};
+use super::planning::with_view;
 use crate::ending::{self, Ending};
 use crate::logic::quality;
 use crate::logic::state::JobState;
@@ -28,19 +28,22 @@ use crate::store::memory::{Entry, Memory};
 
 /// Runs the verify commands in a throwaway tree of the tip, in order, up to the first that does not pass.
 pub(super) async fn verify(desk: &Arc<Desk>, stop: &Stop) -> Outcome<()> {
-    let (cwd, tree) = view(desk, "verify").await?;
+    let ran = with_view(desk, "verify", async |cwd| run_in_order(desk, &cwd, stop).await);
+    let commands = ran.await?;
+    let passed = commands.iter().all(CommandResult::passed);
+    desk.record(None, Fact::Verified { passed, commands })
+}
+
+async fn run_in_order(desk: &Desk, cwd: &Path, stop: &Stop) -> Outcome<Vec<CommandResult>> {
     let mut results = Vec::new();
     for command in &desk.job.options.verify {
-        let at = Run { place: "verify", name: "verify", cwd: &cwd };
-        let code = commands::run(desk, at, command, stop).await?;
-        results.push(CommandResult { command: command.clone(), code });
-        if code != Some(0) {
+        let at = Run { place: "verify", name: "verify", cwd };
+        results.push(commands::run(desk, at, command, stop).await?);
+        if !results.iter().all(CommandResult::passed) {
             break;
         }
     }
-    clear(desk, tree).await?;
-    let passed = results.iter().all(|r| r.code == Some(0));
-    desk.record(None, Fact::Verified { passed, commands: results })
+    Ok(results)
 }
 
 /// Makes the branch and the patch of the whole job. The user's checkout stays as it is.

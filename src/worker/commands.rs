@@ -2,6 +2,8 @@
 //! the run folder, ended with everything they started.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -11,6 +13,8 @@ use super::desk::{Desk, Outcome, Stop, aside, bug};
 use crate::codex::ask::told_to_stop;
 use crate::codex::command::confinement;
 use crate::codex::fence::{self, JOB_MARK, PLACE_MARK};
+use crate::logic::followups::COMMAND_MARK;
+use crate::model::event::CommandResult;
 use crate::model::job::Sandbox;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::os::fsx;
@@ -27,24 +31,27 @@ pub(super) struct Run<'a> {
     pub(super) cwd: &'a Path,
 }
 
-/// Runs one command; its exit code, or `None` when it took too long or a signal ended it.
+/// Runs one command: how it went.
 pub(super) async fn run(
     desk: &Desk,
     at: Run<'_>,
     command: &str,
     stop: &Stop,
-) -> Outcome<Option<i32>> {
+) -> Outcome<CommandResult> {
     let place = desk.folder.place(at.place);
     fsx::make_dirs(place.dir()).map_err(|e| bug(e.to_string()))?;
     let log = fsx::open_append(&place.dir().join(format!("{}.log", at.name)));
-    let log = log.map_err(|e| bug(e.to_string()))?;
-    let errors = log.try_clone().map_err(|e| bug(e.to_string()))?;
+    let mut log = log.map_err(|e| bug(e.to_string()))?;
+    let clone = |log: &File| log.try_clone().map_err(|e| bug(e.to_string()));
+    let (output, errors) = (clone(&log)?, clone(&log)?);
+    // For people; the journal has the same.
+    let _for_people = writeln!(log, "{COMMAND_MARK}{command}");
     let temp = place.temp(at.name);
     fsx::make_dirs(&temp).map_err(|e| bug(e.to_string()))?;
     let mut process = words(desk, at.place, command, &temp);
     process.current_dir(at.cwd).env_clear().envs(environment(&desk.asker.codex.env));
     process.env(JOB_MARK, desk.job.id.as_str()).env(PLACE_MARK, at.place).env("TMPDIR", &temp);
-    process.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0).kill_on_drop(true);
+    process.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0).kill_on_drop(true);
     let mut child = process.spawn().map_err(|e| bug(format!("cannot run {command:?}: {e}")))?;
     let mut stop = stop.clone();
     let status = tokio::select! {
@@ -59,7 +66,9 @@ pub(super) async fn run(
         clear_temps(&place).ok();
     })
     .await?;
-    status
+    let ran = CommandResult { command: command.to_owned(), code: status? };
+    let _for_people = writeln!(log, "[{}]", ran.how());
+    Ok(ran)
 }
 
 /// What a command gets of codex's environment: all but keys, tokens and secrets, as codex's own tools.
@@ -95,13 +104,11 @@ fn words(desk: &Desk, place: &str, command: &str, temp: &Path) -> Command {
 
 /// Runs a command that has to pass.
 pub(super) async fn must_pass(desk: &Desk, at: Run<'_>, command: &str, stop: &Stop) -> Outcome<()> {
-    match run(desk, at, command, stop).await? {
-        Some(0) => Ok(()),
-        code => {
-            let how = code.map_or_else(|| "did not end".to_owned(), |c| format!("ended with {c}"));
-            let message =
-                format!("{} command {command:?} {how}: see {}/{}.log", at.name, at.place, at.name);
-            Err(Failure::new(FailureKind::Task, message))
-        }
+    let ran = run(desk, at, command, stop).await?;
+    if ran.passed() {
+        return Ok(());
     }
+    let (Run { place, name, .. }, how) = (at, ran.how());
+    let message = format!("{name} command {command:?} {how}: see {place}/{name}.log");
+    Err(Failure::new(FailureKind::Task, message))
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::{Notify, watch};
 
 use super::book::Book;
+use super::stuck::Stuck;
 use crate::codex::prompt::Prompts;
 use crate::codex::{Asker, Codex};
 use crate::leases::Leases;
@@ -110,9 +111,8 @@ impl Desk {
             return Ok(trees.clone());
         }
         let tip = self.book.state(|s| s.tip.clone()).unwrap_or_default();
-        let trees =
-            Trees::open(&self.workspace()?, &self.folder, &tip).map_err(|e| of_trees(&e))?;
-        let found = trees.tip().map_err(|e| of_trees(&e))?;
+        let trees = Trees::open(&self.workspace()?, &self.folder, &tip).map_err(of_trees)?;
+        let found = trees.tip().map_err(of_trees)?;
         if found != tip {
             return Err(bug(format!("somebody else moved the job's tip from {tip} to {found}")));
         }
@@ -176,16 +176,9 @@ pub(super) fn bug(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Bug, message)
 }
 
-/// A failure of the git side, typed: what nobody can work in is final, anything else may pass.
-pub(super) fn of_trees(error: &TreesError) -> Failure {
-    let kind = match error {
-        TreesError::Refused { .. } => FailureKind::Bug,
-        TreesError::Git(_)
-        | TreesError::Io(_)
-        | TreesError::Busy { .. }
-        | TreesError::Gone { .. } => FailureKind::Transient,
-    };
-    Failure::new(kind, format!("cannot {error}"))
+/// A failure of the git side, typed.
+pub(super) fn of_trees(error: TreesError) -> Failure {
+    Stuck::from(error).into()
 }
 
 /// Runs a blocking call apart from the loop.
@@ -201,5 +194,5 @@ pub(super) async fn with_trees<T: Send + 'static>(
     work: impl FnOnce(&Trees) -> Result<T, TreesError> + Send + 'static,
 ) -> Outcome<T> {
     let trees = desk.trees()?;
-    aside(move || work(&trees)).await?.map_err(|e| of_trees(&e))
+    aside(move || work(&trees)).await?.map_err(of_trees)
 }

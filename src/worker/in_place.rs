@@ -35,7 +35,7 @@ pub(super) fn restore(desk: &Desk, id: &TaskId, attempt: u32) -> Outcome<()> {
     }
     let cwd = desk.plain_cwd()?;
     let snapshot = Snapshot::take(&cwd, &claim.resources.writes, &place, attempt);
-    snapshot.and_then(|s| s.restore()).map_err(|e| of_trees(&e))
+    snapshot.and_then(|s| s.restore()).map_err(of_trees)
 }
 
 /// Copies what was claimed and looks at everything else.
@@ -53,7 +53,7 @@ pub(super) async fn prepare(
         let look = Look::take(&cwd);
         Ok(Before { cwd, claim, look })
     });
-    prepared.await?.map_err(|e| of_trees(&e))
+    prepared.await?.map_err(of_trees)
 }
 
 /// Ends an attempt: what was written beside the claim is put on record, the task is done all the same.

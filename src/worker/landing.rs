@@ -4,20 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::advancing;
+use super::advancing::{self, TipMove};
 use super::amending::{self, Amended};
-use super::desk::{Desk, Outcome, aside, bug, of_trees, with_trees};
-use super::leasing::HeldLease;
-use crate::leases::LeaseError;
+use super::desk::{Desk, Outcome, aside, with_trees};
+use super::parcel::Parcel;
+use super::stuck::Stuck;
+use super::words::shown;
 use crate::logic::audit;
 use crate::logic::audit::Change;
 use crate::logic::quality;
-use crate::logic::task::TaskState;
 use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
-use crate::os::console::one_line;
 use crate::os::fsx;
 use crate::trees::{Audited, Landing, Tree, Trees, TreesError, Words};
 
@@ -25,59 +24,6 @@ use crate::trees::{Audited, Landing, Tree, Trees, TreesError, Words};
 const MAX_TROUBLE: u32 = 60;
 /// Rest between two of them.
 const TROUBLE_REST: Duration = Duration::from_secs(1);
-/// Most paths that a message names.
-const SHOWN_PATHS: usize = 5;
-/// Longest piece of a path in a message, in characters.
-const SHOWN_PATH_CHARS: usize = 120;
-
-/// What is to be landed.
-#[derive(Clone)]
-pub(super) struct Parcel {
-    /// The task.
-    pub(super) task: TaskState,
-    /// Its attempt.
-    pub(super) attempt: u32,
-    /// The tree that its agent wrote in.
-    pub(super) tree: Tree,
-    /// What was granted.
-    pub(super) claim: Claim,
-    /// The lease of it.
-    pub(super) lease: HeldLease,
-    /// The agent's last words.
-    pub(super) summary: String,
-}
-
-/// Why a try did not land.
-pub(super) enum Stuck {
-    /// The machine is at fault: try again. Fit to follow "cannot".
-    Trouble(String),
-    /// The attempt is.
-    Judged(Failure),
-}
-
-impl From<TreesError> for Stuck {
-    fn from(error: TreesError) -> Self {
-        match error {
-            TreesError::Refused { .. } => Self::Judged(of_trees(&error)),
-            TreesError::Git(_)
-            | TreesError::Io(_)
-            | TreesError::Busy { .. }
-            | TreesError::Gone { .. } => Self::Trouble(error.to_string()),
-        }
-    }
-}
-
-impl From<LeaseError> for Stuck {
-    fn from(error: LeaseError) -> Self {
-        Self::Trouble(error.to_string())
-    }
-}
-
-impl From<Failure> for Stuck {
-    fn from(failure: Failure) -> Self {
-        Self::Judged(failure)
-    }
-}
 
 /// What may land.
 struct Found {
@@ -115,8 +61,7 @@ pub(super) async fn land(desk: &Arc<Desk>, parcel: Parcel) -> Outcome<()> {
             }
         }
     }
-    let message = format!("cannot {last}; the attempt's tree is kept");
-    Err(Failure::new(FailureKind::Transient, message))
+    Err(Stuck::Trouble(format!("{last}; the attempt's tree is kept")).into())
 }
 
 /// One try. Audits run side by side, landings one after the other.
@@ -141,7 +86,7 @@ fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<Found, Stuck> {
     measure(desk, parcel, &audited, &prefix)?;
     let judged = audit::judge(&audited.changes, &parcel.claim, &prefix);
     if !audited.violations.is_empty() {
-        return Err(refuse(desk, parcel, &trees, (&audited, &judged.outside), "")?);
+        return Err(refuse(desk, parcel, &audited, &judged.outside, None)?);
     }
     if judged.outside.is_empty() {
         return Ok(Found { audited, landing: judged.landing, amended: Vec::new() });
@@ -151,7 +96,7 @@ fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<Found, Stuck> {
             let landing = audited.changes.clone();
             Ok(Found { audited, landing, amended })
         }
-        Amended::NoGo(why) => Err(refuse(desk, parcel, &trees, (&audited, &judged.outside), &why)?),
+        Amended::NoGo(why) => Err(refuse(desk, parcel, &audited, &judged.outside, why)?),
     }
 }
 
@@ -178,18 +123,17 @@ fn try_to_land(desk: &Desk, parcel: &Parcel, found: &Found) -> Result<(), Stuck>
     let text = format!("{}\n\n{summary}", task.task.summary);
     let words = Words { task: &task.task.id, role: task.task.role, summary: &text };
     match trees.prepare(tree, &found.audited, &found.landing, &claim.reads, words)? {
-        Landing::Nothing => completed(desk, parcel, None),
+        Landing::Nothing => Ok(desk.record(Some(&task.task.id), completed(parcel, None))?),
         Landing::Moved(paths) => Ok(stale(desk, &task.task.id, parcel.attempt, paths)?),
-        Landing::Ready { commit, parent } => put_on_tip(desk, parcel, &trees, commit, &parent),
+        Landing::Ready { commit, parent } => put_on_tip(desk, parcel, &trees, &commit, &parent),
     }
 }
 
-/// Intent, act, fact: a crash between any two of them is mended by looking at the tip.
 fn put_on_tip(
     desk: &Desk,
     parcel: &Parcel,
     trees: &Trees,
-    commit: String,
+    commit: &str,
     parent: &str,
 ) -> Result<(), Stuck> {
     let attempt = parcel.attempt;
@@ -197,18 +141,15 @@ fn put_on_tip(
         let message = "its lease was taken away: somebody else may write there".to_owned();
         return Err(Failure::new(FailureKind::Stale, message).into());
     }
-    let landing = Fact::TaskLanding { attempt, commit: commit.clone(), parent: parent.to_owned() };
-    desk.record(Some(&parcel.task.task.id), landing)?;
-    if !trees.advance(&commit, parent)? {
-        return Err(bug("somebody else moved the job's tip").into());
-    }
-    completed(desk, parcel, Some(commit))
+    let intent =
+        Fact::TaskLanding { attempt, commit: commit.to_owned(), parent: parent.to_owned() };
+    let (task, done) = (Some(&parcel.task.task.id), completed(parcel, Some(commit.to_owned())));
+    advancing::move_tip(desk, trees, TipMove { task, commit, parent, intent, done })
 }
 
-fn completed(desk: &Desk, parcel: &Parcel, commit: Option<String>) -> Result<(), Stuck> {
+fn completed(parcel: &Parcel, commit: Option<String>) -> Fact {
     let (attempt, summary) = (parcel.attempt, parcel.summary.clone());
-    let fact = Fact::TaskCompleted { attempt, commit, summary };
-    Ok(desk.record(Some(&parcel.task.task.id), fact)?)
+    Fact::TaskCompleted { attempt, commit, summary }
 }
 
 /// Nothing lands: the whole change and the part outside are kept for people, and the agent is told what it did and why it
@@ -216,11 +157,11 @@ fn completed(desk: &Desk, parcel: &Parcel, commit: Option<String>) -> Result<(),
 fn refuse(
     desk: &Desk,
     parcel: &Parcel,
-    trees: &Trees,
-    (audited, outside): (&Audited, &[Change]),
-    why: &str,
+    audited: &Audited,
+    outside: &[Change],
+    why: Option<String>,
 ) -> Result<Stuck, Stuck> {
-    let attempt = parcel.attempt;
+    let (trees, attempt) = (desk.trees()?, parcel.attempt);
     let dir = parcel.tree.place().dir();
     let whole = trees.patch_of_attempt(audited)?;
     fsx::put(&dir.join(format!("attempt-{attempt}.patch")), &whole).map_err(TreesError::from)?;
@@ -229,8 +170,8 @@ fn refuse(
     let outside = outside.iter().map(|c| c.path.clone());
     let strange = audited.violations.iter().map(|v| format!("{} ({})", v.path, v.what));
     let paths: Vec<String> = outside.chain(strange).collect();
-    let gap = if why.is_empty() { "" } else { "; " };
-    let message = format!("wrote what was not claimed: {}{gap}{why}", shown(&paths));
+    let why = why.map(|why| format!("; {why}")).unwrap_or_default();
+    let message = format!("wrote what was not claimed: {}{why}", shown(&paths));
     desk.record(Some(&parcel.task.task.id), Fact::ClaimViolated { attempt, paths })?;
     Ok(Failure::new(FailureKind::Task, message).into())
 }
@@ -240,14 +181,6 @@ pub(super) fn stale(desk: &Desk, id: &TaskId, attempt: u32, paths: Vec<String>) 
     let message = format!("changed by others meanwhile: {}", shown(&paths));
     desk.record(Some(id), Fact::BaseMoved { attempt, paths })?;
     Err(Failure::new(FailureKind::Stale, message))
-}
-
-/// The first few of some paths, fit for a line.
-pub(super) fn shown(paths: &[String]) -> String {
-    let more = paths.len().saturating_sub(SHOWN_PATHS);
-    let short = |path: &String| one_line(path).chars().take(SHOWN_PATH_CHARS).collect::<String>();
-    let list = paths.iter().take(SHOWN_PATHS).map(short).collect::<Vec<_>>().join(", ");
-    if more == 0 { list } else { format!("{list} and {more} more") }
 }
 
 /// After the landing, with the lease let go: the patch for people, then the tree goes. Neither is worth a failure.

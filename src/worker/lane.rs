@@ -13,11 +13,12 @@ use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
 use super::enforcing;
 use super::in_place;
-use super::landing::{self, Parcel};
+use super::landing;
 use super::leasing::{self, Case, HeldLease};
-use super::parked::{self, Again};
+use super::parcel::Parcel;
+use super::parked::{self, Claimed};
 use super::words;
-use crate::codex::{Question, Reply, schema};
+use crate::codex::Question;
 use crate::leases::Lease;
 use crate::logic::claims::{PathKind, normalise};
 use crate::logic::task::TaskState;
@@ -28,15 +29,6 @@ use crate::model::job::Enforce;
 use crate::model::outcome::FailureKind;
 use crate::model::plan::Role;
 use crate::trees::{self, Tree};
-
-/// What a claim session brought.
-struct Claimed {
-    claim: Claim,
-    execution: Execution,
-    reply: Reply,
-    /// Whether the execution was cut off in the middle: it goes on in the tree as it is.
-    has_begun: bool,
-}
 
 /// One attempt of a task.
 struct Attempt<'a> {
@@ -53,7 +45,7 @@ struct Attempt<'a> {
 /// Runs one attempt of a task to its landing.
 pub(super) async fn execute(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> Outcome<()> {
     let (attempt, claimed) = match parked::take_up(desk, task).await? {
-        Some(again) => taken_up(desk, task, again, stop),
+        Some((tree, claimed)) => (taken_up(desk, task, tree, stop), claimed),
         None => begun(desk, task, stop).await?,
     };
     let number = attempt.number;
@@ -95,13 +87,11 @@ async fn begun<'a>(
 fn taken_up<'a>(
     desk: &'a Arc<Desk>,
     task: &'a TaskState,
-    again: Again,
+    tree: Tree,
     stop: &'a Stop,
-) -> (Attempt<'a>, Claimed) {
-    let Again { number, tree, claim, execution, reply, has_begun } = again;
-    let cwd = tree.cwd();
-    let attempt = Attempt { desk, task, number, tree: Some(tree), cwd, stop };
-    (attempt, Claimed { claim, execution, reply, has_begun })
+) -> Attempt<'a> {
+    let (number, cwd) = (tree.attempt(), tree.cwd());
+    Attempt { desk, task, number, tree: Some(tree), cwd, stop }
 }
 
 /// Where the attempt works: a tree of its own, or the directory itself.
@@ -140,18 +130,9 @@ async fn ground(
 
 impl Attempt<'_> {
     fn question(&self, kind: SessionKind, prompt: String) -> Question {
-        Question {
-            task: Some(self.task.task.id.clone()),
-            place: self.task.task.id.to_string(),
-            kind,
-            role: Role::Executor,
-            attempt: self.number,
-            cwd: self.cwd.clone(),
-            prompt,
-            schema: None,
-            resume: None,
-            opened: None,
-        }
+        let (id, cwd) = (&self.task.task.id, self.cwd.clone());
+        Question::new(kind, Role::Executor, id.as_str(), self.number, cwd, prompt)
+            .with_task(Some(id))
     }
 
     /// Asks what the task will touch, in the untouched tree.
@@ -162,17 +143,15 @@ impl Attempt<'_> {
         facts["earlier"] = json!(words::earlier(self.desk).await);
         facts["strict"] = json!(self.desk.job.options.enforce == Enforce::Strict);
         let prompt = prompts.render("claim", &facts).map_err(bug)?;
-        let shape = schema::strict::<ClaimAnswer>();
-        let question =
-            Question { schema: Some(shape.clone()), ..self.question(SessionKind::Claim, prompt) };
+        let question = self.question(SessionKind::Claim, prompt);
         let kind = |path: &str| kind_in(self.tree.as_ref(), &self.cwd, path);
-        let check = |text: &str| check_claim(&shape, id, &kind, text);
+        let check = |answer| check_claim(answer, id, &kind);
         let asked = self.desk.asker.ask(question, check, self.stop).await;
         let ((claim, execution), reply) = asked?;
-        let thread_id = reply.thread.0.clone();
-        let fact = Fact::ClaimRecorded { attempt: self.number, claim: claim.clone(), thread_id };
+        let (attempt, thread_id) = (self.number, reply.thread.0.clone());
+        let fact = Fact::ClaimRecorded { attempt, claim: claim.clone(), thread_id };
         self.desk.record(Some(id), fact)?;
-        Ok(Claimed { claim, execution, reply, has_begun: false })
+        Ok(Claimed { claim, execution, thread: reply.thread, has_begun: false })
     }
 
     /// Waits for the lease of what was claimed; where agents share a directory, of the whole directory.
@@ -251,8 +230,8 @@ impl Attempt<'_> {
         facts["enforced"] = json!(opened.as_ref().and_then(enforcing::words));
         let name = if claimed.has_begun { "continue" } else { "execute" };
         let prompt = self.desk.asker.prompts.render(name, &facts).map_err(bug)?;
-        let resume = Some(claimed.reply.thread.clone());
-        let question = Question { resume, opened, ..self.question(SessionKind::Execute, prompt) };
+        let question = self.question(SessionKind::Execute, prompt);
+        let question = question.with_thread(claimed.thread.clone()).with_opened(opened);
         let told = self.desk.asker.tell(question, self.stop).await;
         let reply = told.map_err(parked::lost_thread)?;
         Ok(words::summary(&reply.message))
@@ -271,12 +250,10 @@ fn kind_in(tree: Option<&Tree>, cwd: &Path, path: &str) -> PathKind {
 }
 
 fn check_claim(
-    shape: &Value,
+    answer: ClaimAnswer,
     id: &TaskId,
     kind: &dyn Fn(&str) -> PathKind,
-    text: &str,
 ) -> Result<(Claim, Execution), Vec<String>> {
-    let answer: ClaimAnswer = schema::read(shape, text)?;
     if TaskId::parse(&answer.task_id).ok().as_ref() != Some(id) {
         return Err(vec![format!("`task_id` must be \"{id}\", not {:?}", answer.task_id)]);
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::desk::{Desk, Outcome, aside, bug, with_trees};
 use crate::logic::followups::{self, MAX_OUTPUT_BYTES, Reviewed};
+use crate::logic::paths;
 use crate::logic::state::JobState;
 use crate::logic::task::TaskState;
 use crate::model::advice::Because;
-use crate::model::event::Fact;
+use crate::model::event::{CommandResult, Fact};
 use crate::model::id::TaskId;
 use crate::model::plan::Task;
 use crate::os::fsx;
@@ -37,11 +38,9 @@ async fn changed_paths(desk: &Desk, judged: Vec<TaskState>) -> Outcome<Vec<Revie
                 "" => Vec::new(),
                 commit => trees.changed_between(&format!("{commit}^"), commit)?,
             };
-            let below = |path: &String| {
-                let path = path.strip_prefix(prefix.as_str()).unwrap_or(path);
-                path.trim_start_matches('/').to_owned()
-            };
-            all.push(Reviewed { id: task.task.id, paths: paths.iter().map(below).collect() });
+            let below = |path: &String| paths::below(&prefix, path).map(str::to_owned);
+            let paths = paths.iter().filter_map(below).collect();
+            all.push(Reviewed { id: task.task.id, paths });
         }
         Ok(all)
     });
@@ -52,13 +51,12 @@ async fn changed_paths(desk: &Desk, judged: Vec<TaskState>) -> Outcome<Vec<Revie
 pub(super) async fn after_the_end(desk: &Arc<Desk>, because: Because) -> Outcome<()> {
     let state = desk.book.state(JobState::clone);
     if because == Because::Queen {
-        let tasks = followups::of_rejection(&state, &state.missing);
+        let tasks = followups::of_rejection(&state);
         return add(desk, None, because, state.appeals + 1, tasks);
     }
     let failed = state.unverified.as_ref();
     let command = failed.map_or("a verify command", |c| c.command.as_str());
-    let how = failed.and_then(|c| c.code);
-    let how = how.map_or_else(|| "did not end in time".to_owned(), |code| format!("code {code}"));
+    let how = failed.map_or_else(|| "did not pass".to_owned(), CommandResult::how);
     let log = desk.folder.place("verify").dir().join("verify.log");
     let output = aside(move || fsx::read_tail(&log, MAX_OUTPUT_BYTES as u64)).await?;
     let output = output.unwrap_or_default();

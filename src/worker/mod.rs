@@ -18,11 +18,13 @@ mod landing;
 mod lane;
 mod leasing;
 mod mending;
+mod parcel;
 mod parked;
 mod planning;
 mod reading;
 mod resume;
 mod settling;
+mod stuck;
 mod words;
 
 use std::io::Result;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::desk::{Desk, Outcome, with_trees};
 use super::landing;
-use crate::codex::Reply;
 use crate::logic::audit::moved;
 use crate::logic::classify;
 use crate::logic::parked::Unfinished;
@@ -12,22 +11,18 @@ use crate::logic::task::TaskState;
 use crate::model::claim::{Claim, Execution};
 use crate::model::event::SessionKind;
 use crate::model::job::Sandbox;
-use crate::model::outcome::{Failure, FailureKind};
+use crate::model::outcome::{Failure, FailureKind, Tokens};
 use crate::trees::Tree;
 
-/// An attempt that was claimed, and begun or not, before its job rested.
-pub(super) struct Again {
-    /// Its number.
-    pub(super) number: u32,
-    /// Its tree, with what its agent has written.
-    pub(super) tree: Tree,
-    /// What it had claimed.
+/// What a claim session brought, in this worker's life or before its job rested.
+pub(super) struct Claimed {
+    /// What is claimed.
     pub(super) claim: Claim,
-    /// What it expected to run.
+    /// What the agent expects to run.
     pub(super) execution: Execution,
-    /// Its thread.
-    pub(super) reply: Reply,
-    /// Whether the agent may have written.
+    /// The thread that claimed, and what it has spent.
+    pub(super) thread: (String, Tokens),
+    /// Whether the execution was cut off in the middle: it goes on in the tree as it is.
     pub(super) has_begun: bool,
 }
 
@@ -42,8 +37,11 @@ pub(super) fn attempt(desk: &Desk, task: &TaskState) -> u32 {
     desk.book.state(|s| s.parked.thread(place).and_then(goes_on)).unwrap_or(task.attempt + 1)
 }
 
-/// What can be gone on with of a task's last attempt; `None` when it has to begin anew.
-pub(super) async fn take_up(desk: &Arc<Desk>, task: &TaskState) -> Outcome<Option<Again>> {
+/// What can be gone on with of a task's last attempt: its tree and its claim; `None` when it has to begin anew.
+pub(super) async fn take_up(
+    desk: &Arc<Desk>,
+    task: &TaskState,
+) -> Outcome<Option<(Tree, Claimed)>> {
     let id = &task.task.id;
     let waiting = desk.book.state(|s| {
         let (thread, claim) = s.parked.execution(id)?;
@@ -56,9 +54,8 @@ pub(super) async fn take_up(desk: &Arc<Desk>, task: &TaskState) -> Outcome<Optio
     let Some(tree) = find_tree(desk, task, number).await? else { return Ok(None) };
     let recorded = desk.folder.read_claim(id).ok().flatten().filter(|c| c.attempt == number);
     let execution = recorded.map(|c| c.execution).unwrap_or_default();
-    let reply = Reply { message: String::new(), thread: thread.thread };
     let has_begun = thread.failure.is_some();
-    Ok(Some(Again { number, tree, claim, execution, reply, has_begun }))
+    Ok(Some((tree, Claimed { claim, execution, thread: thread.thread, has_begun })))
 }
 
 /// The tree that was made for an attempt, if it still can be used.

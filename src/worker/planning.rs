@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 
 use super::desk::{Desk, Outcome, Stop, aside, bug, of_trees, with_trees};
 use super::words;
+use crate::codex::Question;
 use crate::codex::prompt::first_line;
-use crate::codex::{Question, schema};
 use crate::logic::planning::{Before, check_plan, check_roles, single};
 use crate::logic::state::JobState;
 use crate::model::event::{Fact, SessionKind};
 use crate::model::job::Planning;
 use crate::model::plan::{MAX_TASKS, Plan, PlanAnswer, Role, RolesAnswer, Task};
 use crate::model::status::TaskPhase;
-use crate::trees::{self, Ground, Tree};
+use crate::trees::{self, Ground};
 
 /// The number of the tree of a place that only reads.
 const VIEW: u32 = 1;
@@ -27,7 +27,7 @@ pub(super) async fn fix_workspace(desk: &Desk) -> Outcome<()> {
         let ground = Ground { root: &root, codex_home: Some(&home) };
         trees::fix(&options, &folder, ground)
     });
-    let workspace = fixed.await?.map_err(|e| of_trees(&e))?;
+    let workspace = fixed.await?.map_err(of_trees)?;
     desk.record(None, Fact::WorkspaceFixed { workspace })
 }
 
@@ -42,27 +42,19 @@ pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
     facts["earlier"] = json!(words::earlier(desk).await);
     let is_new = desk.book.state(|s| s.replan.is_some());
     let before = desk.book.state(Before::of);
-    let (cwd, tree) = glance(desk, "plan").await?;
     let prompt = desk.asker.prompts.render("plan", &facts).map_err(bug)?;
-    let shape = schema::strict::<PlanAnswer>();
-    let question = question("plan", SessionKind::Plan, cwd, prompt, Some(shape.clone()));
-    let check = |text: &str| {
-        let answer: PlanAnswer = schema::read(&shape, text)?;
-        Ok((answer.objective.clone(), check_plan(&answer, &before)?))
-    };
-    let asked = desk.asker.ask(question, check, stop).await;
-    if let Ok(((objective, tasks), _)) = &asked {
-        let (objective, tasks) = (objective.clone(), tasks.clone());
-        let plan = number;
+    let check = |answer: PlanAnswer| Ok((answer.objective.clone(), check_plan(&answer, &before)?));
+    let asked = with_glance(desk, "plan", async |cwd| {
+        let question = Question::new(SessionKind::Plan, Role::Planner, "plan", 1, cwd, prompt);
+        let ((objective, tasks), _) = desk.asker.ask(question, check, stop).await?;
         let fact = if is_new {
-            Fact::Replanned { plan, objective, tasks }
+            Fact::Replanned { plan: number, objective, tasks }
         } else {
-            Fact::PlanCreated { plan, objective, tasks }
+            Fact::PlanCreated { plan: number, objective, tasks }
         };
-        desk.record(None, fact)?;
-    }
-    clear(desk, tree).await?;
-    asked.map(drop)
+        desk.record(None, fact)
+    });
+    asked.await
 }
 
 /// What a planner is told; for a new plan also how the old one fared.
@@ -94,17 +86,13 @@ pub(super) async fn roles(desk: &Desk, stop: &Stop) -> Outcome<()> {
     let text = serde_json::to_string_pretty(&brief(&plan)).unwrap_or_default();
     let facts = json!({ "objective_line": first_line(&desk.job.objective), "plan": text });
     let prompt = desk.asker.prompts.render("roles", &facts).map_err(bug)?;
-    let (cwd, tree) = glance(desk, "roles").await?;
-    let shape = schema::strict::<RolesAnswer>();
-    let question = question("roles", SessionKind::Roles, cwd, prompt, Some(shape.clone()));
-    let check = |text: &str| {
-        let answer: RolesAnswer = schema::read(&shape, text)?;
-        Ok((check_roles(&answer, &plan.tasks)?, answer.strategy))
-    };
-    let asked = desk.asker.ask(question, check, stop).await;
-    clear(desk, tree).await?;
-    let ((tasks, strategy), _) = asked?;
-    assign(desk, tasks, strategy)
+    let check = |answer: RolesAnswer| Ok((check_roles(&answer, &plan.tasks)?, answer.strategy));
+    let asked = with_glance(desk, "roles", async |cwd| {
+        let question = Question::new(SessionKind::Roles, Role::Planner, "roles", 1, cwd, prompt);
+        let ((tasks, strategy), _) = desk.asker.ask(question, check, stop).await?;
+        assign(desk, tasks, strategy)
+    });
+    asked.await
 }
 
 /// The part of the plan that has no roles yet: what landed before a new plan was made keeps its own.
@@ -139,42 +127,35 @@ fn assign(desk: &Desk, tasks: Vec<Task>, strategy: String) -> Outcome<()> {
     desk.record(None, Fact::RolesAssigned { plan: plan.number, tasks, strategy })
 }
 
-fn question(
+/// Looks at a snapshot of the tip; at the directory itself where there is no repository. A place has one snapshot at a time,
+/// so that one which a dead worker left gives way to the next.
+pub(super) async fn with_view<T>(
+    desk: &Desk,
     place: &str,
-    kind: SessionKind,
-    cwd: PathBuf,
-    prompt: String,
-    schema: Option<Value>,
-) -> Question {
-    Question {
-        task: None,
-        place: place.to_owned(),
-        kind,
-        role: Role::Planner,
-        attempt: 1,
-        cwd,
-        prompt,
-        schema,
-        resume: None,
-        opened: None,
-    }
-}
-
-/// A snapshot of the tip to read in; the directory itself where there is no repository. A place has one at a time, so that
-/// one which a dead worker left gives way to the next.
-pub(super) async fn view(desk: &Desk, place: &str) -> Outcome<(PathBuf, Option<Tree>)> {
+    look: impl AsyncFnOnce(PathBuf) -> Outcome<T>,
+) -> Outcome<T> {
     if desk.is_in_place()? {
-        return Ok((desk.plain_cwd()?, None));
+        return look(desk.plain_cwd()?).await;
     }
     let place = desk.folder.place(place);
     let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
     let tree = with_trees(desk, move |trees| trees.add(&place, VIEW, &tip)).await?;
-    Ok((tree.cwd(), Some(tree)))
+    let found = look(tree.cwd()).await;
+    // What was found is paid for: a snapshot that will not go is no reason to lose it.
+    let _gives_way_to_the_next = with_trees(desk, move |trees| trees.remove(&tree)).await;
+    found
 }
 
-/// What a planner sees: a snapshot, or the job's own fresh repository as long as there is nothing in it.
-async fn glance(desk: &Desk, place: &str) -> Outcome<(PathBuf, Option<Tree>)> {
-    if is_still_empty(desk) { Ok((desk.plain_cwd()?, None)) } else { view(desk, place).await }
+/// Looks at what a planner sees: a snapshot, or the job's own fresh repository as long as there is nothing in it.
+async fn with_glance<T>(
+    desk: &Desk,
+    place: &str,
+    look: impl AsyncFnOnce(PathBuf) -> Outcome<T>,
+) -> Outcome<T> {
+    if is_still_empty(desk) {
+        return look(desk.plain_cwd()?).await;
+    }
+    with_view(desk, place, look).await
 }
 
 /// Whether there is nothing to see yet: the job's own fresh repository, before the first landing. A tree of it would cost
@@ -182,10 +163,4 @@ async fn glance(desk: &Desk, place: &str) -> Outcome<(PathBuf, Option<Tree>)> {
 fn is_still_empty(desk: &Desk) -> bool {
     let at_base = |s: &JobState| s.workspace.as_ref().map(|w| &w.base) == s.tip.as_ref();
     desk.job.options.workspace.is_none() && desk.book.state(at_base)
-}
-
-/// Removes a tree that was only read.
-pub(super) async fn clear(desk: &Desk, tree: Option<Tree>) -> Outcome<()> {
-    let Some(tree) = tree else { return Ok(()) };
-    with_trees(desk, move |trees| trees.remove(&tree)).await
 }

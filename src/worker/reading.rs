@@ -1,15 +1,16 @@
 //! The lane of a task that only reads: planners, reviewers, queens. It holds no lease. What a planner found goes to its
 //! dependents; a reviewer judges the diffs of the tasks before it, and what it wants changed becomes tasks.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::desk::{Desk, Outcome, Stop, bug, with_trees};
 use super::mending;
-use super::planning::{clear, view};
+use super::planning::with_view;
 use super::{parked, words};
-use crate::codex::{Question, schema};
+use crate::codex::Question;
 use crate::logic::followups::{MAX_REVIEW_ROUNDS, judged};
 use crate::logic::task::TaskState;
 use crate::model::advice::{Comment, Judgement, ReviewAnswer};
@@ -32,11 +33,13 @@ pub(super) async fn read(desk: &Arc<Desk>, task: &TaskState, stop: &Stop) -> Out
 async fn look(desk: &Desk, task: &TaskState, stop: &Stop) -> Outcome<()> {
     let id = &task.task.id;
     let attempt = parked::attempt(desk, task);
-    let (question, tree) = question(desk, task, attempt, facts(desk, task)).await?;
-    let told = desk.asker.tell(question, stop).await;
-    clear(desk, tree).await?;
-    let summary = words::summary(&told?.message);
-    desk.record(Some(id), Fact::TaskCompleted { attempt, commit: None, summary })
+    let prompt = prompt(desk, &facts(desk, task))?;
+    let told = with_view(desk, id.as_str(), async |cwd| {
+        let question = question(desk, task, attempt, cwd, prompt)?;
+        let summary = words::summary(&desk.asker.tell(question, stop).await?.message);
+        desk.record(Some(id), Fact::TaskCompleted { attempt, commit: None, summary })
+    });
+    told.await
 }
 
 /// Lets it judge what the tasks before it have landed.
@@ -49,14 +52,12 @@ async fn review(
     let mut facts = facts(desk, task);
     facts["judges"] = json!(true);
     facts["diff"] = json!(diffs(desk, before).await?);
-    let shape = schema::strict::<ReviewAnswer>();
     let attempt = parked::attempt(desk, task);
-    let (question, tree) = question(desk, task, attempt, facts).await?;
-    let question = Question { schema: Some(shape.clone()), ..question };
-    let check = |text: &str| checked(schema::read(&shape, text)?);
-    let asked = desk.asker.ask(question, check, stop).await;
-    clear(desk, tree).await?;
-    let (answer, _) = asked?;
+    let prompt = prompt(desk, &facts)?;
+    let asked = with_view(desk, task.task.id.as_str(), async |cwd| {
+        desk.asker.ask(question(desk, task, attempt, cwd, prompt)?, checked, stop).await
+    });
+    let (answer, _) = asked.await?;
     match answer.verdict {
         Judgement::Approve => approved(desk, task, attempt, answer.comments),
         Judgement::Changes => rejected(desk, task, attempt, answer.comments).await,
@@ -102,29 +103,22 @@ fn facts(desk: &Desk, task: &TaskState) -> Value {
     facts
 }
 
-async fn question(
+fn prompt(desk: &Desk, facts: &Value) -> Outcome<String> {
+    desk.asker.prompts.render("review", facts).map_err(bug)
+}
+
+/// The question, with the fact that the attempt begins on record.
+fn question(
     desk: &Desk,
     task: &TaskState,
     attempt: u32,
-    facts: Value,
-) -> Outcome<(Question, Option<crate::trees::Tree>)> {
+    cwd: PathBuf,
+    prompt: String,
+) -> Outcome<Question> {
     let id = &task.task.id;
-    let prompt = desk.asker.prompts.render("review", &facts).map_err(bug)?;
-    let (cwd, tree) = view(desk, id.as_str()).await?;
     desk.record(Some(id), Fact::TaskStarted { attempt })?;
-    let question = Question {
-        task: Some(id.clone()),
-        place: id.to_string(),
-        kind: SessionKind::Review,
-        role: task.task.role,
-        attempt,
-        cwd,
-        prompt,
-        schema: None,
-        resume: None,
-        opened: None,
-    };
-    Ok((question, tree))
+    let (kind, role) = (SessionKind::Review, task.task.role);
+    Ok(Question::new(kind, role, id.as_str(), attempt, cwd, prompt).with_task(Some(id)))
 }
 
 /// What the judged tasks have landed, one diff after the other; empty where agents work in the directory itself.

@@ -21,6 +21,10 @@ const SUMMARY_CHARS: usize = 4000;
 /// Jobs whose claims tell the next one something.
 const EARLIER_JOBS: u32 = 20;
 
+/// Most paths that a message names.
+const SHOWN_PATHS: usize = 5;
+/// Longest piece of a path in a message, in characters.
+const SHOWN_PATH_CHARS: usize = 120;
 /// Longest diff that a prompt shows, in bytes.
 const MAX_DIFF_BYTES: usize = 256 * 1024;
 
@@ -111,12 +115,16 @@ pub(super) fn shown_diff(patch: &[u8]) -> String {
     text
 }
 
+/// The first few of some paths, fit for a line.
+pub(super) fn shown(paths: &[String]) -> String {
+    let more = paths.len().saturating_sub(SHOWN_PATHS);
+    let short = |path: &String| one_line(path).chars().take(SHOWN_PATH_CHARS).collect::<String>();
+    let list = paths.iter().take(SHOWN_PATHS).map(short).collect::<Vec<_>>().join(", ");
+    if more == 0 { list } else { format!("{list} and {more} more") }
+}
+
 /// Remarks, a line each.
 pub(super) fn listed(comments: &[Comment]) -> String {
-    let line = |c: &Comment| match c.path.as_str() {
-        "" => c.text.trim().to_owned(),
-        path => format!("{path}: {}", c.text.trim()),
-    };
     let said = comments.iter().filter(|c| !c.text.trim().is_empty());
-    said.map(line).collect::<Vec<_>>().join("\n")
+    said.map(Comment::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -51,6 +51,26 @@ fn in_order(job: &Job<'_>, events: &[(&str, &str)]) {
     assert!(seqs.is_sorted(), "{events:?} at {seqs:?}");
 }
 
+/// Makes git refuse to remove the worktree that it runs in.
+const SPOILS_ITS_TREE: &str = "echo nowhere > \"$(git rev-parse --git-dir)/gitdir\"";
+
+#[test]
+fn an_answer_outlives_a_snapshot_that_will_not_go() {
+    let parts = [part("look").role("planner"), part("t1").after(&["look"])];
+    let spoils = json!([{"command": SPOILS_ITS_TREE}, {"message": "all is well"}]);
+    let stage = Stage::new("stays", &Script::of(parts).with(review("look"), spoils));
+    let job = stage.ends_with(0, &["--verify", SPOILS_ITS_TREE]);
+    assert_eq!(job.all("terminal.session_starting", "look").len(), 1);
+    assert_eq!(job.all("job.verified", "").len(), 1);
+    assert!(job.read("t1/prompt-1.md").contains("all is well"));
+    for place in ["look", "verify"] {
+        let entry = job.dir().join(place).join("tree-1");
+        assert!(!entry.exists(), "its files are gone");
+    }
+    let left = stage.git(&["worktree", "list"]);
+    assert!(left.contains("nowhere"), "git has kept its entries: {left}");
+}
+
 #[test]
 fn a_reviewer_sees_the_diff_and_what_it_wants_changed_lands_as_a_further_task() {
     let parts =
@@ -237,13 +257,16 @@ fn a_failed_verification_is_mended_with_its_output_at_hand() {
     let script = Script::of([part("t1")]);
     let stage = Stage::new("mend", &doing(script, "verify-r1", "t1.txt", "mended\n"));
     let check = "grep mended t1.txt || { echo the word is missing; exit 3; }";
-    let job = stage.ends_with(0, &["--verify", check]);
+    let job = stage.ends_with(0, &["--verify", "echo all is noise", "--verify", check]);
     assert_eq!(job.landed(), ["t1", "verify-r1"]);
     let passed: Vec<Value> =
         job.all("job.verified", "").iter().map(|e| e["payload"]["passed"].clone()).collect();
     assert_eq!(passed, [false, true]);
     let asked = job.read("verify-r1/prompt-1.md");
     assert!(asked.contains(check) && asked.contains("the word is missing"), "{asked}");
+    assert!(!asked.contains("noise"), "another command's words: {asked}");
+    let shown = stage.call(&["logs", &format!("{}/verify", job.id)]).stdout;
+    assert!(shown.contains("$ echo all is noise\nall is noise\n[ended with 0]\n"), "{shown}");
     in_order(
         &job,
         &[("job.verified", ""), ("job.tasks_added", ""), ("job.task_completed", "verify-r1")],
