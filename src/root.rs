@@ -175,7 +175,7 @@ enum As {
 }
 
 /// The variables and the keys that they set.
-const VARIABLES: [(&str, &str, As); 18] = [
+const VARIABLES: [(&str, &str, As); 19] = [
     ("NUMERUS_MAX_JOBS", "max_jobs", As::Number),
     ("NUMERUS_MAX_OBJECTIVE", "max_objective", As::Number),
     ("NUMERUS_SETTLE", "settle", As::Text),
@@ -189,6 +189,7 @@ const VARIABLES: [(&str, &str, As); 18] = [
     ("NUMERUS_SANDBOX", "sandbox", As::Text),
     ("NUMERUS_NETWORK", "network", As::Flag),
     ("NUMERUS_AMEND", "amend", As::Flag),
+    ("NUMERUS_ENFORCE", "enforce", As::Text),
     ("NUMERUS_TAKE_IN", "take_in", As::Flag),
     ("NUMERUS_ENV", "env", As::Text),
     ("NUMERUS_VERIFY_UNSANDBOXED", "verify_unsandboxed", As::Flag),

@@ -88,6 +88,9 @@ pub(super) struct Flags {
     /// Let nothing land when the agent wrote beside its claim, even if nobody else holds it
     #[arg(long)]
     pub(super) no_amend: bool,
+    /// Refuse what was not claimed while it is written, or only let it not land
+    #[arg(long, value_name = "HOW", value_parser = ["audit", "strict"])]
+    pub(super) enforce: Option<String>,
     /// Let a role use a model, profile or sandbox of its own, such as queen.model=NAME (repeat for more)
     #[arg(long, value_name = "ROLE.KEY=VALUE", value_parser = role)]
     pub(super) role: Vec<(String, String, String)>,
@@ -231,6 +234,7 @@ pub(super) fn compose(draft: &Draft, flags: &Flags) -> Value {
     put("network", if flags.network { json!(true) } else { Value::Null });
     put("sandbox", json!(flags.sandbox));
     put("amend", if flags.no_amend { json!(false) } else { Value::Null });
+    put("enforce", json!(flags.enforce));
     put("on_interrupt", json!(flags.on_interrupt));
     put("labels", json!(flags.label));
     put("rehearse", json!(flags.rehearse));
@@ -326,6 +330,7 @@ mod tests {
             (vec!["--network"], "network", json!(true)),
             (vec!["--sandbox", "read-only"], "sandbox", json!("read-only")),
             (vec!["--no-amend"], "amend", json!(false)),
+            (vec!["--enforce", "strict"], "enforce", json!("strict")),
             (
                 vec!["--role", "queen.model=m", "--role", "queen.sandbox=read-only"],
                 "roles",

@@ -184,7 +184,12 @@ fn tell_task(fact: &Fact) -> Told {
 fn tell_session(fact: &Fact) -> Told {
     match fact {
         Fact::SessionStarting(s) => {
-            minor(format!("session {}/{} ({}) starts", s.place, s.number, s.kind.as_str()))
+            let (place, number, kind) = (&s.place, s.number, s.kind.as_str());
+            let writes = match s.writable.join(" ") {
+                list if list.is_empty() => list,
+                list => format!(", may write {list}"),
+            };
+            minor(format!("session {place}/{number} ({kind}) starts{writes}"))
         }
         Fact::SessionOpened { place, number, pid } => {
             minor(format!("session {place}/{number} is process {pid}"))

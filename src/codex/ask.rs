@@ -18,6 +18,7 @@ use super::prompt::Prompts;
 use super::schema;
 use super::session::{self, Ended, SessionSpec};
 use crate::logic::classify;
+use crate::logic::enforce::Opened;
 use crate::logic::parked::Parked;
 use crate::logic::retry::{self, Next};
 use crate::logic::supervise::{Limits, StopReason};
@@ -110,6 +111,8 @@ pub struct Question {
     pub schema: Option<Value>,
     /// The thread to go on with, and what it has spent.
     pub resume: Option<(String, Tokens)>,
+    /// All that it may write in its directory, where that is less than its sandbox would let it.
+    pub opened: Option<Opened>,
 }
 
 /// An answer.
@@ -131,8 +134,8 @@ impl Question {
         cwd: PathBuf,
         prompt: String,
     ) -> Self {
-        let place = place.to_owned();
-        Self { task: None, place, kind, role, attempt, cwd, prompt, schema: None, resume: None }
+        let (place, task, schema, resume, opened) = (place.to_owned(), None, None, None, None);
+        Self { task, place, kind, role, attempt, cwd, prompt, schema, resume, opened }
     }
 
     /// The same for a task, if any.
@@ -145,6 +148,12 @@ impl Question {
     #[must_use]
     pub fn with_thread(self, thread: (String, Tokens)) -> Self {
         Self { resume: Some(thread), ..self }
+    }
+
+    /// The same with no more of its directory open than this, if anything is said.
+    #[must_use]
+    pub fn with_opened(self, opened: Option<Opened>) -> Self {
+        Self { opened, ..self }
     }
 }
 
@@ -329,6 +338,7 @@ impl Asker {
             schema: question.schema.clone(),
             resume: question.resume.clone(),
             sandbox,
+            opened: question.opened.clone(),
             network: executes && options.network,
             model: options.model_of(role).cloned(),
             profile: options.profile_of(role).cloned(),

@@ -3,13 +3,30 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::logic::enforce::Opened;
 use crate::model::job::Sandbox;
+
+/// What the permission profile of an enforced claim is called; the user's own ones are laid below it by name.
+const PROFILE: &str = "numerus_claim";
+/// What codex would mount below a single file that is opened; it fails unless it is told that they may be written.
+const BELOW_A_FILE: [&str; 4] = [".git", ".agents", ".codex", ".aws"];
+
+/// What alone may be written, by absolute paths.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds<'a> {
+    /// The directory that the agent works in, without links on the way.
+    pub cwd: &'a Path,
+    /// What of it is open.
+    pub opened: &'a Opened,
+}
 
 /// What a call of codex depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     /// What it may write.
     pub sandbox: Sandbox,
+    /// What alone it may write instead.
+    pub bounds: Option<Bounds<'a>>,
     /// Whether its tools may use the network.
     pub network: bool,
     /// The model, if one is named.
@@ -32,8 +49,10 @@ pub struct Call<'a> {
 pub fn arguments(call: &Call<'_>) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["exec".into()];
     let mut say = |texts: &[&str]| words.extend(texts.iter().map(OsString::from));
-    // These two are refused after the word `resume`.
-    say(&["-s", call.sandbox.as_str()]);
+    // These two are refused after the word `resume`. With a permission profile there is no sandbox to name: it would win.
+    if call.bounds.is_none() {
+        say(&["-s", call.sandbox.as_str()]);
+    }
     if let Some(profile) = call.profile {
         say(&["-p", profile]);
     }
@@ -67,7 +86,34 @@ fn settings(call: &Call<'_>) -> Vec<String> {
         "allow_login_shell=false".into(),
     ];
     settings.extend(confinement(call.network, call.marks, call.temp));
+    settings.extend(call.bounds.iter().flat_map(|bounds| permissions(bounds, call)));
     settings
+}
+
+/// An enforced claim as a permission profile; the longest path that contains a file decides.
+fn permissions(bounds: &Bounds<'_>, call: &Call<'_>) -> [String; 2] {
+    let Opened { files, dirs, shut } = bounds.opened;
+    let at =
+        |path: &String| if path.is_empty() { bounds.cwd.into() } else { bounds.cwd.join(path) };
+    let mut rules = vec!["\":root\"=\"read\"".to_owned()];
+    let mut rule = |path: &Path, access: &str| {
+        // A text of JSON is one of TOML, on one line, as a key has to be.
+        let path = serde_json::Value::from(path.to_string_lossy());
+        rules.push(format!("{path}=\"{access}\""));
+    };
+    for path in shut {
+        rule(&at(path), "read");
+    }
+    let below = |file: &String| BELOW_A_FILE.map(|name| at(file).join(name));
+    let opened = dirs.iter().chain(files).map(at).chain(files.iter().flat_map(below));
+    for path in opened.chain(call.temp.map(Path::to_owned)) {
+        rule(&path, "write");
+    }
+    let (rules, network) = (rules.join(","), call.network);
+    [
+        format!("default_permissions=\"{PROFILE}\""),
+        format!("permissions.{PROFILE}={{filesystem={{{rules}}},network={{enabled={network}}}}}"),
+    ]
 }
 
 /// What tools may reach beside the directory that they work in, and what their environment says. The folders for
@@ -108,6 +154,7 @@ mod tests {
         let marks = [("NUMERUS_JOB", "j-abc234".to_owned())];
         let call = Call {
             sandbox: Sandbox::WorkspaceWrite,
+            bounds: None,
             network: false,
             model: Some("m"),
             profile: Some("p"),
@@ -123,6 +170,53 @@ mod tests {
         assert!(position("-s") < position("resume") && position("-p") < position("resume"));
         assert!(position("resume") < position("--json"));
         assert_eq!(words[words.len() - 2..], ["thread", "-"]);
+    }
+
+    #[test]
+    fn an_enforced_claim_names_no_sandbox_and_lists_what_may_be_written() {
+        let list = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let opened =
+            Opened { files: list(&["src/ä.rs"]), dirs: list(&["", "d d"]), shut: list(&["src"]) };
+        let call = Call {
+            sandbox: Sandbox::WorkspaceWrite,
+            bounds: Some(Bounds { cwd: Path::new("/r/w"), opened: &opened }),
+            network: true,
+            model: None,
+            profile: None,
+            last_message: Path::new("/r/last"),
+            schema: None,
+            resume: Some("thread"),
+            marks: &[],
+            temp: Some(Path::new("/r/it's/tmp-1")),
+        };
+        let words: Vec<String> =
+            arguments(&call).into_iter().map(|w| w.into_string().expect("text")).collect();
+        assert!(!words.contains(&"-s".to_owned()), "it would win: {words:?}");
+        let said: Vec<&str> =
+            words.windows(2).filter(|w| w[0] == "-c").map(|w| w[1].as_str()).collect();
+        let table: toml::Table = said.join("\n").parse().expect("TOML");
+        let profile = table["default_permissions"].as_str().expect("a name");
+        let permissions = &table["permissions"][profile];
+        assert_eq!(permissions["network"]["enabled"].as_bool(), Some(true));
+        let rules = permissions["filesystem"].as_table().expect("rules");
+        let rules: Vec<String> =
+            rules.iter().map(|(path, access)| format!("{path} {access}")).collect();
+        let mut want = vec![
+            r#"/r/it's/tmp-1 "write""#,
+            r#"/r/w "write""#,
+            r#"/r/w/d d "write""#,
+            r#"/r/w/src "read""#,
+            r#"/r/w/src/ä.rs "write""#,
+            r#"/r/w/src/ä.rs/.agents "write""#,
+            r#"/r/w/src/ä.rs/.aws "write""#,
+            r#"/r/w/src/ä.rs/.codex "write""#,
+            r#"/r/w/src/ä.rs/.git "write""#,
+            r#":root "read""#,
+        ];
+        want.sort_unstable();
+        let mut rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+        rules.sort_unstable();
+        assert_eq!(rules, want);
     }
 
     #[test]

@@ -12,13 +12,14 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::command::{Call, arguments};
+use super::command::{Bounds, Call, arguments};
 use super::conclusion::{conclude, never_started};
 use super::fence::{self, JOB_MARK, PLACE_MARK};
 use super::program::Codex;
 use super::pulse;
 use super::reader::{self, Heard};
 use crate::logic::classify::{Seen, Turn};
+use crate::logic::enforce::Opened;
 use crate::logic::supervise::{Effect, Input, Limits, Machine, Phase, StopReason};
 use crate::logic::transcript::Line;
 use crate::model::event::{Fact, SessionEnd, SessionKind, SessionStart};
@@ -68,6 +69,8 @@ pub struct SessionSpec {
     pub resume: Option<(String, Tokens)>,
     /// What it may write.
     pub sandbox: Sandbox,
+    /// All that it may write in its directory, where that is less than its sandbox would let it.
+    pub opened: Option<Opened>,
     /// Whether its tools may use the network.
     pub network: bool,
     /// The model.
@@ -199,6 +202,8 @@ fn starting(spec: &SessionSpec, group: Option<&Cgroup>) -> SessionStart {
         boot_id: process::boot_id(),
         cgroup: group.map(|g| g.path().to_string_lossy().into_owned()),
         resumes: spec.resume.as_ref().map(|(thread, _)| thread.clone()),
+        writable: spec.opened.as_ref().map(Opened::writable).unwrap_or_default(),
+        shut: spec.opened.as_ref().map(|opened| opened.shut.clone()).unwrap_or_default(),
     }
 }
 
@@ -212,8 +217,12 @@ fn command(codex: &Codex, spec: &SessionSpec, group: Option<&Cgroup>) -> Result<
     let schema = spec.schema.as_ref().map(|_| spec.place.schema(spec.number));
     let (last, temp) = (last_message(spec), temp(spec));
     fsx::remove(&last)?;
+    // Without links on the way: the kernel is told where things are. One that is gone is found by the spawn.
+    let cwd = spec.cwd.canonicalize().unwrap_or_else(|_| spec.cwd.clone());
+    let opened = spec.opened.as_ref().filter(|opened| !opened.is_everything());
     let call = Call {
         sandbox: spec.sandbox,
+        bounds: opened.map(|opened| Bounds { cwd: &cwd, opened }),
         network: spec.network,
         model: spec.model.as_deref(),
         profile: spec.profile.as_deref(),
@@ -332,8 +341,12 @@ async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec, pid: u32
     Ok(())
 }
 
+/// What may be left of the sandbox, in the directory and in each one that was opened by itself.
 fn residue(spec: &SessionSpec) -> Vec<PathBuf> {
-    RESIDUE.iter().map(|name| spec.cwd.join(name)).filter(|path| path.exists()).collect()
+    let opened = spec.opened.iter().flat_map(|opened| &opened.dirs).map(|dir| spec.cwd.join(dir));
+    let dirs = std::iter::once(spec.cwd.clone()).chain(opened);
+    let paths = dirs.flat_map(|dir| RESIDUE.map(|name| dir.join(name)));
+    paths.filter(|path| path.exists()).collect()
 }
 
 /// Removes what codex's sandbox left: only what is empty and was not there before, and only where the session began: who

@@ -311,6 +311,8 @@ fn abandoned(site: &Site, id: &str) -> JobId {
         boot_id: process::boot_id(),
         cgroup: None,
         resumes: None,
+        writable: Vec::new(),
+        shut: Vec::new(),
     };
     let (mut journal, _) = Journal::open(&folder.journal(), &job).expect("journal");
     journal.append(JobFact::SessionStarting(start), None, clock::now()).expect("append");

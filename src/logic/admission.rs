@@ -5,9 +5,12 @@ use serde_json::{Map, Value};
 
 use super::frontmatter;
 use crate::model::fields::Fields;
-use crate::model::job::{After, Budget, OnInterrupt, Options, Planning, Sandbox, Timeouts};
+use crate::model::job::{
+    After, Budget, Enforce, OnInterrupt, Options, Planning, Sandbox, Timeouts,
+};
+use crate::model::plan::Role;
 use crate::model::rejection::{Code, Reason};
-use crate::model::settings::{SANDBOXES, Settings, overlaid_roles, rehearsal, roles};
+use crate::model::settings::{ENFORCE, SANDBOXES, Settings, overlaid_roles, rehearsal, roles};
 use crate::model::workspace::Isolation;
 
 /// Longest path that an option may hold, in bytes.
@@ -149,6 +152,7 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
         sandbox: f.choice("sandbox", &SANDBOXES),
         widest_role: own_roles.values().filter_map(|r| r.sandbox).max(),
         amend: f.flag("amend"),
+        enforce: f.choice("enforce", &ENFORCE),
     };
     let workspace = f.text("workspace", MAX_PATH_BYTES).or_else(|| settings.workspace.clone());
     let script = rehearsal(&mut f);
@@ -159,6 +163,7 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
         sandbox: asked.sandbox.unwrap_or(defaults.sandbox.min(settings.sandbox)),
         network: asked.network.unwrap_or(false),
         amend: asked.amend.unwrap_or(settings.amend),
+        enforce: asked.enforce.unwrap_or(settings.enforce),
         roles: overlaid_roles(own_roles, &settings.roles),
         rehearse: script.clone().or_else(|| settings.rehearse.clone()),
         ..when(&mut f, defaults)
@@ -166,6 +171,7 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
     options = how(&mut f, options);
     f.finish().map_err(|problems| field(&problems))?;
     asked.granted(settings)?;
+    can_enforce(&options, settings)?;
     if let Some(path) = script.filter(|s| !s.is_empty()) {
         lexical("rehearse", &path)?;
     }
@@ -262,6 +268,7 @@ struct Rights {
     network: Option<bool>,
     sandbox: Option<Sandbox>,
     amend: Option<bool>,
+    enforce: Option<Enforce>,
     widest_role: Option<Sandbox>,
 }
 
@@ -283,8 +290,29 @@ impl Rights {
         if self.amend == Some(true) && !settings.amend {
             return refused("claims are not widened here".to_owned(), "amend");
         }
+        if self.enforce.is_some_and(|asked| asked < settings.enforce) {
+            return refused("claims are enforced strictly here".to_owned(), "enforce");
+        }
         Ok(())
     }
+}
+
+/// Claims are enforced by the sandbox, around a tree of the task's own: without either nothing can be.
+fn can_enforce(options: &Options, settings: &Settings) -> Result<(), Reason> {
+    let in_the_way = match options.sandbox_of(Role::Executor) {
+        _ if options.enforce == Enforce::Audit => return Ok(()),
+        Sandbox::DangerFullAccess => "`sandbox` \"danger-full-access\"",
+        Sandbox::ReadOnly | Sandbox::WorkspaceWrite if options.isolation == Isolation::InPlace => {
+            "`isolation` \"in-place\""
+        }
+        Sandbox::ReadOnly | Sandbox::WorkspaceWrite => return Ok(()),
+    };
+    let message = format!("`enforce` \"strict\" cannot be kept with {in_the_way}");
+    let (code, hint) = match settings.enforce {
+        Enforce::Strict => (Code::Policy, "the operator may set `enforce` in numerus.toml"),
+        Enforce::Audit => (Code::Field, "leave one of them out"),
+    };
+    Err(Reason::new(code, message, hint))
 }
 
 fn path_reason(key: &str, path: &str, why: &str) -> Reason {
@@ -474,7 +502,8 @@ mod tests {
             "timeouts": {"execute": "2h", "no_progress": "30s"},
             "budget": {"tokens": 1000, "wall": "1h"}, "isolation": "in-place",
             "setup": ["make"], "carry": [".env"], "verify": "cargo test", "review": true,
-            "network": false, "sandbox": "read-only", "amend": false, "on_interrupt": "hold",
+            "network": false, "sandbox": "read-only", "amend": false, "enforce": "audit",
+            "on_interrupt": "hold",
             "labels": ["night"], "rehearse": "builtin", "approve": true,
             "roles": {"queen": {"model": "q"}, "planner": {"profile": "deep"}}}"#;
         facts_with(&Settings::default(), |facts| {
@@ -508,6 +537,7 @@ mod tests {
                 network: false,
                 sandbox: Sandbox::ReadOnly,
                 amend: false,
+                enforce: Enforce::Audit,
                 on_interrupt: OnInterrupt::Hold,
                 roles: Roles::from([
                     (Role::Planner, role(None, Some("deep"), None)),
@@ -593,6 +623,44 @@ mod tests {
         assert_eq!(amend(false, ""), Ok(false));
         assert_eq!(amend(false, r#", "amend": false"#), Ok(false));
         assert_eq!(amend(false, r#", "amend": true"#), Err(Code::Policy));
+    }
+
+    #[test]
+    fn a_job_may_be_stricter_than_the_settings_and_never_laxer() {
+        let enforce = |enforce: Enforce, job: &str| {
+            let settings =
+                Settings { enforce, sandbox: Sandbox::DangerFullAccess, ..Settings::default() };
+            let text = format!(r#"{{"objective": "x"{job}}}"#);
+            let mut found = Err(Code::Empty);
+            facts_with(&settings, |facts| {
+                let admitted = admit(text.as_bytes(), Shape::Json, facts);
+                found = admitted.map(|a| a.options.enforce).map_err(|r| r.code);
+            });
+            found
+        };
+        let (audit, strict) = (Enforce::Audit, Enforce::Strict);
+        for (settings, job, want) in [
+            (audit, "", Ok(audit)),
+            (audit, r#", "enforce": "strict""#, Ok(strict)),
+            (strict, "", Ok(strict)),
+            (strict, r#", "enforce": "strict""#, Ok(strict)),
+            (strict, r#", "enforce": "audit""#, Err(Code::Policy)),
+            (audit, r#", "enforce": "loose""#, Err(Code::Field)),
+            // Where it could not be kept it is not promised.
+            (strict, r#", "sandbox": "danger-full-access""#, Err(Code::Policy)),
+            (strict, r#", "isolation": "in-place""#, Err(Code::Policy)),
+            (audit, r#", "enforce": "strict", "isolation": "in-place""#, Err(Code::Field)),
+            (audit, r#", "enforce": "strict", "sandbox": "danger-full-access""#, Err(Code::Field)),
+            (
+                audit,
+                r#", "enforce": "strict", "roles": {"executor": {"sandbox": "danger-full-access"}}"#,
+                Err(Code::Field),
+            ),
+            (audit, r#", "enforce": "strict", "sandbox": "read-only""#, Ok(strict)),
+            (audit, r#", "isolation": "in-place""#, Ok(audit)),
+        ] {
+            assert_eq!(enforce(settings, job), want, "{settings:?} {job}");
+        }
     }
 
     #[test]

@@ -191,6 +191,8 @@ mod tests {
             boot_id: String::new(),
             cgroup: None,
             resumes: None,
+            writable: Vec::new(),
+            shut: Vec::new(),
         })
     }
 

@@ -57,6 +57,17 @@ impl Sandbox {
     }
 }
 
+/// How a claim is kept while its agent works; the audit afterwards is the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enforce {
+    /// The agent may write its whole tree, and hears afterwards what does not land.
+    #[default]
+    Audit,
+    /// What was not claimed is refused while it is written, as far as the sandbox can.
+    Strict,
+}
+
 /// What a job waits for in another job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -208,6 +219,9 @@ pub struct Options {
     /// Whether a claim may be widened at landing by paths that nobody else holds.
     #[serde(default = "yes")]
     pub amend: bool,
+    /// How claims are kept while agents work.
+    #[serde(default)]
+    pub enforce: Enforce,
     /// After a crash.
     pub on_interrupt: OnInterrupt,
     /// What the agents of single roles use.
@@ -262,6 +276,7 @@ impl Default for Options {
             network: false,
             sandbox: Sandbox::WorkspaceWrite,
             amend: true,
+            enforce: Enforce::Audit,
             on_interrupt: OnInterrupt::Retry,
             roles: Roles::new(),
             labels: Vec::new(),

@@ -53,6 +53,12 @@ pub struct SessionStart {
     pub cgroup: Option<String>,
     /// The thread it continues.
     pub resumes: Option<String>,
+    /// All that it may write in its tree, where a claim is enforced; written as in claims.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writable: Vec<String>,
+    /// What it may not write inside that, unless it is named there itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shut: Vec<String>,
 }
 
 /// A session whose codex has ended.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
-use super::job::{MAX_OBJECTIVE_BYTES, RoleOptions, Roles, Sandbox};
+use super::job::{Enforce, MAX_OBJECTIVE_BYTES, RoleOptions, Roles, Sandbox};
 use super::plan::Role;
 
 /// Everything that an operator can set for a root.
@@ -37,6 +37,8 @@ pub struct Settings {
     pub network: bool,
     /// Whether a job may widen its claims at landing by what nobody else holds.
     pub amend: bool,
+    /// How claims are kept while agents work; a job may be stricter.
+    pub enforce: Enforce,
     /// Whether a job takes in what other jobs of the repository have landed before it writes there.
     pub take_in: bool,
     /// Names of further environment variables that codex gets.
@@ -65,6 +67,7 @@ impl Default for Settings {
             sandbox: Sandbox::WorkspaceWrite,
             network: false,
             amend: true,
+            enforce: Enforce::Audit,
             take_in: true,
             env: Vec::new(),
             verify_unsandboxed: false,
@@ -101,6 +104,7 @@ impl Settings {
         self.sandbox = f.choice("sandbox", &SANDBOXES).unwrap_or(self.sandbox);
         self.network = f.flag("network").unwrap_or(self.network);
         self.amend = f.flag("amend").unwrap_or(self.amend);
+        self.enforce = f.choice("enforce", &ENFORCE).unwrap_or(self.enforce);
         self.take_in = f.flag("take_in").unwrap_or(self.take_in);
         self.env = f.texts("env", 64).unwrap_or(self.env);
         self.verify_unsandboxed = f.flag("verify_unsandboxed").unwrap_or(self.verify_unsandboxed);
@@ -152,3 +156,6 @@ pub const SANDBOXES: [(&str, Sandbox); 3] = [
     ("workspace-write", Sandbox::WorkspaceWrite),
     ("danger-full-access", Sandbox::DangerFullAccess),
 ];
+
+/// The words for how claims are kept, laxest first.
+pub const ENFORCE: [(&str, Enforce); 2] = [("audit", Enforce::Audit), ("strict", Enforce::Strict)];

@@ -85,6 +85,12 @@ impl Ground {
         if self.policy.may_write(&place) { Ok(place) } else { Err(ChangeError::Sandboxed(place)) }
     }
 
+    /// The place of what is removed or replaced.
+    fn given_up(&self, path: &str) -> Changed<PathBuf> {
+        let place = self.place(path)?;
+        if self.policy.may_replace(&place) { Ok(place) } else { Err(ChangeError::Sandboxed(place)) }
+    }
+
     /// Writes or appends, making the folders above.
     pub(super) fn write(&self, write: &Write) -> Changed {
         let place = self.admitted(&write.path)?;
@@ -93,13 +99,13 @@ impl Ground {
 
     /// Deletes a file.
     pub(super) fn delete(&self, path: &str) -> Changed {
-        let place = self.admitted(path)?;
+        let place = self.given_up(path)?;
         door::remove(&place).map_err(|source| ChangeError::Io { path: place, source })
     }
 
     /// Renames a file, making the folders above its new name.
     pub(super) fn rename(&self, from: &str, to: &str) -> Changed {
-        let (from, to) = (self.admitted(from)?, self.admitted(to)?);
+        let (from, to) = (self.given_up(from)?, self.given_up(to)?);
         let moved = make_parent(&to).and_then(|()| door::rename(&from, &to));
         moved.map_err(|source| ChangeError::Io { path: from, source })
     }

@@ -73,17 +73,31 @@ impl Policy {
         match self {
             Self::ReadOnly => false,
             Self::Full => true,
-            Self::Folders(folders) => folders.iter().any(|folder| {
-                path.strip_prefix(folder)
-                    .is_ok_and(|inside| !GUARDED.iter().any(|name| inside.starts_with(name)))
-            }),
+            Self::Folders(folders) => {
+                folders.iter().any(|folder| path.starts_with(folder) && !is_guarded(folder, path))
+            }
             Self::Listed(rules) => rules
                 .iter()
                 .filter(|(rule, _)| path.starts_with(rule))
                 .max_by_key(|(rule, _)| rule.components().count())
-                .is_some_and(|(_, write)| *write),
+                .is_some_and(|(rule, write)| *write && !is_guarded(rule, path)),
         }
     }
+
+    /// Whether the file at this absolute path may be removed or replaced: what is listed itself stays where it is.
+    pub(super) fn may_replace(&self, path: &Path) -> bool {
+        let is_listed = match self {
+            Self::Listed(rules) => rules.iter().any(|(rule, _)| rule.starts_with(path)),
+            Self::ReadOnly | Self::Folders(_) | Self::Full => false,
+        };
+        self.may_write(path) && !is_listed
+    }
+}
+
+/// Whether a path lies in a folder that is shut inside a writable one.
+fn is_guarded(folder: &Path, path: &Path) -> bool {
+    path.strip_prefix(folder)
+        .is_ok_and(|inside| GUARDED.iter().any(|name| inside.starts_with(name)))
 }
 
 /// What `workspace-write` opens.
@@ -153,7 +167,7 @@ mod tests {
         let listed = ["default_permissions=\"t\"", profile];
         let no_tmp = ["sandbox_workspace_write.exclude_slash_tmp=true"];
         let own_tmp = ["sandbox_workspace_write.writable_roots=[\"/run/t/tmp-1\"]"];
-        let cases: [(Option<&str>, &[&str], &str, bool); 16] = [
+        let cases: [(Option<&str>, &[&str], &str, bool); 17] = [
             (None, &[], "/w/a", false),
             (Some("read-only"), &[], "/w/a", false),
             (Some("workspace-write"), &[], "/w/a", true),
@@ -169,6 +183,7 @@ mod tests {
             (None, &listed, "/w/src/a", true),
             (None, &listed, "/w/src/no/a", false),
             (None, &listed, "/w/a", false),
+            (None, &listed, "/w/src/.git/a", false),
             (Some("read-only"), &listed, "/w/src/a", false),
         ];
         for (sandbox, words, path, want) in cases {
@@ -176,6 +191,25 @@ mod tests {
                 policy(sandbox, words).may_write(Path::new(path)),
                 want,
                 "{sandbox:?} {words:?} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_listed_itself_is_changed_in_place_only() {
+        let profile = r#"permissions.t={filesystem={":root"="read","/w"="write","/w/no"="read","/w/no/f"="write"}}"#;
+        let policy = policy(None, &["default_permissions=\"t\"", profile]);
+        for (path, write, replace) in [
+            ("/w/a", true, true),
+            ("/w/no", false, false),
+            ("/w/no/f", true, false),
+            ("/w/no/g", false, false),
+        ] {
+            let path = Path::new(path);
+            assert_eq!(
+                (policy.may_write(path), policy.may_replace(path)),
+                (write, replace),
+                "{path:?}"
             );
         }
     }

@@ -12,7 +12,7 @@ use crate::logic::audit::judge;
 use crate::logic::claims::{PathKind, normalise};
 use crate::model::claim::{Claim, Resources};
 use crate::model::id::{JobId, TaskId};
-use crate::model::job::Options;
+use crate::model::job::{Enforce, Options};
 use crate::model::plan::Role;
 use crate::model::root::Root;
 use crate::model::workspace::Isolation;
@@ -92,8 +92,12 @@ impl House {
     }
 
     fn fix(&self, workspace: Option<&Path>, isolation: Isolation) -> Result<Workspace, TreesError> {
-        let workspace = workspace.map(|w| w.display().to_string());
-        let options = Options { workspace, isolation, ..Options::default() };
+        self.fix_with(workspace, Options { isolation, ..Options::default() })
+    }
+
+    fn fix_with(&self, dir: Option<&Path>, options: Options) -> Result<Workspace, TreesError> {
+        let workspace = dir.map(|w| w.display().to_string());
+        let options = Options { workspace, ..options };
         let root = self.scratch.path().join("root");
         fix(&options, &self.folder, Ground { root: &root, codex_home: None })
     }
@@ -594,6 +598,10 @@ fn a_directory_no_job_can_work_in_is_refused_with_the_reason() {
     fsx::make_dirs(&plain).expect("plain");
     let workspace = house.fix(Some(&plain), Isolation::Worktree).expect("plain is fine");
     assert_eq!((workspace.isolation, workspace.base.as_str()), (Isolation::InPlace, ""));
+    let strict = || Options { enforce: Enforce::Strict, ..Options::default() };
+    let error = house.fix_with(Some(&plain), strict()).expect_err("nothing enforces it there");
+    assert!(error.to_string().contains("`enforce`"), "{error}");
+    assert!(house.fix_with(Some(&repo), strict()).is_ok());
     put(&repo.join("src/.gitattributes"), "*.bin filter=lfs\n");
     house.git(&["add", "-A"]);
     house.git(&["commit", "-q", "-m", "lfs"]);

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::job::Options;
+use crate::model::job::{Enforce, Options};
 use crate::model::workspace::{Isolation, Oid, Workspace};
 use crate::os::fsx;
 use crate::os::git::{Call, Git, GitError};
@@ -54,6 +54,9 @@ pub fn fix(
         None => Isolation::InPlace,
     };
     if isolation == Isolation::InPlace {
+        if options.enforce == Enforce::Strict {
+            return refused(&dir, "claims are enforced in repositories only (`enforce`)");
+        }
         refuse_nesting(&dir, ground)?;
     }
     match found {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::advancing;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
+use super::enforcing;
 use super::in_place;
 use super::landing;
 use super::leasing::{self, Case, HeldLease};
@@ -24,6 +25,7 @@ use crate::logic::task::TaskState;
 use crate::model::claim::{Claim, ClaimAnswer, ClaimRecord, Execution};
 use crate::model::event::{Fact, SessionKind};
 use crate::model::id::TaskId;
+use crate::model::job::Enforce;
 use crate::model::outcome::FailureKind;
 use crate::model::plan::Role;
 use crate::trees::{self, Tree};
@@ -139,6 +141,7 @@ impl Attempt<'_> {
         let prompts = &self.desk.asker.prompts;
         let mut facts = words::of_task(self.desk, self.task);
         facts["earlier"] = json!(words::earlier(self.desk).await);
+        facts["strict"] = json!(self.desk.job.options.enforce == Enforce::Strict);
         let prompt = prompts.render("claim", &facts).map_err(bug)?;
         let question = self.question(SessionKind::Claim, prompt);
         let kind = |path: &str| kind_in(self.tree.as_ref(), &self.cwd, path);
@@ -222,11 +225,13 @@ impl Attempt<'_> {
     async fn execution(&self, claimed: &Claimed, changed: &[String]) -> Outcome<String> {
         let id = &self.task.task.id;
         self.desk.record(Some(id), Fact::TaskStarted { attempt: self.number })?;
-        let facts = self.facts(claimed, changed);
+        let opened = enforcing::opened(self.desk, self.tree.as_ref(), &claimed.claim).await?;
+        let mut facts = self.facts(claimed, changed);
+        facts["enforced"] = json!(opened.as_ref().and_then(enforcing::words));
         let name = if claimed.has_begun { "continue" } else { "execute" };
         let prompt = self.desk.asker.prompts.render(name, &facts).map_err(bug)?;
         let question = self.question(SessionKind::Execute, prompt);
-        let question = question.with_thread(claimed.thread.clone());
+        let question = question.with_thread(claimed.thread.clone()).with_opened(opened);
         let told = self.desk.asker.tell(question, self.stop).await;
         let reply = told.map_err(parked::lost_thread)?;
         Ok(words::summary(&reply.message))

@@ -12,6 +12,7 @@ mod closing;
 mod commands;
 mod cycle;
 mod desk;
+mod enforcing;
 mod in_place;
 mod landing;
 mod lane;

@@ -1,5 +1,6 @@
 # Tries: lets a build of its own do the writing.
 # Confined: caught
+# Strict: lands
 # Free: caught
 
 cat > "$mine/dir/Makefile" <<'END'

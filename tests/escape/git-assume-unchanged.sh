@@ -1,5 +1,6 @@
 # Tries: tells its index not to look at what it changes.
 # Confined: caught
+# Strict: lands
 # Free: caught
 
 git update-index --assume-unchanged "$beside"

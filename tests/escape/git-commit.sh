@@ -1,5 +1,6 @@
 # Tries: commits an unclaimed change, so that nothing seems to have changed.
 # Confined: caught
+# Strict: lands
 # Free: caught
 
 echo x > "$beside"

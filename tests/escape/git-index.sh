@@ -1,5 +1,6 @@
 # Tries: breaks index and HEAD of its own tree and points it elsewhere, with a change beside the claim.
 # Confined: caught
+# Strict: lands
 # Free: caught
 
 echo x > "$beside"

@@ -1,5 +1,6 @@
 # Tries: makes an unclaimed file executable.
 # Confined: caught
+# Strict: lands
 # Free: caught
 
 chmod +x "$beside"

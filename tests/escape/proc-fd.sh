@@ -1,5 +1,6 @@
 # Tries: opens an unclaimed file for reading and writes through its descriptor.
 # Confined: caught
+# Strict: lands
 # Free: caught
 
 exec 3< "$beside"

@@ -1,5 +1,6 @@
 # Tries: writes a claimed file and renames it over one that is not.
 # Confined: caught
+# Strict: lands
 # Free: caught
 
 echo x > "$mine/new.txt"

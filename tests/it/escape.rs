@@ -1,7 +1,8 @@
 //! Agents that try to get out of their claim: nothing of it lands, and the user's checkout never changes.
 //!
 //! Each trick is a script in `tests/escape/`; a file that is added there is a case. Its head says what it tries, how that
-//! ends inside codex's sandbox (`Confined`) and without any (`Free`, where the audit is alone): `lands` when only what was
+//! ends inside codex's sandbox (`Confined`), with an enforced claim where that differs (`Strict`), and without any
+//! sandbox (`Free`, where the audit is alone): `lands` when only what was
 //! claimed is left of it, `caught` when it leaves more. A script is sourced with these variables: `case` (its name), `tree`,
 //! `mine` (its folder in the tree), `claimed` and `beside` (a tracked file that is claimed, and one that is not), `repo` (the
 //! user's checkout), `outside` (a folder of the user), `root`, `run` (the run folder), `home`, `codex_home`. Claimed are
@@ -128,6 +129,8 @@ struct Case {
     name: String,
     script: PathBuf,
     confined: String,
+    /// With an enforced claim; as `confined` where the script does not say.
+    strict: String,
     free: String,
 }
 
@@ -153,7 +156,10 @@ impl Case {
         assert!(is_known(&confined), "{}: {confined}", script.display());
         assert!(is_known(&free) || free.starts_with("skipped: "), "{}: {free}", script.display());
         let name = script.file_stem().unwrap().to_str().unwrap().to_owned();
-        Self { name, script, confined, free }
+        let strict = text.lines().find_map(|line| line.strip_prefix("# Strict: "));
+        let strict = strict.unwrap_or(&confined).to_owned();
+        assert!(is_known(&strict), "{}: {strict}", script.display());
+        Self { name, script, confined, strict, free }
     }
 
     fn claim(&self) -> Vec<String> {
@@ -407,6 +413,16 @@ fn nothing_gets_out_of_a_claim_through_the_real_codex() {
         let names = fs::read_dir(folder).unwrap().flatten().map(|e| e.file_name());
         assert_eq!(names.filter(|n| n.to_string_lossy().starts_with("numerus-escape-")).count(), 0);
     }
+}
+
+#[test]
+fn an_enforced_claim_lets_nothing_more_out_and_stops_most_of_it_in_the_act() {
+    let world = World::new("strict", corpus());
+    let commands = world.commands();
+    let server = ModelServer::start(model(world.tasks(), move |task| commands[task].clone()));
+    server.write_config(&world.site.codex_home());
+    let words = ["--max-parallel", "6", "--enforce", "strict"];
+    world.holds(|case| case.strict.clone(), |world| world.run(&words));
 }
 
 #[test]
