@@ -75,17 +75,11 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// Reads to the end of the stream. On Linux a terminal whose last process is gone answers with `EIO`: that is the end, too.
+/// Reads to the end of the stream.
 fn read(output: &mut dyn Read, logs: &mut Logs, tell: &mpsc::Sender<Heard>) {
     let mut transcript = Transcript::default();
     let mut chunk = vec![0u8; CHUNK_BYTES];
-    loop {
-        let length = match output.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(_) => break,
-        };
+    while let Some(length) = next(output, &mut chunk) {
         let bytes = chunk.get(..length).unwrap_or_default();
         let lines = transcript.feed(bytes);
         logs.write(bytes, &lines);
@@ -94,6 +88,24 @@ fn read(output: &mut dyn Read, logs: &mut Logs, tell: &mpsc::Sender<Heard>) {
     let rest: Vec<Parsed> = transcript.end().into_iter().collect();
     logs.write(&[], &rest);
     pass_on(rest, tell);
+}
+
+/// The next bytes; `None` at the end.
+///
+/// On Linux a terminal whose last process is gone answers with `EIO`. The kernel (`n_tty_read`) first moves on what was
+/// written and only then looks whether the other side is gone: what is written in between by a process that then ends at
+/// once is still there after the `EIO`. Nothing more can come then, so a second one in a row is the end.
+fn next(output: &mut dyn Read, chunk: &mut [u8]) -> Option<usize> {
+    let mut refused = false;
+    loop {
+        match output.read(chunk) {
+            Ok(0) => return None,
+            Ok(length) => return Some(length),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) if refused => return None,
+            Err(_) => refused = true,
+        }
+    }
 }
 
 /// One word for a whole chunk of ordinary output; a word of its own for each line that matters.
@@ -129,5 +141,30 @@ impl Logs {
         });
         serde_json::to_writer(&mut self.events, &line)?;
         self.events.write_all(b"\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// Gives what it holds, piece by piece; `None` is an `EIO`, as is everything after.
+    struct Terminal(VecDeque<Option<&'static str>>);
+
+    impl Read for Terminal {
+        fn read(&mut self, chunk: &mut [u8]) -> Result<usize> {
+            let piece = self.0.pop_front().flatten().ok_or(rustix::io::Errno::IO)?;
+            (&mut piece.as_bytes()).read(chunk)
+        }
+    }
+
+    #[test]
+    fn what_is_written_while_the_other_side_goes_away_is_read() {
+        let mut terminal = Terminal([Some("a"), None, Some("b"), None].into());
+        let mut chunk = [0; 8];
+        let lengths = std::array::from_fn(|_| next(&mut terminal, &mut chunk));
+        assert_eq!(lengths, [Some(1), Some(1), None]);
     }
 }

@@ -132,10 +132,13 @@ fn of_two_tasks_that_claim_one_file_the_second_waits_and_says_for_whom() {
         record["verdicts"][0]["conflicts"],
         json!([{"path": "shared.txt", "mode": "write", "held_by": held_by}])
     );
-    let status = job.status();
-    let waits =
-        status["tasks"].as_array().unwrap().iter().find(|t| t["id"] == blocked.as_str()).unwrap();
-    assert_eq!(waits["state"], "blocked");
+    let waits = || {
+        let status = job.status();
+        status["tasks"].as_array().unwrap().iter().find(|t| t["id"] == blocked.as_str()).cloned()
+    };
+    // The status is written after the journal.
+    stage.site.until("blocked", PATIENCE, || waits().is_some_and(|t| t["state"] == "blocked"));
+    let waits = waits().unwrap();
     assert!(waits["waits_for"].to_string().contains(holder), "{waits}");
     stage.raise("flag");
     assert_eq!(running.wait(PATIENCE).code, Some(0));

@@ -257,9 +257,10 @@ fn time_at_rest_is_not_spent() {
 fn a_budget_that_is_used_up_ends_only_what_would_spend_more() {
     let budget = crate::model::job::Budget { tokens: Some(0), wall_seconds: None };
     let poor = || Options { budget, ..Options::default() };
-    let ends = |story: &Story| match story.next(poor(), &[]) {
-        Step::Finish(end) => end.reason,
-        other => format!("{other:?}"),
+    let ends = |story: &Story| {
+        let step = story.next(poor(), &[]);
+        let Step::Finish(end) = step else { panic!("{step:?}") };
+        end.reason
     };
     let mut story = Story::planned(&[task("a", &[]), task("b", &[])]);
     assert_eq!(ends(&story), "budget");
