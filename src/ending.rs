@@ -6,10 +6,12 @@ use std::io::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 
 use crate::codex::fence;
+use crate::logic::report;
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::job::Job;
+use crate::os::console::neutral;
 use crate::os::fsx;
 use crate::os::lock::FileLock;
 use crate::runs::{Journal, RunFolder, Runs};
@@ -81,6 +83,7 @@ pub fn fence(held: &Held) -> Vec<u32> {
 pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()> {
     if !held.state.phase.is_final() {
         publish(held, now);
+        tell(&held.folder, &held.state, &held.job, ending, &[])?;
         let fact = Fact::Finished {
             state: ending.phase,
             reason: ending.reason.clone(),
@@ -91,6 +94,23 @@ pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -
         held.state.apply(&event);
     }
     settle(spool, &held.folder, &held.state, &held.job)
+}
+
+/// Writes the summary, before anybody can see that the job has ended: with what its result will conflict, a line each, as far
+/// as that is known.
+///
+/// # Errors
+/// Those of the system.
+pub fn tell(
+    folder: &RunFolder,
+    state: &JobState,
+    job: &Job,
+    ending: &Ending,
+    clashes: &[String],
+) -> Result<()> {
+    let ended = state.as_if_ended(ending.phase, &ending.reason, &ending.message);
+    let text = report::report(&ended, job, folder.dir(), clashes);
+    folder.put_summary(neutral(&text).as_bytes())
 }
 
 /// What has landed gets its branch, however the job ends: by it people see what there is, and say that they do not want it.
@@ -171,6 +191,8 @@ mod tests {
             (status.state, status.reason.as_deref()),
             (JobPhase::Failed, Some("dependency"))
         );
+        let summary = std::fs::read_to_string(runs.folder(&id).dir().join("summary.md"));
+        assert!(summary.expect("summary").contains("**failed**: b failed"));
         drop(held);
         let held = Held::acquire(&runs, &id).expect("lock").expect("free again");
         assert_eq!(held.state.phase, JobPhase::Failed);

@@ -121,7 +121,8 @@ mod tests {
         let folder = job(&root, "a-abc234", &[Fact::Claimed { file: "a".into() }, finished()]);
         for broken in [None, Some(""), Some("{\"version\":")] {
             if let Some(text) = broken {
-                folder.put_file("status.json", text.as_bytes()).expect("status");
+                crate::os::fsx::put(&folder.dir().join("status.json"), text.as_bytes())
+                    .expect("status");
             }
             let status = status(&folder).expect("read").expect("a job");
             assert_eq!(status.state, JobPhase::Killed, "{broken:?}");

@@ -19,6 +19,7 @@ pub mod paths;
 pub mod planning;
 pub mod quality;
 pub mod recover;
+pub mod report;
 pub mod reset;
 pub mod retry;
 pub mod schedule;

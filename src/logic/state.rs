@@ -266,6 +266,14 @@ impl JobState {
         self.standing = Standing::default();
     }
 
+    /// The state that it will have once that end is written down.
+    #[must_use]
+    pub fn as_if_ended(&self, state: JobPhase, reason: &str, message: &str) -> Self {
+        let mut ended = self.clone();
+        ended.finish(state, reason, message);
+        ended
+    }
+
     fn finish(&mut self, state: JobPhase, reason: &str, message: &str) {
         self.phase = state;
         self.pause = None;

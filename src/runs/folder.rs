@@ -225,12 +225,20 @@ impl RunFolder {
         self.dir.join(format!("{task}_claim.json"))
     }
 
-    /// Puts a file for people at the top of the folder, durably (`summary.md`, `result.patch`).
+    /// Puts `result.patch` there, durably.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn put_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        fsx::put(&self.dir.join(name), bytes)
+    pub fn put_patch(&self, patch: &[u8]) -> Result<()> {
+        fsx::put(&self.dir.join("result.patch"), patch)
+    }
+
+    /// Puts `summary.md` there, durably.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn put_summary(&self, text: &[u8]) -> Result<()> {
+        fsx::put(&self.dir.join("summary.md"), text)
     }
 
     /// Writes a wish, durably; one that is there already is enough.

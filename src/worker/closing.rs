@@ -1,6 +1,5 @@
 //! The last steps of a job: verify, the branch, what people read, what is remembered, and the end.
 
-use std::fmt::Write as _;
 use std::io::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +20,7 @@ use crate::model::event::{CommandResult, Fact};
 use crate::model::job::Job;
 use crate::model::outcome::FailureKind;
 use crate::model::root::Root;
-use crate::model::status::{PauseReason, TaskPhase};
-use crate::os::console::neutral;
+use crate::model::status::PauseReason;
 use crate::os::{clock, fsx};
 use crate::runs::RunFolder;
 use crate::spool::Spool;
@@ -75,7 +73,7 @@ async fn publish_once(desk: &Arc<Desk>) -> Outcome<()> {
     let (branch, patch) = published.await?;
     if let Some(patch) = patch {
         // For people; one that is too large to be made is no reason to lose the branch.
-        let _for_people = desk.folder.put_file("result.patch", &patch);
+        let _for_people = desk.folder.put_patch(&patch);
     }
     desk.record(None, Fact::Landed { branch, commit })
 }
@@ -89,8 +87,11 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
     let (at, end) = (desk.clone(), end.clone());
     aside(move || {
         remember(&at, &end);
-        write_summary(&at, &end)?;
-        finish_in(&at.root, &at.folder, &at.job, &at.book, &end)
+        let clashes = advancing::clashes(&at);
+        at.book.state(|state| ending::tell(&at.folder, state, &at.job, &end, &clashes))?;
+        let Ending { phase, reason, message } = end;
+        at.book.record(None, Fact::Finished { state: phase, reason, message })?;
+        put_away(&at.root, &at.folder, &at.job, &at.book)
     })
     .await
     .map_err(|failure| Error::other(failure.message))?
@@ -98,12 +99,6 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
 
 fn has_unpublished(state: &JobState) -> bool {
     state.branch.is_none() && state.has_landed()
-}
-
-fn finish_in(root: &Root, folder: &RunFolder, job: &Job, book: &Book, end: &Ending) -> Result<()> {
-    let (reason, message) = (end.reason.clone(), end.message.clone());
-    book.record(None, Fact::Finished { state: end.phase, reason, message })?;
-    put_away(root, folder, job, book)
 }
 
 /// What follows from the journal's end; done once more by the next worker if this one dies before.
@@ -154,57 +149,6 @@ fn claim_quality(state: &JobState) -> ClaimQuality {
     let measured = state.tasks.iter().flat_map(|t| &t.measured);
     let all: Vec<ClaimQuality> = measured.map(|(_, quality)| quality.clone()).collect();
     quality::mean(&all).unwrap_or_default()
-}
-
-fn write_summary(desk: &Desk, end: &Ending) -> Result<()> {
-    let clashes = advancing::clashes(desk);
-    let mut text = desk.book.state(|state| summary(state, &desk.job, end, desk.folder.dir()));
-    if !clashes.is_empty() {
-        text.push_str("\n\nThis result will conflict, when it is merged, with\n");
-        text.extend(clashes.iter().map(|line| format!("\n- {line}")));
-    }
-    desk.folder.put_file("summary.md", neutral(&text).as_bytes())
-}
-
-/// `summary.md`: what came out, for people.
-fn summary(state: &JobState, job: &Job, end: &Ending, dir: &Path) -> String {
-    let mut out = format!("# {}\n\n{}\n\n", job.id, job.objective.trim());
-    let _infallible = writeln!(out, "**{}**: {}\n", end.phase.as_str(), end.message);
-    if let Some(branch) = &state.branch {
-        let _infallible = writeln!(
-            out,
-            "The result is on the branch `{branch}`, as a patch in `result.patch`.\n"
-        );
-    }
-    if state.workspace.as_ref().is_some_and(|w| w.dirty) {
-        out.push_str("The checkout had uncommitted changes, which this job did not see.\n\n");
-    }
-    for task in &state.tasks {
-        let mark = if task.phase == TaskPhase::Succeeded { "x" } else { " " };
-        let line = format!(
-            "- [{mark}] `{}` ({}, {}): {}",
-            task.task.id,
-            task.task.role.as_str(),
-            task.phase.as_str(),
-            task.task.summary
-        );
-        out.push_str(line.trim_end());
-        out.push('\n');
-        let words = task.failure.as_ref().filter(|_| task.phase != TaskPhase::Succeeded);
-        let words = words.map_or(task.summary.as_str(), |f| f.message.as_str());
-        for line in words.lines() {
-            let _infallible = writeln!(out, "      {line}");
-        }
-    }
-    let tokens = state.tokens;
-    let _infallible = writeln!(
-        out,
-        "\nTokens: {} in, {} out. Everything: `{}`",
-        tokens.input,
-        tokens.output,
-        dir.display()
-    );
-    out
 }
 
 /// Clears away what unfinished writes left in the run folder.
