@@ -3,22 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::io::Result;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::account::{self, Account};
 use super::program::Codex;
 use super::prompt::Prompts;
+use super::question::{Question, Reply};
 use super::schema;
 use super::session::{self, Ended, SessionSpec};
 use crate::logic::classify;
-use crate::logic::enforce::Opened;
 use crate::logic::parked::Parked;
 use crate::logic::retry::{self, Next};
 use crate::logic::supervise::{Limits, StopReason};
@@ -26,7 +25,7 @@ use crate::logic::task::Tries;
 use crate::model::event::{Fact, SessionKind};
 use crate::model::id::TaskId;
 use crate::model::job::{Job, Sandbox};
-use crate::model::outcome::{Failure, FailureKind, Tokens};
+use crate::model::outcome::{Failure, FailureKind};
 use crate::model::plan::Role;
 use crate::os::lock::FileLock;
 use crate::os::pty::Spawner;
@@ -88,73 +87,6 @@ pub struct Asker {
     pub objection: Arc<Objection>,
     /// Number of the last session of each place.
     pub numbers: Mutex<BTreeMap<String, u32>>,
-}
-
-/// What is asked.
-#[derive(Debug, Clone)]
-pub struct Question {
-    /// The task it is for, if any.
-    pub task: Option<TaskId>,
-    /// The folder of its files.
-    pub place: String,
-    /// What it is for.
-    pub kind: SessionKind,
-    /// Whose work it is.
-    pub role: Role,
-    /// The attempt.
-    pub attempt: u32,
-    /// Where codex works.
-    pub cwd: PathBuf,
-    /// The words.
-    pub prompt: String,
-    /// The schema of the answer, if it is structured.
-    pub schema: Option<Value>,
-    /// The thread to go on with, and what it has spent.
-    pub resume: Option<(String, Tokens)>,
-    /// All that it may write in its directory, where that is less than its sandbox would let it.
-    pub opened: Option<Opened>,
-}
-
-/// An answer.
-#[derive(Debug, Clone)]
-pub struct Reply {
-    /// The agent's last words.
-    pub message: String,
-    /// The thread, and what it has spent.
-    pub thread: (String, Tokens),
-}
-
-impl Question {
-    /// A question for the whole job, for free text, on a new thread.
-    pub fn new(
-        kind: SessionKind,
-        role: Role,
-        place: &str,
-        attempt: u32,
-        cwd: PathBuf,
-        prompt: String,
-    ) -> Self {
-        let (place, task, schema, resume, opened) = (place.to_owned(), None, None, None, None);
-        Self { task, place, kind, role, attempt, cwd, prompt, schema, resume, opened }
-    }
-
-    /// The same for a task, if any.
-    #[must_use]
-    pub fn with_task(self, task: Option<&TaskId>) -> Self {
-        Self { task: task.cloned(), ..self }
-    }
-
-    /// The same on a thread that is there, with what it has spent.
-    #[must_use]
-    pub fn with_thread(self, thread: (String, Tokens)) -> Self {
-        Self { resume: Some(thread), ..self }
-    }
-
-    /// The same with no more of its directory open than this, if anything is said.
-    #[must_use]
-    pub fn with_opened(self, opened: Option<Opened>) -> Self {
-        Self { opened, ..self }
-    }
 }
 
 impl Asker {

@@ -8,7 +8,7 @@
 //! - `rollout`: codex's own record of the thread: typed errors, tokens
 //! - `account`: whose limit and login it is, and whether it is held
 //! - `fence`: nothing of an ended session lives on
-//! - `schema`, `prompt`, `ask`: structured answers
+//! - `question`, `schema`, `prompt`, `ask`: questions and structured answers
 
 pub mod account;
 pub mod ask;
@@ -19,11 +19,13 @@ pub mod launch;
 pub mod program;
 pub mod prompt;
 mod pulse;
+pub mod question;
 pub mod reader;
 pub mod rollout;
 pub mod schema;
 pub mod session;
 
-pub use ask::{Asker, Question, Reply};
+pub use ask::Asker;
 pub use program::Codex;
+pub use question::{Question, Reply};
 pub use session::{Ended, Record, SessionSpec};

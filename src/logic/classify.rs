@@ -90,10 +90,12 @@ pub fn stopped(reason: StopReason) -> Failure {
     }
 }
 
-/// Whether a failure to log in is the account's and not only this job's: an address that is not there may be a model that
-/// the job alone has named.
+/// What the service says of an address that is not there: it may be a model that the job alone has named.
+const NOT_THERE: &str = "404 Not Found";
+
+/// Whether a failure to log in is the account's and not only this job's.
 pub fn is_of_account(failure: &Failure) -> bool {
-    !failure.message.contains("404 Not Found")
+    !failure.message.contains(NOT_THERE)
 }
 
 /// Whether codex does not know the thread that it was to go on with.
@@ -124,7 +126,12 @@ fn not_started(seen: &Seen) -> Failure {
 fn failed(message: &str, record: &Record) -> Failure {
     let kind = record.error.as_ref().and_then(typed).unwrap_or_else(|| from_message(message));
     let resets_at = if kind == FailureKind::Limit { record.resets_at } else { None };
-    Failure { kind, message: message.to_owned(), resets_at }
+    let hint = if kind == FailureKind::Auth && message.contains(NOT_THERE) {
+        " (is the model's name right, and the provider's address?)"
+    } else {
+        ""
+    };
+    Failure { kind, message: format!("{message}{hint}"), resets_at }
 }
 
 /// The kind that a typed error stands for; `None` where it says nothing (`other`, or a word of a later version).
@@ -205,6 +212,22 @@ mod tests {
         }
         let blind = Seen { helper_missing: true, ..ended(Some(0), done) };
         assert_eq!(judge(&blind, &record).map_err(|f| f.kind), Err(FailureKind::Start));
+    }
+
+    #[test]
+    fn of_an_address_that_is_not_there_one_hears_what_to_look_at() {
+        let message = "unexpected status 404 Not Found: no such model";
+        let seen = ended(Some(1), Some(Turn::Failed(message.into())));
+        let record = Record {
+            error: Some(json!({"http_connection_failed": {"http_status_code": 404}})),
+            ..Record::default()
+        };
+        let failure = judge(&seen, &record).expect_err("it failed");
+        assert_eq!(failure.kind, FailureKind::Auth);
+        assert!(
+            failure.message.ends_with("(is the model's name right, and the provider's address?)")
+        );
+        assert!(!is_of_account(&failure));
     }
 
     #[test]
