@@ -6,7 +6,7 @@ use std::io::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 
 use crate::codex::fence;
-use crate::logic::report;
+use crate::logic::report::{self, Found};
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
@@ -17,7 +17,7 @@ use crate::os::lock::FileLock;
 use crate::runs::{Journal, RunFolder, Runs};
 use crate::spool::Spool;
 use crate::store::index::Index;
-use crate::trees::Trees;
+use crate::trees::{Trees, TreesError};
 
 pub use crate::logic::lifecycle::Ending;
 
@@ -82,7 +82,7 @@ pub fn fence(held: &Held) -> Vec<u32> {
 /// Those of the system; whatever was done stays done, and ending the job again does the rest.
 pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()> {
     if !held.state.phase.is_final() {
-        publish(held, now);
+        publish_held(held, now);
         tell(&held.folder, &held.state, &held.job, ending, &[])?;
         let fact = Fact::Finished {
             state: ending.phase,
@@ -109,20 +109,40 @@ pub fn tell(
     clashes: &[String],
 ) -> Result<()> {
     let ended = state.as_if_ended(ending.phase, &ending.reason, &ending.message);
-    let text = report::report(&ended, job, folder.dir(), clashes);
+    let found = Found { dir: folder.dir(), has_patch: folder.has_patch(), clashes };
+    let text = report::report(&ended, job, &found);
     folder.put_summary(neutral(&text).as_bytes())
+}
+
+/// Makes the branch of what has landed since `base`, and `result.patch`; gives back the branch's name. The user's checkout
+/// stays as it is.
+///
+/// # Errors
+/// Those of git. A patch that is too large to be made is no reason to lose the branch.
+pub fn publish(
+    trees: &Trees,
+    folder: &RunFolder,
+    base: &str,
+    tip: &str,
+) -> std::result::Result<String, TreesError> {
+    let branch = trees.create_branch(tip)?;
+    if let Ok(patch) = trees.patch(base, tip) {
+        let _for_people = folder.put_patch(&patch);
+    }
+    Ok(branch)
 }
 
 /// What has landed gets its branch, however the job ends: by it people see what there is, and say that they do not want it.
 /// A branch that cannot be made must not keep a job from ending: the commits stay under the job's own ref.
-fn publish(held: &mut Held, now: Timestamp) {
+fn publish_held(held: &mut Held, now: Timestamp) {
     let (Some(workspace), Some(tip)) = (&held.state.workspace, held.state.tip.clone()) else {
         return;
     };
-    if held.state.branch.is_some() || !held.state.has_landed() {
+    if !held.state.has_unpublished() {
         return;
     }
-    let branch = Trees::open(workspace, &held.folder, &tip).and_then(|t| t.create_branch(&tip));
+    let branch = Trees::open(workspace, &held.folder, &tip)
+        .and_then(|trees| publish(&trees, &held.folder, &workspace.base, &tip));
     let landed = branch.map(|branch| Fact::Landed { branch, commit: tip });
     if let Some(event) = landed.ok().and_then(|fact| held.journal.append(fact, None, now).ok()) {
         held.state.apply(&event);

@@ -9,26 +9,31 @@ use crate::model::job::Job;
 use crate::model::outcome::Tokens;
 use crate::model::status::TaskPhase;
 
-/// The text, for a job that has ended: its folder, and with what the result will conflict when it is merged, a line each.
-/// What agents said is in it as they said it.
-pub fn report(state: &JobState, job: &Job, dir: &Path, clashes: &[String]) -> String {
+/// What the state does not know.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    /// The job's folder.
+    pub dir: &'a Path,
+    /// Whether `result.patch` is in it.
+    pub has_patch: bool,
+    /// With what the result will conflict when it is merged, a line each.
+    pub clashes: &'a [String],
+}
+
+/// The text, for a job that has ended. What agents said is in it as they said it.
+pub fn report(state: &JobState, job: &Job, found: &Found<'_>) -> String {
     let mut out = String::new();
     // A string takes whatever is written.
-    let _infallible = write(&mut out, state, job, dir, clashes);
+    let _infallible = write(&mut out, state, job, found);
     out
 }
 
-fn write(
-    out: &mut String,
-    state: &JobState,
-    job: &Job,
-    dir: &Path,
-    clashes: &[String],
-) -> fmt::Result {
+fn write(out: &mut String, state: &JobState, job: &Job, found: &Found<'_>) -> fmt::Result {
     write!(out, "# {}\n\n{}\n\n", job.id, job.objective.trim())?;
     writeln!(out, "**{}**: {}\n", state.phase.as_str(), state.standing.message)?;
     if let Some(branch) = &state.branch {
-        writeln!(out, "The result is on the branch `{branch}`, as a patch in `result.patch`.\n")?;
+        let patch = if found.has_patch { ", as a patch in `result.patch`" } else { "" };
+        writeln!(out, "The result is on the branch `{branch}`{patch}.\n")?;
     }
     if state.workspace.as_ref().is_some_and(|w| w.dirty) {
         out.push_str("The checkout had uncommitted changes, which this job did not see.\n\n");
@@ -37,9 +42,14 @@ fn write(
         write_task(out, task)?;
     }
     write_judgements(out, state)?;
-    write_clashes(out, clashes)?;
+    write_clashes(out, found.clashes)?;
     write_spent(out, state)?;
-    writeln!(out, "\nThe whole story: `numerus events {}`. Everything: `{}`", job.id, dir.display())
+    writeln!(
+        out,
+        "\nThe whole story: `numerus events {}`. Everything: `{}`",
+        job.id,
+        found.dir.display()
+    )
 }
 
 fn write_task(out: &mut String, task: &TaskState) -> fmt::Result {
@@ -165,7 +175,9 @@ mod tests {
         (state.accepted, state.missing, state.mends) = (Some(false), "all".into(), 2);
         state.tokens = Tokens { input: 7, cached: 0, output: 1 };
         state.spent = BTreeMap::from([(Role::Planner, state.tokens)]);
-        let text = report(&state, &job(), Path::new("/r"), &["job b: x".into()]);
+        let found =
+            Found { dir: Path::new("/r"), has_patch: true, clashes: &["job b: x".to_owned()] };
+        let text = report(&state, &job(), &found);
         let expected = "# a-abc234
 
 Do it.
@@ -193,5 +205,7 @@ Tokens: 7 in, 1 out (planner: 7 in, 1 out)
 The whole story: `numerus events a-abc234`. Everything: `/r`
 ";
         assert_eq!(text, expected);
+        let text = report(&state, &job(), &Found { has_patch: false, ..found });
+        assert!(text.contains("The result is on the branch `numerus/a`.\n"), "{text}");
     }
 }

@@ -360,6 +360,11 @@ impl JobState {
         self.tasks.iter().any(|t| t.commit.is_some())
     }
 
+    /// Whether that has no branch yet.
+    pub fn has_unpublished(&self) -> bool {
+        self.branch.is_none() && self.has_landed()
+    }
+
     /// The plan as it stands, for `plan-N.json`.
     pub fn plan(&self) -> Plan {
         Plan {

@@ -230,7 +230,16 @@ impl RunFolder {
     /// # Errors
     /// Those of the system.
     pub fn put_patch(&self, patch: &[u8]) -> Result<()> {
-        fsx::put(&self.dir.join("result.patch"), patch)
+        fsx::put(&self.patch(), patch)
+    }
+
+    /// Whether `result.patch` is there.
+    pub fn has_patch(&self) -> bool {
+        self.patch().is_file()
+    }
+
+    fn patch(&self) -> PathBuf {
+        self.dir.join("result.patch")
     }
 
     /// Puts `summary.md` there, durably.

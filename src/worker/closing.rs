@@ -46,8 +46,7 @@ async fn run_in_order(desk: &Desk, cwd: &Path, stop: &Stop) -> Outcome<Vec<Comma
     Ok(results)
 }
 
-/// Makes the branch and the patch of the whole job. The user's checkout stays as it is. Trouble of the machine is no
-/// failure: it is tried again.
+/// Publishes what has landed. Trouble of the machine is no failure: it is tried again.
 pub(super) async fn publish(desk: &Arc<Desk>) -> Outcome<()> {
     for _round in 1..MAX_TROUBLE {
         match publish_once(desk).await {
@@ -65,22 +64,15 @@ async fn publish_once(desk: &Arc<Desk>) -> Outcome<()> {
         let base = s.workspace.as_ref().map(|w| w.base.clone());
         (s.tip.clone().unwrap_or_default(), base.unwrap_or_default())
     });
-    let commit = tip.clone();
-    let published = with_trees(desk, move |trees| {
-        let branch = trees.create_branch(&tip)?;
-        Ok((branch, trees.patch(&base, &tip).ok()))
-    });
-    let (branch, patch) = published.await?;
-    if let Some(patch) = patch {
-        // For people; one that is too large to be made is no reason to lose the branch.
-        let _for_people = desk.folder.put_patch(&patch);
-    }
+    let (commit, folder) = (tip.clone(), desk.folder.clone());
+    let published = with_trees(desk, move |trees| ending::publish(trees, &folder, &base, &tip));
+    let branch = published.await?;
     desk.record(None, Fact::Landed { branch, commit })
 }
 
 /// Ends the job: what landed is published whatever the end is, then it is remembered, then it is over.
 pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
-    if desk.book.state(has_unpublished) {
+    if desk.book.state(JobState::has_unpublished) {
         // A branch that cannot be made must not keep a job from ending: its commits stay under its own ref.
         let _stays_under_its_ref = publish_once(desk).await;
     }
@@ -95,10 +87,6 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
     })
     .await
     .map_err(|failure| Error::other(failure.message))?
-}
-
-fn has_unpublished(state: &JobState) -> bool {
-    state.branch.is_none() && state.has_landed()
 }
 
 /// What follows from the journal's end; done once more by the next worker if this one dies before.

@@ -86,6 +86,8 @@ fn a_job_that_rests_is_killed_without_a_worker_and_what_had_landed_has_a_branch(
         (job.landed(), job.status()["branch"].as_str()),
         (vec!["t1".to_owned()], Some(&*job.branch()))
     );
+    assert!(job.read("result.patch").contains("t1.txt"), "the summary names it");
+    assert!(job.read("summary.md").contains("as a patch in `result.patch`"));
     job.is_clean();
 }
 
