@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::logic::classify;
 use crate::logic::retry;
 use crate::model::outcome::{Failure, FailureKind};
+use crate::model::status::PauseReason;
 use crate::os::fsx;
 use crate::store::holds::{Hold, HoldKind, Holds};
 
@@ -69,21 +70,15 @@ impl Account {
     /// Holds it for everyone if that follows from a session's failure, as of that moment; gives back the failure with the
     /// time until which it is held.
     pub fn refused(&self, holds: &Holds, failure: Failure, at: Timestamp) -> Failure {
-        let kind = match failure.kind {
-            FailureKind::Limit => HoldKind::Limit,
-            FailureKind::Auth if classify::is_of_account(&failure) => HoldKind::Auth,
-            FailureKind::Auth
-            | FailureKind::Transient
-            | FailureKind::Start
-            | FailureKind::Task
-            | FailureKind::Stopped
-            | FailureKind::Interrupted
-            | FailureKind::Left
-            | FailureKind::Stale
-            | FailureKind::Bug => return failure,
-        };
-        let Some((_, until)) = retry::rest(&failure, at) else {
-            return failure;
+        let Some((reason, until)) = retry::rest(&failure, at) else { return failure };
+        let kind = match reason {
+            PauseReason::Limit => HoldKind::Limit,
+            PauseReason::Auth if classify::is_of_account(&failure) => HoldKind::Auth,
+            PauseReason::Auth
+            | PauseReason::User
+            | PauseReason::Approval
+            | PauseReason::Dependency
+            | PauseReason::NotBefore => return failure,
         };
         let hold = Hold::new(&self.name, kind, at, until);
         let message = failure.message.lines().next().unwrap_or_default().to_owned();

@@ -95,7 +95,7 @@ impl Cycle {
             )));
             self.stop_all(StopReason::Kill);
         } else if self.desk.folder.wants(Want::Paused) {
-            let message = "held: remove want.paused from the run folder to let it go on".to_owned();
+            let message = "held by want.paused: `numerus start JOB` lets it go on".to_owned();
             self.close_for(Closing::Park(PauseReason::User, None, message));
             self.stop_all(StopReason::Leave);
         }
