@@ -11,6 +11,7 @@ pub mod lock;
 pub mod process;
 pub mod pty;
 pub mod random;
+pub mod seeded;
 pub mod signals;
 pub mod vitals;
 pub mod watch;
