@@ -12,6 +12,8 @@
 )]
 
 mod ledger;
+mod promises;
+mod world;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,6 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each proof keeps both processors busy by itself, and is easier to read alone.
     arguments.test_threads = Some(1);
-    let trials: Vec<Trial> = Vec::new();
+    let trials: Vec<Trial> = promises::trials();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
