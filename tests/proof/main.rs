@@ -23,6 +23,6 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each proof keeps both processors busy by itself, and is easier to read alone.
     arguments.test_threads = Some(1);
-    let trials: Vec<Trial> = promises::trials();
+    let trials: Vec<Trial> = ledger::trials().into_iter().chain(promises::trials()).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
