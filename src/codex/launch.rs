@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::termios::{self, OptionalActions};
 
 use crate::os::lock::FileLock;
-use crate::os::{cgroup, fsx, process};
+use crate::os::{cgroup, fsx, pipe, process};
 
 /// How long a session waits for the lock of the one before it in the same place.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -41,7 +41,8 @@ fn prepare(args: &[OsString]) -> Result<Command> {
     if dashes != "--" {
         return Err(usage());
     }
-    redirect_stderr(Path::new(stderr))?;
+    // Apart from the terminal: mixed in, it would break lines of JSON.
+    pipe::become_stderr(Path::new(stderr))?;
     process::interrupt_with_parent()?;
     if procs != "-" {
         cgroup::enter(Path::new(procs))?;
@@ -57,12 +58,6 @@ fn prepare(args: &[OsString]) -> Result<Command> {
 
 fn usage() -> Error {
     Error::new(ErrorKind::InvalidInput, "__session is called by numerus alone")
-}
-
-/// Stderr apart from the terminal: mixed in, it would break lines of JSON.
-fn redirect_stderr(path: &Path) -> Result<()> {
-    rustix::stdio::dup2_stderr(fsx::open_append(path)?)?;
-    Ok(())
 }
 
 /// Raw mode: a line feed stays a line feed, nothing is echoed or cut.

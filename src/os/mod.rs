@@ -8,6 +8,7 @@ pub mod env;
 pub mod fsx;
 pub mod git;
 pub mod lock;
+pub mod pipe;
 pub mod process;
 pub mod pty;
 pub mod random;

@@ -5,6 +5,7 @@
 
 pub mod folder;
 pub mod journal;
+pub mod parts;
 mod worker;
 
 pub use folder::{Place, RunFolder, Runs, Want};

@@ -2,8 +2,6 @@
 //! the run folder, ended with everything they started.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -11,8 +9,10 @@ use tokio::process::Command;
 
 use super::desk::{Desk, Outcome, Stop, aside, bug};
 use crate::codex::ask::told_to_stop;
+use crate::codex::capture::Capture;
 use crate::codex::command::confinement;
 use crate::codex::fence::{self, JOB_MARK, PLACE_MARK};
+use crate::codex::log::{Log, Style};
 use crate::logic::followups::COMMAND_MARK;
 use crate::model::event::CommandResult;
 use crate::model::job::Sandbox;
@@ -40,18 +40,18 @@ pub(super) async fn run(
 ) -> Outcome<CommandResult> {
     let place = desk.folder.place(at.place);
     fsx::make_dirs(place.dir()).map_err(|e| bug(e.to_string()))?;
-    let log = fsx::open_append(&place.dir().join(format!("{}.log", at.name)));
-    let mut log = log.map_err(|e| bug(e.to_string()))?;
-    let clone = |log: &File| log.try_clone().map_err(|e| bug(e.to_string()));
-    let (output, errors) = (clone(&log)?, clone(&log)?);
+    let log = place.dir().join(format!("{}.log", at.name));
+    let log = Log::open(&log, Style::Text, &desk.asker.logs).map_err(|e| bug(e.to_string()))?;
+    let (output, pipe) = Capture::start(log).map_err(|e| bug(e.to_string()))?;
+    let errors = pipe.try_clone().map_err(|e| bug(e.to_string()))?;
     // For people; the journal has the same.
-    let _for_people = writeln!(log, "{COMMAND_MARK}{command}");
+    output.say(&format!("{COMMAND_MARK}{command}"));
     let temp = place.temp(at.name);
     fsx::make_dirs(&temp).map_err(|e| bug(e.to_string()))?;
     let mut process = words(desk, at.place, command, &temp);
     process.current_dir(at.cwd).env_clear().envs(environment(&desk.asker.codex.env));
     process.env(JOB_MARK, desk.job.id.as_str()).env(PLACE_MARK, at.place).env("TMPDIR", &temp);
-    process.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0).kill_on_drop(true);
+    process.stdin(Stdio::null()).stdout(pipe).stderr(errors).process_group(0).kill_on_drop(true);
     let mut child = process.spawn().map_err(|e| bug(format!("cannot run {command:?}: {e}")))?;
     let mut stop = stop.clone();
     let status = tokio::select! {
@@ -59,16 +59,18 @@ pub(super) async fn run(
         () = tokio::time::sleep(desk.job.options.timeouts.verify) => Ok(None),
         failure = told_to_stop(&mut stop) => Err(failure),
     };
+    let ran = status.map(|code| CommandResult { command: command.to_owned(), code });
+    let how = ran.as_ref().map_or_else(|_| "was stopped".to_owned(), CommandResult::how);
     let (job, name) = (desk.job.id.clone(), at.place.to_owned());
     aside(move || {
         fence::end_family(&job, &name, None);
+        output.say(&format!("[{how}]"));
+        output.close();
         // What stays is cleared before the next attempt, or goes with the job.
         clear_temps(&place).ok();
     })
     .await?;
-    let ran = CommandResult { command: command.to_owned(), code: status? };
-    let _for_people = writeln!(log, "[{}]", ran.how());
-    Ok(ran)
+    ran
 }
 
 /// What a command gets of codex's environment: all but keys, tokens and secrets, as codex's own tools.
