@@ -31,7 +31,7 @@ use crate::model::outcome::Tokens;
 use crate::os::cgroup::Cgroup;
 use crate::os::lock::FileLock;
 use crate::os::pty::{PtyCommand, PtyProcess, PtyTerminal, Spawner};
-use crate::os::{clock, env, fsx, pipe, process};
+use crate::os::{clock, env, family, fsx, pipe, process};
 use crate::runs::Place;
 
 /// Puts a fact into the job's journal; durable when it comes back.
@@ -324,7 +324,7 @@ async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec, pid: u32
         Effect::Look => pulse::look(spec, &live.pulse),
         Effect::Interrupt => {
             let marks = [(JOB_MARK, spec.job.as_str()), (PLACE_MARK, spec.place_name.as_str())];
-            if let Some(codex) = process::Target::open(pid, |pid| process::carries(pid, &marks)) {
+            if let Some(codex) = process::Target::open(pid, |pid| family::carries(pid, &marks)) {
                 codex.interrupt();
             }
         }

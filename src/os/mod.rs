@@ -5,6 +5,7 @@ pub mod clock;
 pub mod console;
 pub mod digest;
 pub mod env;
+pub mod family;
 pub mod fsx;
 pub mod git;
 pub mod lock;
