@@ -175,9 +175,10 @@ enum As {
 }
 
 /// The variables and the keys that they set.
-const VARIABLES: [(&str, &str, As); 19] = [
+const VARIABLES: [(&str, &str, As); 20] = [
     ("NUMERUS_MAX_JOBS", "max_jobs", As::Number),
     ("NUMERUS_MAX_OBJECTIVE", "max_objective", As::Number),
+    ("NUMERUS_MIN_FREE", "min_free", As::Number),
     ("NUMERUS_SETTLE", "settle", As::Text),
     ("NUMERUS_RESCAN", "rescan", As::Text),
     ("NUMERUS_WORKSPACE", "workspace", As::Text),

@@ -19,6 +19,8 @@ pub struct Settings {
     pub rescan: Duration,
     /// Largest objective file in bytes.
     pub max_objective_bytes: u64,
+    /// Bytes that stay free on the file systems of spool, runs and store; `None` is 256 MiB or 2 %, whichever is more.
+    pub min_free: Option<u64>,
     /// Directory that dropped files work in when they name none; `None` is a fresh repository each.
     pub workspace: Option<String>,
     /// The codex binary; `None` is `codex` on the search path.
@@ -58,6 +60,7 @@ impl Default for Settings {
             settle: Duration::from_millis(100),
             rescan: Duration::from_secs(300),
             max_objective_bytes: MAX_OBJECTIVE_BYTES,
+            min_free: None,
             workspace: None,
             codex_bin: None,
             codex_home: None,
@@ -93,6 +96,7 @@ impl Settings {
         if let Some(n) = f.number("max_objective", 1..=16 * 1024 * 1024) {
             self.max_objective_bytes = n.unsigned_abs();
         }
+        self.min_free = f.number("min_free", 0..=i64::MAX).map(i64::unsigned_abs).or(self.min_free);
         self.settle = f.duration("settle").unwrap_or(self.settle);
         self.rescan = f.duration("rescan").unwrap_or(self.rescan);
         self.workspace = f.text("workspace", MAX_TEXT_BYTES).or(self.workspace);
