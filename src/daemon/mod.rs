@@ -7,6 +7,7 @@
 //! Diagnostics: trouble with one file or job is recorded in `store/daemon.ndjson` and tried again; only a spool that
 //! cannot be opened at all ends the daemon.
 
+mod health;
 mod holds;
 pub mod log;
 pub mod looks;
@@ -14,6 +15,7 @@ mod queue;
 mod reconcile;
 mod refusal;
 pub mod take;
+mod watching;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +32,7 @@ use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
 use self::take::Desk;
 use self::workers::Live;
+use crate::logic::health::Health;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
@@ -37,7 +40,7 @@ use crate::os::lock::FileLock;
 use crate::os::signals::Listener;
 use crate::os::watch::{Change, Hint, Watch};
 use crate::os::{clock, fsx};
-use crate::spool::{Place, may_be_taken};
+use crate::spool::{Notice, Place, may_be_taken};
 use crate::store::holds::Holds;
 
 /// How often the disk is looked at where events cannot be had.
@@ -48,7 +51,7 @@ const INPUTS_PER_TURN: usize = 1024;
 const ALREADY_RUNNING: u8 = 4;
 /// Exit code when a job failed.
 const JOB_FAILED: u8 = 1;
-/// Exit code when only resting jobs are left.
+/// Exit code when only resting jobs are left, or those that the machine keeps from starting.
 const ONLY_RESTING: u8 = 4;
 /// Exit code when jobs rest since codex cannot be used.
 const CODEX_UNUSABLE: u8 = 6;
@@ -75,8 +78,8 @@ enum Input {
     Hint(Hint),
     /// A signal came.
     Signal(i32),
-    /// A worker that we started has ended.
-    WorkerEnded(JobId),
+    /// A worker that we started has ended, with this code if no signal ended it.
+    WorkerEnded(JobId, Option<i32>),
 }
 
 /// How far the daemon is in ending.
@@ -120,6 +123,10 @@ struct Daemon {
     next_rescan: Duration,
     stop: Stop,
     has_failed: bool,
+    /// How fit the machine is.
+    health: Health,
+    /// Where commands hear of it; `None` where that could not be opened.
+    notice: Option<Notice>,
 }
 
 /// Runs a daemon until it is told to end, or with `once` until all is done; returns its exit code.
@@ -143,8 +150,7 @@ async fn lead(
     mut heard: UnboundedReceiver<Input>,
 ) -> Result<u8> {
     desk.spool.create()?;
-    let tell = inputs.clone();
-    let mut watch = Watch::new(move |hint| drop(tell.send(Input::Hint(hint)))).ok();
+    let mut watch = watching::open(&inputs);
     let path = desk.spool.daemon_lock();
     let lock = loop {
         // Watched before it is tried: it may be let go of in between.
@@ -177,6 +183,7 @@ impl Daemon {
         fsx::make_dirs(desk.runs.dir())?;
         fsx::make_dirs(&desk.root.store())?;
         let log = DaemonLog::open(&desk.root)?;
+        let notice = Notice::open(&desk.spool).ok();
         Ok(Self {
             lanes: options.max_jobs.unwrap_or(desk.settings.max_jobs),
             looks: Looks::new(desk.settings.settle),
@@ -197,6 +204,8 @@ impl Daemon {
             next_rescan: Duration::ZERO,
             stop: Stop::No,
             has_failed: false,
+            health: Health::default(),
+            notice,
         })
     }
 
@@ -207,6 +216,7 @@ impl Daemon {
         self.watch_folders();
         self.clear();
         loop {
+            self.look_after_health();
             if self.next_rescan <= clock::since_boot() {
                 self.rescan();
             }
@@ -237,24 +247,10 @@ impl Daemon {
 
     /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at the next rescan.
     fn trouble(&mut self, what: &str, error: &std::io::Error) {
-        self.record(&Fact::Trouble { message: format!("{what}: {error}") });
-    }
-
-    fn watch_folders(&mut self) {
-        let spool = &self.desk.spool;
-        let places = [Place::Incoming, Place::Claimed, Place::Done, Place::Failed, Place::Killed];
-        let mut folders: Vec<PathBuf> = places.iter().map(|p| spool.folder(*p)).collect();
-        folders.push(spool.wake_folder());
-        folders.extend(self.holds.as_ref().map(|holds| holds.dir().to_owned()));
-        let watch = self.watch.take();
-        self.watch = watch.and_then(|mut watch| {
-            let is_whole = folders.iter().all(|folder| watch.add(folder).is_ok());
-            is_whole.then_some(watch)
-        });
-        if self.watch.is_none() {
-            let message = "the kernel has no more watches to give: looking every 2 s".to_owned();
-            self.record(&Fact::Trouble { message });
+        if self.blames_machine(what, error) {
+            return;
         }
+        self.record(&Fact::Trouble { message: format!("{what}: {error}") });
     }
 
     fn clear(&mut self) {
@@ -267,7 +263,8 @@ impl Daemon {
     fn hear(&mut self, input: Input) {
         match input {
             Input::Signal(signal) => self.hear_signal(signal),
-            Input::WorkerEnded(job) => {
+            Input::WorkerEnded(job, code) => {
+                self.learn_from_end(&job, code);
                 if let Some(live) = self.jobs.get_mut(&job) {
                     live.ended();
                 }
@@ -322,7 +319,10 @@ impl Daemon {
         }
         let now = clock::since_boot();
         let wall = self.wake.map(|then| clock::until(then, clock::now()));
-        let looks = self.looks.next_due().map(|due| due.saturating_sub(now));
+        // Files that are due are not taken by a machine that is not fit: then the next test is due instead.
+        let looks =
+            if self.is_fit() { self.looks.next_due() } else { Some(self.health.next_test()) };
+        let looks = looks.map(|due| due.saturating_sub(now));
         let retry = self.jobs.values().filter_map(Live::retry_at).min();
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);
@@ -337,16 +337,20 @@ impl Daemon {
             Stop::Workers(signal) if !works => Some(self.code_of(signal)),
             Stop::Workers(_) => None,
             Stop::No => {
-                let is_over = self.options.once
-                    && !works
-                    && !self.is_dirty
-                    && !self.has_more
-                    && self.unchecked.is_empty()
-                    && self.jobs.values().all(|live| live.retry_at().is_none())
-                    && self.looks.is_drained();
-                is_over.then(|| self.code_once())
+                // What an unfit machine keeps from starting is waited for by whoever stays.
+                let is_over = !works && (self.is_idle() || !self.is_fit());
+                (self.options.once && is_over).then(|| self.code_once())
             }
         }
+    }
+
+    /// Whether nothing is to be looked at, taken or started.
+    fn is_idle(&self) -> bool {
+        !self.is_dirty
+            && !self.has_more
+            && self.unchecked.is_empty()
+            && self.jobs.values().all(|live| live.retry_at().is_none())
+            && self.looks.is_drained()
     }
 
     /// A daemon that is told to end has done its work; one that was to drain the spool has not.
@@ -357,7 +361,7 @@ impl Daemon {
     fn code_once(&self) -> u8 {
         if self.has_failed {
             JOB_FAILED
-        } else if self.jobs.is_empty() {
+        } else if self.jobs.is_empty() && self.is_idle() {
             0
         } else if self.jobs.values().any(Live::lacks_codex) {
             CODEX_UNUSABLE

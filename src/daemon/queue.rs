@@ -26,9 +26,11 @@ const LOCKED_REST: Duration = Duration::from_secs(1);
 impl Daemon {
     /// Looks at everything again, whatever events have told.
     pub(super) fn rescan(&mut self) {
+        self.watch_again();
         let every = if self.watch.is_some() { self.desk.settings.rescan } else { WITHOUT_EVENTS };
         self.next_rescan = clock::since_boot() + every;
         self.looks.doubt(self.watch.is_none());
+        self.keep_reserves();
         self.scan();
         self.mark_all();
     }
@@ -52,6 +54,9 @@ impl Daemon {
     /// Takes the files that are whole, some at a time.
     pub(super) fn take_what_is_whole(&mut self) {
         if self.stop != Stop::No {
+            return;
+        }
+        if !self.is_fit() {
             return;
         }
         for name in self.looks.due(clock::since_boot(), LOOKS_PER_TURN) {
@@ -87,6 +92,9 @@ impl Daemon {
     /// Leaves a file that something is wrong with until the next rescan.
     fn leave_aside(&mut self, name: &OsStr, error: &std::io::Error) {
         self.looks.postpone(name, self.next_rescan);
+        if self.blames_machine("cannot take a file", error) {
+            return;
+        }
         let name = name.to_string_lossy().into_owned();
         self.record(&Fact::Ignored { name, message: error.to_string() });
     }
@@ -130,8 +138,8 @@ impl Daemon {
 
     fn decide(&self) -> Schedule {
         let lanes = match self.stop {
-            Stop::No => self.lanes.saturating_sub(self.busy()),
-            Stop::Leave(_) | Stop::Workers(_) => 0,
+            Stop::No if self.is_fit() => self.lanes.saturating_sub(self.busy()),
+            Stop::No | Stop::Leave(_) | Stop::Workers(_) => 0,
         };
         let idle = |live: &&Live| !live.works() && live.retry_at().is_none();
         let waiting: Vec<Waiting> =

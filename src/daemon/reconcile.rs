@@ -8,7 +8,7 @@ use super::Daemon;
 use super::log::Fact;
 use super::queue::end_held;
 use super::take::{self, Taken};
-use super::workers::{BARREN_STARTS, Live};
+use super::workers::Live;
 use crate::ending::{self, Ending, Held};
 use crate::logic::recover::{self, Lies, Repair, Run};
 use crate::logic::state::JobState;
@@ -275,8 +275,7 @@ impl Daemon {
         live.set_held(is_held);
         live.set_waiting(waiting);
         live.accounts = accounts;
-        let is_idle = !live.works();
-        let barren = if is_idle { live.count_barren() } else { 0 };
+        let is_stuck = !live.works() && live.is_stuck(state.idle_starts);
         self.is_dirty = true;
         if is_held {
             if is_new {
@@ -286,7 +285,11 @@ impl Daemon {
         } else {
             self.unwatch_lock(job);
         }
-        if is_idle && (state.idle_starts >= BARREN_STARTS || barren >= BARREN_STARTS) {
+        if !self.is_fit() || (is_stuck && !self.is_jobs_fault()) {
+            if let Some(live) = self.jobs.get_mut(job) {
+                live.excuse(state.idle_starts);
+            }
+        } else if is_stuck {
             let message = "its worker ended three times without any progress; see worker.log";
             self.end_idle(job, &Ending::failed("worker_crashed", message));
         }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub max_job_logs: u64,
     /// What the logs of all jobs of the root may have on disk, in bytes.
     pub max_logs: u64,
+    /// Bytes that stay free on the file systems of spool, runs and store; `None` is 256 MiB or 2 %, whichever is more.
+    pub min_free: Option<u64>,
     /// Directory that dropped files work in when they name none; `None` is a fresh repository each.
     pub workspace: Option<String>,
     /// The codex binary; `None` is `codex` on the search path.
@@ -67,6 +69,7 @@ impl Default for Settings {
             max_log: 128 * MIB,
             max_job_logs: 2048 * MIB,
             max_logs: 32 * 1024 * MIB,
+            min_free: None,
             workspace: None,
             codex_bin: None,
             codex_home: None,
@@ -112,6 +115,7 @@ impl Settings {
         ] {
             *bytes = f.number(key, LOG_BYTES).map_or(*bytes, i64::unsigned_abs);
         }
+        self.min_free = f.number("min_free", 0..=i64::MAX).map(i64::unsigned_abs).or(self.min_free);
         self.settle = f.duration("settle").unwrap_or(self.settle);
         self.rescan = f.duration("rescan").unwrap_or(self.rescan);
         self.workspace = f.text("workspace", MAX_TEXT_BYTES).or(self.workspace);

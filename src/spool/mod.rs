@@ -4,6 +4,7 @@
 //! Diagnostics: files of other forms in our folders are left alone and not listed.
 
 mod entry;
+mod notice;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 
 pub use self::entry::{Content, Format, Kind, Place, Stamp, may_be_taken};
 use self::entry::{job_of, numbered};
+pub use self::notice::Notice;
 use crate::model::id::JobId;
 use crate::model::rejection::{Reason, Rejection};
 use crate::model::root::Root;
