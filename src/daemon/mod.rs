@@ -10,7 +10,9 @@
 mod holds;
 pub mod log;
 pub mod looks;
+mod lost;
 mod queue;
+pub mod reading;
 mod reconcile;
 mod refusal;
 pub mod take;
