@@ -99,6 +99,10 @@ impl Daemon {
     /// moves before anything is written, so that a death leaves a failed job without a record rather than one that looks
     /// new. The answer is whether there was a loss.
     pub(super) fn record_loss(&self, job: &JobId) -> Result<bool> {
+        if crate::root::check(&self.desk.root).is_err() {
+            // The run folders may be on a volume that is not mounted.
+            return Ok(false);
+        }
         let folder = match self.desk.runs.create(job) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
             created => created?,

@@ -28,9 +28,14 @@ impl Daemon {
     pub(super) fn rescan(&mut self) {
         let every = if self.watch.is_some() { self.desk.settings.rescan } else { WITHOUT_EVENTS };
         self.next_rescan = clock::since_boot() + every;
-        self.looks.doubt(self.watch.is_none());
-        self.scan();
-        self.mark_all();
+        self.check_ground();
+        if self.ground.is_open() {
+            self.looks.doubt(self.watch.is_none());
+            self.scan();
+        }
+        if self.ground.is_firm() {
+            self.mark_all();
+        }
     }
 
     fn scan(&mut self) {
@@ -51,7 +56,7 @@ impl Daemon {
 
     /// Takes the files that are whole, some at a time.
     pub(super) fn take_what_is_whole(&mut self) {
-        if self.stop != Stop::No {
+        if self.stop != Stop::No || !self.ground.is_open() {
             return;
         }
         for name in self.looks.due(clock::since_boot(), LOOKS_PER_TURN) {
@@ -87,6 +92,7 @@ impl Daemon {
     /// Leaves a file that something is wrong with until the next rescan.
     fn leave_aside(&mut self, name: &OsStr, error: &std::io::Error) {
         self.looks.postpone(name, self.next_rescan);
+        self.ground.doubt();
         let name = name.to_string_lossy().into_owned();
         self.record(&Fact::Ignored { name, message: error.to_string() });
     }

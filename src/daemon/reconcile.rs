@@ -85,6 +85,7 @@ impl Daemon {
     /// Looks at one job: puts right what is wrong, then enters it into the queue or takes it out.
     pub(super) fn check(&mut self, job: &JobId) {
         if let Err(e) = self.mend(job).and_then(|()| self.enlist(job)) {
+            self.ground.doubt();
             self.trouble(&format!("cannot look after {job}"), &e);
         }
     }

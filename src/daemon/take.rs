@@ -96,6 +96,7 @@ impl Desk {
     /// # Errors
     /// Those of the system; then the file is where it was, or claimed, and will be taken later.
     pub fn take(&self, name: &OsStr) -> Result<Taken> {
+        self.spool.incoming_identity()?;
         let Some(stamp) = self.spool.look(name)? else { return Ok(Taken::Gone) };
         let from = self.spool.folder(Place::Incoming).join(name);
         if let Some(reason) = self.refuse_unread(name, stamp) {

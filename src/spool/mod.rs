@@ -28,6 +28,14 @@ use crate::os::{digest, fsx, random};
 const NUMBERED_NAMES: u32 = 100;
 /// How long others' probes of the daemon's lock may stand in the way of the one who takes it.
 const PROBES: Duration = Duration::from_millis(50);
+
+/// Which folder a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
 /// `spool/` of a root.
 #[derive(Debug, Clone)]
 pub struct Spool {
@@ -71,6 +79,33 @@ impl Spool {
 
     fn keys(&self) -> PathBuf {
         self.dir.join("keys")
+    }
+
+    /// The folders that hold nothing which the run folders do not tell, too; with each, whether it is that of the keys.
+    pub fn own_folders(&self) -> Vec<(PathBuf, bool)> {
+        let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
+        let plain = places.into_iter().map(|place| self.folder(place)).chain([self.tmp()]);
+        plain.map(|folder| (folder, false)).chain([(self.keys(), true)]).collect()
+    }
+
+    /// Which folder `incoming/` is at this moment. Nothing is taken through a link: whoever can set one could make any
+    /// folder's files jobs.
+    ///
+    /// # Errors
+    /// When it is gone or no folder.
+    pub fn incoming_identity(&self) -> Result<Identity> {
+        let path = self.folder(Place::Incoming);
+        let meta = std::fs::symlink_metadata(&path).map_err(fsx::at(&path))?;
+        if meta.is_dir() {
+            return Ok(Identity { device: meta.dev(), inode: meta.ino() });
+        }
+        let what = if meta.is_symlink() { "it is a link" } else { "it is no folder" };
+        Err(fsx::at(&path)(Error::new(ErrorKind::NotADirectory, what)))
+    }
+
+    /// `spool/` itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The lock that the one active daemon holds.
