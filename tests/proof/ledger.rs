@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 /// The variable that asks for a long run, in minutes.
 const MINUTES: &str = "NUMERUS_PROOF_MINUTES";
 
+/// The variable that names the first case, to see one again.
+const FIRST: &str = "NUMERUS_PROOF_FIRST";
+
 /// How far a proof is to go.
 pub(crate) struct Bounds {
     proof: &'static str,
@@ -27,13 +30,21 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// Bounds of a proof that makes `short` cases when it is to be short.
     pub(crate) fn of(proof: &'static str, short: u64) -> Self {
-        let minutes: Option<u64> = std::env::var(MINUTES).ok().and_then(|text| text.parse().ok());
+        let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+        let minutes = number(MINUTES);
         let started = Instant::now();
         match minutes {
-            None => Self { proof, first: 0, cases: short, deadline: None, started },
+            None => Self {
+                proof,
+                first: number(FIRST).unwrap_or(0),
+                cases: short,
+                deadline: None,
+                started,
+            },
             Some(minutes) => {
                 let deadline = Some(started + Duration::from_secs(60 * minutes));
-                Self { proof, first: cases_so_far(proof), cases: u64::MAX, deadline, started }
+                let first = number(FIRST).unwrap_or_else(|| cases_so_far(proof));
+                Self { proof, first, cases: u64::MAX, deadline, started }
             }
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::world::{World, names};
+use crate::world::{World, command_line, names};
 
 /// The folders that hold files of jobs that have ended.
 const ENDS: [(&str, &str); 3] = [("done", "succeeded"), ("failed", "failed"), ("killed", "killed")];
@@ -141,13 +141,15 @@ fn of_result(world: &World, dir: &Path, job: &str, journal: &[Value]) -> Vec<Str
         if commits != 1 {
             faults.push(format!("{task} has {commits} commits on {branch}"));
         }
+        let objective = journal_objective(dir);
         let file = if ["one", "two"].contains(&task) {
             format!("{task}.txt")
+        } else if objective.contains(" solo") {
+            format!("{objective}.txt")
         } else {
             "out.txt".to_owned()
         };
         let text = world.git(workspace, &["show", &format!("{branch}:{file}")]).unwrap_or_default();
-        let objective = journal_objective(dir);
         let count = text.lines().filter(|line| *line == objective).count();
         if count != 1 {
             faults.push(format!("{file} has its line {count} times: {text:?}"));
@@ -225,11 +227,6 @@ pub(crate) fn lines(path: &Path) -> Vec<Value> {
 
 fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
-}
-
-fn command_line(pid: u32) -> String {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
 /// Shows that a sound world breaks no promise, and that each kind of damage is seen.
