@@ -291,10 +291,7 @@ impl RunFolder {
     /// # Errors
     /// Those of the system.
     pub fn wish(&self, want: Want) -> Result<()> {
-        match fsx::put_new(&self.dir.join(want.file()), b"") {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-            result => result,
-        }
+        fsx::put_mark(&self.dir.join(want.file()))
     }
 
     /// Whether a wish is there.
@@ -317,10 +314,7 @@ impl RunFolder {
     pub fn wish_task_killed(&self, task: &TaskId) -> Result<()> {
         let place = self.place(task.as_str());
         fsx::make_dirs(place.dir())?;
-        match fsx::put_new(&place.dir().join(Want::Killed.file()), b"") {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-            result => result,
-        }
+        fsx::put_mark(&place.dir().join(Want::Killed.file()))
     }
 
     /// Whether someone wishes one task ended.

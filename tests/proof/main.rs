@@ -11,6 +11,8 @@
     reason = "proofs watch the program from outside: they write files, read clocks and the environment, and fail by panicking"
 )]
 
+mod chaos;
+mod dice;
 mod ledger;
 mod promises;
 mod world;
@@ -23,6 +25,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each proof keeps both processors busy by itself, and is easier to read alone.
     arguments.test_threads = Some(1);
-    let trials: Vec<Trial> = ledger::trials().into_iter().chain(promises::trials()).collect();
+    let mut trials: Vec<Trial> = ledger::trials();
+    trials.extend(promises::trials());
+    trials.extend(chaos::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -2,6 +2,7 @@
 //!
 //! It lies in memory (`/dev/shm`) where that can be written, since thousands are made; whatever still runs in it is ended with it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The scratch world; see the head of this file.
 pub(crate) struct World {
     folder: tempfile::TempDir,
+    /// Where a repository may lie: never below `/dev`, which no job may work in.
+    abroad: tempfile::TempDir,
     bug: Option<String>,
 }
 
@@ -38,8 +41,11 @@ impl World {
     pub(crate) fn new() -> Self {
         let shelf = Path::new("/dev/shm");
         let shelf = if shelf.is_dir() { shelf.to_owned() } else { std::env::temp_dir() };
-        let folder = tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap();
-        let world = Self { folder, bug: None };
+        let scratch = |shelf: &Path| {
+            tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap()
+        };
+        let (folder, abroad) = (scratch(&shelf), scratch(&std::env::temp_dir()));
+        let world = Self { folder, abroad, bug: None };
         for dir in [world.root(), world.path("home"), world.path("tmp"), world.path("logs")] {
             fs::create_dir(dir).unwrap();
         }
@@ -85,6 +91,7 @@ impl World {
         let kept = self.path("");
         let mut world = std::mem::ManuallyDrop::new(self);
         world.folder.disable_cleanup(true);
+        world.abroad.disable_cleanup(true);
         kept
     }
 
@@ -147,7 +154,7 @@ impl World {
 
     /// A small git repository with one commit, apart from the user's git settings.
     pub(crate) fn repository(&self) -> PathBuf {
-        let repo = self.path("repo");
+        let repo = self.abroad.path().join("repo");
         fs::create_dir(&repo).unwrap();
         fs::write(repo.join("README"), "hello\n").unwrap();
         for words in [
@@ -170,12 +177,22 @@ impl World {
 
     /// The processes of this world that live, by what their environment says.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let root = self.root().display().to_string();
-        let mut pids = numerus::os::process::carriers(&[("NUMERUS_ROOT", &root)]);
-        for job in names(&self.root().join("runs")) {
-            pids.extend(numerus::os::process::carriers(&[("NUMERUS_JOB", &job)]));
-        }
-        pids
+        let root = format!("NUMERUS_ROOT={}", self.root().display());
+        let jobs: BTreeSet<String> = names(&self.root().join("runs")).into_iter().collect();
+        let is_ours = |entry: &[u8]| {
+            let job = entry.strip_prefix(b"NUMERUS_JOB=");
+            let job = job.and_then(|job| std::str::from_utf8(job).ok());
+            entry == root.as_bytes() || job.is_some_and(|job| jobs.contains(job))
+        };
+        let carries = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(is_ours)
+        };
+        names(Path::new("/proc"))
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .filter(carries)
+            .collect()
     }
 }
 
@@ -187,8 +204,8 @@ impl Drop for World {
     }
 }
 
-/// What the agent says and does: it claims and appends to `out.txt`. An objective with `two` in it is planned as two tasks,
-/// one after the other, with a file each.
+/// What the agent says and does: it claims and appends to `out.txt`, or with ` solo` in its objective to a file that is named
+/// by it. What is planned has two tasks, one after the other, with a file each.
 fn script() -> Value {
     let claims = |path: &str| {
         json!({"message": {"task_id": "{{task}}", "execution": {"commands": []},
@@ -227,6 +244,10 @@ fn script() -> Value {
             json!([append(&path), done]),
         ));
     }
+    let solo = "{{objective}}.txt";
+    let when = |marker: &str| json!({"marker": marker, "contains": " solo"});
+    scenes.push(play(when("NUMERUS_CLAIM"), json!([claims(solo)])));
+    scenes.push(play(when("NUMERUS_EXECUTE"), json!([append(solo), {"message": "done"}])));
     scenes.push(play(json!({"marker": "NUMERUS_CLAIM"}), json!([claims("out.txt")])));
     scenes.push(play(
         json!({"marker": "NUMERUS_EXECUTE"}),
@@ -258,6 +279,12 @@ pub(crate) fn kill(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _gone_already = kill_process(pid, Signal::KILL);
     }
+}
+
+/// How a process was called, for messages.
+pub(crate) fn command_line(pid: u32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
 /// The names in a folder, in order, but for hidden ones.
