@@ -37,7 +37,15 @@ impl World {
     /// Makes a world with an empty root. Every job there writes its objective as a line into `out.txt`.
     pub(crate) fn new() -> Self {
         let shelf = Path::new("/dev/shm");
-        let shelf = if shelf.is_dir() { shelf.to_owned() } else { std::env::temp_dir() };
+        if shelf.is_dir() { Self::below(shelf) } else { Self::on_disk() }
+    }
+
+    /// The same, where a repository can be a job's workspace: in a folder of the system, such as `/dev/shm`, none can.
+    pub(crate) fn on_disk() -> Self {
+        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")))
+    }
+
+    fn below(shelf: &Path) -> Self {
         let folder = tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap();
         let world = Self { folder, bug: None };
         for dir in [world.root(), world.path("home"), world.path("tmp"), world.path("logs")] {
@@ -65,6 +73,11 @@ impl World {
     /// A path beside the root.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// The folder that holds all of it.
+    pub(crate) fn folder_path(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The root.
