@@ -19,8 +19,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The scratch world; see the head of this file.
 pub(crate) struct World {
     folder: tempfile::TempDir,
-    /// Where a repository may lie: never below `/dev`, which no job may work in.
-    abroad: tempfile::TempDir,
+    /// Where the repository of a world in memory lies: no job may work below `/dev`.
+    abroad: Option<tempfile::TempDir>,
     bug: Option<String>,
 }
 
@@ -40,12 +40,20 @@ impl World {
     /// Makes a world with an empty root. Every job there writes its objective as a line into `out.txt`.
     pub(crate) fn new() -> Self {
         let shelf = Path::new("/dev/shm");
-        let shelf = if shelf.is_dir() { shelf.to_owned() } else { std::env::temp_dir() };
-        let scratch = |shelf: &Path| {
-            tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap()
-        };
-        let (folder, abroad) = (scratch(&shelf), scratch(&std::env::temp_dir()));
-        let world = Self { folder, abroad, bug: None };
+        if shelf.is_dir() {
+            Self::below(shelf, Some(scratch(&std::env::temp_dir())))
+        } else {
+            Self::on_disk()
+        }
+    }
+
+    /// The same with its repository in it: in a folder of the system, such as `/dev/shm`, no job may work.
+    pub(crate) fn on_disk() -> Self {
+        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")), None)
+    }
+
+    fn below(shelf: &Path, abroad: Option<tempfile::TempDir>) -> Self {
+        let world = Self { folder: scratch(shelf), abroad, bug: None };
         for dir in [world.root(), world.path("home"), world.path("tmp"), world.path("logs")] {
             fs::create_dir(dir).unwrap();
         }
@@ -73,6 +81,11 @@ impl World {
         self.folder.path().join(name)
     }
 
+    /// The folder that holds all of it.
+    pub(crate) fn folder_path(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The root.
     pub(crate) fn root(&self) -> PathBuf {
         self.path("root")
@@ -91,7 +104,9 @@ impl World {
         let kept = self.path("");
         let mut world = std::mem::ManuallyDrop::new(self);
         world.folder.disable_cleanup(true);
-        world.abroad.disable_cleanup(true);
+        if let Some(abroad) = &mut world.abroad {
+            abroad.disable_cleanup(true);
+        }
         kept
     }
 
@@ -154,7 +169,8 @@ impl World {
 
     /// A small git repository with one commit, apart from the user's git settings.
     pub(crate) fn repository(&self) -> PathBuf {
-        let repo = self.abroad.path().join("repo");
+        let repo =
+            self.abroad.as_ref().map_or_else(|| self.path("repo"), |a| a.path().join("repo"));
         fs::create_dir(&repo).unwrap();
         fs::write(repo.join("README"), "hello\n").unwrap();
         for words in [
@@ -254,6 +270,10 @@ fn script() -> Value {
         json!([append("out.txt"), {"message": "done"}]),
     ));
     json!({"version": 1, "scenes": scenes})
+}
+
+fn scratch(shelf: &Path) -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap()
 }
 
 /// Waits for a child's end; ends it and gives `None` when that takes too long.
