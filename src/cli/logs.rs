@@ -166,9 +166,10 @@ fn find_voices(
 ) -> Result<(), Failure> {
     for name in places(folder)?.into_iter().filter(|n| only.is_none_or(|o| o == n)) {
         let place = folder.place(&name);
-        let (path, style) = match raw {
-            true => (place.stdout_log(), Style::Text),
-            false => (place.transcript(), Style::Events),
+        let (path, style) = if raw {
+            (place.stdout_log(), Style::Text)
+        } else {
+            (place.transcript(), Style::Events)
         };
         let tail = || Tail::new(&path, style.marker());
         let (session, last, waiting) = (None, None, VecDeque::new());

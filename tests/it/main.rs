@@ -22,6 +22,7 @@ mod enforce;
 mod escape;
 mod failures;
 mod fence;
+mod floods;
 mod grounds;
 mod hostile;
 mod jobs;
