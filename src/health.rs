@@ -32,6 +32,7 @@ fn volume(dir: &Path) -> Option<Volume> {
         free_files: room.free_files,
         files: room.files,
         is_read_only: room.is_read_only,
+        owed_bytes: if reserve::is_whole(dir) { 0 } else { reserve::BYTES },
     })
 }
 
@@ -75,8 +76,10 @@ pub fn problem(what: &str, error: &Error) -> String {
 /// Makes the reserves that are missing, where that leaves enough for new work.
 pub fn keep_reserves(root: &Root, min_free: Option<u64>) {
     for dir in folders(root) {
-        let has_room = |v: &Volume| v.free_bytes >= v.kept_free(min_free) + reserve::BYTES;
-        if !reserve::is_whole(&dir) && volume(&dir).as_ref().is_some_and(has_room) {
+        let has_room = |v: &Volume| {
+            v.owed_bytes > 0 && v.free_bytes >= v.kept_free(min_free).max(v.owed_bytes)
+        };
+        if volume(&dir).as_ref().is_some_and(has_room) {
             // Without it work ends as well as it can.
             let _as_well_as_it_goes = reserve::make(&dir);
         }
