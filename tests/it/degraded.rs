@@ -193,7 +193,8 @@ fn an_agent_that_fails_on_a_full_disk_is_charged_nothing_and_its_job_goes_on_whe
     yard.let_go("hold-x");
     yard.until("its worker leaves", || !yard.processes().contains(&worker));
     assert_eq!(yard.names("claimed").len() + names(&yard.incoming()).len(), 2, "nothing is lost");
-    assert_eq!(yard.count(&job, "job.finished"), 0, "no job is blamed");
+    let journal = yard.site.journal(&job);
+    assert_eq!(yard.count(&job, "job.finished"), 0, "no job is blamed: {journal:#?}");
     fs::remove_file(small.filler()).unwrap();
     yard.until("both are done", || yard.names("done").len() == 2);
     assert_eq!(yard.count(&job, "job.task_completed"), 1, "one attempt was all it had");
