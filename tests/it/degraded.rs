@@ -285,7 +285,7 @@ fn a_daemon_that_may_open_no_more_files_waits_until_it_may_and_says_so_to_every_
     let job = yard.job("x-").unwrap();
     let pid = Pid::from_raw(i32::try_from(daemon.pid()).unwrap());
     let usual = open_files(pid);
-    prlimit(pid, Resource::Nofile, Rlimit { current: Some(3), ..usual.clone() }).unwrap();
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(3), ..usual }).unwrap();
     yard.drop_job("y", "y", "");
     until_degraded(&yard, &daemon, "Too many open files");
     every_reader_says(&yard, &job, "raise the limit of open files");
