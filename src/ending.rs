@@ -159,6 +159,7 @@ fn publish_held(held: &mut Held, now: Timestamp) {
 /// # Errors
 /// Those of the system.
 pub fn settle(spool: &Spool, folder: &RunFolder, state: &JobState, job: &Job) -> Result<()> {
+    fsx::clear_temps(folder.dir())?;
     let status = state.status(job);
     folder.write_status(&status)?;
     // Best effort: a row that is missing is made again from the run folder by whoever lists the ended jobs.
@@ -230,6 +231,16 @@ mod tests {
         let mut held = Held::acquire(&runs, &id).expect("lock").expect("free");
         finish(&spool, &mut held, &Ending::killed(), Timestamp::UNIX_EPOCH).expect("end");
         assert_eq!(spool.find(&id).expect("file").0, Place::Killed);
+    }
+
+    #[test]
+    fn nothing_half_written_stays_with_a_job_that_has_ended() {
+        let (_d, spool, runs, id) = site();
+        let half = runs.folder(&id).dir().join(".abc.tmp");
+        fsx::put_new(&half, b"").expect("what a dead writer left");
+        let mut held = Held::acquire(&runs, &id).expect("lock").expect("free");
+        finish(&spool, &mut held, &Ending::killed(), Timestamp::UNIX_EPOCH).expect("end");
+        assert!(!half.exists());
     }
 
     #[test]

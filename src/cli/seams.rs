@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::lookup;
 use crate::bus::Bus;
 use crate::codex::{Codex, account};
-use crate::daemon;
 use crate::daemon::take::{self, Desk, Taken};
+use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
 use crate::health;
@@ -28,7 +28,7 @@ use crate::os::git::{Git, GitError};
 use crate::os::{clock, env, fsx, lock::FileLock, process};
 use crate::root::RootError;
 use crate::runs::{RunFolder, Runs, Want};
-use crate::spool::{Place, Spool};
+use crate::spool::Spool;
 use crate::store::holds::Holds;
 use crate::worker::Left;
 
@@ -63,7 +63,7 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
 /// Judges a job file as the taker will, and drops it into the spool.
 pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
     let settings = open(root)?;
-    let facts = Facts { settings: &settings, resolve: &take::resolve };
+    let facts = Facts { settings: &settings, resolve: &reading::resolve };
     let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
     let known: Vec<String> = lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
     admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
@@ -129,9 +129,7 @@ pub(super) fn lift_holds(root: &Root, folder: &RunFolder) -> Result<(), Failure>
 
 /// Withdraws a job file that nobody has taken yet; false if someone just did.
 pub(super) fn withdraw(root: &Root, file: &Path) -> Result<bool, Failure> {
-    let killed = Spool::of(root).folder(Place::Killed);
-    let name = file.file_name().unwrap_or_default();
-    match fsx::move_to(file, &killed.join(name)) {
+    match Spool::of(root).withdraw(file) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
         moved => moved.map(|()| true).map_err(|e| Failure::system("withdraw the job", &e)),
     }

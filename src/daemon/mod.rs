@@ -7,11 +7,15 @@
 //! Diagnostics: trouble with one file or job is recorded in `store/daemon.ndjson` and tried again; only a spool that
 //! cannot be opened at all ends the daemon.
 
+mod ground;
 mod health;
 mod holds;
 pub mod log;
 pub mod looks;
+mod lost;
+mod over;
 mod queue;
+pub mod reading;
 mod reconcile;
 mod refusal;
 pub mod take;
@@ -28,6 +32,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
+use self::ground::Ground;
 use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
 use self::take::Desk;
@@ -49,12 +54,6 @@ const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
 const INPUTS_PER_TURN: usize = 1024;
 /// Exit code of a daemon that finds another one at work.
 const ALREADY_RUNNING: u8 = 4;
-/// Exit code when a job failed.
-const JOB_FAILED: u8 = 1;
-/// Exit code when only resting jobs are left, or those that the machine keeps from starting.
-const ONLY_RESTING: u8 = 4;
-/// Exit code when jobs rest since codex cannot be used.
-const CODEX_UNUSABLE: u8 = 6;
 
 /// How a daemon is to run.
 #[derive(Debug, Clone, Default)]
@@ -100,6 +99,7 @@ struct Daemon {
     lanes: usize,
     log: DaemonLog,
     looks: Looks,
+    ground: Ground,
     watch: Option<Watch>,
     inputs: UnboundedSender<Input>,
     /// Jobs that were taken and have not ended.
@@ -193,6 +193,7 @@ impl Daemon {
         Ok(Self {
             lanes: options.max_jobs.unwrap_or(desk.settings.max_jobs),
             looks: Looks::new(desk.settings.settle),
+            ground: Ground::default(),
             desk,
             options,
             log,
@@ -223,16 +224,21 @@ impl Daemon {
         self.watch_folders();
         self.clear();
         loop {
+            self.check_ground_if_doubted();
             self.look_after_health();
             if self.next_rescan <= clock::since_boot() {
                 self.rescan();
             }
-            self.check_marked();
-            self.take_what_is_whole();
-            self.schedule();
+            if self.ground.is_firm() {
+                if !lock.is_current() {
+                    return self.yield_lead(lock);
+                }
+                self.check_marked();
+                self.take_what_is_whole();
+                self.schedule();
+            }
             if let Some(code) = self.end_of_work() {
-                let reason = if lock.is_current() { "done" } else { "done; the lock was replaced" };
-                self.record(&Fact::DaemonStopped { reason: reason.to_owned() });
+                self.record(&Fact::DaemonStopped { reason: "done".to_owned() });
                 return code;
             }
             let Ok(first) = timeout(self.patience(), heard.recv()).await else { continue };
@@ -302,8 +308,10 @@ impl Daemon {
     fn hear_of(&mut self, path: &Path, change: Change) {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
         let spool = &self.desk.spool;
-        if folder == spool.folder(Place::Incoming) {
-            if may_be_taken(name) {
+        if folder == spool.dir() {
+            self.ground.doubt();
+        } else if folder == spool.folder(Place::Incoming) {
+            if may_be_taken(name) && self.ground.is_open() {
                 self.looks.tell(name, change, clock::since_boot());
             }
         } else if folder == spool.wake_folder() {
@@ -321,10 +329,13 @@ impl Daemon {
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Duration {
+        let now = clock::since_boot();
+        if !self.ground.is_firm() {
+            return self.next_rescan.saturating_sub(now);
+        }
         if !self.unchecked.is_empty() {
             return Duration::ZERO;
         }
-        let now = clock::since_boot();
         let wall = self.wake.map(|then| clock::until(then, clock::now()));
         // Files that are due are not taken by a machine that is not fit: then the next test is due instead.
         let looks =
@@ -334,47 +345,6 @@ impl Daemon {
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);
         [wall, looks, retry].into_iter().flatten().fold(rescan, Duration::min)
-    }
-
-    /// The exit code, once there is nothing left to do.
-    fn end_of_work(&self) -> Option<u8> {
-        let works = self.jobs.values().any(Live::works);
-        match self.stop {
-            Stop::Leave(signal) => Some(self.code_of(signal)),
-            Stop::Workers(signal) if !works => Some(self.code_of(signal)),
-            Stop::Workers(_) => None,
-            Stop::No => {
-                // What an unfit machine keeps from starting is waited for by whoever stays.
-                let is_over = !works && (self.is_idle() || !self.is_fit());
-                (self.options.once && is_over).then(|| self.code_once())
-            }
-        }
-    }
-
-    /// Whether nothing is to be looked at, taken or started.
-    fn is_idle(&self) -> bool {
-        !self.is_dirty
-            && !self.has_more
-            && self.unchecked.is_empty()
-            && self.jobs.values().all(|live| live.retry_at().is_none())
-            && self.looks.is_drained()
-    }
-
-    /// A daemon that is told to end has done its work; one that was to drain the spool has not.
-    fn code_of(&self, signal: i32) -> u8 {
-        if self.options.once { 128 + u8::try_from(signal).unwrap_or(0) } else { 0 }
-    }
-
-    fn code_once(&self) -> u8 {
-        if self.has_failed {
-            JOB_FAILED
-        } else if self.jobs.is_empty() && self.is_idle() {
-            0
-        } else if self.jobs.values().any(Live::lacks_codex) {
-            CODEX_UNUSABLE
-        } else {
-            ONLY_RESTING
-        }
     }
 }
 

@@ -29,10 +29,15 @@ impl Daemon {
         self.watch_again();
         let every = if self.watch.is_some() { self.desk.settings.rescan } else { WITHOUT_EVENTS };
         self.next_rescan = clock::since_boot() + every;
-        self.looks.doubt(self.watch.is_none());
-        self.keep_reserves();
-        self.scan();
-        self.mark_all();
+        self.check_ground();
+        if self.ground.is_open() {
+            self.looks.doubt(self.watch.is_none());
+            self.scan();
+        }
+        if self.ground.is_firm() {
+            self.keep_reserves();
+            self.mark_all();
+        }
     }
 
     fn scan(&mut self) {
@@ -53,7 +58,7 @@ impl Daemon {
 
     /// Takes the files that are whole, some at a time.
     pub(super) fn take_what_is_whole(&mut self) {
-        if self.stop != Stop::No {
+        if self.stop != Stop::No || !self.ground.is_open() {
             return;
         }
         if !self.is_fit() {
@@ -95,6 +100,7 @@ impl Daemon {
             return;
         }
         self.looks.postpone(name, self.next_rescan);
+        self.ground.doubt();
         let name = name.to_string_lossy().into_owned();
         self.record(&Fact::Ignored { name, message: error.to_string() });
     }

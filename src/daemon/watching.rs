@@ -20,7 +20,7 @@ pub(super) fn open(inputs: &UnboundedSender<Input>) -> Option<Watch> {
 }
 
 impl Daemon {
-    /// Watches the folders for the first time.
+    /// Watches the folders that people and workers move files in, whatever was watched under their names before.
     pub(super) fn watch_folders(&mut self) {
         let watch = self.watch.take();
         self.watch = watch.and_then(|watch| self.watching(watch));
@@ -45,9 +45,13 @@ impl Daemon {
         let spool = &self.desk.spool;
         let places = [Place::Incoming, Place::Claimed, Place::Done, Place::Failed, Place::Killed];
         let mut folders: Vec<PathBuf> = places.iter().map(|p| spool.folder(*p)).collect();
-        folders.push(spool.wake_folder());
+        folders.extend([spool.wake_folder(), spool.dir().to_owned()]);
         folders.extend(self.holds.as_ref().map(|holds| holds.dir().to_owned()));
-        let is_whole = folders.iter().all(|folder| watch.add(folder).is_ok());
+        let is_whole = folders.iter().all(|folder| {
+            // Another folder may have come in its place.
+            watch.remove(folder);
+            watch.add(folder).is_ok() || !folder.is_dir()
+        });
         for home in &self.homes {
             // Without it, the next rescan finds the login.
             let _unwatched = watch.add(home);

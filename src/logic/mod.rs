@@ -14,6 +14,7 @@ pub mod followups;
 pub mod frontmatter;
 pub mod globs;
 pub mod health;
+pub mod keep;
 pub mod lifecycle;
 pub mod parked;
 pub mod paths;

@@ -70,6 +70,19 @@ pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_dir(parent(path))
 }
 
+/// Puts an empty file in place, durably, whose name says it all; one that is there already will do. It is whole as soon as
+/// it is there, so that nothing half made is left by whoever dies here.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn put_mark(path: &Path) -> Result<()> {
+    match create_new(path) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+        created => created?.sync_all().map_err(at(path))?,
+    }
+    sync_dir(parent(path))
+}
+
 /// Puts several files into one folder, each durable, with one flush of the folder.
 ///
 /// # Errors

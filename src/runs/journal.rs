@@ -3,7 +3,9 @@
 //! Promises: a line is written in one call; a torn last line is closed with a newline at the next opening, and skipped and
 //! counted by readers; `seq` has no gaps among whole lines.
 //!
-//! Diagnostics: lines that cannot be read are counted, never an error; an unreadable file is.
+//! Diagnostics: lines that cannot be read are counted, never an error; an unreadable file is. What this program or a power
+//! cut leaves of a line is its beginning, and its number is given again. A line that is anything else, or a number that is
+//! missing, was destroyed by somebody: [`Replay::damage`] says so, and such a job must not run.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Error, Read, Result, Seek, SeekFrom, Write};
@@ -22,6 +24,8 @@ pub struct Replay {
     pub events: Vec<Event>,
     /// Lines that were torn or that this version does not know.
     pub skipped: u64,
+    /// What is destroyed, in words that follow the journal's name; `None` where every fact is there.
+    pub damage: Option<String>,
 }
 
 /// A journal open for appending, by the holder of the run's lock.
@@ -119,6 +123,15 @@ pub struct JournalReader {
     path: PathBuf,
     partial: Vec<u8>,
     skipped: u64,
+    line: u64,
+    last_seq: u64,
+    damage: Option<String>,
+}
+
+/// What a line of any version has.
+#[derive(serde::Deserialize)]
+struct Numbered {
+    seq: u64,
 }
 
 impl JournalReader {
@@ -133,6 +146,9 @@ impl JournalReader {
             path: path.to_owned(),
             partial: Vec::new(),
             skipped: 0,
+            line: 0,
+            last_seq: 0,
+            damage: None,
         })
     }
 
@@ -147,15 +163,41 @@ impl JournalReader {
             if read == 0 || self.partial.last() != Some(&b'\n') {
                 return Ok(None);
             }
-            let event = serde_json::from_slice(&self.partial);
-            let is_blank = self.partial.trim_ascii().is_empty();
-            self.partial.clear();
-            match event {
-                Ok(event) => return Ok(Some(event)),
-                Err(_) if is_blank => {}
-                Err(_) => self.skipped += 1,
+            let line = std::mem::take(&mut self.partial);
+            self.line += 1;
+            // A power cut may leave zeros where a line was to be.
+            let is_text = |byte: &u8| *byte != 0 && !byte.is_ascii_whitespace();
+            let text = &line[..line.iter().rposition(is_text).map_or(0, |last| last + 1)];
+            match serde_json::from_slice::<Event>(text) {
+                Ok(event) => {
+                    self.count(event.seq);
+                    return Ok(Some(event));
+                }
+                Err(_) if text.is_empty() => {}
+                Err(_) => self.skip(text),
             }
         }
+    }
+
+    /// A line that is no event of ours: of a later version, the beginning of one, or destroyed.
+    fn skip(&mut self, text: &[u8]) {
+        self.skipped += 1;
+        match serde_json::from_slice::<Numbered>(text) {
+            Ok(Numbered { seq }) => self.count(seq),
+            Err(e) if e.is_eof() => {}
+            Err(_) => self.is_damaged(format!("line {} cannot be read", self.line)),
+        }
+    }
+
+    fn count(&mut self, seq: u64) {
+        if seq > self.last_seq + 1 {
+            self.is_damaged(format!("fact {} is missing", self.last_seq + 1));
+        }
+        self.last_seq = self.last_seq.max(seq);
+    }
+
+    fn is_damaged(&mut self, how: String) {
+        self.damage.get_or_insert(how);
     }
 
     /// Everything from here to the end.
@@ -168,7 +210,7 @@ impl JournalReader {
             events.push(event);
         }
         let torn = u64::from(!self.partial.trim_ascii().is_empty());
-        Ok(Replay { events, skipped: self.skipped + torn })
+        Ok(Replay { events, skipped: self.skipped + torn, damage: self.damage })
     }
 }
 
@@ -195,7 +237,40 @@ mod tests {
         append(&mut journal, 2);
         let replay = JournalReader::open(&path).expect("read").read_all().expect("all");
         assert_eq!(replay.events.iter().map(|e| e.seq).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(replay.skipped, 1);
+        assert_eq!((replay.skipped, replay.damage), (1, None));
+    }
+
+    #[test]
+    fn what_a_crash_leaves_is_no_damage_and_what_a_hand_destroys_is() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        let job = JobId::parse("a-abc234").expect("id");
+        let (mut journal, _) = Journal::open(&path, &job).expect("open");
+        for attempt in 1..=3 {
+            append(&mut journal, attempt);
+        }
+        let text = std::fs::read_to_string(&path).expect("text");
+        let lines: Vec<&str> = text.lines().collect();
+        let (one, two, three) = (lines[0], lines[1], lines[2]);
+        let newer = two.replace("job.claim_unblocked", "job.of_tomorrow");
+        for (what, text, is_damaged) in [
+            ("whole", format!("{one}\n{two}\n{three}\n"), false),
+            ("torn at the end", format!("{one}\n{two}\n{}", &three[..20]), false),
+            ("torn within", format!("{one}\n{}\n{two}\n{three}\n", &two[..30]), false),
+            ("zeros at the end", format!("{one}\n{two}\n\0\0\0\0\n"), false),
+            ("a line half zeros", format!("{one}\n{}\0\0\0\n{two}\n", &two[..30]), false),
+            ("of a later version", format!("{one}\n{newer}\n{three}\n"), false),
+            ("a line is gone", format!("{one}\n{three}\n"), true),
+            ("the first is gone", format!("{two}\n{three}\n"), true),
+            ("a line is overwritten", format!("{one}\n{}\n{three}\n", "x".repeat(two.len())), true),
+            ("the last is overwritten", format!("{one}\n{two}\ngarbage\n"), true),
+            ("a line lost its start", format!("{one}\n{}\n{three}\n", &two[9..]), true),
+            ("a line is zeros", format!("{one}\n{}\n{three}\n", "\0".repeat(two.len())), true),
+        ] {
+            fsx::put(&path, text.as_bytes()).expect("write");
+            let replay = JournalReader::open(&path).expect("open").read_all().expect("read");
+            assert_eq!(replay.damage.is_some(), is_damaged, "{what}: {:?}", replay.damage);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod backup;
 mod db;
 pub mod holds;
 pub mod index;
+pub mod log_bytes;
 pub mod memory;
 pub mod starts;
 

@@ -385,6 +385,23 @@ fn what_is_carried_is_not_the_agents_work() {
 }
 
 #[test]
+fn the_locks_that_a_killed_git_left_keep_no_job_from_its_own_refs() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tip = trees.tip().expect("tip");
+    let tree = house.add(&trees, "t1");
+    put(&tree.cwd().join("new"), "x");
+    for name in ["tip", "published"] {
+        put(&house.repo().join(format!(".git/refs/numerus/job-abc234/{name}.lock")), "half");
+    }
+    let landing = land(&trees, &tree, &claim(&["new"], &[]), "t1");
+    assert!(matches!(landing, Landing::Ready { .. }));
+    let landed = trees.tip().expect("tip");
+    assert_ne!(landed, tip);
+    trees.create_branch(&landed).expect("branch");
+}
+
+#[test]
 fn what_a_dead_worker_left_of_a_tree_gives_way() {
     let house = House::furnished();
     let trees = house.trees();

@@ -33,7 +33,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::bus::Bus;
-use crate::codex::Codex;
+use crate::codex::{Codex, fence};
 use crate::health;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
@@ -41,7 +41,7 @@ use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
 use crate::os::signals::Listener;
-use crate::os::{clock, process, reserve};
+use crate::os::{clock, family, process, reserve};
 use crate::runs::{RunFolder, Runs};
 
 use book::Book;
@@ -71,7 +71,7 @@ pub enum Left {
 pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<Left> {
     process::leave_session();
     reserve::may_be_spent();
-    process::become_subreaper()?;
+    family::adopt_orphans(job.as_str())?;
     let folder = Runs::of(root).folder(job);
     let Some(lock) = take_lock(&folder)? else { return Ok(Left::Held) };
     let (tell, signals) = mpsc::unbounded_channel();
@@ -82,7 +82,12 @@ pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<L
     let left = runtime.block_on(work(root, settings, &folder, bus, signals));
     // Blocking calls that hang must not keep a worker that is done.
     runtime.shutdown_background();
+    // Orphans that hide stay ours as long as we live; the next worker could not tell them from strangers.
+    let survivors = fence::fence_job(job);
     drop(lock);
+    if !survivors.is_empty() && left.is_ok() {
+        return Err(std::io::Error::other(format!("processes will not die: {survivors:?}")));
+    }
     left
 }
 
