@@ -80,7 +80,7 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
         }
     }
     let mut journal = JournalTail::new(folder.clone());
-    let (mut wakes, mut voices) = (Wakes::new()?, BTreeMap::new());
+    let (mut wakes, mut voices) = (Wakes::new(), BTreeMap::new());
     loop {
         wakes.add(&here.root.runs());
         wakes.add(folder.dir());

@@ -158,12 +158,12 @@ impl Daemon {
             format!("{path} was removed or replaced: another daemon may lead, so this one ends");
         self.record(&Fact::Trouble { message });
         self.record(&Fact::DaemonStopped { reason: "its lock was replaced".to_owned() });
-        super::ROOT_DAMAGED
+        super::over::ROOT_DAMAGED
     }
 
     /// The exit code of a daemon that was to drain a spool whose ground is gone.
     pub(super) fn code_without_ground(&self) -> Option<u8> {
         let is_stuck = self.options.once && self.stop == Stop::No && !self.ground.is_firm();
-        is_stuck.then_some(super::ROOT_DAMAGED)
+        is_stuck.then_some(super::over::ROOT_DAMAGED)
     }
 }

@@ -13,6 +13,7 @@ mod holds;
 pub mod log;
 pub mod looks;
 mod lost;
+mod over;
 mod queue;
 pub mod reading;
 mod reconcile;
@@ -43,7 +44,7 @@ use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
 use crate::os::signals::Listener;
 use crate::os::watch::{Change, Hint, Watch};
-use crate::os::{clock, fsx};
+use crate::os::{clock, fsx, lock};
 use crate::spool::{Notice, Place, may_be_taken};
 use crate::store::holds::Holds;
 
@@ -53,14 +54,6 @@ const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
 const INPUTS_PER_TURN: usize = 1024;
 /// Exit code of a daemon that finds another one at work.
 const ALREADY_RUNNING: u8 = 4;
-/// Exit code when a job failed.
-const JOB_FAILED: u8 = 1;
-/// Exit code when only resting jobs are left, or those that the machine keeps from starting.
-const ONLY_RESTING: u8 = 4;
-/// Exit code when the root cannot be used any more.
-const ROOT_DAMAGED: u8 = 5;
-/// Exit code when jobs rest since codex cannot be used.
-const CODEX_UNUSABLE: u8 = 6;
 
 /// How a daemon is to run.
 #[derive(Debug, Clone, Default)]
@@ -176,6 +169,12 @@ async fn lead(
     if let Some(watch) = &mut watch {
         watch.remove(&path);
     }
+    // Everything rests on it that one process at a time holds a lock.
+    if !lock::is_held(&path)? {
+        return Err(fsx::at(&path)(std::io::Error::other(
+            "locks do not exclude on this file system",
+        )));
+    }
     let daemon = Daemon::new(desk, options, watch, inputs)?;
     Ok(daemon.work(heard, &lock).await)
 }
@@ -220,6 +219,7 @@ impl Daemon {
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
+        self.look_before_work();
         self.lift_refused_logins();
         self.watch_folders();
         self.clear();
@@ -345,52 +345,6 @@ impl Daemon {
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);
         [wall, looks, retry].into_iter().flatten().fold(rescan, Duration::min)
-    }
-
-    /// The exit code, once there is nothing left to do.
-    fn end_of_work(&self) -> Option<u8> {
-        let works = self.jobs.values().any(Live::works);
-        if let Some(code) = self.code_without_ground() {
-            return Some(code);
-        }
-        match self.stop {
-            Stop::Leave(signal) => Some(self.code_of(signal)),
-            Stop::Workers(signal) if !works => Some(self.code_of(signal)),
-            Stop::Workers(_) => None,
-            Stop::No => {
-                // What an unfit machine keeps from starting is waited for by whoever stays.
-                let is_over = !works && (self.is_idle() || !self.is_fit());
-                (self.options.once && is_over).then(|| self.code_once())
-            }
-        }
-    }
-
-    /// Whether nothing is to be looked at, taken or started.
-    fn is_idle(&self) -> bool {
-        !self.is_dirty
-            && !self.has_more
-            && self.unchecked.is_empty()
-            && self.jobs.values().all(|live| live.retry_at().is_none())
-            && self.looks.is_drained()
-    }
-
-    /// A daemon that is told to end has done its work; one that was to drain the spool has not.
-    fn code_of(&self, signal: i32) -> u8 {
-        if self.options.once { 128 + u8::try_from(signal).unwrap_or(0) } else { 0 }
-    }
-
-    fn code_once(&self) -> u8 {
-        if !self.ground.is_open() {
-            ROOT_DAMAGED
-        } else if self.has_failed {
-            JOB_FAILED
-        } else if self.jobs.is_empty() && self.is_idle() {
-            0
-        } else if self.jobs.values().any(Live::lacks_codex) {
-            CODEX_UNUSABLE
-        } else {
-            ONLY_RESTING
-        }
     }
 }
 

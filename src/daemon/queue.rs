@@ -96,10 +96,10 @@ impl Daemon {
 
     /// Leaves a file that something is wrong with until the next rescan.
     fn leave_aside(&mut self, name: &OsStr, error: &std::io::Error) {
-        self.looks.postpone(name, self.next_rescan);
         if self.blames_machine("cannot take a file", error) {
             return;
         }
+        self.looks.postpone(name, self.next_rescan);
         self.ground.doubt();
         let name = name.to_string_lossy().into_owned();
         self.record(&Fact::Ignored { name, message: error.to_string() });

@@ -5,6 +5,8 @@
 //! call the next flush good, so none is tried again on the same file: the temporary file is abandoned and a new one written,
 //! once; a second failure is the caller's. A folder's flush that fails is the caller's at once.
 
+#![expect(clippy::disallowed_methods, reason = "the one door to files")]
+
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
@@ -256,7 +258,6 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one door to removing a file")]
 fn remove_quietly(path: &Path) -> Result<()> {
     std::fs::remove_file(path)
 }
@@ -266,7 +267,6 @@ fn remove_quietly(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Those of the system, with the path.
-#[expect(clippy::disallowed_methods, reason = "the one door to removing a tree")]
 pub fn remove_tree(dir: &Path) -> Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(at(dir)(e)),

@@ -11,6 +11,7 @@ use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
 use super::landing::{MAX_TROUBLE, TROUBLE_REST};
 use super::planning::with_view;
+use super::words::open_memory;
 use crate::ending::{self, Ending};
 use crate::health;
 use crate::logic::quality;
@@ -25,7 +26,7 @@ use crate::model::status::PauseReason;
 use crate::os::{clock, fsx};
 use crate::runs::RunFolder;
 use crate::spool::Spool;
-use crate::store::memory::{Entry, Memory};
+use crate::store::memory::{self, Entry};
 
 /// Runs the verify commands in a throwaway tree of the tip, in order, up to the first that does not pass.
 pub(super) async fn verify(desk: &Arc<Desk>, stop: &Stop) -> Outcome<()> {
@@ -127,8 +128,10 @@ fn remember(desk: &Desk, end: &Ending) {
         claim_recall: quality.recall,
         missed: quality.missed,
     };
-    let remembered =
-        Memory::open(&desk.root.store()).and_then(|mut memory| memory.remember(&entry));
+    let (store, log) = (desk.root.store(), desk.folder.worker_log());
+    let remembered = open_memory(&store, &log)
+        .and_then(|mut memory| memory.remember(&entry))
+        .or_else(|_| memory::remember_without_database(&store, &entry).map(|()| false));
     if let Ok(is_new) = remembered {
         if is_new {
             let _evidence = desk.book.record(None, Fact::BankCreated { bank: bank.clone() });

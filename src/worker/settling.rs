@@ -62,14 +62,15 @@ impl Cycle {
         Failure::new(kind, format!("{} ({why})", failure.message))
     }
 
-    /// Why nothing can be written, or not for long, if so. Where a failure tells of a full disk, as little as keeps new
-    /// work from beginning is enough: whoever failed may have cleared away what filled it.
+    /// Why nothing can be written, or not for long, if so. Where a failure tells of a full disk, room that is short in any
+    /// way is enough: whoever failed may have cleared away what filled it.
     fn unfit(&self, failure: &Failure) -> Option<String> {
         let (root, set) = (&self.desk.root, self.desk.settings.min_free);
         let is_told = health::tells_of_want_of_room(&failure.message);
-        let little = set.map_or(LITTLE, |set| set.min(LITTLE));
+        let little = if is_told { LITTLE } else { set.map_or(LITTLE, |set| set.min(LITTLE)) };
         machine::cannot_write(root)
-            .or_else(|| machine::short_of(root, if is_told { set } else { Some(little) }))
+            .or_else(|| machine::short_of(root, Some(little)))
+            .or_else(|| is_told.then(|| machine::short_of(root, set)).flatten())
     }
 
     fn settle_alone(&mut self, work: Alone, failure: Failure) -> Result<()> {

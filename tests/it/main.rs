@@ -17,6 +17,7 @@ mod codex_bin;
 mod codex_contract;
 mod daemon;
 mod death;
+mod degraded;
 mod docs;
 mod enforce;
 mod escape;
