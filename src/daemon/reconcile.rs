@@ -230,6 +230,9 @@ impl Daemon {
             self.unchecked.insert(job.clone());
             return Ok(());
         }
+        if sight.run.is_some_and(|run| run.is_claimed && !run.is_held) {
+            self.restate(job)?;
+        }
         match sight.run {
             Some(run) if run.finished.is_some() => self.leave(job, &sight.state, run.is_held),
             Some(run) if run.is_claimed => self.update(job, &sight.state, run.is_held)?,
@@ -238,6 +241,17 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Writes a status that is not there or cannot be read: whoever was to write it died first, or somebody removed it.
+    fn restate(&self, job: &JobId) -> Result<()> {
+        if self.desk.runs.folder(job).read_status().is_some() {
+            return Ok(());
+        }
+        match Held::acquire(&self.desk.runs, job)? {
+            Some(held) => held.folder.write_status(&self.desk.status(&held.job, &held.state)),
+            None => Ok(()),
+        }
     }
 
     /// Takes a job that has ended out of the queue.

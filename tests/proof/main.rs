@@ -14,6 +14,7 @@
 mod chaos;
 mod dice;
 mod ledger;
+mod model;
 mod promises;
 mod world;
 
@@ -27,5 +28,6 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let mut trials: Vec<Trial> = promises::trials();
     trials.extend(chaos::trials());
+    trials.extend(model::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
