@@ -12,8 +12,8 @@ use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::job::Job;
 use crate::os::console::neutral;
-use crate::os::fsx;
 use crate::os::lock::FileLock;
+use crate::os::{fsx, reserve};
 use crate::runs::{Journal, RunFolder, Runs};
 use crate::spool::Spool;
 use crate::store::index::Index;
@@ -81,6 +81,11 @@ pub fn fence(held: &Held) -> Vec<u32> {
 /// # Errors
 /// Those of the system; whatever was done stays done, and ending the job again does the rest.
 pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()> {
+    let folder = held.folder.dir().to_owned();
+    reserve::spent_on(&folder, || finish_once(spool, held, ending, now))
+}
+
+fn finish_once(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()> {
     if !held.state.phase.is_final() {
         publish_held(held, now);
         tell(&held.folder, &held.state, &held.job, ending, &[])?;

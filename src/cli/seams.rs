@@ -10,10 +10,11 @@ use serde_json::{Map, Value};
 use super::lookup;
 use crate::bus::Bus;
 use crate::codex::{Codex, account};
-use crate::daemon;
 use crate::daemon::take::{self, Desk, Taken};
+use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
+use crate::health;
 use crate::logic::admission::{self, Facts, Shape};
 use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
@@ -27,7 +28,7 @@ use crate::os::git::{Git, GitError};
 use crate::os::{clock, env, fsx, lock::FileLock, process};
 use crate::root::RootError;
 use crate::runs::{RunFolder, Runs, Want};
-use crate::spool::{Place, Spool};
+use crate::spool::Spool;
 use crate::store::holds::Holds;
 use crate::worker::Left;
 
@@ -62,7 +63,7 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
 /// Judges a job file as the taker will, and drops it into the spool.
 pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
     let settings = open(root)?;
-    let facts = Facts { settings: &settings, resolve: &take::resolve };
+    let facts = Facts { settings: &settings, resolve: &reading::resolve };
     let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
     let known: Vec<String> = lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
     admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
@@ -128,9 +129,7 @@ pub(super) fn lift_holds(root: &Root, folder: &RunFolder) -> Result<(), Failure>
 
 /// Withdraws a job file that nobody has taken yet; false if someone just did.
 pub(super) fn withdraw(root: &Root, file: &Path) -> Result<bool, Failure> {
-    let killed = Spool::of(root).folder(Place::Killed);
-    let name = file.file_name().unwrap_or_default();
-    match fsx::move_to(file, &killed.join(name)) {
+    match Spool::of(root).withdraw(file) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
         moved => moved.map(|()| true).map_err(|e| Failure::system("withdraw the job", &e)),
     }
@@ -163,8 +162,14 @@ pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
     match crate::worker::run(root, &settings, job, &Bus::new()) {
         Ok(Left::Done | Left::Asked) => Ok(Exit::Done),
         Ok(Left::Held) => Ok(Exit::Blocked),
+        Ok(Left::Unfit(why)) => Err(unfit(&why)),
+        Err(e) if health::fault(&e).is_some() => Err(unfit(&e.to_string())),
         Err(e) => Err(Failure::system("carry the job on", &e)),
     }
+}
+
+fn unfit(why: &str) -> Failure {
+    Failure::new(Exit::Own(health::EXIT_UNFIT), format!("cannot carry the job on for now: {why}"))
 }
 
 /// Refuses early what would only park later: no codex, or no home for it. A rehearsal needs neither.

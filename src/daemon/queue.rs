@@ -26,11 +26,18 @@ const LOCKED_REST: Duration = Duration::from_secs(1);
 impl Daemon {
     /// Looks at everything again, whatever events have told.
     pub(super) fn rescan(&mut self) {
+        self.watch_again();
         let every = if self.watch.is_some() { self.desk.settings.rescan } else { WITHOUT_EVENTS };
         self.next_rescan = clock::since_boot() + every;
-        self.looks.doubt(self.watch.is_none());
-        self.scan();
-        self.mark_all();
+        self.check_ground();
+        if self.ground.is_open() {
+            self.looks.doubt(self.watch.is_none());
+            self.scan();
+        }
+        if self.ground.is_firm() {
+            self.keep_reserves();
+            self.mark_all();
+        }
     }
 
     fn scan(&mut self) {
@@ -51,7 +58,10 @@ impl Daemon {
 
     /// Takes the files that are whole, some at a time.
     pub(super) fn take_what_is_whole(&mut self) {
-        if self.stop != Stop::No {
+        if self.stop != Stop::No || !self.ground.is_open() {
+            return;
+        }
+        if !self.is_fit() {
             return;
         }
         for name in self.looks.due(clock::since_boot(), LOOKS_PER_TURN) {
@@ -87,6 +97,10 @@ impl Daemon {
     /// Leaves a file that something is wrong with until the next rescan.
     fn leave_aside(&mut self, name: &OsStr, error: &std::io::Error) {
         self.looks.postpone(name, self.next_rescan);
+        if self.blames_machine("cannot take a file", error) {
+            return;
+        }
+        self.ground.doubt();
         let name = name.to_string_lossy().into_owned();
         self.record(&Fact::Ignored { name, message: error.to_string() });
     }
@@ -130,8 +144,8 @@ impl Daemon {
 
     fn decide(&self) -> Schedule {
         let lanes = match self.stop {
-            Stop::No => self.lanes.saturating_sub(self.busy()),
-            Stop::Leave(_) | Stop::Workers(_) => 0,
+            Stop::No if self.is_fit() => self.lanes.saturating_sub(self.busy()),
+            Stop::No | Stop::Leave(_) | Stop::Workers(_) => 0,
         };
         let idle = |live: &&Live| !live.works() && live.retry_at().is_none();
         let waiting: Vec<Waiting> =

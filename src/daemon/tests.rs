@@ -15,8 +15,8 @@ dir="$2/runs/$4"
 exec 9>>"$dir/worker.lock"
 flock -x 9
 fact() {
-  printf '{"seq":9,"ts":"2026-01-01T00:00:00Z","event":"%s","payload":%s,"job_id":"%s","task_id":null}\n' \
-    "$1" "$2" "$job" >> "$dir/events.ndjson"
+  printf '{"seq":%s,"ts":"2026-01-01T00:00:00Z","event":"%s","payload":%s,"job_id":"%s","task_id":null}\n' \
+    "$(($(wc -l < "$dir/events.ndjson") + 1))" "$1" "$2" "$job" >> "$dir/events.ndjson"
 }
 job="$4"
 started=$(cut -d' ' -f22 /proc/$$/stat)

@@ -48,6 +48,9 @@ pub enum Code {
     /// A claimed file whose run folder is gone.
     #[serde(rename = "E_RUN_LOST")]
     RunLost,
+    /// A job whose journal or `job.json` is destroyed.
+    #[serde(rename = "E_CORRUPT")]
+    Corrupt,
 }
 
 impl Code {
@@ -68,6 +71,7 @@ impl Code {
             Self::Duplicate => "E_DUP",
             Self::After => "E_AFTER",
             Self::RunLost => "E_RUN_LOST",
+            Self::Corrupt => "E_CORRUPT",
         }
     }
 }
@@ -107,6 +111,9 @@ pub struct Rejection {
     pub at: Timestamp,
     /// Its name in `incoming/`, undecodable bytes replaced.
     pub original_name: String,
+    /// Where it lies, if that is not beside this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_as: Option<String>,
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
 
-use super::env;
+use super::{env, family};
 
 /// Most bytes that one call may print.
 const OUTPUT_LIMIT: u64 = 256 * 1024 * 1024;
@@ -240,12 +240,13 @@ impl<'a> Call<'a> {
     /// When it cannot run, takes too long, prints too much, or is ended by a signal: that it was killed is no answer.
     pub fn ask(mut self) -> Result<Answer, GitError> {
         let command = self.name();
-        let child = self.command.spawn().map_err(|e| match e.kind() {
-            ErrorKind::NotFound if env::find_program(Path::new("git")).is_none() => {
-                GitError::NotInstalled
-            }
-            _ => GitError::Start { command: command.clone(), source: e },
-        })?;
+        let child =
+            family::spawn(|| self.command.spawn(), Child::id).map_err(|e| match e.kind() {
+                ErrorKind::NotFound if env::find_program(Path::new("git")).is_none() => {
+                    GitError::NotInstalled
+                }
+                _ => GitError::Start { command: command.clone(), source: e },
+            })?;
         let (status, stdout, stderr) = self
             .attend(child)
             .map_err(|source| GitError::Start { command: command.clone(), source })?;

@@ -7,6 +7,7 @@
 mod db;
 pub mod holds;
 pub mod index;
+pub mod log_bytes;
 pub mod memory;
 pub mod starts;
 

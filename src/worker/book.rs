@@ -1,7 +1,7 @@
 //! The job's journal, its state and its `status.json`, always in step: a fact is appended, flushed if it is a transition,
 //! applied, published, and the status written anew. Only the holder of the job's lock has a book.
 
-use std::io::Result;
+use std::io::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::bus::Bus;
@@ -28,9 +28,17 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Opens the journal and replays it.
+    /// Opens the journal and replays it. One of which something is destroyed is not gone on with: nobody knows what has
+    /// been done.
     pub(super) fn open(folder: &RunFolder, job: &Job, bus: &Bus) -> Result<Self> {
         let (journal, replay) = Journal::open(&folder.journal(), &job.id)?;
+        if let Some(damage) = replay.damage {
+            let path = folder.journal();
+            return Err(Error::other(format!(
+                "{}: {damage}: the job must not run",
+                path.display()
+            )));
+        }
         let state = JobState::replay(&replay.events);
         let pages = Arc::new(Mutex::new(Pages { journal, state }));
         Ok(Self { pages, folder: folder.clone(), job: job.clone(), bus: bus.clone() })

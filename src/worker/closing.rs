@@ -8,10 +8,11 @@ use super::Left;
 use super::advancing;
 use super::book::Book;
 use super::commands::{self, Run};
-use super::desk::{Desk, Outcome, Stop, aside, with_trees};
+use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
 use super::landing::{MAX_TROUBLE, TROUBLE_REST};
 use super::planning::with_view;
 use crate::ending::{self, Ending};
+use crate::health;
 use crate::logic::quality;
 use crate::logic::state::JobState;
 use crate::model::PROTOCOL_VERSION;
@@ -31,6 +32,10 @@ pub(super) async fn verify(desk: &Arc<Desk>, stop: &Stop) -> Outcome<()> {
     let ran = with_view(desk, "verify", async |cwd| run_in_order(desk, &cwd, stop).await);
     let commands = ran.await?;
     let passed = commands.iter().all(CommandResult::passed);
+    // On a full disk nothing passes: that says nothing about the result.
+    if let Some(why) = (!passed).then(|| health::cannot_write(&desk.root)).flatten() {
+        return Err(bug(why));
+    }
     desk.record(None, Fact::Verified { passed, commands })
 }
 

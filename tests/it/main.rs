@@ -21,6 +21,7 @@ mod docs;
 mod enforce;
 mod escape;
 mod failures;
+mod fence;
 mod grounds;
 mod hostile;
 mod jobs;

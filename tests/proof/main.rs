@@ -26,7 +26,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each proof keeps both processors busy by itself, and is easier to read alone.
     arguments.test_threads = Some(1);
-    let mut trials: Vec<Trial> = promises::trials();
+    let mut trials: Vec<Trial> = ledger::trials();
+    trials.extend(promises::trials());
     trials.extend(chaos::trials());
     trials.extend(model::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
