@@ -21,6 +21,7 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
     /// Where a repository may lie: never below `/dev`, which no job may work in.
     abroad: tempfile::TempDir,
+    is_mount: bool,
     bug: Option<String>,
 }
 
@@ -39,19 +40,34 @@ pub(crate) struct Ended {
 impl World {
     /// Makes a world with an empty root. Every job there writes its objective as a line into `out.txt`.
     pub(crate) fn new() -> Self {
+        Self::sized(None).unwrap()
+    }
+
+    /// The same on a file system of its own, of so many MiB. `None` where nothing can be mounted.
+    pub(crate) fn small(mebibytes: u64) -> Option<Self> {
+        Self::sized(Some(mebibytes))
+    }
+
+    fn sized(mebibytes: Option<u64>) -> Option<Self> {
         let shelf = Path::new("/dev/shm");
         let shelf = if shelf.is_dir() { shelf.to_owned() } else { std::env::temp_dir() };
         let scratch = |shelf: &Path| {
             tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap()
         };
         let (folder, abroad) = (scratch(&shelf), scratch(&std::env::temp_dir()));
-        let world = Self { folder, abroad, bug: None };
-        for dir in [world.root(), world.path("home"), world.path("tmp"), world.path("logs")] {
+        let world = Self { folder, abroad, is_mount: mebibytes.is_some(), bug: None };
+        if let Some(mebibytes) = mebibytes {
+            let size = format!("size={mebibytes}m");
+            let words = ["-t", "tmpfs", "-o", &size, "numerus-proof"];
+            let status = Command::new("mount").args(words).arg(world.folder.path()).status();
+            status.is_ok_and(|status| status.success()).then_some(())?;
+        }
+        for dir in [world.root(), world.path("home"), world.path("tmp"), world.logs()] {
             fs::create_dir(dir).unwrap();
         }
         fs::write(world.path("script.json"), script().to_string()).unwrap();
         world.set_settings("");
-        world
+        Some(world)
     }
 
     /// Makes a mistake on purpose in every command from here on.
@@ -73,6 +89,11 @@ impl World {
         self.folder.path().join(name)
     }
 
+    /// Where what commands say is kept: never on a file system that a case fills.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.abroad.path().join("logs")
+    }
+
     /// The root.
     pub(crate) fn root(&self) -> PathBuf {
         self.path("root")
@@ -88,7 +109,13 @@ impl World {
         for pid in self.processes() {
             kill(pid);
         }
-        let kept = self.path("");
+        let mut kept = self.path("");
+        if self.is_mount {
+            // What is mounted goes with the proof's own view of the machine.
+            kept = self.abroad.path().join("kept");
+            let copy = Command::new("cp").arg("-a").arg(self.path("")).arg(&kept).status();
+            assert!(copy.is_ok_and(|status| status.success()), "the world cannot be kept");
+        }
         let mut world = std::mem::ManuallyDrop::new(self);
         world.folder.disable_cleanup(true);
         world.abroad.disable_cleanup(true);
@@ -123,7 +150,7 @@ impl World {
 
     /// Runs a command to its end, or ends it when its time is over.
     pub(crate) fn run(&self, command: &mut Command, patience: Duration) -> Ended {
-        let logs = tempfile::Builder::new().tempdir_in(self.path("logs")).unwrap();
+        let logs = tempfile::Builder::new().tempdir_in(self.logs()).unwrap();
         let file = |name: &str| fs::File::create(logs.path().join(name)).unwrap();
         let mut child = command.stdout(file("out")).stderr(file("err")).spawn().unwrap();
         let status = wait(&mut child, patience);
@@ -200,6 +227,10 @@ impl Drop for World {
     fn drop(&mut self) {
         for pid in self.processes() {
             kill(pid);
+        }
+        if self.is_mount {
+            let _gone_with_the_view_otherwise =
+                Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
         }
     }
 }

@@ -283,7 +283,8 @@ impl Model {
         let before = std::mem::take(&mut job.may);
         let is_certain = before.len() == 1;
         let is_named = job.way == Way::Submit || !before.contains(&Incoming);
-        if is_certain {
+        // What was rejected under the name that its dropper gave it has no id, unless it was rejected late.
+        if is_certain && (job.way == Way::Submit || !before.contains(&Rejected)) {
             self.code = Some(if is_named { 0 } else { 3 });
         }
         for place in &before {
