@@ -17,7 +17,7 @@ use crate::model::id::JobId;
 use crate::model::job::Job;
 use crate::model::status::JobPhase;
 use crate::os::lock::FileLock;
-use crate::os::{clock, fsx};
+use crate::os::{clock, fsx, seeded};
 use crate::runs::{RunFolder, Want};
 use crate::spool::Place;
 
@@ -40,6 +40,7 @@ impl Daemon {
         let lists: Result<Vec<Vec<JobId>>> =
             files.chain(std::iter::once_with(|| self.desk.runs.jobs())).collect();
         match lists {
+            Ok(_) if seeded::bug("rescan-blind") => {}
             Ok(lists) => {
                 let all = lists.into_iter().flatten().filter(|job| !self.settled.contains(job));
                 self.unchecked.extend(all);
@@ -204,6 +205,9 @@ impl Daemon {
             self.unchecked.insert(job.clone());
             return Ok(());
         }
+        if sight.run.is_some_and(|run| run.is_claimed && !run.is_held) {
+            self.restate(job)?;
+        }
         match sight.run {
             Some(run) if run.finished.is_some() => self.leave(job, &sight.state, run.is_held),
             Some(run) if run.is_claimed => {
@@ -215,6 +219,17 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Writes a status that is not there or cannot be read: whoever was to write it died first, or somebody removed it.
+    fn restate(&self, job: &JobId) -> Result<()> {
+        if self.desk.runs.folder(job).read_status().is_some() {
+            return Ok(());
+        }
+        match Held::acquire(&self.desk.runs, job)? {
+            Some(held) => held.folder.write_status(&self.desk.status(&held.job, &held.state)),
+            None => Ok(()),
+        }
     }
 
     /// Takes a job that has ended out of the queue.

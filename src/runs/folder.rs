@@ -15,6 +15,7 @@ use crate::model::plan::Plan;
 use crate::model::root::Root;
 use crate::model::status::Status;
 use crate::os::lock::{self, FileLock};
+use crate::os::seeded;
 use crate::os::{fsx, random};
 
 /// Largest file of our own that is read as JSON.
@@ -296,7 +297,7 @@ impl RunFolder {
 
     /// Whether a wish is there.
     pub fn wants(&self, want: Want) -> bool {
-        self.dir.join(want.file()).exists()
+        self.dir.join(want.file()).exists() && !seeded::bug("wish-forgotten")
     }
 
     /// Takes a wish back.
