@@ -1,7 +1,7 @@
 //! What may reach a terminal: control characters and tricks of writing direction never do.
 
-/// A text with everything shown escaped that could move a cursor, ring, recolour or reorder: C0 but newline and tab,
-/// DEL, C1, writing-direction and zero-width characters.
+/// A text with everything shown escaped that could move a cursor, ring, recolour, reorder or hide: C0 but newline and tab,
+/// DEL, C1, and what steers writing direction, joining, lines and annotations or has no width.
 pub fn neutral(text: &str) -> String {
     let shown = |c: char| match u32::from(c) {
         _ if is_harmless(c) => c.to_string(),
@@ -19,10 +19,15 @@ pub fn one_line(text: &str) -> String {
 fn is_harmless(c: char) -> bool {
     match c {
         '\n' | '\t' => true,
-        '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2069}'
-        | '\u{feff}' => false,
+        '\u{ad}'
+        | '\u{61c}'
+        | '\u{180e}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}' => false,
         c => !c.is_control(),
     }
 }
@@ -57,6 +62,13 @@ mod tests {
             ("x\u{9b}2J", "x\\x9b2J"),
             ("a\u{202e}b", "a\\u{202e}b"),
             ("bell\x07", "bell\\x07"),
+            ("del\x7f", "del\\x7f"),
+            ("soft\u{ad}hyphen", "soft\\xadhyphen"),
+            ("a\u{61c}b", "a\\u{61c}b"),
+            ("a\u{2029}b", "a\\u{2029}b"),
+            ("a\u{206a}b", "a\\u{206a}b"),
+            ("\u{fff9}a", "\\u{fff9}a"),
+            ("tag\u{e0041}", "tag\\u{e0041}"),
             ("héé", "héé"),
         ] {
             assert_eq!(neutral(raw), shown);

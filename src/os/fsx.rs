@@ -305,6 +305,9 @@ pub fn clear_temps(dir: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
+mod edges;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
