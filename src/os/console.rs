@@ -47,7 +47,12 @@ pub fn width() -> usize {
     let asked = super::env::var("COLUMNS").and_then(|c| c.parse().ok());
     let of_terminal =
         || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|s| usize::from(s.ws_col));
-    asked.or_else(of_terminal).filter(|w| *w > 0).unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH)
+    fitting(asked.or_else(of_terminal))
+}
+
+/// Terminals that do not know answer with no columns at all.
+fn fitting(columns: Option<usize>) -> usize {
+    columns.filter(|w| *w > 0).unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH)
 }
 
 #[cfg(test)]
@@ -74,5 +79,21 @@ mod tests {
             assert_eq!(neutral(raw), shown);
         }
         assert_eq!(one_line("a\n  b\tc"), "a b c");
+    }
+
+    #[test]
+    fn there_is_always_room_to_write_in() {
+        for (columns, width) in
+            [(None, 100), (Some(0), 100), (Some(1), 40), (Some(40), 40), (Some(250), 250)]
+        {
+            assert_eq!(fitting(columns), width, "{columns:?}");
+        }
+        assert!(width() >= LEAST_WIDTH);
+    }
+
+    #[test]
+    fn a_file_is_no_terminal_and_a_terminal_is_one() {
+        let open = |path: &str| std::fs::File::open(path).expect("open");
+        assert!(!is_terminal(&open("/dev/null")) && is_terminal(&open("/dev/ptmx")));
     }
 }
