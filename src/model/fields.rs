@@ -11,6 +11,8 @@ use super::duration;
 
 /// Longest piece of a wrong value that a message repeats, in characters.
 const SHOWN_CHARS: usize = 80;
+/// Most problems that are told; of more, how many they are.
+const MAX_PROBLEMS: usize = 20;
 
 /// An object whose keys are taken one by one; what is left at the end is unknown.
 #[derive(Debug)]
@@ -131,10 +133,16 @@ impl Fields {
     /// Ends the reading.
     ///
     /// # Errors
-    /// Every problem found, unknown keys with the nearest known one included.
+    /// The problems found, unknown keys with the nearest known one included; of very many, the first.
     pub fn finish(mut self) -> Result<(), Vec<String>> {
-        for key in self.left.keys() {
+        let count = self.problems.len() + self.left.len();
+        let room = MAX_PROBLEMS.saturating_sub(self.problems.len());
+        for key in self.left.keys().take(room) {
             self.problems.push(unknown(&self.within, key, &self.known));
+        }
+        if count > MAX_PROBLEMS {
+            self.problems.truncate(MAX_PROBLEMS);
+            self.problems.push(format!("and {} more problems", count - MAX_PROBLEMS));
         }
         if self.problems.is_empty() { Ok(()) } else { Err(self.problems) }
     }
@@ -178,6 +186,26 @@ mod tests {
         assert_eq!(
             f.finish(),
             Err(vec!["unknown key \"prioritty\": did you mean `priority`?".to_owned()])
+        );
+    }
+
+    #[test]
+    fn of_very_many_problems_the_first_are_told() {
+        for (wrong, unknown, told) in
+            [(0, 20, 20), (0, 21, 21), (1, 300, 21), (19, 1, 20), (30, 3, 21)]
+        {
+            let unknown = (0..unknown).map(|n| (format!("k{n:03}"), Value::Null));
+            let mut f = Fields::new(unknown.collect(), "");
+            (0..wrong).for_each(|n| f.problem(format!("wrong {n}")));
+            let problems = f.finish().expect_err("problems");
+            assert_eq!(problems.len(), told, "{problems:?}");
+            assert_eq!(problems.last().is_some_and(|p| p.starts_with("and ")), told == 21);
+        }
+        let mut f = Fields::new(Map::new(), "");
+        (0..25).for_each(|n| f.problem(format!("wrong {n}")));
+        assert_eq!(
+            f.finish().expect_err("problems").last().map(String::as_str),
+            Some("and 5 more problems")
         );
     }
 

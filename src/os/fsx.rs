@@ -363,6 +363,9 @@ pub fn clear_temps(dir: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
+mod edges;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

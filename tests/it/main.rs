@@ -11,6 +11,7 @@
     reason = "tests watch the program from outside: they write files, read clocks and the environment, and fail by panicking"
 )]
 
+mod any_bytes;
 mod claims;
 mod cli;
 mod codex_bin;
