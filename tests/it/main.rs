@@ -27,6 +27,7 @@ mod jobs;
 mod limits;
 mod meanwhile;
 mod model_server;
+mod mounts;
 mod real_jobs;
 mod rehearsal;
 mod second_thoughts;
