@@ -7,6 +7,7 @@
 //! Diagnostics: trouble with one file or job is recorded in `store/daemon.ndjson` and tried again; only a spool that
 //! cannot be opened at all ends the daemon.
 
+mod backlog;
 mod ground;
 mod holds;
 pub mod log;
@@ -29,6 +30,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
+use self::backlog::Turn;
 use self::ground::Ground;
 use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
@@ -78,7 +80,7 @@ pub struct Options {
 #[derive(Debug)]
 enum Input {
     /// Something may have changed on disk.
-    Hint(Hint),
+    Hint(Hint, Turn),
     /// A signal came.
     Signal(i32),
     /// A worker that we started has ended.
@@ -116,6 +118,8 @@ struct Daemon {
     is_dirty: bool,
     /// Whether `incoming/` has more names than were remembered.
     has_more: bool,
+    /// Jobs that wait for nothing but a worker.
+    queued: usize,
     /// The accounts that are held.
     holds: Option<Holds>,
     /// Holds that were told of, by account, with when they were written.
@@ -150,8 +154,7 @@ async fn lead(
     mut heard: UnboundedReceiver<Input>,
 ) -> Result<u8> {
     desk.spool.create()?;
-    let tell = inputs.clone();
-    let mut watch = Watch::new(move |hint| drop(tell.send(Input::Hint(hint)))).ok();
+    let mut watch = Watch::new(backlog::into(inputs.clone())).ok();
     let path = desk.spool.daemon_lock();
     let lock = loop {
         // Watched before it is tried: it may be let go of in between.
@@ -198,6 +201,7 @@ impl Daemon {
             unchecked: BTreeSet::new(),
             is_dirty: true,
             has_more: false,
+            queued: 0,
             holds: None,
             told: BTreeMap::new(),
             homes: BTreeSet::new(),
@@ -269,11 +273,11 @@ impl Daemon {
                 }
                 self.unchecked.insert(job);
             }
-            Input::Hint(hint) if hint.paths.is_empty() => {
+            Input::Hint(hint, _turn) if hint.paths.is_empty() => {
                 self.looks.doubt(true);
                 self.next_rescan = Duration::ZERO;
             }
-            Input::Hint(hint) => {
+            Input::Hint(hint, _turn) => {
                 for path in &hint.paths {
                     self.hear_of(path, hint.change);
                 }
@@ -298,7 +302,7 @@ impl Daemon {
             self.ground.doubt();
         } else if folder == spool.folder(Place::Incoming) {
             if may_be_taken(name) && self.ground.is_open() {
-                self.looks.tell(name, change, clock::since_boot());
+                self.has_more |= !self.looks.tell(name, change, clock::since_boot());
             }
         } else if folder == spool.wake_folder() {
             if path == spool.wake_file() {
@@ -323,7 +327,8 @@ impl Daemon {
             return Duration::ZERO;
         }
         let wall = self.wake.map(|then| clock::until(then, clock::now()));
-        let looks = self.looks.next_due().map(|due| due.saturating_sub(now));
+        let due = self.looks.next_due().filter(|_| self.ground.is_open() && !self.is_crowded());
+        let looks = due.map(|due| due.saturating_sub(now));
         let retry = self.jobs.values().filter_map(Live::retry_at).min();
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);

@@ -75,10 +75,9 @@ pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<L
         let _worker_is_leaving = tell.send(signal);
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let left = runtime.block_on(work(root, settings, &folder, bus, signals));
+    let left = runtime.block_on(work(root, settings, &folder, lock, bus, signals));
     // Blocking calls that hang must not keep a worker that is done.
     runtime.shutdown_background();
-    drop(lock);
     left
 }
 
@@ -91,13 +90,14 @@ async fn work(
     root: &Root,
     settings: &Settings,
     folder: &RunFolder,
+    lock: FileLock,
     bus: &Bus,
     signals: mpsc::UnboundedReceiver<i32>,
 ) -> Result<Left> {
     let Some(job) = folder.read_job()? else {
         return Err(std::io::Error::other(format!("{}: no job.json", folder.dir().display())));
     };
-    let book = Book::open(folder, &job, bus)?;
+    let book = Book::open(folder, lock, &job, bus)?;
     if book.state(|s| s.phase.is_final()) {
         closing::put_away(root, folder, &job, &book)?;
         return Ok(Left::Done);
