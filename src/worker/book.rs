@@ -61,7 +61,7 @@ impl Book {
                 let message = format!("{path} was removed or replaced: this worker must not go on");
                 return Err(Error::other(message));
             }
-            let event = pages.journal.append(fact, task, clock::now())?;
+            let event = pages.journal.append(fact, task, clock::steady())?;
             if is_transition {
                 pages.journal.flush()?;
             }

@@ -113,7 +113,7 @@ async fn work(
     closing::clear_temps(folder)?;
     let unsettled = book.state(|s| s.parked.unsettled());
     let home = Codex::home_for(root, settings, &job);
-    let ending = resume::repair(&book, folder, &job, &home, clock::now())?;
+    let ending = resume::repair(&book, folder, &job, &home, clock::steady())?;
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
         Ok(desk) => {
             parked::hold_again(&desk, unsettled);
