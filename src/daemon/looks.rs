@@ -27,7 +27,7 @@ enum Told {
 }
 
 /// What is known of one name.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Look {
     told: Told,
     /// What the last look saw, and since when that has stood still.
@@ -36,6 +36,8 @@ struct Look {
     due: Option<Duration>,
     /// Whether someone or something keeps us from taking it.
     is_aside: bool,
+    /// What was last told to be in the way.
+    complaint: Option<Box<str>>,
 }
 
 /// What to do with a file now.
@@ -84,7 +86,8 @@ impl Looks {
             Change::Written => Told::Writing,
             Change::Other => Told::Made,
         };
-        let fresh = Look { told: Told::Nothing, seen: None, due: None, is_aside: false };
+        let fresh =
+            Look { told: Told::Nothing, seen: None, due: None, is_aside: false, complaint: None };
         let look = self.names.entry(name.to_owned()).or_insert(fresh);
         // A name that was only touched is no news to what is known of it.
         if change != Change::Other || look.told == Told::Nothing {
@@ -98,7 +101,13 @@ impl Looks {
     /// Takes in that a scan found a name; the answer is whether it was new.
     pub fn find(&mut self, name: OsString, now: Duration) -> bool {
         let before = self.names.len();
-        let fresh = Look { told: Told::Nothing, seen: None, due: Some(now), is_aside: false };
+        let fresh = Look {
+            told: Told::Nothing,
+            seen: None,
+            due: Some(now),
+            is_aside: false,
+            complaint: None,
+        };
         let look = self.names.entry(name).or_insert(fresh);
         look.due = look.due.or(Some(now));
         self.names.len() > before
@@ -144,6 +153,14 @@ impl Looks {
         };
         look.due = quiet_since.map(|since| since + settle);
         if look.due.is_some_and(|due| due <= now) { Verdict::Take } else { Verdict::Leave }
+    }
+
+    /// Takes in what keeps us from a name; the answer is whether that is news.
+    pub fn complain(&mut self, name: &OsStr, message: &str) -> bool {
+        let Some(look) = self.names.get_mut(name) else { return true };
+        let is_news = look.complaint.as_deref() != Some(message);
+        look.complaint = Some(message.into());
+        is_news
     }
 
     /// Leaves a name aside and comes back to it later.

@@ -114,6 +114,8 @@ struct Daemon {
     settled: BTreeSet<JobId>,
     /// Jobs to look at again.
     unchecked: BTreeSet<JobId>,
+    /// What kept us from looking after a job when that was tried last.
+    complaints: BTreeMap<JobId, String>,
     /// Whether the jobs are to be scheduled anew.
     is_dirty: bool,
     /// Whether `incoming/` has more names than were remembered.
@@ -199,6 +201,7 @@ impl Daemon {
             jobs: BTreeMap::new(),
             settled: BTreeSet::new(),
             unchecked: BTreeSet::new(),
+            complaints: BTreeMap::new(),
             is_dirty: true,
             has_more: false,
             queued: 0,
@@ -254,6 +257,7 @@ impl Daemon {
 
     /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at the next rescan.
     fn trouble(&mut self, what: &str, error: &std::io::Error) {
+        self.ground.doubt();
         self.record(&Fact::Trouble { message: format!("{what}: {error}") });
     }
 

@@ -100,12 +100,15 @@ impl Daemon {
         }
     }
 
-    /// Leaves a file that something is wrong with until the next rescan.
+    /// Leaves a file that something is wrong with until the next rescan, and tells of it once.
     fn leave_aside(&mut self, name: &OsStr, error: &std::io::Error) {
         self.looks.postpone(name, self.next_rescan);
         self.ground.doubt();
-        let name = name.to_string_lossy().into_owned();
-        self.record(&Fact::Ignored { name, message: error.to_string() });
+        let message = error.to_string();
+        if self.looks.complain(name, &message) {
+            let name = name.to_string_lossy().into_owned();
+            self.record(&Fact::Ignored { name, message });
+        }
     }
 
     /// Enters what became of a file into the log, and a job into the queue.
