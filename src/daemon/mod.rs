@@ -323,6 +323,9 @@ impl Daemon {
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Duration {
+        if self.ground.is_doubted() {
+            return Duration::ZERO;
+        }
         let now = clock::since_boot();
         if !self.ground.is_firm() {
             return self.next_rescan.saturating_sub(now);
