@@ -83,11 +83,17 @@ impl Daemon {
         })
     }
 
-    /// Looks at one job: puts right what is wrong, then enters it into the queue or takes it out.
+    /// Looks at one job: puts right what is wrong, then enters it into the queue or takes it out. What keeps us from that is
+    /// told once.
     pub(super) fn check(&mut self, job: &JobId) {
-        if let Err(e) = self.mend(job).and_then(|()| self.enlist(job)) {
-            self.ground.doubt();
-            self.trouble(&format!("cannot look after {job}"), &e);
+        match self.mend(job).and_then(|()| self.enlist(job)) {
+            Ok(()) => drop(self.complaints.remove(job)),
+            Err(e) => {
+                let before = self.complaints.insert(job.clone(), e.to_string());
+                if before.is_none_or(|before| before != e.to_string()) {
+                    self.trouble(&format!("cannot look after {job}"), &e);
+                }
+            }
         }
     }
 
