@@ -44,10 +44,21 @@ pub(super) fn root(flag: Option<&Path>) -> Result<Root, Failure> {
 pub(super) fn open(root: &Root) -> Result<Settings, Failure> {
     crate::root::open(root, true).map_err(|e| match e {
         RootError::Settings { .. } => Failure::usage(e.to_string()),
-        RootError::Mismatch { .. } | RootError::Newer { .. } => {
+        RootError::Mismatch { .. } | RootError::Newer { .. } | RootError::Unsafe { .. } => {
             Failure::new(Exit::Root, e.to_string())
         }
         RootError::Io(e) => Failure::system("use the root", &e),
+    })
+}
+
+/// Whether the root may be worked on; what its user should know. From here on this process leaves no dump of its memory.
+pub(super) fn preflight(root: &Root) -> Result<Vec<String>, Failure> {
+    let settings = open(root)?;
+    process::keep_no_dumps().map_err(|e| Failure::system("turn off core dumps", &e))?;
+    crate::root::preflight(root, &settings).map_err(|e| match e {
+        RootError::Io(e) => Failure::system("look at the root", &e),
+        e => Failure::new(Exit::Root, e.to_string())
+            .hint("where that is meant to be so, set `trust_root = true` in numerus.toml; see docs/security.md"),
     })
 }
 

@@ -87,6 +87,14 @@ impl Fields {
         })
     }
 
+    /// A list of at most `max` numbers of users.
+    pub fn uids(&mut self, key: &'static str, max: usize) -> Option<Vec<u32>> {
+        self.typed(key, &format!("a list of at most {max} numbers of users"), |v| {
+            let list = v.as_array().filter(|list| list.len() <= max)?;
+            list.iter().map(|n| n.as_u64().and_then(|n| u32::try_from(n).ok())).collect()
+        })
+    }
+
     /// A duration above zero, such as `"90s"`.
     pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
         self.typed(key, "a duration such as \"90s\", \"10m\" or \"2h\"", |v| {

@@ -9,6 +9,7 @@ pub mod family;
 pub mod fsx;
 pub mod git;
 pub mod lock;
+pub mod mount;
 pub mod process;
 pub mod pty;
 pub mod random;

@@ -30,6 +30,7 @@ mod meanwhile;
 mod model_server;
 mod real_jobs;
 mod rehearsal;
+mod safe;
 mod second_thoughts;
 mod site;
 mod stall;
