@@ -12,7 +12,7 @@ use super::tail::Tail;
 use super::transcript::{self, Said};
 use super::{lookup, snapshot};
 use crate::error::{Exit, Failure};
-use crate::os::console::neutral;
+use crate::os::console::{is_terminal, neutral_bytes};
 use crate::os::fsx;
 use crate::runs::{RunFolder, Runs};
 
@@ -28,6 +28,9 @@ pub(super) struct Logs {
     /// Print the bytes of the terminals as they are
     #[arg(long, conflicts_with = "json")]
     raw: bool,
+    /// Print raw bytes even to a terminal, which obeys what an agent wrote
+    #[arg(long, requires = "raw")]
+    yes: bool,
     /// Print the parsed events as they are on disk, one JSON object a line
     #[arg(long)]
     json: bool,
@@ -47,6 +50,12 @@ struct Voice {
 
 /// Shows the transcripts.
 pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
+    if asked.raw && !asked.yes && is_terminal(&std::io::stdout()) {
+        return Err(Failure::usage(
+            "raw bytes of an agent can make this terminal do what they say",
+        )
+        .hint("send them to a file or through `less`, or say --yes"));
+    }
     let (prefix, place) = place_of(&asked.target);
     let job = lookup::find(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
@@ -89,7 +98,7 @@ fn output_of_commands(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failu
     }
     let bytes = fsx::read_tail(&log, MAX_OUTPUT_BYTES);
     let bytes = bytes.map_err(|e| Failure::system("read the log", &e))?;
-    here.out.text(&neutral(&String::from_utf8_lossy(&bytes)))?;
+    here.out.text(&neutral_bytes(&bytes))?;
     Ok(Exit::Done)
 }
 
@@ -175,7 +184,7 @@ fn speak(
     lines.sort_by_key(|(_, said, _)| said.at);
     for (name, said, line) in lines {
         if asked.json {
-            here.out.line(&line)?;
+            here.out.json(&line)?;
         } else if let Some(voice) = voices.get_mut(&name) {
             let text = shown(here, voice, &said, named);
             here.out.text(&text)?;

@@ -16,6 +16,7 @@ use crate::logic::schedule::{self, Other, Waiting};
 use crate::logic::state::JobState;
 use crate::model::PROTOCOL_VERSION;
 use crate::model::event::Fact;
+use crate::model::fields::quoted;
 use crate::model::id::{JobId, TAIL_CHARS};
 use crate::model::job::{Job, Origin};
 use crate::model::rejection::Reason;
@@ -311,7 +312,10 @@ impl Desk {
         if let Some(key) = &admitted.options.key {
             let first = self.spool.claim_key(key, job)?;
             if first != *job {
-                return Ok(Err(duplicate(&format!("job {first} has the key {key:?}"), &first)));
+                return Ok(Err(duplicate(
+                    &format!("job {first} has the key {}", quoted(key)),
+                    &first,
+                )));
             }
         }
         Ok(Ok(admitted))

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::duration;
 
-/// Longest piece of a wrong value that a message repeats, in characters.
-const SHOWN_CHARS: usize = 80;
+/// Longest piece of a wrong input that a message repeats, in bytes, escaped.
+pub const SHOWN_BYTES: usize = 80;
 
 /// An object whose keys are taken one by one; what is left at the end is unknown.
 #[derive(Debug)]
@@ -161,10 +161,26 @@ fn unknown(within: &str, key: &str, known: &[&'static str]) -> String {
 
 /// A value as a message may repeat it: short, one line, escaped.
 fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    let cut: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect();
-    let cut = cut.replace("\\\"", "\"").replace("\\\\", "\\");
-    if text.chars().count() > SHOWN_CHARS { format!("{cut}…") } else { cut }
+    cut(&value.to_string(), |c| c == '"' || c == '\\')
+}
+
+/// A text as a message may repeat it: in quotes, short, one line, escaped.
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", cut(text, |_| false))
+}
+
+/// The beginning of a text, escaped but for some characters.
+fn cut(text: &str, stays: impl Fn(char) -> bool) -> String {
+    let mut cut = String::new();
+    for c in text.chars() {
+        let piece = if stays(c) { c.to_string() } else { c.escape_default().to_string() };
+        if cut.len() + piece.len() > SHOWN_BYTES {
+            cut.push('…');
+            break;
+        }
+        cut.push_str(&piece);
+    }
+    cut
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod codex_contract;
 mod daemon;
 mod death;
 mod docs;
+mod edge;
 mod enforce;
 mod escape;
 mod failures;
