@@ -22,7 +22,7 @@ use crate::model::status::{JobPhase, Status};
 use crate::os::lock::FileLock;
 use crate::os::{clock, fsx, random};
 use crate::runs::{Journal, RunFolder, Runs};
-use crate::spool::{Format, Kind, Place, Spool, Stamp};
+use crate::spool::{Content, Format, Kind, Place, Spool, Stamp};
 
 /// How many ids are tried for one file.
 const ID_TRIES: u32 = 8;
@@ -102,6 +102,7 @@ impl Desk {
         if let Some(reason) = self.refuse_unread(name, stamp) {
             return self.put_aside(&from, name, reason);
         }
+        self.has_room(stamp)?;
         let format = Format::of(name);
         let Some(room) = self.make_room(name)? else { return Ok(Taken::Gone) };
         match self.spool.take(name, room.folder.job(), format) {
@@ -222,7 +223,9 @@ impl Desk {
         taken: &Path,
         name: &OsStr,
     ) -> Result<Taken> {
-        let (claimed, content) = self.spool.bring(taken, self.settings.max_objective_bytes)?;
+        let limit = self.settings.max_objective_bytes;
+        let may_be_copied = |content: &Content| self.refuse_owner(content).is_none();
+        let (claimed, content) = self.spool.bring(taken, limit, may_be_copied)?;
         match self.read(content, name, &folder, clock::now())? {
             Ok(job) => {
                 self.put(&folder, &job, &claimed)?;

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::duration;
 
-/// Longest piece of a wrong value that a message repeats, in characters.
-const SHOWN_CHARS: usize = 80;
+/// Longest piece of a wrong input that a message repeats, in bytes, escaped.
+pub const SHOWN_BYTES: usize = 80;
 /// Most problems that are told; of more, how many they are.
 const MAX_PROBLEMS: usize = 20;
 
@@ -89,6 +89,14 @@ impl Fields {
         })
     }
 
+    /// A list of at most `max` numbers of users.
+    pub fn uids(&mut self, key: &'static str, max: usize) -> Option<Vec<u32>> {
+        self.typed(key, &format!("a list of at most {max} numbers of users"), |v| {
+            let list = v.as_array().filter(|list| list.len() <= max)?;
+            list.iter().map(|n| n.as_u64().and_then(|n| u32::try_from(n).ok())).collect()
+        })
+    }
+
     /// A duration above zero, such as `"90s"`.
     pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
         self.typed(key, "a duration such as \"90s\", \"10m\" or \"2h\"", |v| {
@@ -161,10 +169,26 @@ fn unknown(within: &str, key: &str, known: &[&'static str]) -> String {
 
 /// A value as a message may repeat it: short, one line, escaped.
 fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    let cut: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect();
-    let cut = cut.replace("\\\"", "\"").replace("\\\\", "\\");
-    if text.chars().count() > SHOWN_CHARS { format!("{cut}…") } else { cut }
+    cut(&value.to_string(), |c| c == '"' || c == '\\')
+}
+
+/// A text as a message may repeat it: in quotes, short, one line, escaped.
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", cut(text, |_| false))
+}
+
+/// The beginning of a text, escaped but for some characters.
+fn cut(text: &str, stays: impl Fn(char) -> bool) -> String {
+    let mut cut = String::new();
+    for c in text.chars() {
+        let piece = if stays(c) { c.to_string() } else { c.escape_default().to_string() };
+        if cut.len() + piece.len() > SHOWN_BYTES {
+            cut.push('…');
+            break;
+        }
+        cut.push_str(&piece);
+    }
+    cut
 }
 
 #[cfg(test)]

@@ -1,14 +1,79 @@
 //! What may reach a terminal: control characters and tricks of writing direction never do.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 /// A text with everything shown escaped that could move a cursor, ring, recolour, reorder or hide: C0 but newline and tab,
 /// DEL, C1, and what steers writing direction, joining, lines and annotations or has no width.
 pub fn neutral(text: &str) -> String {
-    let shown = |c: char| match u32::from(c) {
-        _ if is_harmless(c) => c.to_string(),
-        code @ ..0x100 => format!("\\x{code:02x}"),
-        code => format!("\\u{{{code:x}}}"),
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        show(&mut out, c);
+        out
+    })
+}
+
+fn show(out: &mut String, c: char) {
+    let _a_string_takes_it = match u32::from(c) {
+        _ if is_harmless(c) => out.write_char(c),
+        code @ ..0x100 => write!(out, "\\x{code:02x}"),
+        code => write!(out, "\\u{{{code:x}}}"),
     };
-    text.chars().map(shown).collect()
+}
+
+/// As [`neutral`] for bytes that should be UTF-8: those that are none are shown escaped, too.
+pub fn neutral_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(&neutral(chunk.valid()));
+        for byte in chunk.invalid() {
+            let _a_string_takes_it = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+/// The last look at a text before it leaves the program: as [`neutral`], but for colours, if those are our own.
+pub fn edge(text: &str, keeps_colours: bool) -> Cow<'_, str> {
+    if text.chars().all(is_harmless) {
+        return Cow::Borrowed(text);
+    }
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(c) = rest.chars().next() {
+        let colour = if keeps_colours { colour_of(rest) } else { 0 };
+        if colour > 0 {
+            out.push_str(&rest[..colour]);
+            rest = &rest[colour..];
+        } else {
+            show(&mut out, c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The length of the colour sequence that a text begins with: `ESC [`, digits and semicolons, `m`.
+fn colour_of(text: &str) -> usize {
+    let Some(rest) = text.strip_prefix("\x1b[") else { return 0 };
+    let numbers = rest.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(rest.len());
+    if rest[numbers..].starts_with('m') { numbers + 3 } else { 0 }
+}
+
+/// A line of JSON that means the same and harms no terminal.
+pub fn neutral_json(line: &str) -> Cow<'_, str> {
+    if line.chars().all(is_harmless) {
+        return Cow::Borrowed(line);
+    }
+    let mut out = String::with_capacity(line.len());
+    for c in line.chars() {
+        if is_harmless(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _a_string_takes_it = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// As [`neutral`], on one line: newlines and tabs become spaces.
@@ -79,6 +144,29 @@ mod tests {
             assert_eq!(neutral(raw), shown);
         }
         assert_eq!(one_line("a\n  b\tc"), "a b c");
+        assert_eq!(neutral_bytes(b"a\xff\x1b[m\xc3\xa4"), "a\\xff\\x1b[m\u{e4}");
+    }
+
+    #[test]
+    fn colours_of_our_own_pass_the_edge_and_nothing_else_does() {
+        for (raw, coloured, plain) in [
+            ("\x1b[1;31mred\x1b[0m", "\x1b[1;31mred\x1b[0m", "\\x1b[1;31mred\\x1b[0m"),
+            ("\x1b[2Jx", "\\x1b[2Jx", "\\x1b[2Jx"),
+            ("\x1b]0;t\x07", "\\x1b]0;t\\x07", "\\x1b]0;t\\x07"),
+            ("\x1b[", "\\x1b[", "\\x1b["),
+            ("\u{e9}\n", "\u{e9}\n", "\u{e9}\n"),
+        ] {
+            assert_eq!((&*edge(raw, true), &*edge(raw, false)), (coloured, plain));
+        }
+    }
+
+    #[test]
+    fn a_line_of_json_means_the_same_afterwards() {
+        let value = serde_json::json!({"a": "\u{9b}2J \u{202e}\u{e0041} \u{e9}"});
+        let line = value.to_string();
+        let shown = neutral_json(&line);
+        assert!(shown.contains("\\u009b2J \\u202e\\udb40\\udc41 \u{e9}"), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("json"), value);
     }
 
     #[test]

@@ -71,6 +71,7 @@ pub enum Left {
 /// Those of the system; the job is as its journal says, and another worker may go on with it.
 pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<Left> {
     process::leave_session();
+    process::keep_no_dumps()?;
     reserve::may_be_spent();
     family::adopt_orphans(job.as_str())?;
     let folder = Runs::of(root).folder(job);
