@@ -42,6 +42,8 @@ use crate::store::holds::Holds;
 
 /// How often the disk is looked at where events cannot be had.
 const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
+/// How old an unfinished file has to be to be cleared away where others write, too: no write takes that long.
+const OTHERS_TEMPS: Duration = Duration::from_secs(3600);
 /// Most inputs heard before looking and deciding again.
 const INPUTS_PER_TURN: usize = 1024;
 /// Exit code of a daemon that finds another one at work.
@@ -258,7 +260,8 @@ impl Daemon {
     }
 
     fn clear(&mut self) {
-        if let Err(e) = self.desk.spool.clear_temps() {
+        let then = clock::now() - OTHERS_TEMPS;
+        if let Err(e) = self.desk.spool.clear_temps(then) {
             self.trouble("cannot clear away unfinished files", &e);
         }
     }

@@ -270,6 +270,9 @@ impl Daemon {
         let rests = waiting.rest.is_some();
         let accounts = if rests { self.accounts_of(&accepted) } else { Vec::new() };
         let is_new = !self.jobs.contains_key(job);
+        if is_new && let Some(lock) = folder.try_lock()? {
+            folder.clear_temps(&lock)?;
+        }
         let live = self.jobs.entry(job.clone()).or_insert_with(|| Live::new(waiting.clone()));
         live.journal_bytes = journal_bytes(&folder);
         live.set_held(is_held);

@@ -122,6 +122,7 @@ impl Desk {
     pub fn take_again(&self, folder: RunFolder, lock: FileLock) -> Result<Taken> {
         let Some(path) = self.spool.claimed(folder.job()) else { return Ok(Taken::Gone) };
         let name = path.file_name().unwrap_or_default().to_owned();
+        folder.clear_temps(&lock)?;
         self.accept(folder, lock, &path, &name)
     }
 

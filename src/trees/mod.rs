@@ -71,6 +71,13 @@ pub enum TreesError {
     },
 }
 
+/// The newest commit of a job.
+const TIP: &str = "tip";
+/// Says that the job has, or had, a branch.
+const PUBLISHED: &str = "published";
+/// The refs of a job, below `refs/numerus/JOB/`.
+const OWN_REFS: [&str; 3] = [TIP, "base", PUBLISHED];
+
 /// The git side of one job: its repository, its tip, its trees.
 #[derive(Debug)]
 pub struct Trees {
@@ -99,8 +106,6 @@ impl Trees {
             git: Git::at(git_dir),
             has_identity: OnceLock::new(),
         };
-        // Only the holder of the job's lock writes this ref: a lock beside it is what a killed git left.
-        fsx::remove(&git_dir.join(format!("{}.lock", trees.tip_ref())))?;
         trees.release()?;
         if trees.find_tip()?.is_none() {
             trees.set_ref(&trees.tip_ref(), tip, &trees.zero())?;
@@ -132,7 +137,12 @@ impl Trees {
     }
 
     fn tip_ref(&self) -> String {
-        format!("refs/numerus/{}/tip", self.folder.job())
+        self.own_ref(TIP)
+    }
+
+    /// A ref that only the holder of the job's lock writes.
+    fn own_ref(&self, name: &str) -> String {
+        format!("refs/numerus/{}/{name}", self.folder.job())
     }
 
     /// The id that stands for "no object", as long as the repository's ids are.
@@ -140,9 +150,16 @@ impl Trees {
         "0".repeat(self.workspace.base.len())
     }
 
-    /// Sets a ref that has the value `old` at this moment.
+    /// Sets a ref of the job, its branch included, that has the value `old` at this moment.
     fn set_ref(&self, name: &str, new: &str, old: &str) -> Result<(), TreesError> {
-        self.write_durably(["update-ref", name, new, old]).run()?;
+        self.update_ref(name, &[name, new, old])
+    }
+
+    /// Calls `update-ref` about a ref of the job. Only the holder of the job's lock writes it, and its branch as long as the job
+    /// has not ended, one git at a time: a lock beside it is what a killed git left.
+    fn update_ref(&self, name: &str, words: &[&str]) -> Result<(), TreesError> {
+        fsx::remove(&Path::new(&self.workspace.git_dir).join(format!("{name}.lock")))?;
+        self.write_durably([&["update-ref"], words].concat()).run()?;
         Ok(())
     }
 

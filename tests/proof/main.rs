@@ -13,7 +13,9 @@
 
 mod calls;
 mod crash;
+mod errno;
 mod ledger;
+mod order;
 mod promises;
 mod scenarios;
 mod sweep;
@@ -32,6 +34,9 @@ fn main() -> ExitCode {
     // Each proof keeps both processors busy by itself, and is easier to read alone.
     arguments.test_threads = Some(1);
     let trials: Vec<Trial> =
-        [ledger::trials(), promises::trials(), crash::trials()].into_iter().flatten().collect();
+        [ledger::trials(), promises::trials(), order::trials(), crash::trials(), errno::trials()]
+            .into_iter()
+            .flatten()
+            .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

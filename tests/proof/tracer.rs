@@ -41,23 +41,23 @@ pub(crate) enum Fault {
     Tear,
     /// It fails with this error; if it lasts, so does every later one that such an error can come from.
     Fail { errno: Errno, lasts: bool },
-    /// Half of what it writes is written; if it lasts, so with every later one.
+    /// Half of what it writes is written; if it lasts, of every later one, too.
     Shorten { lasts: bool },
 }
 
 impl Fault {
     /// Whether it can happen at this call; only such are counted.
     fn is_of(self, call: &Call) -> bool {
-        let opens = matches!(call.name, "open" | "openat" | "creat");
-        let flushes = matches!(call.name, "fsync" | "fdatasync");
         let writes = matches!(call.name, "write" | "pwrite64" | "writev" | "pwritev");
         match self {
             Self::KillOne | Self::KillAll | Self::Tear => true,
             Self::Shorten { .. } => call.is_write(),
-            Self::Fail { .. } if matches!(call.name, "kill" | "pidfd_send_signal" | "execve") => false,
+            Self::Fail { .. } if matches!(call.name, "kill" | "pidfd_send_signal" | "execve") => {
+                false
+            }
             Self::Fail { errno, .. } => match errno {
-                Errno::EMFILE => opens,
-                Errno::EINTR => opens || writes || flushes,
+                Errno::EMFILE => call.opens(),
+                Errno::EINTR => call.opens() || writes || call.flushes(),
                 // What takes nothing works on a full disk.
                 Errno::ENOSPC => !matches!(
                     call.name,
@@ -68,7 +68,8 @@ impl Fault {
         }
     }
 
-    fn lasts(self) -> bool {
+    /// Whether later calls fail, too.
+    pub(crate) fn lasts(self) -> bool {
         matches!(self, Self::Fail { lasts: true, .. } | Self::Shorten { lasts: true })
     }
 }
@@ -229,7 +230,8 @@ impl Tracer<'_> {
             | Options::PTRACE_O_TRACEEXEC
             | Options::PTRACE_O_TRACESYSGOOD
             | Options::PTRACE_O_EXITKILL;
-        if !matches!(stopped, Ok(WaitStatus::Stopped(..))) || ptrace::seize(child, options).is_err() {
+        if !matches!(stopped, Ok(WaitStatus::Stopped(..))) || ptrace::seize(child, options).is_err()
+        {
             end(child);
         }
         let _gone_already = kill(child, Signal::SIGCONT);
@@ -257,7 +259,7 @@ impl Tracer<'_> {
             WaitStatus::PtraceSyscall(thread) => self.hear_return(thread),
             WaitStatus::Stopped(thread, signal) => {
                 let _gone_already = ptrace::cont(thread, signal);
-            },
+            }
             WaitStatus::Continued(_) | WaitStatus::StillAlive => {}
         }
     }
@@ -307,6 +309,7 @@ impl Tracer<'_> {
             self.told.count += 1;
         }
         let count = self.told.count;
+        call.number = count;
         let due = fault.filter(|(at, fault)| count == *at || (fault.lasts() && count > *at));
         if let Some((at, fault)) = due {
             if count == at {
@@ -372,7 +375,7 @@ impl Tracer<'_> {
         let result = ptrace::getregs(thread).map(|regs| regs.rax.cast_signed()).ok();
         let call = &mut self.told.record[index];
         call.result = result;
-        if matches!(call.name, "fsync" | "fdatasync") {
+        if call.flushes() {
             let over = std::mem::take(call);
             self.told.record.push(over);
         }
