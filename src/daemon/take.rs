@@ -108,6 +108,8 @@ impl Desk {
         let Some(room) = self.make_room(name)? else { return Ok(Taken::Gone) };
         match self.spool.take(name, room.folder.job(), format) {
             Ok(claimed) => self.accept(room.folder, room.lock, &claimed, name),
+            // It moved, and only a flush failed: it is taken again from the reading on, and for that its folder stays.
+            Err(e) if self.spool.has(Place::Claimed, room.folder.job()) => Err(e),
             Err(e) => {
                 self.leave(&room)?;
                 if e.kind() == ErrorKind::NotFound { Ok(Taken::Gone) } else { Err(e) }
@@ -312,7 +314,9 @@ impl Desk {
             state.apply(&journal.append(fact, None, job.created_at)?);
         }
         journal.flush()?;
-        folder.write_status(&self.status(job, &state))
+        // Derived: the queue shows it again where it is missing.
+        let _derived = folder.write_status(&self.status(job, &state));
+        Ok(())
     }
 
     /// A job's status as the queue sees it: one that waits for another job, or for its time, rests.

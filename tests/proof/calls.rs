@@ -173,6 +173,12 @@ pub(crate) fn read(thread: Pid, regs: &user_regs_struct, root: &Path) -> Option<
 }
 
 impl Call {
+    /// Whether it is what a scripted agent writes in its tree.
+    pub(crate) fn is_of_agent(&self) -> bool {
+        let in_tree = self.path.iter().any(|part| part.to_string_lossy().starts_with("tree-"));
+        in_tree && self.path.extension().is_some_and(|ending| ending == "txt")
+    }
+
     /// Whether it opens a file.
     pub(crate) fn opens(&self) -> bool {
         matches!(self.name, "open" | "openat" | "creat")

@@ -52,6 +52,8 @@ impl Fault {
         match self {
             Self::KillOne | Self::KillAll | Self::Tear => true,
             Self::Shorten { .. } => call.is_write(),
+            // An agent that cannot write says so, and its job is worth what it did; that is tried elsewhere.
+            Self::Fail { .. } if call.is_of_agent() => false,
             Self::Fail { .. } if matches!(call.name, "kill" | "pidfd_send_signal" | "execve") => {
                 false
             }
