@@ -52,6 +52,8 @@ use crate::store::holds::Holds;
 
 /// How often the disk is looked at where events cannot be had.
 const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
+/// How old an unfinished file has to be to be cleared away where others write, too: no write takes that long.
+const OTHERS_TEMPS: Duration = Duration::from_secs(3600);
 /// Most inputs heard before looking and deciding again.
 const INPUTS_PER_TURN: usize = 1024;
 /// Exit code of a daemon that finds another one at work.
@@ -276,7 +278,8 @@ impl Daemon {
     }
 
     fn clear(&mut self) {
-        if let Err(e) = self.desk.spool.clear_temps() {
+        let then = clock::now() - OTHERS_TEMPS;
+        if let Err(e) = self.desk.spool.clear_temps(then) {
             self.trouble("cannot clear away unfinished files", &e);
         }
     }
@@ -350,10 +353,11 @@ impl Daemon {
         }
         let wall = self.wake.map(|then| clock::until(then, clock::now()));
         let takes = self.ground.is_open() && !self.is_crowded();
-        let due = match self.is_fit() {
-            true => self.looks.next_due().filter(|_| takes),
+        let due = if self.is_fit() {
+            self.looks.next_due().filter(|_| takes)
+        } else {
             // Files that are due are not taken by a machine that is not fit: the next test is due instead.
-            false => Some(self.health.next_test()),
+            Some(self.health.next_test())
         };
         let looks = due.map(|due| due.saturating_sub(now));
         let retry = self.jobs.values().filter_map(Live::retry_at).min();

@@ -387,11 +387,14 @@ impl Spool {
         if lock::is_held(&path)? { Ok(None) } else { FileLock::acquire(&path, PROBES) }
     }
 
-    /// Clears away what unfinished writes left in our own folders; never in `incoming/`.
+    /// Clears away what unfinished writes left in our own folders, never in `incoming/`; where anybody writes who submits or
+    /// makes the root, only what was last written before `then`.
     ///
     /// # Errors
     /// Those of the system, with the path.
-    pub fn clear_temps(&self) -> Result<()> {
+    pub fn clear_temps(&self, then: Timestamp) -> Result<()> {
+        let shared = [self.tmp(), self.dir.clone(), self.root.runs(), self.root.store()];
+        shared.iter().try_for_each(|dir| fsx::clear_old_temps(dir, then))?;
         let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
         places.iter().try_for_each(|p| fsx::clear_temps(&self.folder(*p)))?;
         fsx::clear_temps(&self.keys())
