@@ -247,14 +247,14 @@ fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
     let dir = dir.canonicalize().map_err(fsx::at(&dir))?;
     let git = Git::at(&dir);
     let there = dir.join(".git/HEAD").exists();
-    let base = match if there { resolve(&git, "refs/heads/main")? } else { None } {
-        Some(base) => base,
-        None => {
-            // Where somebody died while it was made, nothing is in it yet but what is in the way, such as git's locks.
-            fsx::remove_tree(&dir)?;
-            fsx::make_dirs(&dir)?;
-            begin(&git)?
-        }
+    let known = if there { resolve(&git, "refs/heads/main")? } else { None };
+    let base = if let Some(base) = known {
+        base
+    } else {
+        // Where somebody died while it was made, nothing is in it yet but what is in the way, such as git's locks.
+        fsx::remove_tree(&dir)?;
+        fsx::make_dirs(&dir)?;
+        begin(&git)?
     };
     Ok(Workspace {
         isolation: Isolation::Worktree,
