@@ -36,6 +36,11 @@ impl Ground {
         self.is_doubted = true;
     }
 
+    /// Whether it is to be looked at.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_doubted
+    }
+
     /// Whether the root is whole.
     pub(super) fn is_firm(&self) -> bool {
         self.lost.is_none()
@@ -50,7 +55,7 @@ impl Ground {
 impl Daemon {
     /// Looks at the ground if something happened to it.
     pub(super) fn check_ground_if_doubted(&mut self) {
-        if self.ground.is_doubted {
+        if self.ground.is_doubted() {
             self.check_ground();
         }
     }

@@ -7,6 +7,7 @@
 //! Diagnostics: trouble with one file or job is recorded in `store/daemon.ndjson` and tried again; only a spool that
 //! cannot be opened at all ends the daemon.
 
+mod backlog;
 mod ground;
 mod health;
 mod holds;
@@ -32,6 +33,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
+use self::backlog::Turn;
 use self::ground::Ground;
 use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
@@ -50,6 +52,8 @@ use crate::store::holds::Holds;
 
 /// How often the disk is looked at where events cannot be had.
 const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
+/// How old an unfinished file has to be to be cleared away where others write, too: no write takes that long.
+const OTHERS_TEMPS: Duration = Duration::from_secs(3600);
 /// Most inputs heard before looking and deciding again.
 const INPUTS_PER_TURN: usize = 1024;
 /// Exit code of a daemon that finds another one at work.
@@ -74,7 +78,7 @@ pub struct Options {
 #[derive(Debug)]
 enum Input {
     /// Something may have changed on disk.
-    Hint(Hint),
+    Hint(Hint, Turn),
     /// A signal came.
     Signal(i32),
     /// A worker that we started has ended, with this code if no signal ended it.
@@ -108,10 +112,14 @@ struct Daemon {
     settled: BTreeSet<JobId>,
     /// Jobs to look at again.
     unchecked: BTreeSet<JobId>,
+    /// What kept us from looking after a job when that was tried last.
+    complaints: BTreeMap<JobId, String>,
     /// Whether the jobs are to be scheduled anew.
     is_dirty: bool,
     /// Whether `incoming/` has more names than were remembered.
     has_more: bool,
+    /// Jobs that wait for nothing but a worker.
+    queued: usize,
     /// The accounts that are held.
     holds: Option<Holds>,
     /// Holds that were told of, by account, with when they were written.
@@ -202,8 +210,10 @@ impl Daemon {
             jobs: BTreeMap::new(),
             settled: BTreeSet::new(),
             unchecked: BTreeSet::new(),
+            complaints: BTreeMap::new(),
             is_dirty: true,
             has_more: false,
+            queued: 0,
             holds: None,
             told: BTreeMap::new(),
             homes: BTreeSet::new(),
@@ -260,6 +270,7 @@ impl Daemon {
 
     /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at the next rescan.
     fn trouble(&mut self, what: &str, error: &std::io::Error) {
+        self.ground.doubt();
         if self.blames_machine(what, error) {
             return;
         }
@@ -267,7 +278,8 @@ impl Daemon {
     }
 
     fn clear(&mut self) {
-        if let Err(e) = self.desk.spool.clear_temps() {
+        let then = clock::now() - OTHERS_TEMPS;
+        if let Err(e) = self.desk.spool.clear_temps(then) {
             self.trouble("cannot clear away unfinished files", &e);
         }
     }
@@ -283,11 +295,11 @@ impl Daemon {
                 }
                 self.unchecked.insert(job);
             }
-            Input::Hint(hint) if hint.paths.is_empty() => {
+            Input::Hint(hint, _turn) if hint.paths.is_empty() => {
                 self.looks.doubt(true);
                 self.next_rescan = Duration::ZERO;
             }
-            Input::Hint(hint) => {
+            Input::Hint(hint, _turn) => {
                 for path in &hint.paths {
                     self.hear_of(path, hint.change);
                 }
@@ -312,7 +324,7 @@ impl Daemon {
             self.ground.doubt();
         } else if folder == spool.folder(Place::Incoming) {
             if may_be_taken(name) && self.ground.is_open() {
-                self.looks.tell(name, change, clock::since_boot());
+                self.has_more |= !self.looks.tell(name, change, clock::since_boot());
             }
         } else if folder == spool.wake_folder() {
             if path == spool.wake_file() {
@@ -329,6 +341,9 @@ impl Daemon {
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Duration {
+        if self.ground.is_doubted() {
+            return Duration::ZERO;
+        }
         let now = clock::since_boot();
         if !self.ground.is_firm() {
             return self.next_rescan.saturating_sub(now);
@@ -337,10 +352,14 @@ impl Daemon {
             return Duration::ZERO;
         }
         let wall = self.wake.map(|then| clock::until(then, clock::now()));
-        // Files that are due are not taken by a machine that is not fit: then the next test is due instead.
-        let looks =
-            if self.is_fit() { self.looks.next_due() } else { Some(self.health.next_test()) };
-        let looks = looks.map(|due| due.saturating_sub(now));
+        let takes = self.ground.is_open() && !self.is_crowded();
+        let due = if self.is_fit() {
+            self.looks.next_due().filter(|_| takes)
+        } else {
+            // Files that are due are not taken by a machine that is not fit: the next test is due instead.
+            Some(self.health.next_test())
+        };
+        let looks = due.map(|due| due.saturating_sub(now));
         let retry = self.jobs.values().filter_map(Live::retry_at).min();
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);

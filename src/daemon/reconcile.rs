@@ -17,7 +17,7 @@ use crate::model::id::JobId;
 use crate::model::job::Job;
 use crate::model::status::JobPhase;
 use crate::os::lock::FileLock;
-use crate::os::{clock, fsx};
+use crate::os::{clock, fsx, seeded};
 use crate::runs::{RunFolder, Want};
 use crate::spool::Place;
 
@@ -40,6 +40,7 @@ impl Daemon {
         let lists: Result<Vec<Vec<JobId>>> =
             files.chain(std::iter::once_with(|| self.desk.runs.jobs())).collect();
         match lists {
+            Ok(_) if seeded::bug("rescan-blind") => {}
             Ok(lists) => {
                 let all = lists.into_iter().flatten().filter(|job| !self.settled.contains(job));
                 self.unchecked.extend(all);
@@ -82,11 +83,17 @@ impl Daemon {
         })
     }
 
-    /// Looks at one job: puts right what is wrong, then enters it into the queue or takes it out.
+    /// Looks at one job: puts right what is wrong, then enters it into the queue or takes it out. What keeps us from that is
+    /// told once.
     pub(super) fn check(&mut self, job: &JobId) {
-        if let Err(e) = self.mend(job).and_then(|()| self.enlist(job)) {
-            self.ground.doubt();
-            self.trouble(&format!("cannot look after {job}"), &e);
+        match self.mend(job).and_then(|()| self.enlist(job)) {
+            Ok(()) => drop(self.complaints.remove(job)),
+            Err(e) => {
+                let before = self.complaints.insert(job.clone(), e.to_string());
+                if before.is_none_or(|before| before != e.to_string()) {
+                    self.trouble(&format!("cannot look after {job}"), &e);
+                }
+            }
         }
     }
 
@@ -204,6 +211,9 @@ impl Daemon {
             self.unchecked.insert(job.clone());
             return Ok(());
         }
+        if sight.run.is_some_and(|run| run.is_claimed && !run.is_held) {
+            self.restate(job)?;
+        }
         match sight.run {
             Some(run) if run.finished.is_some() => self.leave(job, &sight.state, run.is_held),
             Some(run) if run.is_claimed => {
@@ -215,6 +225,17 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Writes a status that is not there or cannot be read: whoever was to write it died first, or somebody removed it.
+    fn restate(&self, job: &JobId) -> Result<()> {
+        if self.desk.runs.folder(job).read_status().is_some() {
+            return Ok(());
+        }
+        match Held::acquire(&self.desk.runs, job)? {
+            Some(held) => held.folder.write_status(&self.desk.status(&held.job, &held.state)),
+            None => Ok(()),
+        }
     }
 
     /// Takes a job that has ended out of the queue.
@@ -247,6 +268,9 @@ impl Daemon {
         let rests = waiting.rest.is_some();
         let accounts = if rests { self.accounts_of(accepted) } else { Vec::new() };
         let is_new = !self.jobs.contains_key(job);
+        if is_new && let Err(e) = clear_temps(&folder) {
+            self.trouble(&format!("cannot clear away unfinished files of {job}"), &e);
+        }
         let live = self.jobs.entry(job.clone()).or_insert_with(|| Live::new(waiting.clone()));
         live.journal_bytes = journal_bytes(&folder);
         live.set_held(is_held);
@@ -297,6 +321,11 @@ impl Daemon {
             watch.remove(&path);
         }
     }
+}
+
+/// Clears away what a dead writer left half made; while somebody works there, it is his to do.
+fn clear_temps(folder: &RunFolder) -> Result<()> {
+    folder.try_lock()?.map_or(Ok(()), |lock| folder.clear_temps(&lock))
 }
 
 /// The length of a run folder's journal in bytes.

@@ -23,7 +23,7 @@ use crate::model::rejection::{Reason, Rejection};
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
 use crate::os::lock;
-use crate::os::{digest, fsx, random};
+use crate::os::{digest, fsx, random, seeded};
 
 /// How many numbers are tried for a rejected name that is taken, before chance decides.
 const NUMBERED_NAMES: u32 = 100;
@@ -215,6 +215,18 @@ impl Spool {
         })
     }
 
+    /// How many jobs that have not ended were dropped by this user: a file keeps its owner wherever it is moved.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn count_claimed_of(&self, uid: u32) -> Result<usize> {
+        let claimed = self.folder(Place::Claimed);
+        let names = fsx::list_os(&claimed)?;
+        let is_of = |name: &OsString| {
+            claimed.join(name).symlink_metadata().is_ok_and(|meta| meta.uid() == uid)
+        };
+        Ok(names.iter().filter(|name| is_of(name)).count())
+    }
     /// Puts a file that is not accepted aside, with the reason beside it; returns the name it has there. What cannot be
     /// renamed there stays in `incoming/` under a name that is never taken, and its reason says so.
     ///
@@ -344,6 +356,9 @@ impl Spool {
     /// # Errors
     /// Those of the system, with the path.
     pub fn claim_key(&self, key: &str, job: &JobId) -> Result<JobId> {
+        if seeded::bug("key-not-kept") {
+            return Ok(job.clone());
+        }
         let path = self.keys().join(digest::sha256_hex(key.as_bytes()));
         match fsx::put_new(&path, job.as_str().as_bytes()) {
             Ok(()) => return Ok(job.clone()),
@@ -354,11 +369,14 @@ impl Spool {
         JobId::parse(text.trim()).map_err(|e| fsx::at(&path)(Error::new(ErrorKind::InvalidData, e)))
     }
 
-    /// Clears away what unfinished writes left in our own folders; never in `incoming/`.
+    /// Clears away what unfinished writes left in our own folders, never in `incoming/`; where anybody writes who submits or
+    /// makes the root, only what was last written before `then`.
     ///
     /// # Errors
     /// Those of the system, with the path.
-    pub fn clear_temps(&self) -> Result<()> {
+    pub fn clear_temps(&self, then: Timestamp) -> Result<()> {
+        let shared = [self.tmp(), self.dir.clone(), self.root.runs(), self.root.store()];
+        shared.iter().try_for_each(|dir| fsx::clear_old_temps(dir, then))?;
         let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
         places.iter().try_for_each(|p| fsx::clear_temps(&self.folder(*p)))?;
         fsx::clear_temps(&self.keys())

@@ -23,7 +23,7 @@ use crate::model::job::Job;
 use crate::model::outcome::FailureKind;
 use crate::model::root::Root;
 use crate::model::status::PauseReason;
-use crate::os::{clock, fsx};
+use crate::os::clock;
 use crate::runs::RunFolder;
 use crate::spool::Spool;
 use crate::store::memory::{self, Entry};
@@ -145,9 +145,4 @@ fn claim_quality(state: &JobState) -> ClaimQuality {
     let measured = state.tasks.iter().flat_map(|t| &t.measured);
     let all: Vec<ClaimQuality> = measured.map(|(_, quality)| quality.clone()).collect();
     quality::mean(&all).unwrap_or_default()
-}
-
-/// Clears away what unfinished writes left in the run folder.
-pub(super) fn clear_temps(folder: &RunFolder) -> Result<()> {
-    fsx::clear_temps(folder.dir())
 }

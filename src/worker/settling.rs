@@ -108,7 +108,7 @@ impl Cycle {
         }
         self.rest_for(&failure);
         let most = self.desk.job.options.max_attempts;
-        let (attempt, now) = (task.attempt, clock::now());
+        let (attempt, now) = (task.attempt, clock::steady());
         let fact = match retry::after_attempt(&task, &failure, most, now, random::fraction()) {
             Follows::Again(due) => Fact::TaskRetried { attempt, failure, due },
             Follows::Rest(..) => Fact::TaskRetried { attempt, failure, due: now },
@@ -130,7 +130,7 @@ impl Cycle {
     fn settle_planning(&mut self, failure: Failure) -> Result<()> {
         let tries = self.desk.book.state(|s| s.planning);
         let most = self.desk.job.options.max_attempts;
-        match retry::decide(&failure, tries, most, clock::now(), random::fraction()) {
+        match retry::decide(&failure, tries, most, clock::steady(), random::fraction()) {
             Next::Retry(due) => {
                 return self.desk.book.record(None, Fact::PlanningRetried { failure, due });
             }

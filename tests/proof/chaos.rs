@@ -6,6 +6,7 @@
 
 mod deeds;
 mod drops;
+mod full;
 mod reader;
 mod verdict;
 
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 
 use self::deeds::{Stopped, Strangers};
 use self::drops::{Drop, Way};
+use self::full::Filler;
 use crate::dice::Dice;
 use crate::ledger::Bounds;
 use crate::world::World;
@@ -57,14 +59,46 @@ impl Tally {
 
 /// The cases of this proof.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![Trial::test("chaos::a_storm_loses_and_doubles_nothing", || {
-        prove();
-        Ok(())
-    })]
+    let mut trials = vec![
+        Trial::test("chaos::a_storm_loses_and_doubles_nothing", || {
+            prove("chaos", SHORT, Ground::Wide);
+            Ok(())
+        }),
+        Trial::test(full::TRIAL, || {
+            full::prove();
+            Ok(())
+        }),
+    ];
+    if cfg!(feature = "seeded-bugs") {
+        for bug in ["key-not-kept", "rescan-blind", "status-behind"] {
+            let name = format!("teeth::chaos_{}", bug.replace('-', "_"));
+            trials.push(Trial::test(name, move || {
+                let seen = (0..5).any(|number| is_seen(number, bug));
+                assert!(seen, "{bug}: no storm has seen it");
+                Ok(())
+            }));
+        }
+    }
+    trials
 }
 
-fn prove() {
-    let bounds = Bounds::of("chaos", SHORT * JOBS);
+fn is_seen(number: u64, bug: &str) -> bool {
+    let (faults, _) = generation(number, Ground::Wide, Some(bug));
+    eprintln!("{bug}, generation {number}: {faults:?}");
+    !faults.is_empty()
+}
+
+/// What a world lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// More room than is ever needed.
+    Wide,
+    /// A file system of its own, which is full now and then.
+    Small,
+}
+
+fn prove(proof: &'static str, short: u64, ground: Ground) {
+    let bounds = Bounds::of(proof, short * JOBS);
     let first = bounds.first.div_ceil(JOBS);
     let (next, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let seen = Mutex::new((Vec::new(), Tally::default()));
@@ -77,7 +111,7 @@ fn prove() {
                     if !bounds.allow(number * JOBS) || !seen.lock().unwrap().0.is_empty() {
                         break;
                     }
-                    let (faults, tally) = generation(first + number, None);
+                    let (faults, tally) = generation(first + number, ground, None);
                     let mut seen = seen.lock().unwrap();
                     seen.0.extend(faults);
                     seen.1.add(&tally);
@@ -89,7 +123,7 @@ fn prove() {
     let (faults, tally) = seen.into_inner().unwrap();
     let jobs = done.into_inner();
     let figures = figures(jobs, started.elapsed(), &tally);
-    eprintln!("chaos: {jobs} jobs: {figures}");
+    eprintln!("{proof}: {jobs} jobs: {figures}");
     bounds.record(jobs, u64::try_from(faults.len()).unwrap_or(u64::MAX), &figures);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -106,8 +140,11 @@ fn figures(jobs: u64, time: Duration, tally: &Tally) -> Value {
 }
 
 /// One generation: what was wrong, and what happened. With a `bug` every process makes that mistake.
-pub(crate) fn generation(number: u64, bug: Option<&str>) -> (Vec<String>, Tally) {
-    let mut world = World::new();
+fn generation(number: u64, ground: Ground, bug: Option<&str>) -> (Vec<String>, Tally) {
+    let mut world = match ground {
+        Ground::Wide => World::new(),
+        Ground::Small => World::small(full::MEBIBYTES).unwrap(),
+    };
     if let Some(bug) = bug {
         world.seed(bug);
     }
@@ -115,7 +152,7 @@ pub(crate) fn generation(number: u64, bug: Option<&str>) -> (Vec<String>, Tally)
     let ends = AtomicBool::new(false);
     let (mut faults, tally) = thread::scope(|scope| {
         let reader = scope.spawn(|| reader::read_on(&world, &ends));
-        let mut storm = Storm::new(&world, number);
+        let mut storm = Storm::new(&world, number, ground);
         storm.rage();
         storm.calm();
         ends.store(true, Ordering::Relaxed);
@@ -126,7 +163,7 @@ pub(crate) fn generation(number: u64, bug: Option<&str>) -> (Vec<String>, Tally)
         (storm.faults, storm.tally)
     });
     faults.extend(strangers.hit());
-    if !faults.is_empty() {
+    if !faults.is_empty() && bug.is_none() {
         faults.truncate(20);
         let kept = world.keep();
         faults.insert(0, format!("generation {number}, kept in {}:", kept.display()));
@@ -170,15 +207,17 @@ struct Storm<'w> {
     told: Vec<Told>,
     posts: [Post; 2],
     stopped: Stopped,
+    /// What fills the disk, where it may be full.
+    filler: Option<Filler>,
     faults: Vec<String>,
     tally: Tally,
 }
 
 impl<'w> Storm<'w> {
-    fn new(world: &'w World, number: u64) -> Self {
+    fn new(world: &'w World, number: u64, ground: Ground) -> Self {
         let mut dice = Dice::of(number);
         let lanes = dice.between(2, 5);
-        world.set_settings(&format!("max_jobs = {lanes}\nrescan = \"3s\"\n"));
+        world.set_settings(&format!("max_jobs = {lanes}\nrescan = \"3s\"\nmin_free = 2000000\n"));
         fs::create_dir_all(world.folder("incoming")).unwrap();
         let drops = drops::all(&mut dice, JOBS);
         let pace = *dice.pick(&[(20, 300), (100, 600), (200, 2000)]).unwrap();
@@ -195,6 +234,7 @@ impl<'w> Storm<'w> {
             told: Vec::new(),
             posts: [post(), post()],
             stopped: Stopped::default(),
+            filler: (ground == Ground::Small).then(|| Filler::of(world)),
             faults: Vec::new(),
             tally: Tally::default(),
         }
@@ -205,6 +245,9 @@ impl<'w> Storm<'w> {
         let deadline = Instant::now() + LONGEST_STORM;
         while Instant::now() < deadline && (self.dropped < self.drops.len() || self.has_open()) {
             self.fill_posts();
+            if let Some(filler) = &mut self.filler {
+                filler.turn(&mut self.dice, &mut self.tally);
+            }
             self.drop_some();
             self.kill_some();
             self.hear_errands();
@@ -247,6 +290,10 @@ impl<'w> Storm<'w> {
 
     fn drop_some(&mut self) {
         let many = self.dice.between(0, 8);
+        if self.filler.as_ref().is_some_and(Filler::is_there) {
+            // Who drops a file sees that it cannot be written.
+            return;
+        }
         for _ in 0..many {
             let Some(one) = self.drops.get(self.dropped).cloned() else { return };
             self.dropped += 1;
@@ -288,6 +335,9 @@ impl<'w> Storm<'w> {
     /// Nobody disturbs any more: what runs ends, daemons are killed, and one start does the rest.
     fn calm(&mut self) {
         self.stopped.go_on(true);
+        if let Some(filler) = &mut self.filler {
+            filler.free();
+        }
         let deadline = Instant::now() + LAST_WORDS;
         while !self.errands.is_empty() && Instant::now() < deadline {
             self.hear_errands();
@@ -311,7 +361,7 @@ impl<'w> Storm<'w> {
 
 /// Starts a command whose words go to a file of their own.
 fn spawn(world: &World, command: &mut Command) -> (Child, std::path::PathBuf) {
-    let log = tempfile::Builder::new().tempfile_in(world.path("logs")).unwrap();
+    let log = tempfile::Builder::new().tempfile_in(world.logs()).unwrap();
     let (file, path) = log.keep().unwrap();
     command.stdout(file.try_clone().unwrap()).stderr(file);
     (command.spawn().unwrap(), path)

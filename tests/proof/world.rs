@@ -19,8 +19,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The scratch world; see the head of this file.
 pub(crate) struct World {
     folder: tempfile::TempDir,
-    /// Where the repository of a world in memory lies: no job may work below `/dev`.
-    abroad: Option<tempfile::TempDir>,
+    /// Where logs lie, and the repository of a world in memory: no job may work below `/dev`.
+    abroad: tempfile::TempDir,
+    /// Whether the repository lies beside the root.
+    has_repository: bool,
+    is_mount: bool,
     bug: Option<String>,
 }
 
@@ -39,27 +42,38 @@ pub(crate) struct Ended {
 impl World {
     /// Makes a world with an empty root. Every job there writes its objective as a line into `out.txt`.
     pub(crate) fn new() -> Self {
-        let shelf = Path::new("/dev/shm");
-        if shelf.is_dir() {
-            Self::below(shelf, Some(scratch(&std::env::temp_dir())))
-        } else {
-            Self::on_disk()
-        }
+        Self::below(&memory(), None, false).unwrap()
+    }
+
+    /// The same on a file system of its own, of so many MiB. `None` where nothing can be mounted.
+    pub(crate) fn small(mebibytes: u64) -> Option<Self> {
+        Self::below(&memory(), Some(mebibytes), false)
     }
 
     /// The same with its repository in it: in a folder of the system, such as `/dev/shm`, no job may work.
     pub(crate) fn on_disk() -> Self {
-        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")), None)
+        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")), None, true).unwrap()
     }
 
-    fn below(shelf: &Path, abroad: Option<tempfile::TempDir>) -> Self {
-        let world = Self { folder: scratch(shelf), abroad, bug: None };
-        for dir in [world.root(), world.path("home"), world.path("tmp"), world.path("logs")] {
+    fn below(shelf: &Path, mebibytes: Option<u64>, has_repository: bool) -> Option<Self> {
+        let scratch = |shelf: &Path| {
+            tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap()
+        };
+        let (folder, abroad) = (scratch(shelf), scratch(&std::env::temp_dir()));
+        let is_mount = mebibytes.is_some();
+        let world = Self { folder, abroad, has_repository, is_mount, bug: None };
+        if let Some(mebibytes) = mebibytes {
+            let size = format!("size={mebibytes}m");
+            let words = ["-t", "tmpfs", "-o", &size, "numerus-proof"];
+            let status = Command::new("mount").args(words).arg(world.folder.path()).status();
+            status.is_ok_and(|status| status.success()).then_some(())?;
+        }
+        for dir in [world.root(), world.path("home"), world.path("tmp"), world.logs()] {
             fs::create_dir(dir).unwrap();
         }
         fs::write(world.path("script.json"), script().to_string()).unwrap();
         world.set_settings("");
-        world
+        Some(world)
     }
 
     /// Makes a mistake on purpose in every command from here on.
@@ -86,6 +100,11 @@ impl World {
         self.folder.path()
     }
 
+    /// Where what commands say is kept: never on a file system that a case fills.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.abroad.path().join("logs")
+    }
+
     /// The root.
     pub(crate) fn root(&self) -> PathBuf {
         self.path("root")
@@ -101,12 +120,16 @@ impl World {
         for pid in self.processes() {
             kill(pid);
         }
-        let kept = self.path("");
+        let mut kept = self.path("");
+        if self.is_mount {
+            // What is mounted goes with the proof's own view of the machine.
+            kept = self.abroad.path().join("kept");
+            let copy = Command::new("cp").arg("-a").arg(self.path("")).arg(&kept).status();
+            assert!(copy.is_ok_and(|status| status.success()), "the world cannot be kept");
+        }
         let mut world = std::mem::ManuallyDrop::new(self);
         world.folder.disable_cleanup(true);
-        if let Some(abroad) = &mut world.abroad {
-            abroad.disable_cleanup(true);
-        }
+        world.abroad.disable_cleanup(true);
         kept
     }
 
@@ -138,7 +161,7 @@ impl World {
 
     /// Runs a command to its end, or ends it when its time is over.
     pub(crate) fn run(&self, command: &mut Command, patience: Duration) -> Ended {
-        let logs = tempfile::Builder::new().tempdir_in(self.path("logs")).unwrap();
+        let logs = tempfile::Builder::new().tempdir_in(self.logs()).unwrap();
         let file = |name: &str| fs::File::create(logs.path().join(name)).unwrap();
         let mut child = command.stdout(file("out")).stderr(file("err")).spawn().unwrap();
         let status = wait(&mut child, patience);
@@ -170,7 +193,7 @@ impl World {
     /// A small git repository with one commit, apart from the user's git settings.
     pub(crate) fn repository(&self) -> PathBuf {
         let repo =
-            self.abroad.as_ref().map_or_else(|| self.path("repo"), |a| a.path().join("repo"));
+            if self.has_repository { self.path("repo") } else { self.abroad.path().join("repo") };
         fs::create_dir(&repo).unwrap();
         fs::write(repo.join("README"), "hello\n").unwrap();
         for words in [
@@ -216,6 +239,10 @@ impl Drop for World {
     fn drop(&mut self) {
         for pid in self.processes() {
             kill(pid);
+        }
+        if self.is_mount {
+            let _gone_with_the_view_otherwise =
+                Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
         }
     }
 }
@@ -272,8 +299,10 @@ fn script() -> Value {
     json!({"version": 1, "scenes": scenes})
 }
 
-fn scratch(shelf: &Path) -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap()
+/// A folder in memory, where there is one.
+fn memory() -> PathBuf {
+    let shelf = Path::new("/dev/shm");
+    if shelf.is_dir() { shelf.to_owned() } else { std::env::temp_dir() }
 }
 
 /// Waits for a child's end; ends it and gives `None` when that takes too long.

@@ -75,6 +75,8 @@ fn accepted(storm: &mut Storm) -> Vec<Accepted> {
             }
             // One that was killed has told nothing; whether its file lies there or not, it is whole.
             (false, None) => {}
+            // Nothing was accepted: there was no room.
+            (false, Some(_)) if storm.filler.is_some() => {}
             (false, Some(code)) => {
                 storm.faults.push(format!("submit ended with {code}: {}", told.words));
             }
@@ -146,7 +148,7 @@ fn of_failed(storm: &mut Storm) -> Vec<String> {
 
 /// No process said that it panicked.
 fn of_words(world: &World) -> Vec<String> {
-    let logs = walkdir::WalkDir::new(world.path("logs")).into_iter().filter_map(Result::ok);
+    let logs = walkdir::WalkDir::new(world.logs()).into_iter().filter_map(Result::ok);
     let mut faults = Vec::new();
     for log in logs.filter(|entry| entry.file_type().is_file()) {
         let text = String::from_utf8_lossy(&fs::read(log.path()).unwrap_or_default()).into_owned();
