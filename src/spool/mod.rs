@@ -5,29 +5,26 @@
 
 mod across;
 mod entry;
-mod notice;
+mod lead;
 mod rejected;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use self::across::{hold, is_across};
 use self::entry::job_of;
 pub use self::entry::{Content, Format, Kind, Place, Stamp, may_be_taken};
-pub use self::notice::Notice;
+pub use self::lead::Notice;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
-use crate::os::lock::{self, FileLock};
+use crate::os::lock;
 use crate::os::{digest, fsx, random, seeded};
 
-/// How long others' probes of the daemon's lock may stand in the way of the one who takes it.
-const PROBES: Duration = Duration::from_millis(50);
 
 /// Which folder a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,11 +103,6 @@ impl Spool {
     /// `spool/` itself.
     pub fn dir(&self) -> &Path {
         &self.dir
-    }
-
-    /// The lock that the one active daemon holds.
-    pub fn daemon_lock(&self) -> PathBuf {
-        self.dir.join(".lock")
     }
 
     /// The file whose replacement wakes the daemon; it lies in [`Spool::wake_folder`].
@@ -311,16 +303,6 @@ impl Spool {
         }
         let text = fsx::read_optional(&path)?.unwrap_or_default();
         JobId::parse(text.trim()).map_err(|e| fsx::at(&path)(Error::new(ErrorKind::InvalidData, e)))
-    }
-
-    /// Becomes the one active daemon; `None` if there is one. The probe before the try leaves no trace that would wake
-    /// another waiting daemon.
-    ///
-    /// # Errors
-    /// Those of the system, with the path.
-    pub fn try_lead(&self) -> Result<Option<FileLock>> {
-        let path = self.daemon_lock();
-        if lock::is_held(&path)? { Ok(None) } else { FileLock::acquire(&path, PROBES) }
     }
 
     /// Clears away what unfinished writes left in our own folders, never in `incoming/`; where anybody writes who submits or
