@@ -205,7 +205,10 @@ impl Asker {
             question.resume = Some(left.thread);
         }
         let Some((tries, due)) = tried else { return Ok((Tries::default(), is_taken_up)) };
-        rest_until(clock::until(due, clock::now()), stop).await?;
+        let now = clock::now();
+        if !retry::is_due(due, now) {
+            rest_until(clock::until(due, now), stop).await?;
+        }
         Ok((tries, is_taken_up))
     }
 

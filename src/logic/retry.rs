@@ -143,6 +143,12 @@ fn wake(resets_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
     asked.min(later(now, LONGEST_REST))
 }
 
+/// Whether the time of a try has come. One that is further away than any wait between two tries was set by a clock that
+/// was ahead; waiting for it would take as long as that was.
+pub fn is_due(due: Timestamp, now: Timestamp) -> bool {
+    due <= now || due > later(now, 2 * LONGEST_WAIT)
+}
+
 fn later(now: Timestamp, by: Duration) -> Timestamp {
     now.checked_add(by).unwrap_or(Timestamp::MAX)
 }
@@ -181,6 +187,14 @@ mod tests {
             (FailureKind::Stale, Tries { stale: 9, ..Tries::default() }, Next::GiveUp),
         ] {
             assert_eq!(next(kind, before), expected, "{kind:?} {before:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_only_a_clock_ahead_can_have_set_is_not_waited_for() {
+        let at = |second| Timestamp::from_second(second).expect("time");
+        for (due, expected) in [(-1, true), (0, true), (1, false), (360, false), (86_400, true)] {
+            assert_eq!(is_due(at(due), at(0)), expected, "{due}");
         }
     }
 

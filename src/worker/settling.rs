@@ -68,8 +68,11 @@ impl Cycle {
         let (root, set) = (&self.desk.root, self.desk.settings.min_free);
         let is_told = health::tells_of_want_of_room(&failure.message);
         let little = set.map_or(LITTLE, |set| set.min(LITTLE));
+        // What we could not write ourselves is the machine's fault whatever room there is by now.
+        let is_ours = is_told && failure.kind == FailureKind::Bug;
         machine::cannot_write(root)
             .or_else(|| machine::short_of(root, if is_told { set } else { Some(little) }))
+            .or_else(|| is_ours.then(|| "it had no room for a moment".to_owned()))
     }
 
     fn settle_alone(&mut self, work: Alone, failure: Failure) -> Result<()> {

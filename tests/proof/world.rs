@@ -19,8 +19,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The scratch world; see the head of this file.
 pub(crate) struct World {
     folder: tempfile::TempDir,
-    /// Where a repository may lie: never below `/dev`, which no job may work in.
-    abroad: tempfile::TempDir,
+    /// Where the repository of a world in memory lies: no job may work below `/dev`.
+    abroad: Option<tempfile::TempDir>,
     is_mount: bool,
     bug: Option<String>,
 }
@@ -50,12 +50,25 @@ impl World {
 
     fn sized(mebibytes: Option<u64>) -> Option<Self> {
         let shelf = Path::new("/dev/shm");
-        let shelf = if shelf.is_dir() { shelf.to_owned() } else { std::env::temp_dir() };
-        let scratch = |shelf: &Path| {
-            tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap()
-        };
-        let (folder, abroad) = (scratch(&shelf), scratch(&std::env::temp_dir()));
-        let world = Self { folder, abroad, is_mount: mebibytes.is_some(), bug: None };
+        if shelf.is_dir() {
+            Self::below(shelf, Some(scratch(&std::env::temp_dir())), mebibytes)
+        } else {
+            Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")), None, mebibytes)
+        }
+    }
+
+    /// The same with its repository in it: in a folder of the system, such as `/dev/shm`, no job may work.
+    pub(crate) fn on_disk() -> Self {
+        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")), None, None).unwrap()
+    }
+
+    fn below(
+        shelf: &Path,
+        abroad: Option<tempfile::TempDir>,
+        mebibytes: Option<u64>,
+    ) -> Option<Self> {
+        let is_mount = mebibytes.is_some();
+        let world = Self { folder: scratch(shelf), abroad, is_mount, bug: None };
         if let Some(mebibytes) = mebibytes {
             let size = format!("size={mebibytes}m");
             let words = ["-t", "tmpfs", "-o", &size, "numerus-proof"];
@@ -89,9 +102,15 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Where what commands say is kept: never on a file system that a case fills.
+    /// The folder that holds all of it.
+    pub(crate) fn folder_path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where what commands say is kept: not on a file system that a case fills.
     pub(crate) fn logs(&self) -> PathBuf {
-        self.abroad.path().join("logs")
+        let apart = self.abroad.as_ref().filter(|_| self.is_mount);
+        apart.map_or(self.folder.path(), tempfile::TempDir::path).join("logs")
     }
 
     /// The root.
@@ -112,13 +131,15 @@ impl World {
         let mut kept = self.path("");
         if self.is_mount {
             // What is mounted goes with the proof's own view of the machine.
-            kept = self.abroad.path().join("kept");
+            kept = self.logs().join("kept");
             let copy = Command::new("cp").arg("-a").arg(self.path("")).arg(&kept).status();
             assert!(copy.is_ok_and(|status| status.success()), "the world cannot be kept");
         }
         let mut world = std::mem::ManuallyDrop::new(self);
         world.folder.disable_cleanup(true);
-        world.abroad.disable_cleanup(true);
+        if let Some(abroad) = &mut world.abroad {
+            abroad.disable_cleanup(true);
+        }
         kept
     }
 
@@ -181,7 +202,8 @@ impl World {
 
     /// A small git repository with one commit, apart from the user's git settings.
     pub(crate) fn repository(&self) -> PathBuf {
-        let repo = self.abroad.path().join("repo");
+        let repo =
+            self.abroad.as_ref().map_or_else(|| self.path("repo"), |a| a.path().join("repo"));
         fs::create_dir(&repo).unwrap();
         fs::write(repo.join("README"), "hello\n").unwrap();
         for words in [
@@ -285,6 +307,10 @@ fn script() -> Value {
         json!([append("out.txt"), {"message": "done"}]),
     ));
     json!({"version": 1, "scenes": scenes})
+}
+
+fn scratch(shelf: &Path) -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap()
 }
 
 /// Waits for a child's end; ends it and gives `None` when that takes too long.
