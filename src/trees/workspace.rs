@@ -247,13 +247,13 @@ fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
     let dir = dir.canonicalize().map_err(fsx::at(&dir))?;
     let git = Git::at(&dir);
     let there = dir.join(".git/HEAD").exists();
-    let base = match if there { resolve(&git, "refs/heads/main")? } else { None } {
-        Some(base) => base,
-        None => {
-            // What a killed git left half made, with its locks, holds nothing of anybody's yet.
-            fsx::remove_tree(&dir.join(".git"))?;
-            begin(&git)?
-        }
+    let found = if there { resolve(&git, "refs/heads/main")? } else { None };
+    let base = if let Some(base) = found {
+        base
+    } else {
+        // What a killed git left half made, with its locks, holds nothing of anybody's yet.
+        fsx::remove_tree(&dir.join(".git"))?;
+        begin(&git)?
     };
     Ok(Workspace {
         isolation: Isolation::Worktree,
