@@ -32,6 +32,7 @@ fn volume(dir: &Path) -> Option<Volume> {
         free_files: room.free_files,
         files: room.files,
         is_read_only: room.is_read_only,
+        owed_bytes: if reserve::is_whole(dir) { 0 } else { reserve::BYTES },
     })
 }
 
@@ -72,11 +73,22 @@ pub fn problem(what: &str, error: &Error) -> String {
     health::told(what, &error.to_string(), fault)
 }
 
+/// What does not hold on the file systems of a root, one line for each folder that lies on such a one.
+pub fn weaknesses(root: &Root) -> Vec<String> {
+    let line = |dir: &PathBuf| {
+        let what = disk::weakness(dir).ok().flatten()?;
+        Some(format!("{} lies on {what}", dir.display()))
+    };
+    folders(root).iter().filter_map(line).collect()
+}
+
 /// Makes the reserves that are missing, where that leaves enough for new work.
 pub fn keep_reserves(root: &Root, min_free: Option<u64>) {
     for dir in folders(root) {
-        let has_room = |v: &Volume| v.free_bytes >= v.kept_free(min_free) + reserve::BYTES;
-        if !reserve::is_whole(&dir) && volume(&dir).as_ref().is_some_and(has_room) {
+        let has_room = |v: &Volume| {
+            v.owed_bytes > 0 && v.free_bytes >= v.kept_free(min_free).max(v.owed_bytes)
+        };
+        if volume(&dir).as_ref().is_some_and(has_room) {
             // Without it work ends as well as it can.
             let _as_well_as_it_goes = reserve::make(&dir);
         }

@@ -107,7 +107,12 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(root) => Here { root, out, view: View::of_terminal() },
         Err(failure) => return failed(&mut out, &failure).code(),
     };
-    let exit = dispatch(&mut here, &cli.command);
+    let exit = match &cli.command {
+        // It has a root of its own.
+        Command::Demo(_) => Ok(()),
+        _others => seams::check(&here.root),
+    };
+    let exit = exit.and_then(|()| dispatch(&mut here, &cli.command));
     exit.unwrap_or_else(|failure| failed(&mut here.out, &failure)).code()
 }
 

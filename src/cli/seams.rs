@@ -43,12 +43,34 @@ pub(super) fn root(flag: Option<&Path>) -> Result<Root, Failure> {
 
 /// Makes the root if need be, checks it, and reads its settings.
 pub(super) fn open(root: &Root) -> Result<Settings, Failure> {
-    crate::root::open(root, true).map_err(|e| match e {
-        RootError::Settings { .. } => Failure::usage(e.to_string()),
-        RootError::Mismatch { .. } | RootError::Newer { .. } => {
-            Failure::new(Exit::Root, e.to_string())
+    crate::root::open(root, true).map_err(unusable)
+}
+
+/// Refuses a root of which a folder is missing, or that a later version wrote: whoever read on would tell half of it.
+pub(super) fn check(root: &Root) -> Result<(), Failure> {
+    crate::root::check(root).map_err(unusable)
+}
+
+fn unusable(why: RootError) -> Failure {
+    match why {
+        RootError::Settings { .. } => Failure::usage(why.to_string()),
+        RootError::Mismatch { .. } => Failure::new(Exit::Root, why.to_string())
+            .hint("mount what is missing, or name another root with --root"),
+        RootError::Newer { .. } | RootError::Unsafe { .. } => {
+            Failure::new(Exit::Root, why.to_string())
         }
         RootError::Io(e) => Failure::system("use the root", &e),
+    }
+}
+
+/// Whether the root may be worked on; what its user should know. From here on this process leaves no dump of its memory.
+pub(super) fn preflight(root: &Root) -> Result<Vec<String>, Failure> {
+    let settings = open(root)?;
+    process::keep_no_dumps().map_err(|e| Failure::system("turn off core dumps", &e))?;
+    crate::root::preflight(root, &settings).map_err(|e| match e {
+        RootError::Io(e) => Failure::system("look at the root", &e),
+        e => Failure::new(Exit::Root, e.to_string())
+            .hint("where that is meant to be so, set `trust_root = true` in numerus.toml; see docs/security.md"),
     })
 }
 

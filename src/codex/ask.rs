@@ -167,7 +167,7 @@ impl Asker {
                 continue;
             }
             let again = matches!(failure.kind, FailureKind::Transient | FailureKind::Start);
-            let next = retry::decide(&failure, tries, 1, clock::now(), random::fraction());
+            let next = retry::decide(&failure, tries, 1, clock::steady(), random::fraction());
             let due = match next {
                 Next::Retry(due) if again => due,
                 Next::Retry(_) | Next::Park(..) | Next::GiveUp => {
@@ -180,7 +180,7 @@ impl Asker {
             let fact = Fact::SessionRetried { place, failure: failure.clone(), due };
             (self.record)(question.task.as_ref(), fact)
                 .map_err(|e| Failure::new(FailureKind::Bug, e.to_string()))?;
-            rest_until(clock::until(due, clock::now()), stop).await?;
+            rest_until(clock::until(due, clock::steady()), stop).await?;
             go_on(&mut question, &ended);
         }
     }
@@ -205,10 +205,9 @@ impl Asker {
             question.resume = Some(left.thread);
         }
         let Some((tries, due)) = tried else { return Ok((Tries::default(), is_taken_up)) };
-        let now = clock::now();
-        if !retry::is_due(due, now) {
-            rest_until(clock::until(due, now), stop).await?;
-        }
+        let now = clock::steady();
+        let due = if retry::has_come(due, now) { now } else { due };
+        rest_until(clock::until(due, now), stop).await?;
         Ok((tries, is_taken_up))
     }
 

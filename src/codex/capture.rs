@@ -105,9 +105,9 @@ impl Inner {
 mod tests {
     use std::io::Write;
 
-    use super::super::log::Style;
-    use super::super::log_budget::Budget;
     use super::*;
+    use crate::codex::log::Style;
+    use crate::codex::log_budget::Budget;
     use crate::os::fsx;
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
         let log = Log::open(&path, Style::Text, &Arc::new(Budget::for_tests(100_000)));
         let (capture, mut writer) = Capture::start(log.expect("log")).expect("pipe");
         for _ in 0..200 {
-            writer.write_all(&[b'x'; 100_000]).expect("write");
+            writer.write_all(&vec![b'x'; 100_000]).expect("write");
         }
         capture.close();
         let text = fsx::read_optional(&path).expect("read").expect("there");

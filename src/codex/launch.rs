@@ -52,7 +52,8 @@ fn prepare(args: &[OsString]) -> Result<Command> {
     given(prompt, |prompt| {
         Ok(rustix::stdio::dup2_stdin(File::open(prompt).map_err(fsx::at(prompt))?)?)
     })?;
-    process::keep_private()?;
+    process::keep_private();
+    process::keep_no_dumps()?;
     let mut codex = Command::new(program);
     codex.args(rest);
     Ok(codex)

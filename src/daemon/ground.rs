@@ -36,6 +36,11 @@ impl Ground {
         self.is_doubted = true;
     }
 
+    /// Whether it is to be looked at.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_doubted
+    }
+
     /// Whether the root is whole.
     pub(super) fn is_firm(&self) -> bool {
         self.lost.is_none()
@@ -50,7 +55,7 @@ impl Ground {
 impl Daemon {
     /// Looks at the ground if something happened to it.
     pub(super) fn check_ground_if_doubted(&mut self) {
-        if self.ground.is_doubted {
+        if self.ground.is_doubted() {
             self.check_ground();
         }
     }
@@ -158,12 +163,12 @@ impl Daemon {
             format!("{path} was removed or replaced: another daemon may lead, so this one ends");
         self.record(&Fact::Trouble { message });
         self.record(&Fact::DaemonStopped { reason: "its lock was replaced".to_owned() });
-        super::ROOT_DAMAGED
+        super::over::ROOT_DAMAGED
     }
 
     /// The exit code of a daemon that was to drain a spool whose ground is gone.
     pub(super) fn code_without_ground(&self) -> Option<u8> {
         let is_stuck = self.options.once && self.stop == Stop::No && !self.ground.is_firm();
-        is_stuck.then_some(super::ROOT_DAMAGED)
+        is_stuck.then_some(super::over::ROOT_DAMAGED)
     }
 }

@@ -16,6 +16,15 @@ impl Daemon {
         self.health.why().is_none()
     }
 
+    /// Looks at the machine before anything is done on it, by writing as well.
+    pub(super) fn look_before_work(&mut self) {
+        for message in health::weaknesses(&self.desk.root) {
+            self.record(&Fact::Warning { message });
+        }
+        let found = health::test(&self.desk.root, self.desk.settings.min_free);
+        self.learn(found);
+    }
+
     /// Looks at the machine, if it is time to. One that was fit is only looked at; one that was not is tested by writing.
     pub(super) fn look_after_health(&mut self) {
         if self.health.next_test() > clock::since_boot() {

@@ -7,12 +7,14 @@
 //! Diagnostics: trouble with one file or job is recorded in `store/daemon.ndjson` and tried again; only a spool that
 //! cannot be opened at all ends the daemon.
 
+mod backlog;
 mod ground;
 mod health;
 mod holds;
 pub mod log;
 pub mod looks;
 mod lost;
+mod over;
 mod queue;
 pub mod reading;
 mod reconcile;
@@ -31,6 +33,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
+use self::backlog::Turn;
 use self::ground::Ground;
 use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
@@ -43,24 +46,18 @@ use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
 use crate::os::signals::Listener;
 use crate::os::watch::{Change, Hint, Watch};
-use crate::os::{clock, fsx};
+use crate::os::{clock, fsx, lock};
 use crate::spool::{Notice, Place, may_be_taken};
 use crate::store::holds::Holds;
 
 /// How often the disk is looked at where events cannot be had.
 const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
+/// How old an unfinished file has to be to be cleared away where others write, too: no write takes that long.
+const OTHERS_TEMPS: Duration = Duration::from_secs(3600);
 /// Most inputs heard before looking and deciding again.
 const INPUTS_PER_TURN: usize = 1024;
 /// Exit code of a daemon that finds another one at work.
 const ALREADY_RUNNING: u8 = 4;
-/// Exit code when a job failed.
-const JOB_FAILED: u8 = 1;
-/// Exit code when only resting jobs are left, or those that the machine keeps from starting.
-const ONLY_RESTING: u8 = 4;
-/// Exit code when the root cannot be used any more.
-const ROOT_DAMAGED: u8 = 5;
-/// Exit code when jobs rest since codex cannot be used.
-const CODEX_UNUSABLE: u8 = 6;
 
 /// How a daemon is to run.
 #[derive(Debug, Clone, Default)]
@@ -81,7 +78,7 @@ pub struct Options {
 #[derive(Debug)]
 enum Input {
     /// Something may have changed on disk.
-    Hint(Hint),
+    Hint(Hint, Turn),
     /// A signal came.
     Signal(i32),
     /// A worker that we started has ended, with this code if no signal ended it.
@@ -115,10 +112,14 @@ struct Daemon {
     settled: BTreeSet<JobId>,
     /// Jobs to look at again.
     unchecked: BTreeSet<JobId>,
+    /// What kept us from looking after a job when that was tried last.
+    complaints: BTreeMap<JobId, String>,
     /// Whether the jobs are to be scheduled anew.
     is_dirty: bool,
     /// Whether `incoming/` has more names than were remembered.
     has_more: bool,
+    /// Jobs that wait for nothing but a worker.
+    queued: usize,
     /// The accounts that are held.
     holds: Option<Holds>,
     /// Holds that were told of, by account, with when they were written.
@@ -176,6 +177,12 @@ async fn lead(
     if let Some(watch) = &mut watch {
         watch.remove(&path);
     }
+    // Everything rests on it that one process at a time holds a lock.
+    if !lock::is_held(&path)? {
+        return Err(fsx::at(&path)(std::io::Error::other(
+            "locks do not exclude on this file system",
+        )));
+    }
     let daemon = Daemon::new(desk, options, watch, inputs)?;
     Ok(daemon.work(heard, &lock).await)
 }
@@ -203,8 +210,10 @@ impl Daemon {
             jobs: BTreeMap::new(),
             settled: BTreeSet::new(),
             unchecked: BTreeSet::new(),
+            complaints: BTreeMap::new(),
             is_dirty: true,
             has_more: false,
+            queued: 0,
             holds: None,
             told: BTreeMap::new(),
             homes: BTreeSet::new(),
@@ -220,6 +229,7 @@ impl Daemon {
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
+        self.look_before_work();
         self.lift_refused_logins();
         self.watch_folders();
         self.clear();
@@ -260,6 +270,7 @@ impl Daemon {
 
     /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at the next rescan.
     fn trouble(&mut self, what: &str, error: &std::io::Error) {
+        self.ground.doubt();
         if self.blames_machine(what, error) {
             return;
         }
@@ -267,7 +278,8 @@ impl Daemon {
     }
 
     fn clear(&mut self) {
-        if let Err(e) = self.desk.spool.clear_temps() {
+        let then = clock::now() - OTHERS_TEMPS;
+        if let Err(e) = self.desk.spool.clear_temps(then) {
             self.trouble("cannot clear away unfinished files", &e);
         }
     }
@@ -283,11 +295,11 @@ impl Daemon {
                 }
                 self.unchecked.insert(job);
             }
-            Input::Hint(hint) if hint.paths.is_empty() => {
+            Input::Hint(hint, _turn) if hint.paths.is_empty() => {
                 self.looks.doubt(true);
                 self.next_rescan = Duration::ZERO;
             }
-            Input::Hint(hint) => {
+            Input::Hint(hint, _turn) => {
                 for path in &hint.paths {
                     self.hear_of(path, hint.change);
                 }
@@ -312,7 +324,7 @@ impl Daemon {
             self.ground.doubt();
         } else if folder == spool.folder(Place::Incoming) {
             if may_be_taken(name) && self.ground.is_open() {
-                self.looks.tell(name, change, clock::since_boot());
+                self.has_more |= !self.looks.tell(name, change, clock::since_boot());
             }
         } else if folder == spool.wake_folder() {
             if path == spool.wake_file() {
@@ -329,6 +341,9 @@ impl Daemon {
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Duration {
+        if self.ground.is_doubted() {
+            return Duration::ZERO;
+        }
         let now = clock::since_boot();
         if !self.ground.is_firm() {
             return self.next_rescan.saturating_sub(now);
@@ -337,60 +352,18 @@ impl Daemon {
             return Duration::ZERO;
         }
         let wall = self.wake.map(|then| clock::until(then, clock::now()));
-        // Files that are due are not taken by a machine that is not fit: then the next test is due instead.
-        let looks =
-            if self.is_fit() { self.looks.next_due() } else { Some(self.health.next_test()) };
-        let looks = looks.map(|due| due.saturating_sub(now));
+        let takes = self.ground.is_open() && !self.is_crowded();
+        let due = if self.is_fit() {
+            self.looks.next_due().filter(|_| takes)
+        } else {
+            // Files that are due are not taken by a machine that is not fit: the next test is due instead.
+            Some(self.health.next_test())
+        };
+        let looks = due.map(|due| due.saturating_sub(now));
         let retry = self.jobs.values().filter_map(Live::retry_at).min();
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);
         [wall, looks, retry].into_iter().flatten().fold(rescan, Duration::min)
-    }
-
-    /// The exit code, once there is nothing left to do.
-    fn end_of_work(&self) -> Option<u8> {
-        let works = self.jobs.values().any(Live::works);
-        if let Some(code) = self.code_without_ground() {
-            return Some(code);
-        }
-        match self.stop {
-            Stop::Leave(signal) => Some(self.code_of(signal)),
-            Stop::Workers(signal) if !works => Some(self.code_of(signal)),
-            Stop::Workers(_) => None,
-            Stop::No => {
-                // What an unfit machine keeps from starting is waited for by whoever stays.
-                let is_over = !works && (self.is_idle() || !self.is_fit());
-                (self.options.once && is_over).then(|| self.code_once())
-            }
-        }
-    }
-
-    /// Whether nothing is to be looked at, taken or started.
-    fn is_idle(&self) -> bool {
-        !self.is_dirty
-            && !self.has_more
-            && self.unchecked.is_empty()
-            && self.jobs.values().all(|live| live.retry_at().is_none())
-            && self.looks.is_drained()
-    }
-
-    /// A daemon that is told to end has done its work; one that was to drain the spool has not.
-    fn code_of(&self, signal: i32) -> u8 {
-        if self.options.once { 128 + u8::try_from(signal).unwrap_or(0) } else { 0 }
-    }
-
-    fn code_once(&self) -> u8 {
-        if !self.ground.is_open() {
-            ROOT_DAMAGED
-        } else if self.has_failed {
-            JOB_FAILED
-        } else if self.jobs.is_empty() && self.is_idle() {
-            0
-        } else if self.jobs.values().any(Live::lacks_codex) {
-            CODEX_UNUSABLE
-        } else {
-            ONLY_RESTING
-        }
     }
 }
 

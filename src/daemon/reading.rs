@@ -1,21 +1,23 @@
 //! What a taken file says: judged as a job, with what that needs other jobs for.
 
 use std::ffi::OsStr;
-use std::io::{ErrorKind, Result};
+use std::io::{Error, ErrorKind, Result};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::refusal::{duplicate, foreign_link, not_regular, unreadable};
+use super::refusal::{duplicate, foreign_link, foreign_owner, not_regular, unreadable};
 use super::take::{Desk, stem};
 use crate::logic::admission::{self, Admitted, Facts, Shape};
 use crate::model::PROTOCOL_VERSION;
+use crate::model::fields::quoted;
 use crate::model::id::JobId;
 use crate::model::job::{Job, Origin};
 use crate::model::rejection::Reason;
+use crate::os::mount::Rights;
 use crate::os::{digest, env};
 use crate::runs::RunFolder;
-use crate::spool::{Content, Format, Kind, Place};
+use crate::spool::{Content, Format, Kind, Place, Stamp};
 
 impl Desk {
     /// Judges what a taken file holds.
@@ -26,11 +28,11 @@ impl Desk {
         folder: &RunFolder,
         now: Timestamp,
     ) -> Result<std::result::Result<Job, Reason>> {
+        if let Some(reason) = self.refuse_owner(&content) {
+            return Ok(Err(reason));
+        }
         let limit = self.settings.max_objective_bytes;
         let (bytes, uid) = match content {
-            Content::Whole { uid, linked: true, .. } if !is_ours(uid) => {
-                return Ok(Err(foreign_link(uid)));
-            }
             Content::Whole { bytes, uid, .. } => (bytes, uid),
             Content::TooLarge(size) => return Ok(Err(admission::too_large(size, limit))),
             Content::NotRegular => return Ok(Err(not_regular(Kind::Special))),
@@ -54,6 +56,38 @@ impl Desk {
             origin,
             created_at: now,
         }))
+    }
+
+    /// Why a file is refused for whose it is: only named users' files are taken, and where there are several, none that has
+    /// further names.
+    pub(super) fn refuse_owner(&self, content: &Content) -> Option<Reason> {
+        let Content::Whole { uid, linked, .. } = content else { return None };
+        let users = self.droppers();
+        let is_shared = users.iter().any(|user| *user != 0 && !is_ours(*user));
+        if !users.contains(uid) {
+            return Some(foreign_owner(*uid));
+        }
+        (*linked && (!is_ours(*uid) || is_shared)).then(|| foreign_link(*uid))
+    }
+
+    /// The users whose files are taken.
+    fn droppers(&self) -> Vec<u32> {
+        let incoming = Rights::of(&self.spool.folder(Place::Incoming));
+        let own = env::own_uid();
+        self.settings.droppers(own, incoming.map_or(own, |rights| rights.uid))
+    }
+
+    /// Whether a file's owner, if that is somebody else, may have one more job.
+    pub(super) fn has_room(&self, stamp: Stamp) -> Result<()> {
+        let most = self.settings.max_open_per_user;
+        if is_ours(stamp.uid) || self.spool.count_claimed_of(stamp.uid)? < most {
+            return Ok(());
+        }
+        let why = format!(
+            "user {} has {most} jobs that have not ended; it is taken after some have",
+            stamp.uid
+        );
+        Err(Error::other(why))
     }
 
     /// Admission, and what it needs other jobs for: `after` and `key`.
@@ -83,7 +117,10 @@ impl Desk {
         if let Some(key) = &admitted.options.key {
             let first = self.spool.claim_key(key, job)?;
             if first != *job {
-                return Ok(Err(duplicate(&format!("job {first} has the key {key:?}"), &first)));
+                return Ok(Err(duplicate(
+                    &format!("job {first} has the key {}", quoted(key)),
+                    &first,
+                )));
             }
         }
         Ok(Ok(admitted))

@@ -83,11 +83,17 @@ impl Daemon {
         })
     }
 
-    /// Looks at one job: puts right what is wrong, then enters it into the queue or takes it out.
+    /// Looks at one job: puts right what is wrong, then enters it into the queue or takes it out. What keeps us from that is
+    /// told once.
     pub(super) fn check(&mut self, job: &JobId) {
-        if let Err(e) = self.mend(job).and_then(|()| self.enlist(job)) {
-            self.ground.doubt();
-            self.trouble(&format!("cannot look after {job}"), &e);
+        match self.mend(job).and_then(|()| self.enlist(job)) {
+            Ok(()) => drop(self.complaints.remove(job)),
+            Err(e) => {
+                let before = self.complaints.insert(job.clone(), e.to_string());
+                if before.is_none_or(|before| before != e.to_string()) {
+                    self.trouble(&format!("cannot look after {job}"), &e);
+                }
+            }
         }
     }
 
@@ -262,6 +268,9 @@ impl Daemon {
         let rests = waiting.rest.is_some();
         let accounts = if rests { self.accounts_of(accepted) } else { Vec::new() };
         let is_new = !self.jobs.contains_key(job);
+        if is_new && let Err(e) = clear_temps(&folder) {
+            self.trouble(&format!("cannot clear away unfinished files of {job}"), &e);
+        }
         let live = self.jobs.entry(job.clone()).or_insert_with(|| Live::new(waiting.clone()));
         live.journal_bytes = journal_bytes(&folder);
         live.set_held(is_held);
@@ -309,6 +318,11 @@ impl Daemon {
             watch.remove(&path);
         }
     }
+}
+
+/// Clears away what a dead writer left half made; while somebody works there, it is his to do.
+fn clear_temps(folder: &RunFolder) -> Result<()> {
+    folder.try_lock()?.map_or(Ok(()), |lock| folder.clear_temps(&lock))
 }
 
 /// The length of a run folder's journal in bytes.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::log::Fact;
-use super::{Daemon, Input};
+use super::{Daemon, Input, backlog};
 use crate::os::watch::Watch;
 use crate::spool::Place;
 
@@ -15,8 +15,7 @@ const WITHOUT: &str = "the kernel has no more watches to give: looking every 2 s
 
 /// A watch whose hints become inputs; `None` where the kernel has none to give.
 pub(super) fn open(inputs: &UnboundedSender<Input>) -> Option<Watch> {
-    let tell = inputs.clone();
-    Watch::new(move |hint| drop(tell.send(Input::Hint(hint)))).ok()
+    Watch::new(backlog::into(inputs.clone())).ok()
 }
 
 impl Daemon {

@@ -30,12 +30,18 @@ pub struct Volume {
     pub files: u64,
     /// Whether nothing can be written there.
     pub is_read_only: bool,
+    /// Bytes that are to be put by there first: what was given up for the end of work does not let new work begin.
+    pub owed_bytes: u64,
 }
 
 impl Volume {
-    /// The bytes that stay free here: as many as are set, else 256 MiB or one in 50, whichever is more.
+    /// The bytes that stay free here: as many as are set, else 256 MiB or one in 50, whichever is more; none if 0 is set.
     pub fn kept_free(&self, set: Option<u64>) -> u64 {
-        set.unwrap_or_else(|| LEAST_BYTES.max(self.bytes / SHARE))
+        match set {
+            Some(0) => 0,
+            Some(set) => set.saturating_add(self.owed_bytes),
+            None => LEAST_BYTES.max(self.bytes / SHARE) + self.owed_bytes,
+        }
     }
 
     /// Why no new work may begin here, with what to do about it.
@@ -148,7 +154,7 @@ mod tests {
 
     fn volume(free_bytes: u64, bytes: u64, free_files: u64, files: u64) -> Volume {
         let place = "/v".to_owned();
-        Volume { place, free_bytes, bytes, free_files, files, is_read_only: false }
+        Volume { place, free_bytes, bytes, free_files, files, is_read_only: false, owed_bytes: 0 }
     }
 
     #[test]
@@ -166,6 +172,21 @@ mod tests {
         ] {
             let found = short_of(&[volume(free, bytes, 0, 0)], set);
             assert_eq!(found.is_some(), is_short, "{free} of {bytes}, {set:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_given_up_is_owed_before_new_work_begins_unless_nothing_is_to_stay_free() {
+        for (free, set, is_short) in [
+            (9 * MIB, Some(MIB), false),
+            (9 * MIB - 1, Some(MIB), true),
+            (264 * MIB, None, false),
+            (264 * MIB - 1, None, true),
+            (0, Some(0), false),
+        ] {
+            let owing = Volume { owed_bytes: 8 * MIB, ..volume(free, MIB, 0, 0) };
+            let found = short_of(&[owing], set);
+            assert_eq!(found.is_some(), is_short, "{free}, {set:?}: {found:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::advice;
 use super::task::{TaskState, Tries};
@@ -37,6 +37,13 @@ pub enum Next {
     Park(PauseReason, Option<Timestamp>),
     /// It has failed.
     GiveUp,
+}
+
+/// Whether the time of a next try has come. One that is further away than any try is ever put off was written under a clock
+/// that has been set back since.
+pub fn has_come(due: Timestamp, now: Timestamp) -> bool {
+    let longest = SignedDuration::try_from(2 * LONGEST_WAIT).unwrap_or(SignedDuration::MAX);
+    due <= now || due.duration_since(now) > longest
 }
 
 /// Decides on a failure after the given tries (this one not yet counted). `jitter` is from 0 to 1.
@@ -143,12 +150,6 @@ fn wake(resets_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
     asked.min(later(now, LONGEST_REST))
 }
 
-/// Whether the time of a try has come. One that is further away than any wait between two tries was set by a clock that
-/// was ahead; waiting for it would take as long as that was.
-pub fn is_due(due: Timestamp, now: Timestamp) -> bool {
-    due <= now || due > later(now, 2 * LONGEST_WAIT)
-}
-
 fn later(now: Timestamp, by: Duration) -> Timestamp {
     now.checked_add(by).unwrap_or(Timestamp::MAX)
 }
@@ -191,11 +192,23 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_only_a_clock_ahead_can_have_set_is_not_waited_for() {
-        let at = |second| Timestamp::from_second(second).expect("time");
-        for (due, expected) in [(-1, true), (0, true), (1, false), (360, false), (86_400, true)] {
-            assert_eq!(is_due(at(due), at(0)), expected, "{due}");
+    fn a_clock_that_is_set_puts_no_try_off_for_longer_than_one_ever_waits() {
+        let day = 24 * 3600;
+        for (due, now, expected) in [
+            (0, 0, true),
+            (300, 0, false),
+            (360, 0, false),
+            (0, 400 * day, true),
+            (400 * day, 0, true),
+            (2 * day, -50 * 365 * day, true),
+            (-50 * 365 * day, 0, true),
+        ] {
+            let at = |second| Timestamp::from_second(second).expect("time");
+            assert_eq!(has_come(at(due), at(now)), expected, "{due} {now}");
         }
+        assert!(
+            has_come(Timestamp::MAX, Timestamp::MIN) && has_come(Timestamp::MIN, Timestamp::MAX)
+        );
     }
 
     #[test]

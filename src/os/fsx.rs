@@ -5,12 +5,16 @@
 //! call the next flush good, so none is tried again on the same file: the temporary file is abandoned and a new one written,
 //! once; a second failure is the caller's. A folder's flush that fails is the caller's at once.
 
+#![expect(clippy::disallowed_methods, reason = "the one door to files")]
+
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use jiff::Timestamp;
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
 use super::{random, reserve};
@@ -256,7 +260,6 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one door to removing a file")]
 fn remove_quietly(path: &Path) -> Result<()> {
     std::fs::remove_file(path)
 }
@@ -266,7 +269,6 @@ fn remove_quietly(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Those of the system, with the path.
-#[expect(clippy::disallowed_methods, reason = "the one door to removing a tree")]
 pub fn remove_tree(dir: &Path) -> Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(at(dir)(e)),
@@ -347,20 +349,40 @@ pub fn list_os(dir: &Path) -> Result<Vec<std::ffi::OsString>> {
     entries.map(|entry| entry.map(|e| e.file_name()).map_err(at(dir))).collect()
 }
 
-/// Clears away what an unfinished [`put`] left in a folder of our own.
+/// Clears away what an unfinished [`put`] left in a folder where nobody else writes.
 ///
 /// # Errors
 /// Those of the system, with the path.
 pub fn clear_temps(dir: &Path) -> Result<()> {
-    for name in list(dir)? {
-        let is_temp =
-            name.starts_with('.') && Path::new(&name).extension() == Some(OsStr::new("tmp"));
-        if is_temp {
-            remove(&dir.join(name))?;
+    temps(dir)?.iter().try_for_each(|path| remove(path))
+}
+
+/// Clears away what an unfinished [`put`] left in a folder where others may just be writing: only what was last written
+/// before `then`.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn clear_old_temps(dir: &Path, then: Timestamp) -> Result<()> {
+    for path in temps(dir)? {
+        let written = std::fs::symlink_metadata(&path).and_then(|meta| meta.modified());
+        let is_old = |at: SystemTime| Timestamp::try_from(at).is_ok_and(|at| at < then);
+        if written.is_ok_and(is_old) {
+            remove(&path)?;
         }
     }
     Ok(())
 }
+
+/// The names that [`temp_beside`] makes, in a folder.
+fn temps(dir: &Path) -> Result<Vec<PathBuf>> {
+    let is_temp = |name: &String| {
+        name.starts_with('.') && Path::new(name).extension() == Some(OsStr::new("tmp"))
+    };
+    Ok(list(dir)?.into_iter().filter(is_temp).map(|name| dir.join(name)).collect())
+}
+
+#[cfg(test)]
+mod edges;
 
 #[cfg(test)]
 mod tests {
@@ -412,6 +434,31 @@ mod tests {
                 remove(&d.path().join(name)).expect("removed");
             }
         }
+    }
+
+    #[test]
+    fn an_empty_file_is_put_once_and_stays_as_it_is() {
+        let d = dir();
+        let path = d.path().join("a");
+        put_mark(&path).expect("new");
+        put(&path, b"mine").expect("content");
+        put_mark(&path).expect("there");
+        assert_eq!(read_optional(&path).expect("read").as_deref(), Some("mine"));
+        assert_eq!(list(d.path()).expect("list"), ["a"]);
+    }
+
+    #[test]
+    fn an_unfinished_file_of_others_is_cleared_away_once_it_is_old() {
+        let d = dir();
+        for name in [".a.tmp", "b.tmp", ".c"] {
+            put_new(&d.path().join(name), b"half").expect("file");
+        }
+        clear_old_temps(d.path(), Timestamp::UNIX_EPOCH).expect("clear");
+        assert_eq!(list(d.path()).expect("list").len(), 3, "somebody may be writing it");
+        clear_old_temps(d.path(), Timestamp::MAX).expect("clear");
+        let mut left = list(d.path()).expect("list");
+        left.sort();
+        assert_eq!(left, [".c", "b.tmp"]);
     }
 
     #[test]

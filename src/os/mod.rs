@@ -10,6 +10,7 @@ pub mod family;
 pub mod fsx;
 pub mod git;
 pub mod lock;
+pub mod mount;
 pub mod pipe;
 pub mod process;
 pub mod pty;

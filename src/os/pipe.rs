@@ -30,6 +30,7 @@ pub fn name_of(writer: &PipeWriter) -> OsString {
 ///
 /// # Errors
 /// Those of the system, with the name.
+#[expect(clippy::disallowed_methods, reason = "a pipe is no file that could be lost")]
 pub fn become_stderr(name: &Path) -> Result<()> {
     let pipe = OpenOptions::new().append(true).open(name).map_err(fsx::at(name))?;
     Ok(rustix::stdio::dup2_stderr(pipe)?)

@@ -156,6 +156,21 @@ impl RunFolder {
         lock::is_held(&self.worker_lock())
     }
 
+    /// Clears away what unfinished writes of dead holders left, here and in the places. Wishes, which anybody may write, are
+    /// never unfinished; what lies in trees and in the job's own workspace is not ours.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn clear_temps(&self, _held: &FileLock) -> Result<()> {
+        let own = self.own_workspace();
+        let entries = fsx::list(&self.dir)?.into_iter().map(|name| self.dir.join(name));
+        let is_place = |dir: &PathBuf| {
+            *dir != own && std::fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir())
+        };
+        entries.filter(is_place).try_for_each(|place| fsx::clear_temps(&place))?;
+        fsx::clear_temps(&self.dir)
+    }
+
     /// Puts `job.json` and `objective.md`, durably.
     ///
     /// # Errors

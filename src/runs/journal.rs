@@ -53,7 +53,7 @@ impl Journal {
         }
         close_torn_line(&mut file).map_err(fsx::at(path))?;
         let replay = JournalReader::open(path)?.read_all()?;
-        let next_seq = replay.events.last().map_or(1, |e| e.seq + 1);
+        let next_seq = replay.events.last().map_or(1, |e| e.seq.saturating_add(1));
         Ok((Self { file, path: path.to_owned(), job: job.clone(), next_seq, broken: None }, replay))
     }
 
@@ -76,7 +76,7 @@ impl Journal {
                 file.write_all(&line)
             })
         })?;
-        self.next_seq += 1;
+        self.next_seq = self.next_seq.saturating_add(1);
         Ok(event)
     }
 
@@ -270,6 +270,57 @@ mod tests {
             fsx::put(&path, text.as_bytes()).expect("write");
             let replay = JournalReader::open(&path).expect("open").read_all().expect("read");
             assert_eq!(replay.damage.is_some(), is_damaged, "{what}: {:?}", replay.damage);
+        }
+    }
+
+    #[test]
+    fn a_journal_whose_last_number_is_the_last_one_there_is_goes_on() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        let job = JobId::parse("a-abc234").expect("id");
+        let (mut journal, _) = Journal::open(&path, &job).expect("open");
+        journal.next_seq = u64::MAX;
+        append(&mut journal, 1);
+        append(&mut journal, 2);
+        drop(journal);
+        let (mut journal, _) = Journal::open(&path, &job).expect("open again");
+        append(&mut journal, 3);
+        let replay = JournalReader::open(&path).expect("read").read_all().expect("all");
+        assert_eq!(replay.events.iter().map(|e| e.seq).collect::<Vec<_>>(), [u64::MAX; 3]);
+    }
+
+    #[test]
+    fn after_an_error_nothing_more_is_taken() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        let job = JobId::parse("a-abc234").expect("id");
+        let fact = || Fact::ClaimUnblocked { attempt: 1 };
+        let (mut journal, _) = Journal::open(&path, &job).expect("open");
+        append(&mut journal, 1);
+        journal.flush().expect("flush");
+        let good = std::mem::replace(&mut journal.file, File::open(&path).expect("for reading"));
+        let refused = journal.append(fact(), None, Timestamp::UNIX_EPOCH).expect_err("read-only");
+        assert!(refused.to_string().contains("events.ndjson"), "{refused}");
+        journal.file = good;
+        let refused = journal.flush().expect_err("broken");
+        assert!(refused.to_string().contains("Bad file descriptor"), "{refused}");
+        assert!(journal.append(fact(), None, Timestamp::UNIX_EPOCH).is_err());
+        assert_eq!(
+            JournalReader::open(&path).expect("read").read_all().expect("all").events.len(),
+            1
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_and_blank_lines_are_not() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        for (text, skipped) in
+            [("", 0), ("\n \r\n", 0), ("x\n{}\n", 2), ("x\n\n\0\n{\"seq\"", 3), ("\n ", 0)]
+        {
+            fsx::put(&path, text.as_bytes()).expect("file");
+            let replay = JournalReader::open(&path).expect("read").read_all().expect("all");
+            assert_eq!((replay.events.len(), replay.skipped), (0, skipped), "{text:?}");
         }
     }
 

@@ -223,6 +223,18 @@ impl Spool {
         })
     }
 
+    /// How many jobs that have not ended were dropped by this user: a file keeps its owner wherever it is moved.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn count_claimed_of(&self, uid: u32) -> Result<usize> {
+        let claimed = self.folder(Place::Claimed);
+        let names = fsx::list_os(&claimed)?;
+        let is_of = |name: &OsString| {
+            claimed.join(name).symlink_metadata().is_ok_and(|meta| meta.uid() == uid)
+        };
+        Ok(names.iter().filter(|name| is_of(name)).count())
+    }
     /// Puts a file that is not accepted aside, with the reason beside it; returns the name it has there. What cannot be
     /// renamed there stays in `incoming/` under a name that is never taken, and its reason says so.
     ///
@@ -375,11 +387,14 @@ impl Spool {
         if lock::is_held(&path)? { Ok(None) } else { FileLock::acquire(&path, PROBES) }
     }
 
-    /// Clears away what unfinished writes left in our own folders; never in `incoming/`.
+    /// Clears away what unfinished writes left in our own folders, never in `incoming/`; where anybody writes who submits or
+    /// makes the root, only what was last written before `then`.
     ///
     /// # Errors
     /// Those of the system, with the path.
-    pub fn clear_temps(&self) -> Result<()> {
+    pub fn clear_temps(&self, then: Timestamp) -> Result<()> {
+        let shared = [self.tmp(), self.dir.clone(), self.root.runs(), self.root.store()];
+        shared.iter().try_for_each(|dir| fsx::clear_old_temps(dir, then))?;
         let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
         places.iter().try_for_each(|p| fsx::clear_temps(&self.folder(*p)))?;
         fsx::clear_temps(&self.keys())

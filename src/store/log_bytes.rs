@@ -37,7 +37,7 @@ struct Account {
 impl LogBytes {
     /// The account in a store folder, with the bound.
     pub fn of(store: &Path, most: u64) -> Self {
-        Self { path: store.join("logs.json"), lock: store.join("logs.lock"), most }
+        Self { path: store.join("logs.json"), lock: store.join("logs.json.lock"), most }
     }
 
     /// Takes that much if the bound leaves it.

@@ -10,10 +10,12 @@ use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::job::Job;
 use crate::os::clock;
+use crate::os::lock::FileLock;
 use crate::runs::{Journal, RunFolder};
 
 /// What the book keeps.
 struct Pages {
+    lock: Arc<FileLock>,
     journal: Journal,
     state: JobState,
 }
@@ -30,7 +32,12 @@ pub(super) struct Book {
 impl Book {
     /// Opens the journal and replays it. One of which something is destroyed is not gone on with: nobody knows what has
     /// been done.
-    pub(super) fn open(folder: &RunFolder, job: &Job, bus: &Bus) -> Result<Self> {
+    pub(super) fn open(
+        folder: &RunFolder,
+        lock: Arc<FileLock>,
+        job: &Job,
+        bus: &Bus,
+    ) -> Result<Self> {
         let (journal, replay) = Journal::open(&folder.journal(), &job.id)?;
         if let Some(damage) = replay.damage {
             let path = folder.journal();
@@ -40,7 +47,7 @@ impl Book {
             )));
         }
         let state = JobState::replay(&replay.events);
-        let pages = Arc::new(Mutex::new(Pages { journal, state }));
+        let pages = Arc::new(Mutex::new(Pages { lock, journal, state }));
         Ok(Self { pages, folder: folder.clone(), job: job.clone(), bus: bus.clone() })
     }
 
@@ -48,12 +55,18 @@ impl Book {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a fact down. When it comes back, a transition is durable.
+    /// Writes a fact down. When it comes back, a transition is durable. Nothing is written, and so nothing begins, once the
+    /// lock is another file or gone with its folder: somebody else may work on the job.
     pub(super) fn record(&self, task: Option<&TaskId>, fact: Fact) -> Result<()> {
         let is_transition = is_transition(&fact);
         let event = {
             let mut pages = self.pages();
-            let event = pages.journal.append(fact, task, clock::now())?;
+            if !pages.lock.is_current() {
+                let path = pages.lock.path().display();
+                let message = format!("{path} was removed or replaced: this worker must not go on");
+                return Err(Error::other(message));
+            }
+            let event = pages.journal.append(fact, task, clock::steady())?;
             if is_transition {
                 pages.journal.flush()?;
             }

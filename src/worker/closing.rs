@@ -11,6 +11,7 @@ use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
 use super::landing::{MAX_TROUBLE, TROUBLE_REST};
 use super::planning::with_view;
+use super::words::open_memory;
 use crate::ending::{self, Ending};
 use crate::health;
 use crate::logic::quality;
@@ -22,10 +23,10 @@ use crate::model::job::Job;
 use crate::model::outcome::FailureKind;
 use crate::model::root::Root;
 use crate::model::status::PauseReason;
-use crate::os::{clock, fsx};
+use crate::os::clock;
 use crate::runs::RunFolder;
 use crate::spool::Spool;
-use crate::store::memory::{Entry, Memory};
+use crate::store::memory::{self, Entry};
 
 /// Runs the verify commands in a throwaway tree of the tip, in order, up to the first that does not pass.
 pub(super) async fn verify(desk: &Arc<Desk>, stop: &Stop) -> Outcome<()> {
@@ -127,8 +128,10 @@ fn remember(desk: &Desk, end: &Ending) {
         claim_recall: quality.recall,
         missed: quality.missed,
     };
-    let remembered =
-        Memory::open(&desk.root.store()).and_then(|mut memory| memory.remember(&entry));
+    let (store, log) = (desk.root.store(), desk.folder.worker_log());
+    let remembered = open_memory(&store, &log)
+        .and_then(|mut memory| memory.remember(&entry))
+        .or_else(|_| memory::remember_without_database(&store, &entry).map(|()| false));
     if let Ok(is_new) = remembered {
         if is_new {
             let _evidence = desk.book.record(None, Fact::BankCreated { bank: bank.clone() });
@@ -142,9 +145,4 @@ fn claim_quality(state: &JobState) -> ClaimQuality {
     let measured = state.tasks.iter().flat_map(|t| &t.measured);
     let all: Vec<ClaimQuality> = measured.map(|(_, quality)| quality.clone()).collect();
     quality::mean(&all).unwrap_or_default()
-}
-
-/// Clears away what unfinished writes left in the run folder.
-pub(super) fn clear_temps(folder: &RunFolder) -> Result<()> {
-    fsx::clear_temps(folder.dir())
 }

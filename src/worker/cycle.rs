@@ -75,7 +75,7 @@ pub(super) async fn run(
         {
             return cycle.close(closing).await;
         }
-        let sleep = clock::until(until, clock::now()).min(LONGEST_SLEEP);
+        let sleep = clock::until(until, clock::steady()).min(LONGEST_SLEEP);
         tokio::select! {
             Some(ended) = cycle.lanes.join_next() => cycle.settle(ended.map_err(std::io::Error::other)?)?,
             Some(signal) = signals.recv() => cycle.signalled(signal),
@@ -165,7 +165,7 @@ impl Cycle {
     fn advance(&mut self) -> Result<Timestamp> {
         while self.closing.is_none() && self.alone.is_none() {
             let busy: BTreeSet<TaskId> = self.stops.keys().cloned().collect();
-            let next = |s: &_| lifecycle::next(s, &self.desk.job, &busy, clock::now());
+            let next = |s: &_| lifecycle::next(s, &self.desk.job, &busy, clock::steady());
             let step = self.desk.book.state(next);
             if asks_codex(&step) && self.rest_if_held() {
                 break;

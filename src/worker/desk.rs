@@ -169,7 +169,7 @@ pub(super) fn of_repository(workspace: &Workspace) -> PathBuf {
 
 /// Why no further session may be paid for, if so. What it was for is left undone; the loop then ends the job.
 fn over_budget(state: &JobState, job: &Job) -> Option<Failure> {
-    let end = lifecycle::over_budget(state, job, clock::now())?;
+    let end = lifecycle::over_budget(state, job, clock::steady())?;
     Some(Failure::new(FailureKind::Left, format!("the budget is used up: {}", end.message)))
 }
 

@@ -28,6 +28,7 @@ mod stuck;
 mod words;
 
 use std::io::Result;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -70,16 +71,18 @@ pub enum Left {
 /// Those of the system; the job is as its journal says, and another worker may go on with it.
 pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<Left> {
     process::leave_session();
+    process::keep_no_dumps()?;
     reserve::may_be_spent();
     family::adopt_orphans(job.as_str())?;
     let folder = Runs::of(root).folder(job);
-    let Some(lock) = take_lock(&folder)? else { return Ok(Left::Held) };
+    let Some(lock) = take_lock(&folder)?.map(Arc::new) else { return Ok(Left::Held) };
     let (tell, signals) = mpsc::unbounded_channel();
     let _listening = Listener::listen(move |signal| {
         let _worker_is_leaving = tell.send(signal);
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let left = runtime.block_on(work(root, settings, &folder, bus, signals));
+    folder.clear_temps(&lock)?;
+    let left = runtime.block_on(work(root, settings, &folder, lock.clone(), bus, signals));
     // Blocking calls that hang must not keep a worker that is done.
     runtime.shutdown_background();
     // Orphans that hide stay ours as long as we live; the next worker could not tell them from strangers.
@@ -100,13 +103,14 @@ async fn work(
     root: &Root,
     settings: &Settings,
     folder: &RunFolder,
+    lock: Arc<FileLock>,
     bus: &Bus,
     signals: mpsc::UnboundedReceiver<i32>,
 ) -> Result<Left> {
     let Some(job) = folder.read_job()? else {
         return Err(std::io::Error::other(format!("{}: no job.json", folder.dir().display())));
     };
-    let book = Book::open(folder, &job, bus)?;
+    let book = Book::open(folder, lock, &job, bus)?;
     if book.state(|s| s.phase.is_final()) {
         closing::put_away(root, folder, &job, &book)?;
         return Ok(Left::Done);
@@ -119,10 +123,9 @@ async fn work(
     let pid = process::own_pid();
     let start_time = process::start_time(pid).unwrap_or_default();
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
-    closing::clear_temps(folder)?;
     let unsettled = book.state(|s| s.parked.unsettled());
     let home = Codex::home_for(root, settings, &job);
-    let ending = resume::repair(&book, folder, &job, &home, clock::now())?;
+    let ending = resume::repair(&book, folder, &job, &home, clock::steady())?;
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
         Ok(desk) => {
             parked::hold_again(&desk, unsettled);

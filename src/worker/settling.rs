@@ -62,17 +62,18 @@ impl Cycle {
         Failure::new(kind, format!("{} ({why})", failure.message))
     }
 
-    /// Why nothing can be written, or not for long, if so. Where a failure tells of a full disk, as little as keeps new
-    /// work from beginning is enough: whoever failed may have cleared away what filled it.
+    /// Why nothing can be written, or not for long, if so. Where a failure tells of a full disk, room that is short in any
+    /// way is enough: whoever failed may have cleared away what filled it.
     fn unfit(&self, failure: &Failure) -> Option<String> {
         let (root, set) = (&self.desk.root, self.desk.settings.min_free);
         let is_told = health::tells_of_want_of_room(&failure.message);
-        let little = set.map_or(LITTLE, |set| set.min(LITTLE));
-        // What we could not write ourselves is the machine's fault whatever room there is by now.
         let is_ours = is_told && failure.kind == FailureKind::Bug;
+        let little = if is_told { LITTLE } else { set.map_or(LITTLE, |set| set.min(LITTLE)) };
         machine::cannot_write(root)
-            .or_else(|| machine::short_of(root, if is_told { set } else { Some(little) }))
-            .or_else(|| is_ours.then(|| "it had no room for a moment".to_owned()))
+            .or_else(|| machine::short_of(root, Some(little)))
+            .or_else(|| is_told.then(|| machine::short_of(root, set)).flatten())
+            // What we could not write ourselves is the machine's fault whatever room there is by now.
+            .or_else(|| is_ours.then(|| "there was no room for a moment".to_owned()))
     }
 
     fn settle_alone(&mut self, work: Alone, failure: Failure) -> Result<()> {
@@ -110,7 +111,7 @@ impl Cycle {
         }
         self.rest_for(&failure);
         let most = self.desk.job.options.max_attempts;
-        let (attempt, now) = (task.attempt, clock::now());
+        let (attempt, now) = (task.attempt, clock::steady());
         let fact = match retry::after_attempt(&task, &failure, most, now, random::fraction()) {
             Follows::Again(due) => Fact::TaskRetried { attempt, failure, due },
             Follows::Rest(..) => Fact::TaskRetried { attempt, failure, due: now },
@@ -132,7 +133,7 @@ impl Cycle {
     fn settle_planning(&mut self, failure: Failure) -> Result<()> {
         let tries = self.desk.book.state(|s| s.planning);
         let most = self.desk.job.options.max_attempts;
-        match retry::decide(&failure, tries, most, clock::now(), random::fraction()) {
+        match retry::decide(&failure, tries, most, clock::steady(), random::fraction()) {
             Next::Retry(due) => {
                 return self.desk.book.record(None, Fact::PlanningRetried { failure, due });
             }

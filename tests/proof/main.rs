@@ -15,8 +15,10 @@ mod calls;
 mod chaos;
 mod crash;
 mod dice;
+mod errno;
 mod ledger;
 mod model;
+mod order;
 mod promises;
 mod scenarios;
 mod sweep;
@@ -34,8 +36,15 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each proof keeps both processors busy by itself, and is easier to read alone.
     arguments.test_threads = Some(1);
-    let trials =
-        [ledger::trials(), promises::trials(), crash::trials(), chaos::trials(), model::trials()];
+    let trials = [
+        ledger::trials(),
+        promises::trials(),
+        order::trials(),
+        crash::trials(),
+        errno::trials(),
+        chaos::trials(),
+        model::trials(),
+    ];
     let trials: Vec<Trial> = trials.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

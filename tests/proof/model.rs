@@ -18,7 +18,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 use proptest_state_machine::{ReferenceStateMachine as _, StateMachineTest};
 use serde_json::{Value, json};
 
-use self::reference::{Ask, Job, Model, Place, Step, Way};
+use self::reference::{Ask, Hand, Job, Model, Place, Step, Way};
 use crate::ledger::Bounds;
 use crate::promises::{Accepted, broken};
 use crate::world::{Ended, World, kill, names};
@@ -327,7 +327,8 @@ impl Sut {
             places.remove(copy.expect("the copy was rejected"));
         }
         let is_well = match (&job.by_hand, places.as_slice()) {
-            (Some(by_hand), places) => places == by_hand.as_slice(),
+            (Some(Hand::Moved(to)), places) => places == [*to],
+            (Some(Hand::Removed), places) => places.is_empty(),
             (None, [place]) => job.may.contains(place),
             (None, _) => false,
         };

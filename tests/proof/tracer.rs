@@ -41,25 +41,25 @@ pub(crate) enum Fault {
     Tear,
     /// It fails with this error; if it lasts, so does every later one that such an error can come from.
     Fail { errno: Errno, lasts: bool },
-    /// Half of what it writes is written; if it lasts, so with every later one.
+    /// Half of what it writes is written; if it lasts, of every later one, too.
     Shorten { lasts: bool },
 }
 
 impl Fault {
     /// Whether it can happen at this call; only such are counted.
     fn is_of(self, call: &Call) -> bool {
-        let opens = matches!(call.name, "open" | "openat" | "creat");
-        let flushes = matches!(call.name, "fsync" | "fdatasync");
         let writes = matches!(call.name, "write" | "pwrite64" | "writev" | "pwritev");
         match self {
             Self::KillOne | Self::KillAll | Self::Tear => true,
             Self::Shorten { .. } => call.is_write(),
+            // An agent that cannot write says so, and its job is worth what it did; that is tried elsewhere.
+            Self::Fail { .. } if call.is_of_agent() => false,
             Self::Fail { .. } if matches!(call.name, "kill" | "pidfd_send_signal" | "execve") => {
                 false
             }
             Self::Fail { errno, .. } => match errno {
-                Errno::EMFILE => opens,
-                Errno::EINTR => opens || writes || flushes,
+                Errno::EMFILE => call.opens(),
+                Errno::EINTR => call.opens() || writes || call.flushes(),
                 // What takes nothing works on a full disk.
                 Errno::ENOSPC => !matches!(
                     call.name,
@@ -70,7 +70,8 @@ impl Fault {
         }
     }
 
-    fn lasts(self) -> bool {
+    /// Whether later calls fail, too.
+    pub(crate) fn lasts(self) -> bool {
         matches!(self, Self::Fail { lasts: true, .. } | Self::Shorten { lasts: true })
     }
 }
@@ -310,6 +311,7 @@ impl Tracer<'_> {
             self.told.count += 1;
         }
         let count = self.told.count;
+        call.number = count;
         let due = fault.filter(|(at, fault)| count == *at || (fault.lasts() && count > *at));
         if let Some((at, fault)) = due {
             if count == at {
@@ -375,7 +377,7 @@ impl Tracer<'_> {
         let result = ptrace::getregs(thread).map(|regs| regs.rax.cast_signed()).ok();
         let call = &mut self.told.record[index];
         call.result = result;
-        if matches!(call.name, "fsync" | "fdatasync") {
+        if call.flushes() {
             let over = std::mem::take(call);
             self.told.record.push(over);
         }

@@ -19,8 +19,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The scratch world; see the head of this file.
 pub(crate) struct World {
     folder: tempfile::TempDir,
-    /// Where the repository of a world in memory lies: no job may work below `/dev`.
-    abroad: Option<tempfile::TempDir>,
+    /// Where logs lie, and the repository of a world in memory: no job may work below `/dev`.
+    abroad: tempfile::TempDir,
+    /// Whether the repository lies beside the root.
+    has_repository: bool,
     is_mount: bool,
     bug: Option<String>,
 }
@@ -40,35 +42,26 @@ pub(crate) struct Ended {
 impl World {
     /// Makes a world with an empty root. Every job there writes its objective as a line into `out.txt`.
     pub(crate) fn new() -> Self {
-        Self::sized(None).unwrap()
+        Self::below(&memory(), None, false).unwrap()
     }
 
     /// The same on a file system of its own, of so many MiB. `None` where nothing can be mounted.
     pub(crate) fn small(mebibytes: u64) -> Option<Self> {
-        Self::sized(Some(mebibytes))
-    }
-
-    fn sized(mebibytes: Option<u64>) -> Option<Self> {
-        let shelf = Path::new("/dev/shm");
-        if shelf.is_dir() {
-            Self::below(shelf, Some(scratch(&std::env::temp_dir())), mebibytes)
-        } else {
-            Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")), None, mebibytes)
-        }
+        Self::below(&memory(), Some(mebibytes), false)
     }
 
     /// The same with its repository in it: in a folder of the system, such as `/dev/shm`, no job may work.
     pub(crate) fn on_disk() -> Self {
-        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")), None, None).unwrap()
+        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")), None, true).unwrap()
     }
 
-    fn below(
-        shelf: &Path,
-        abroad: Option<tempfile::TempDir>,
-        mebibytes: Option<u64>,
-    ) -> Option<Self> {
+    fn below(shelf: &Path, mebibytes: Option<u64>, has_repository: bool) -> Option<Self> {
+        let scratch = |shelf: &Path| {
+            tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap()
+        };
+        let (folder, abroad) = (scratch(shelf), scratch(&std::env::temp_dir()));
         let is_mount = mebibytes.is_some();
-        let world = Self { folder: scratch(shelf), abroad, is_mount, bug: None };
+        let world = Self { folder, abroad, has_repository, is_mount, bug: None };
         if let Some(mebibytes) = mebibytes {
             let size = format!("size={mebibytes}m");
             let words = ["-t", "tmpfs", "-o", &size, "numerus-proof"];
@@ -107,10 +100,9 @@ impl World {
         self.folder.path()
     }
 
-    /// Where what commands say is kept: not on a file system that a case fills.
+    /// Where what commands say is kept: never on a file system that a case fills.
     pub(crate) fn logs(&self) -> PathBuf {
-        let apart = self.abroad.as_ref().filter(|_| self.is_mount);
-        apart.map_or(self.folder.path(), tempfile::TempDir::path).join("logs")
+        self.abroad.path().join("logs")
     }
 
     /// The root.
@@ -137,9 +129,7 @@ impl World {
         }
         let mut world = std::mem::ManuallyDrop::new(self);
         world.folder.disable_cleanup(true);
-        if let Some(abroad) = &mut world.abroad {
-            abroad.disable_cleanup(true);
-        }
+        world.abroad.disable_cleanup(true);
         kept
     }
 
@@ -203,7 +193,7 @@ impl World {
     /// A small git repository with one commit, apart from the user's git settings.
     pub(crate) fn repository(&self) -> PathBuf {
         let repo =
-            self.abroad.as_ref().map_or_else(|| self.path("repo"), |a| a.path().join("repo"));
+            if self.has_repository { self.path("repo") } else { self.abroad.path().join("repo") };
         fs::create_dir(&repo).unwrap();
         fs::write(repo.join("README"), "hello\n").unwrap();
         for words in [
@@ -309,8 +299,10 @@ fn script() -> Value {
     json!({"version": 1, "scenes": scenes})
 }
 
-fn scratch(shelf: &Path) -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap()
+/// A folder in memory, where there is one.
+fn memory() -> PathBuf {
+    let shelf = Path::new("/dev/shm");
+    if shelf.is_dir() { shelf.to_owned() } else { std::env::temp_dir() }
 }
 
 /// Waits for a child's end; ends it and gives `None` when that takes too long.
