@@ -126,11 +126,19 @@ impl Desk {
         Ok(Ok(admitted))
     }
 
-    /// All jobs that `after` may name: taken ones, ended ones, and those still in `incoming/` under their id.
+    /// All jobs that `after` may name: taken ones, ended ones, those still in `incoming/` under their id, and those that were
+    /// withdrawn from there.
     fn known_jobs(&self, but: &JobId) -> Result<Vec<String>> {
         let waiting = self.spool.incoming()?.filter_map(|name| JobId::from_stem(&stem(&name)));
-        let mut known: Vec<String> =
-            self.runs.jobs()?.into_iter().chain(waiting).map(String::from).collect();
+        let withdrawn = self.spool.jobs_in(Place::Killed)?.into_iter().map(|(job, _)| job);
+        let mut known: Vec<String> = self
+            .runs
+            .jobs()?
+            .into_iter()
+            .chain(waiting)
+            .chain(withdrawn)
+            .map(String::from)
+            .collect();
         known.retain(|id| id != but.as_str());
         known.sort();
         known.dedup();
