@@ -186,9 +186,13 @@ enum As {
 }
 
 /// The variables and the keys that they set.
-const VARIABLES: [(&str, &str, As); 19] = [
+const VARIABLES: [(&str, &str, As); 23] = [
     ("NUMERUS_MAX_JOBS", "max_jobs", As::Number),
     ("NUMERUS_MAX_OBJECTIVE", "max_objective", As::Number),
+    ("NUMERUS_MAX_LOG", "max_log", As::Number),
+    ("NUMERUS_MAX_JOB_LOGS", "max_job_logs", As::Number),
+    ("NUMERUS_MAX_LOGS", "max_logs", As::Number),
+    ("NUMERUS_MIN_FREE", "min_free", As::Number),
     ("NUMERUS_SETTLE", "settle", As::Text),
     ("NUMERUS_RESCAN", "rescan", As::Text),
     ("NUMERUS_WORKSPACE", "workspace", As::Text),

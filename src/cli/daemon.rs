@@ -49,7 +49,9 @@ fn tell(fact: &Fact) {
         Fact::Held { account, reason, until, message } => held(account, *reason, *until, message),
         Fact::Repaired { job, repair } => format!("{job}: {repair}"),
         Fact::Ignored { name, message } => format!("{name}: left where it is: {message}"),
-        Fact::Trouble { message } => message.clone(),
+        Fact::Degraded { reason } => format!("no new work is started: {reason}"),
+        Fact::Recovered { reason } => format!("goes on; it was: {reason}"),
+        Fact::Warning { message } | Fact::Trouble { message } => message.clone(),
         Fact::DaemonStarted { .. } | Fact::DaemonStopped { .. } => return,
     };
     // Whoever watched may have gone; the daemon stays.

@@ -26,6 +26,7 @@ mod submit;
 mod table;
 mod tail;
 mod transcript;
+mod unfit;
 mod wait;
 
 use std::ffi::OsString;
@@ -121,6 +122,10 @@ pub fn session(words: &[OsString]) -> u8 {
 }
 
 fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
+    // These two see it for themselves, and the demo has a root of its own.
+    if !matches!(command, Command::Daemon(_) | Command::Worker { .. } | Command::Demo(_)) {
+        unfit::tell(here);
+    }
     match command {
         Command::Submit(asked) => submit::run(here, asked),
         Command::Run(asked) => run::run(here, asked),

@@ -14,6 +14,7 @@ use crate::daemon::take::{self, Desk, Taken};
 use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
+use crate::health;
 use crate::logic::admission::{self, Facts, Shape};
 use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
@@ -170,8 +171,14 @@ pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
     match crate::worker::run(root, &settings, job, &Bus::new()) {
         Ok(Left::Done | Left::Asked) => Ok(Exit::Done),
         Ok(Left::Held) => Ok(Exit::Blocked),
+        Ok(Left::Unfit(why)) => Err(unfit(&why)),
+        Err(e) if health::fault(&e).is_some() => Err(unfit(&e.to_string())),
         Err(e) => Err(Failure::system("carry the job on", &e)),
     }
+}
+
+fn unfit(why: &str) -> Failure {
+    Failure::new(Exit::Own(health::EXIT_UNFIT), format!("cannot carry the job on for now: {why}"))
 }
 
 /// Refuses early what would only park later: no codex, or no home for it. A rehearsal needs neither.

@@ -34,7 +34,7 @@ enum Answer {
 /// Starts.
 pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
     asked.flags.begin_at_once("start")?;
-    let mut wakes = Wakes::new()?;
+    let mut wakes = Wakes::new();
     wakes.catch_signals()?;
     let what = match &asked.what {
         Some(what) => what.clone(),

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::account::{self, Account};
+use super::log_budget::Budget;
 use super::program::Codex;
 use super::prompt::Prompts;
 use super::question::{Question, Reply};
@@ -85,6 +86,8 @@ pub struct Asker {
     pub record: Arc<RecordFor>,
     /// Asked before each session: why it must not start, if so.
     pub objection: Arc<Objection>,
+    /// How much of what sessions and commands print is kept.
+    pub logs: Arc<Budget>,
     /// Number of the last session of each place.
     pub numbers: Mutex<BTreeMap<String, u32>>,
 }
@@ -277,6 +280,7 @@ impl Asker {
             model: options.model_of(role).cloned(),
             profile: options.profile_of(role).cloned(),
             limits: limits(&self.job, question.kind),
+            logs: self.logs.clone(),
         }
     }
 

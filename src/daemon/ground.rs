@@ -8,14 +8,14 @@
 //! took it away may be about to put another one there.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::log::{DaemonLog, Fact};
 use super::looks::Looks;
 use super::{Daemon, Stop, WITHOUT_EVENTS};
 use crate::os::lock::FileLock;
 use crate::os::{clock, fsx};
-use crate::spool::{Identity, Place};
+use crate::spool::Identity;
 
 /// What is known of the ground.
 #[derive(Debug, Default)]
@@ -156,28 +156,6 @@ impl Daemon {
         }
     }
 
-    /// Watches the folders that people and workers move files in, whatever was watched under their names before.
-    pub(super) fn watch_folders(&mut self) {
-        let spool = &self.desk.spool;
-        let places = [Place::Incoming, Place::Claimed, Place::Done, Place::Failed, Place::Killed];
-        let mut folders: Vec<PathBuf> = places.iter().map(|p| spool.folder(*p)).collect();
-        folders.extend([spool.wake_folder(), spool.dir().to_owned()]);
-        folders.extend(self.holds.as_ref().map(|holds| holds.dir().to_owned()));
-        let watch = self.watch.take();
-        self.watch = watch.and_then(|mut watch| {
-            let is_whole = folders.iter().all(|folder| {
-                // Another folder may have come in its place.
-                watch.remove(folder);
-                watch.add(folder).is_ok() || !folder.is_dir()
-            });
-            is_whole.then_some(watch)
-        });
-        if self.watch.is_none() {
-            let message = "the kernel has no more watches to give: looking every 2 s".to_owned();
-            self.record(&Fact::Trouble { message });
-        }
-    }
-
     /// Ends since the lock is another file now: whoever holds that one leads, too.
     pub(super) fn yield_lead(&mut self, lock: &FileLock) -> u8 {
         let path = lock.path().display();
@@ -185,12 +163,12 @@ impl Daemon {
             format!("{path} was removed or replaced: another daemon may lead, so this one ends");
         self.record(&Fact::Trouble { message });
         self.record(&Fact::DaemonStopped { reason: "its lock was replaced".to_owned() });
-        super::ROOT_DAMAGED
+        super::over::ROOT_DAMAGED
     }
 
     /// The exit code of a daemon that was to drain a spool whose ground is gone.
     pub(super) fn code_without_ground(&self) -> Option<u8> {
         let is_stuck = self.options.once && self.stop == Stop::No && !self.ground.is_firm();
-        is_stuck.then_some(super::ROOT_DAMAGED)
+        is_stuck.then_some(super::over::ROOT_DAMAGED)
     }
 }

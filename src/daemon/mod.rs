@@ -9,15 +9,18 @@
 
 mod backlog;
 mod ground;
+mod health;
 mod holds;
 pub mod log;
 pub mod looks;
 mod lost;
+mod over;
 mod queue;
 pub mod reading;
 mod reconcile;
 mod refusal;
 pub mod take;
+mod watching;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,14 +39,15 @@ use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
 use self::take::Desk;
 use self::workers::Live;
+use crate::logic::health::Health;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
 use crate::os::signals::Listener;
 use crate::os::watch::{Change, Hint, Watch};
-use crate::os::{clock, fsx};
-use crate::spool::{Place, may_be_taken};
+use crate::os::{clock, fsx, lock};
+use crate::spool::{Notice, Place, may_be_taken};
 use crate::store::holds::Holds;
 
 /// How often the disk is looked at where events cannot be had.
@@ -52,14 +56,6 @@ const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
 const INPUTS_PER_TURN: usize = 1024;
 /// Exit code of a daemon that finds another one at work.
 const ALREADY_RUNNING: u8 = 4;
-/// Exit code when a job failed.
-const JOB_FAILED: u8 = 1;
-/// Exit code when only resting jobs are left.
-const ONLY_RESTING: u8 = 4;
-/// Exit code when the root cannot be used any more.
-const ROOT_DAMAGED: u8 = 5;
-/// Exit code when jobs rest since codex cannot be used.
-const CODEX_UNUSABLE: u8 = 6;
 
 /// How a daemon is to run.
 #[derive(Debug, Clone, Default)]
@@ -83,8 +79,8 @@ enum Input {
     Hint(Hint, Turn),
     /// A signal came.
     Signal(i32),
-    /// A worker that we started has ended.
-    WorkerEnded(JobId),
+    /// A worker that we started has ended, with this code if no signal ended it.
+    WorkerEnded(JobId, Option<i32>),
 }
 
 /// How far the daemon is in ending.
@@ -133,6 +129,10 @@ struct Daemon {
     next_rescan: Duration,
     stop: Stop,
     has_failed: bool,
+    /// How fit the machine is.
+    health: Health,
+    /// Where commands hear of it; `None` where that could not be opened.
+    notice: Option<Notice>,
 }
 
 /// Runs a daemon until it is told to end, or with `once` until all is done; returns its exit code.
@@ -156,7 +156,7 @@ async fn lead(
     mut heard: UnboundedReceiver<Input>,
 ) -> Result<u8> {
     desk.spool.create()?;
-    let mut watch = Watch::new(backlog::into(inputs.clone())).ok();
+    let mut watch = watching::open(&inputs);
     let path = desk.spool.daemon_lock();
     let lock = loop {
         // Watched before it is tried: it may be let go of in between.
@@ -175,6 +175,12 @@ async fn lead(
     if let Some(watch) = &mut watch {
         watch.remove(&path);
     }
+    // Everything rests on it that one process at a time holds a lock.
+    if !lock::is_held(&path)? {
+        return Err(fsx::at(&path)(std::io::Error::other(
+            "locks do not exclude on this file system",
+        )));
+    }
     let daemon = Daemon::new(desk, options, watch, inputs)?;
     Ok(daemon.work(heard, &lock).await)
 }
@@ -189,6 +195,7 @@ impl Daemon {
         fsx::make_dirs(desk.runs.dir())?;
         fsx::make_dirs(&desk.root.store())?;
         let log = DaemonLog::open(&desk.root)?;
+        let notice = Notice::open(&desk.spool).ok();
         Ok(Self {
             lanes: options.max_jobs.unwrap_or(desk.settings.max_jobs),
             looks: Looks::new(desk.settings.settle),
@@ -212,17 +219,21 @@ impl Daemon {
             next_rescan: Duration::ZERO,
             stop: Stop::No,
             has_failed: false,
+            health: Health::default(),
+            notice,
         })
     }
 
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
+        self.look_before_work();
         self.lift_refused_logins();
         self.watch_folders();
         self.clear();
         loop {
             self.check_ground_if_doubted();
+            self.look_after_health();
             if self.next_rescan <= clock::since_boot() {
                 self.rescan();
             }
@@ -257,6 +268,9 @@ impl Daemon {
 
     /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at the next rescan.
     fn trouble(&mut self, what: &str, error: &std::io::Error) {
+        if self.blames_machine(what, error) {
+            return;
+        }
         self.ground.doubt();
         self.record(&Fact::Trouble { message: format!("{what}: {error}") });
     }
@@ -271,7 +285,8 @@ impl Daemon {
     fn hear(&mut self, input: Input) {
         match input {
             Input::Signal(signal) => self.hear_signal(signal),
-            Input::WorkerEnded(job) => {
+            Input::WorkerEnded(job, code) => {
+                self.learn_from_end(&job, code);
                 if let Some(live) = self.jobs.get_mut(&job) {
                     live.ended();
                 }
@@ -334,54 +349,17 @@ impl Daemon {
             return Duration::ZERO;
         }
         let wall = self.wake.map(|then| clock::until(then, clock::now()));
-        let due = self.looks.next_due().filter(|_| self.ground.is_open() && !self.is_crowded());
-        let looks = due.map(|due| due.saturating_sub(now));
+        // Files that are due are not taken by a machine that is not fit: then the next test is due instead.
+        let looks = if self.is_fit() {
+            self.looks.next_due().filter(|_| self.ground.is_open() && !self.is_crowded())
+        } else {
+            Some(self.health.next_test())
+        };
+        let looks = looks.map(|due| due.saturating_sub(now));
         let retry = self.jobs.values().filter_map(Live::retry_at).min();
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);
         [wall, looks, retry].into_iter().flatten().fold(rescan, Duration::min)
-    }
-
-    /// The exit code, once there is nothing left to do.
-    fn end_of_work(&self) -> Option<u8> {
-        let works = self.jobs.values().any(Live::works);
-        if let Some(code) = self.code_without_ground() {
-            return Some(code);
-        }
-        match self.stop {
-            Stop::Leave(signal) => Some(self.code_of(signal)),
-            Stop::Workers(signal) if !works => Some(self.code_of(signal)),
-            Stop::Workers(_) => None,
-            Stop::No => {
-                let is_over = self.options.once
-                    && !works
-                    && !self.is_dirty
-                    && !self.has_more
-                    && self.unchecked.is_empty()
-                    && self.jobs.values().all(|live| live.retry_at().is_none())
-                    && self.looks.is_drained();
-                is_over.then(|| self.code_once())
-            }
-        }
-    }
-
-    /// A daemon that is told to end has done its work; one that was to drain the spool has not.
-    fn code_of(&self, signal: i32) -> u8 {
-        if self.options.once { 128 + u8::try_from(signal).unwrap_or(0) } else { 0 }
-    }
-
-    fn code_once(&self) -> u8 {
-        if !self.ground.is_open() {
-            ROOT_DAMAGED
-        } else if self.has_failed {
-            JOB_FAILED
-        } else if self.jobs.is_empty() {
-            0
-        } else if self.jobs.values().any(Live::lacks_codex) {
-            CODEX_UNUSABLE
-        } else {
-            ONLY_RESTING
-        }
     }
 }
 

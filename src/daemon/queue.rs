@@ -26,6 +26,7 @@ const LOCKED_REST: Duration = Duration::from_secs(1);
 impl Daemon {
     /// Looks at everything again, whatever events have told.
     pub(super) fn rescan(&mut self) {
+        self.watch_again();
         let every = if self.watch.is_some() { self.desk.settings.rescan } else { WITHOUT_EVENTS };
         self.next_rescan = clock::since_boot() + every;
         self.check_ground();
@@ -34,6 +35,7 @@ impl Daemon {
             self.scan();
         }
         if self.ground.is_firm() {
+            self.keep_reserves();
             self.mark_all();
         }
     }
@@ -66,6 +68,9 @@ impl Daemon {
     /// Takes the files that are whole, some at a time.
     pub(super) fn take_what_is_whole(&mut self) {
         if self.stop != Stop::No || !self.ground.is_open() || self.is_crowded() {
+            return;
+        }
+        if !self.is_fit() {
             return;
         }
         let now = clock::since_boot();
@@ -102,6 +107,9 @@ impl Daemon {
 
     /// Leaves a file that something is wrong with until the next rescan, and tells of it once.
     fn leave_aside(&mut self, name: &OsStr, error: &std::io::Error) {
+        if self.blames_machine("cannot take a file", error) {
+            return;
+        }
         self.looks.postpone(name, self.next_rescan);
         self.ground.doubt();
         let message = error.to_string();
@@ -152,8 +160,8 @@ impl Daemon {
 
     fn decide(&self) -> Schedule {
         let lanes = match self.stop {
-            Stop::No => self.lanes.saturating_sub(self.busy()),
-            Stop::Leave(_) | Stop::Workers(_) => 0,
+            Stop::No if self.is_fit() => self.lanes.saturating_sub(self.busy()),
+            Stop::No | Stop::Leave(_) | Stop::Workers(_) => 0,
         };
         let idle = |live: &&Live| !live.works() && live.retry_at().is_none();
         let waiting = self.jobs.values().filter(idle).map(|live| &live.waiting);

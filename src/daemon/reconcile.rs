@@ -9,7 +9,7 @@ use super::log::Fact;
 use super::lost::{self, Record};
 use super::queue::end_held;
 use super::take::{self, Taken};
-use super::workers::{BARREN_STARTS, Live};
+use super::workers::Live;
 use crate::ending::{self, Ending, Held};
 use crate::logic::recover::{self, Lies, Repair, Run};
 use crate::logic::state::JobState;
@@ -17,7 +17,7 @@ use crate::model::id::JobId;
 use crate::model::job::Job;
 use crate::model::status::JobPhase;
 use crate::os::lock::FileLock;
-use crate::os::{clock, fsx};
+use crate::os::{clock, fsx, seeded};
 use crate::runs::{RunFolder, Want};
 use crate::spool::Place;
 
@@ -40,6 +40,7 @@ impl Daemon {
         let lists: Result<Vec<Vec<JobId>>> =
             files.chain(std::iter::once_with(|| self.desk.runs.jobs())).collect();
         match lists {
+            Ok(_) if seeded::bug("rescan-blind") => {}
             Ok(lists) => {
                 let all = lists.into_iter().flatten().filter(|job| !self.settled.contains(job));
                 self.unchecked.extend(all);
@@ -210,6 +211,9 @@ impl Daemon {
             self.unchecked.insert(job.clone());
             return Ok(());
         }
+        if sight.run.is_some_and(|run| run.is_claimed && !run.is_held) {
+            self.restate(job)?;
+        }
         match sight.run {
             Some(run) if run.finished.is_some() => self.leave(job, &sight.state, run.is_held),
             Some(run) if run.is_claimed => {
@@ -221,6 +225,17 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Writes a status that is not there or cannot be read: whoever was to write it died first, or somebody removed it.
+    fn restate(&self, job: &JobId) -> Result<()> {
+        if self.desk.runs.folder(job).read_status().is_some() {
+            return Ok(());
+        }
+        match Held::acquire(&self.desk.runs, job)? {
+            Some(held) => held.folder.write_status(&self.desk.status(&held.job, &held.state)),
+            None => Ok(()),
+        }
     }
 
     /// Takes a job that has ended out of the queue.
@@ -258,8 +273,7 @@ impl Daemon {
         live.set_held(is_held);
         live.set_waiting(waiting);
         live.accounts = accounts;
-        let is_idle = !live.works();
-        let barren = if is_idle { live.count_barren() } else { 0 };
+        let is_stuck = !live.works() && live.is_stuck(state.idle_starts);
         self.is_dirty = true;
         if is_held {
             if is_new {
@@ -269,7 +283,11 @@ impl Daemon {
         } else {
             self.unwatch_lock(job);
         }
-        if is_idle && (state.idle_starts >= BARREN_STARTS || barren >= BARREN_STARTS) {
+        if !self.is_fit() || (is_stuck && !self.is_jobs_fault()) {
+            if let Some(live) = self.jobs.get_mut(job) {
+                live.excuse(state.idle_starts);
+            }
+        } else if is_stuck {
             let message = "its worker ended three times without any progress; see worker.log";
             self.end_idle(job, &Ending::failed("worker_crashed", message));
         }

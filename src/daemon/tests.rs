@@ -158,6 +158,21 @@ fn once_leaves_resting_jobs_and_says_so() {
 }
 
 #[test]
+fn a_status_that_is_not_there_is_written_again() {
+    let site = Site::new();
+    let jobs = [site.objective("good-abc234", "good"), site.objective("rest-abc234", "rest")];
+    let phases =
+        || jobs.each_ref().map(|job| site.desk.runs.folder(job).read_status().map(|s| s.state));
+    assert_eq!(site.once(), 4);
+    for job in &jobs {
+        fsx::remove(&site.desk.runs.folder(job).dir().join("status.json")).expect("remove");
+    }
+    assert_eq!(phases(), [None; 2]);
+    assert_eq!(site.once(), 4);
+    assert_eq!(phases(), [Some(JobPhase::Succeeded), Some(JobPhase::Paused)]);
+}
+
+#[test]
 fn once_does_not_wait_for_another_daemon() {
     let site = Site::new();
     let _lead = site.desk.spool.try_lead().expect("try").expect("free");

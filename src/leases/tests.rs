@@ -149,6 +149,7 @@ fn a_job_that_starts_again_replaces_its_own_dead_claim() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "somebody else's copy")]
 fn garbage_is_set_aside_and_a_held_file_that_cannot_be_read_stops_the_judging() {
     let (_dir, leases) = folder();
     let wrong_name = leases.dir().join("other-abc234.t1.1.json");

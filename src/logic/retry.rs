@@ -74,6 +74,19 @@ pub fn decide(
     }
 }
 
+/// Whether a failure may be the machine's although it is put down to something else: a full disk looks like many things.
+pub fn may_be_machines(kind: FailureKind) -> bool {
+    match kind {
+        FailureKind::Transient | FailureKind::Start | FailureKind::Task | FailureKind::Bug => true,
+        FailureKind::Limit
+        | FailureKind::Auth
+        | FailureKind::Stopped
+        | FailureKind::Interrupted
+        | FailureKind::Left
+        | FailureKind::Stale => false,
+    }
+}
+
 /// Whether the whole job rests over a failure: why, and until when if that is known.
 pub fn rest(failure: &Failure, now: Timestamp) -> Option<(PauseReason, Option<Timestamp>)> {
     match failure.kind {

@@ -42,7 +42,7 @@ pub struct Parsed {
 #[derive(Debug, Default)]
 pub struct Transcript {
     partial: Vec<u8>,
-    dropping: bool,
+    dropped: usize,
 }
 
 impl Transcript {
@@ -55,8 +55,8 @@ impl Transcript {
             if is_whole {
                 out.extend(self.take());
             } else if self.partial.len() > MAX_LINE_BYTES {
+                self.dropped += self.partial.len();
                 self.partial.clear();
-                self.dropping = true;
             }
         }
         out
@@ -69,8 +69,10 @@ impl Transcript {
 
     fn take(&mut self) -> Option<Parsed> {
         let bytes = std::mem::take(&mut self.partial);
-        if std::mem::take(&mut self.dropping) {
-            return Some(text("[a line longer than numerus keeps was dropped]"));
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped > 0 {
+            let bytes = dropped + bytes.len();
+            return Some(text(&format!("[numerus: a line of {bytes} bytes was dropped here]")));
         }
         let line = String::from_utf8_lossy(&bytes);
         let line = line.trim_matches(['\r', '\n', ' ', '\0']);
@@ -152,7 +154,9 @@ mod tests {
             assert!(transcript.feed(&piece).is_empty());
             assert!(transcript.partial.len() <= MAX_LINE_BYTES + piece.len());
         }
-        assert_eq!(transcript.feed(b"\n")[0].line, Line::Text);
+        let marker = transcript.feed(b"\n").remove(0);
+        let words = format!("[numerus: a line of {} bytes was dropped here]", 50 * piece.len() + 1);
+        assert_eq!((marker.line, &marker.json["text"]), (Line::Text, &words.into()));
         assert_eq!(transcript.feed(b"{\"type\":\"turn.started\"}\n")[0].line, Line::Other);
     }
 

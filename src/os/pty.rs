@@ -10,6 +10,8 @@ use std::sync::mpsc;
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
+use super::family;
+
 /// Columns of the terminal: wide, so that nothing that looks at the width wraps lines.
 const COLUMNS: u16 = 400;
 /// Rows of the terminal.
@@ -108,7 +110,8 @@ fn open(command: &PtyCommand) -> Result<PtyProcess> {
         builder.env(name, value);
     }
     builder.cwd(&command.cwd);
-    let child = pair.slave.spawn_command(builder).map_err(Error::other)?;
+    let start = || pair.slave.spawn_command(builder).map_err(Error::other);
+    let child = family::spawn(start, |child| child.process_id().unwrap_or(0))?;
     let pid = child.process_id().ok_or_else(|| Error::other("a process without a number"))?;
     drop(pair.slave);
     Ok(PtyProcess { pid, output, child: PtyChild(child), terminal: PtyTerminal(pair.master) })

@@ -15,6 +15,7 @@ use crate::model::plan::Plan;
 use crate::model::root::Root;
 use crate::model::status::Status;
 use crate::os::lock::{self, FileLock};
+use crate::os::seeded;
 use crate::os::{fsx, random};
 
 /// Largest file of our own that is read as JSON.
@@ -291,15 +292,12 @@ impl RunFolder {
     /// # Errors
     /// Those of the system.
     pub fn wish(&self, want: Want) -> Result<()> {
-        match fsx::put_new(&self.dir.join(want.file()), b"") {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-            result => result,
-        }
+        fsx::put_mark(&self.dir.join(want.file()))
     }
 
     /// Whether a wish is there.
     pub fn wants(&self, want: Want) -> bool {
-        self.dir.join(want.file()).exists()
+        self.dir.join(want.file()).exists() && !seeded::bug("wish-forgotten")
     }
 
     /// Takes a wish back.
@@ -317,10 +315,7 @@ impl RunFolder {
     pub fn wish_task_killed(&self, task: &TaskId) -> Result<()> {
         let place = self.place(task.as_str());
         fsx::make_dirs(place.dir())?;
-        match fsx::put_new(&place.dir().join(Want::Killed.file()), b"") {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-            result => result,
-        }
+        fsx::put_mark(&place.dir().join(Want::Killed.file()))
     }
 
     /// Whether someone wishes one task ended.

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::model::event::{Event, Fact};
 use crate::model::id::{JobId, TaskId};
-use crate::os::fsx;
+use crate::os::{fsx, reserve};
 
 /// What a journal holds when read as a whole.
 #[derive(Debug, Default)]
@@ -35,8 +35,9 @@ pub struct Journal {
     path: PathBuf,
     job: JobId,
     next_seq: u64,
-    /// Whether an append or a flush failed: what is on disk is not known then, and nothing more is written.
-    is_broken: bool,
+    /// What the system said when an append or a flush failed: what is on disk is not known then, and nothing more is
+    /// written.
+    broken: Option<Error>,
 }
 
 impl Journal {
@@ -53,10 +54,7 @@ impl Journal {
         close_torn_line(&mut file).map_err(fsx::at(path))?;
         let replay = JournalReader::open(path)?.read_all()?;
         let next_seq = replay.events.last().map_or(1, |e| e.seq + 1);
-        Ok((
-            Self { file, path: path.to_owned(), job: job.clone(), next_seq, is_broken: false },
-            replay,
-        ))
+        Ok((Self { file, path: path.to_owned(), job: job.clone(), next_seq, broken: None }, replay))
     }
 
     /// Appends a fact; it survives a crash of the program, but not yet of the machine.
@@ -69,7 +67,15 @@ impl Journal {
         let event = Event { seq: self.next_seq, ts: now, fact, job_id, task_id };
         let mut line = serde_json::to_vec(&event)?;
         line.push(b'\n');
-        self.write(|file| file.write_all(&line))?;
+        self.write(|file, path| {
+            let mut is_torn = false;
+            reserve::spent_on(path, || {
+                if std::mem::replace(&mut is_torn, true) {
+                    close_torn_line(file)?;
+                }
+                file.write_all(&line)
+            })
+        })?;
         self.next_seq += 1;
         Ok(event)
     }
@@ -79,18 +85,24 @@ impl Journal {
     /// # Errors
     /// Those of the system, with the path; then nothing of the last appends is promised, and nothing more is taken.
     pub fn flush(&mut self) -> Result<()> {
-        self.write(|file| file.sync_data())
+        self.write(|file, _| file.sync_data())
     }
 
-    /// A torn line must not be written on, and a flush that failed must not be tried again.
-    fn write(&mut self, act: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-        if self.is_broken {
-            return Err(fsx::at(&self.path)(Error::other("an earlier write failed")));
+    /// A torn line must not be written on, and a flush that failed must not be tried again. What is asked for after that
+    /// fails as that did, so that nobody takes a fault of the machine for one of the job.
+    fn write(&mut self, act: impl FnOnce(&mut File, &Path) -> Result<()>) -> Result<()> {
+        if let Some(before) = &self.broken {
+            return Err(fsx::at(&self.path)(alike(before)));
         }
-        let done = act(&mut self.file);
-        self.is_broken = done.is_err();
+        let done = act(&mut self.file, &self.path);
+        self.broken = done.as_ref().err().map(alike);
         done.map_err(fsx::at(&self.path))
     }
+}
+
+fn alike(error: &Error) -> Error {
+    let number = fsx::raw_os_error(error);
+    number.map_or_else(|| Error::other(error.to_string()), Error::from_raw_os_error)
 }
 
 fn close_torn_line(file: &mut File) -> Result<()> {

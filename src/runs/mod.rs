@@ -5,6 +5,7 @@
 
 pub mod folder;
 pub mod journal;
+pub mod parts;
 mod place;
 mod worker;
 

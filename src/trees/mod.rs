@@ -99,11 +99,9 @@ impl Trees {
             git: Git::at(git_dir),
             has_identity: OnceLock::new(),
         };
-        // Only the holder of the job's lock writes this ref: a lock beside it is what a killed git left.
-        fsx::remove(&git_dir.join(format!("{}.lock", trees.tip_ref())))?;
         trees.release()?;
         if trees.find_tip()?.is_none() {
-            trees.set_ref(&trees.tip_ref(), tip, &trees.zero())?;
+            trees.set_tip(tip, &trees.zero())?;
         }
         Ok(trees)
     }
@@ -128,7 +126,7 @@ impl Trees {
     fn find_tip(&self) -> Result<Option<Oid>, TreesError> {
         let answer = self.read(["rev-parse", "-q", "--verify", &self.tip_ref()]).ask()?;
         let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-        Ok((answer.code == Some(0) && !text.is_empty()).then_some(text))
+        Ok((answer.code == 0 && !text.is_empty()).then_some(text))
     }
 
     fn tip_ref(&self) -> String {
@@ -138,6 +136,19 @@ impl Trees {
     /// The id that stands for "no object", as long as the repository's ids are.
     fn zero(&self) -> Oid {
         "0".repeat(self.workspace.base.len())
+    }
+
+    /// The name of a ref of the job's own, ready to be written. Only the holder of the job's lock writes there: a lock beside
+    /// it is what a killed git left.
+    fn own_ref(&self, name: &str) -> Result<String, TreesError> {
+        let full = format!("refs/numerus/{}/{name}", self.folder.job());
+        fsx::remove(&Path::new(&self.workspace.git_dir).join(format!("{full}.lock")))?;
+        Ok(full)
+    }
+
+    /// Sets the job's tip, which is `old` at this moment.
+    fn set_tip(&self, new: &str, old: &str) -> Result<(), TreesError> {
+        self.set_ref(&self.own_ref("tip")?, new, old)
     }
 
     /// Sets a ref that has the value `old` at this moment.

@@ -109,13 +109,13 @@ fn find_repository(dir: &Path) -> Result<Option<Repository>, TreesError> {
     let text = String::from_utf8_lossy(&answer.stdout).into_owned();
     let lines: Vec<&str> = text.lines().collect();
     match (answer.code, lines.as_slice()) {
-        (Some(0), ["false", git_dir, prefix, top]) => Ok(Some(Repository {
+        (0, ["false", git_dir, prefix, top]) => Ok(Some(Repository {
             git_dir: (*git_dir).to_owned(),
             prefix: prefix.trim_end_matches('/').to_owned(),
             top: PathBuf::from(*top),
         })),
         (_, ["true", ..]) => refused(dir, "it is a bare repository: name a checkout"),
-        (Some(128), []) if answer.stderr.contains("not a git repository") => {
+        (128, []) if answer.stderr.contains("not a git repository") => {
             // One that git cannot read is no plain directory: agents must not write over somebody's checkout.
             match dir.ancestors().map(|d| d.join(".git")).find(|git| is_something(git)) {
                 Some(git) => {
@@ -124,7 +124,7 @@ fn find_repository(dir: &Path) -> Result<Option<Repository>, TreesError> {
                 None => Ok(None),
             }
         }
-        (Some(0), _) => refused(dir, "its path has a line break"),
+        (0, _) => refused(dir, "its path has a line break"),
         _ => refused(dir, &format!("git says: {}", answer.stderr)),
     }
 }
@@ -143,7 +143,7 @@ fn in_repository(
     let git = Git::at(&repository.top);
     let base = match resolve(&git, "HEAD^{commit}")? {
         Some(base) => base,
-        None => empty_base(&git, folder)?,
+        None => empty_base(&git, &repository.git_dir, folder)?,
     };
     if isolation == Isolation::Worktree {
         refuse_special(&git, &repository.top, &base)?;
@@ -162,7 +162,7 @@ fn in_repository(
 fn resolve(git: &Git, name: &str) -> Result<Option<Oid>, TreesError> {
     let answer = git.read(["rev-parse", "-q", "--verify", name]).ask()?;
     let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-    Ok((answer.code == Some(0)).then_some(text))
+    Ok((answer.code == 0).then_some(text))
 }
 
 /// Whether there are changes that the job will not see.
@@ -182,11 +182,11 @@ fn refuse_special(git: &Git, top: &Path, base: &str) -> Result<(), TreesError> {
         return refused(top, "it is a sparse checkout: name a full one");
     }
     let modules = format!("{base}:.gitmodules");
-    if git.read(["cat-file", "-e", &modules]).ask()?.code == Some(0) {
+    if git.read(["cat-file", "-e", &modules]).ask()?.code == 0 {
         return refused(top, "it has submodules, which worktrees do not carry");
     }
     let grep = git.read(["grep", "-q", "-e", "filter=lfs", base, "--"]);
-    if grep.arg(":(glob)**/.gitattributes").ask()?.code == Some(0) {
+    if grep.arg(":(glob)**/.gitattributes").ask()?.code == 0 {
         return refused(top, "it keeps files in LFS, which worktrees do not carry");
     }
     Ok(())
@@ -217,7 +217,7 @@ fn refuse_filters(git: &Git, repository: &Repository, base: &str) -> Result<(), 
 }
 
 /// The commit without files that a job starts from where nothing was committed yet.
-fn empty_base(git: &Git, folder: &RunFolder) -> Result<Oid, TreesError> {
+fn empty_base(git: &Git, git_dir: &str, folder: &RunFolder) -> Result<Oid, TreesError> {
     let name = format!("refs/numerus/{}/base", folder.job());
     if let Some(base) = resolve(git, &name)? {
         return Ok(base);
@@ -226,6 +226,8 @@ fn empty_base(git: &Git, folder: &RunFolder) -> Result<Oid, TreesError> {
     let commit = as_numerus(git.write_durably(["commit-tree", &tree]))
         .input(b"numerus: nothing was committed yet\n")
         .line()?;
+    // Only the holder of the job's lock writes this ref: a lock beside it is what a killed git left.
+    fsx::remove(&Path::new(git_dir).join(format!("{name}.lock")))?;
     git.write_durably(["update-ref", &name, &commit]).run()?;
     Ok(commit)
 }
@@ -247,7 +249,11 @@ fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
     let there = dir.join(".git/HEAD").exists();
     let base = match if there { resolve(&git, "refs/heads/main")? } else { None } {
         Some(base) => base,
-        None => begin(&git)?,
+        None => {
+            // What a killed git left half made, with its locks, holds nothing of anybody's yet.
+            fsx::remove_tree(&dir.join(".git"))?;
+            begin(&git)?
+        }
     };
     Ok(Workspace {
         isolation: Isolation::Worktree,

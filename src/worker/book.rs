@@ -15,7 +15,7 @@ use crate::runs::{Journal, RunFolder};
 
 /// What the book keeps.
 struct Pages {
-    lock: FileLock,
+    lock: Arc<FileLock>,
     journal: Journal,
     state: JobState,
 }
@@ -32,7 +32,12 @@ pub(super) struct Book {
 impl Book {
     /// Opens the journal and replays it. One of which something is destroyed is not gone on with: nobody knows what has
     /// been done.
-    pub(super) fn open(folder: &RunFolder, lock: FileLock, job: &Job, bus: &Bus) -> Result<Self> {
+    pub(super) fn open(
+        folder: &RunFolder,
+        lock: Arc<FileLock>,
+        job: &Job,
+        bus: &Bus,
+    ) -> Result<Self> {
         let (journal, replay) = Journal::open(&folder.journal(), &job.id)?;
         if let Some(damage) = replay.damage {
             let path = folder.journal();

@@ -39,6 +39,7 @@ pub(super) enum Work {
 pub(super) enum Closing {
     Park(PauseReason, Option<Timestamp>, String),
     Leave,
+    Unfit(String),
     End(Ending),
 }
 
@@ -128,7 +129,7 @@ impl Cycle {
         }
     }
 
-    fn stop_all(&self, reason: StopReason) {
+    pub(super) fn stop_all(&self, reason: StopReason) {
         for stop in self.stops.values().chain([&self.stop]) {
             stop.send_if_modified(|now| {
                 let stronger = Some(reason) > *now;
@@ -219,6 +220,7 @@ impl Cycle {
     async fn close(self, closing: Closing) -> Result<Left> {
         match closing {
             Closing::Leave => Ok(Left::Asked),
+            Closing::Unfit(why) => Ok(Left::Unfit(why)),
             Closing::Park(reason, until, message) => {
                 self.desk.book.record(None, Fact::Paused { reason, until, message })?;
                 Ok(Left::Done)

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, watch};
 
 use super::book::Book;
 use super::stuck::Stuck;
+use crate::codex::log_budget::Budget;
 use crate::codex::prompt::Prompts;
 use crate::codex::{Asker, Codex};
 use crate::leases::Leases;
@@ -81,6 +82,7 @@ impl Desk {
             parked: Mutex::new(book.state(|s| s.parked.clone())),
             record: Arc::new(move |task: Option<&TaskId>, fact: Fact| recorder.record(task, fact)),
             objection: Arc::new(move || purse.state(|s| over_budget(s, &purse_of))),
+            logs: Arc::new(Budget::open(root, settings, folder)),
             numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),
         };
         let max_parallel = job.options.max_parallel.max(1);

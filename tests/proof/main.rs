@@ -11,16 +11,31 @@
     reason = "proofs watch the program from outside: they write files, read clocks and the environment, and fail by panicking"
 )]
 
+mod calls;
+mod chaos;
+mod crash;
+mod dice;
 mod ledger;
+mod model;
+mod promises;
+mod scenarios;
+mod sweep;
+mod tracer;
+mod world;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
+    if let Some(code) = tracer::become_traced() {
+        return code;
+    }
     let mut arguments = Arguments::from_args();
     // Each proof keeps both processors busy by itself, and is easier to read alone.
     arguments.test_threads = Some(1);
-    let trials: Vec<Trial> = Vec::new();
+    let trials =
+        [ledger::trials(), promises::trials(), crash::trials(), chaos::trials(), model::trials()];
+    let trials: Vec<Trial> = trials.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

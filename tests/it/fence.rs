@@ -1,0 +1,124 @@
+//! Whatever an agent's processes do to hide, nothing of them lives when their session has ended or the next one begins; and
+//! a number that now belongs to somebody else is never signalled.
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use numerus::os::process::{Target, start_time};
+use serde_json::json;
+
+use crate::rehearsal::{
+    Script, Stage, execute, on_calls, part, processes_called, unmistakable_time, wait_for,
+};
+use crate::site::PATIENCE;
+
+/// Forced reuses of a process number.
+const REUSES: u32 = 100;
+
+/// Shell text that starts a sleep which nothing ties to its session: a session of its own, no parent, no environment, no
+/// descriptor, and no control group, where it can leave one. `first` is done before.
+fn hides(time: &str, first: &str) -> String {
+    let deserts = "me=$BASHPID; for g in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/unified/cgroup.procs; do \
+                   (echo $me > $g) 2>/dev/null; done";
+    let closes = "for f in 3 4 5 6 7 8 9 10 11 12; do eval \"exec $f>&-\"; done";
+    let inner = format!("trap \"\" HUP INT TERM; {deserts}; {closes}; {first} exec sleep {time}");
+    format!(
+        "(setsid env -i PATH=$PATH bash -c '({inner}) </dev/null >/dev/null 2>&1 &' &) </dev/null >/dev/null 2>&1; \
+         until pgrep -f \"^sleep {time}\" >/dev/null; do :; done"
+    )
+}
+
+/// Shell text that says whether such a sleep is there.
+fn overlap(time: &str) -> String {
+    format!(
+        "if pgrep -f \"^sleep {time}\" >/dev/null; then echo yes; else echo no; fi > overlap.txt"
+    )
+}
+
+/// A way to hide.
+const DEEPER: [(&str, &str); 2] =
+    [("hides", ""), ("breaks-its-seal", "prlimit --pid $me --locks=7:7; ")];
+
+#[test]
+fn what_hides_from_its_session_ends_with_it() {
+    for (name, first) in DEEPER {
+        let time = unmistakable_time();
+        let command = json!({"command": hides(&time, first)});
+        let check = json!({"command": overlap(&time)});
+        let script =
+            Script::of([part("t1"), part("t2").after(&["t1"]).writes(&["t2.txt", "overlap.txt"])]);
+        let script = script.working("t1", &[command]).working("t2", &[check]);
+        let stage = Stage::new(name, &script);
+        let job = stage.ends_with(0, &[]);
+        assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt2\n"), "{name}");
+        assert_eq!(processes_called(&time), [0_u32; 0], "{name}");
+        job.is_clean();
+    }
+}
+
+#[test]
+fn what_hides_when_its_worker_is_killed_is_gone_before_the_work_begins_anew() {
+    let time = unmistakable_time();
+    let command = json!({"command": hides(&time, "")});
+    let parts = || Script::of([part("t1").writes(&["t1.txt", "overlap.txt"])]);
+    let play = json!([command, wait_for("never"), {"message": "?"}]);
+    let stage = Stage::new("hides-dead", &parts().with(on_calls(execute("t1"), &[1]), play));
+    let (running, job) = stage.start(&[]);
+    stage.site.until("it hides", PATIENCE, || processes_called(&time).len() == 1);
+    job.slay_worker();
+    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    stage.follow(&parts().working("t1", &[json!({"command": overlap(&time)})]));
+    assert_eq!(job.go_on().code, Some(0));
+    assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt1\n"));
+    assert_eq!(processes_called(&time), [0_u32; 0]);
+    job.is_clean();
+}
+
+#[test]
+fn a_command_of_the_job_file_that_leaves_something_behind_leaves_nothing() {
+    let time = unmistakable_time();
+    let stage = Stage::new("hides-verify", &Script::of([part("t1")]));
+    let job = stage.ends_with(0, &["--verify", &hides(&time, "")]);
+    assert_eq!(processes_called(&time), [0_u32; 0]);
+    job.is_clean();
+}
+
+/// A process with this very number; `None` where another one got it first.
+fn with_number(number: u32) -> Option<Child> {
+    std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).ok()?;
+    let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    if child.id() == number {
+        return Some(child);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
+}
+
+#[test]
+fn a_reused_number_is_never_signalled() {
+    if std::fs::write("/proc/sys/kernel/ns_last_pid", "400").is_err() {
+        crate::site::not_run("the right to choose process numbers");
+        return;
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut forced = 0;
+    while forced < REUSES {
+        assert!(Instant::now() < deadline, "{forced} of {REUSES} reuses");
+        let mut first = Command::new("sleep").arg("1000").spawn().unwrap();
+        let (number, started) = (first.id(), start_time(first.id()).unwrap());
+        let open = Target::open(number, |pid| start_time(pid) == Some(started)).unwrap();
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let Some(mut stranger) = with_number(number) else { continue };
+        // The kernel tells times in hundredths of a second: within one, not even it knows them apart.
+        if start_time(number) != Some(started) {
+            open.kill();
+            assert!(Target::open(number, |pid| start_time(pid) == Some(started)).is_none());
+            assert!(stranger.try_wait().unwrap().is_none(), "a stranger was hit");
+            forced += 1;
+        }
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+}
