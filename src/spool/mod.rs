@@ -90,21 +90,6 @@ impl Spool {
         plain.map(|folder| (folder, false)).chain([(self.keys(), true)]).collect()
     }
 
-    /// Which folder `incoming/` is at this moment. Nothing is taken through a link: whoever can set one could make any
-    /// folder's files jobs.
-    ///
-    /// # Errors
-    /// When it is gone or no folder.
-    pub fn incoming_identity(&self) -> Result<Identity> {
-        let path = self.folder(Place::Incoming);
-        let meta = std::fs::symlink_metadata(&path).map_err(fsx::at(&path))?;
-        if meta.is_dir() {
-            return Ok(Identity { device: meta.dev(), inode: meta.ino() });
-        }
-        let what = if meta.is_symlink() { "it is a link" } else { "it is no folder" };
-        Err(fsx::at(&path)(Error::new(ErrorKind::NotADirectory, what)))
-    }
-
     /// `spool/` itself.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -25,6 +25,11 @@ const PROOFS: &[(&str, &str, u64)] = &[
     ("crash", "a process, or all of them, killed just before one mutating system call", 10_000),
     ("errno", "one mutating system call that fails, once or from then on", 5_000),
     ("chaos", "a job in a storm of kills, stops, clock jumps and full disks", 20_000),
+    (
+        "scale",
+        "a job of a flood of a million files, run once within the promised time and memory",
+        20_000,
+    ),
     ("model", "a random sequence of commands, compared with a model", 20_000),
 ];
 

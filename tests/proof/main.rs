@@ -18,6 +18,7 @@ mod dice;
 mod ledger;
 mod model;
 mod promises;
+mod scale;
 mod scenarios;
 mod sweep;
 mod tracer;
@@ -34,8 +35,14 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each proof keeps both processors busy by itself, and is easier to read alone.
     arguments.test_threads = Some(1);
-    let trials =
-        [ledger::trials(), promises::trials(), crash::trials(), chaos::trials(), model::trials()];
+    let trials = [
+        ledger::trials(),
+        promises::trials(),
+        crash::trials(),
+        chaos::trials(),
+        model::trials(),
+        scale::trials(),
+    ];
     let trials: Vec<Trial> = trials.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
