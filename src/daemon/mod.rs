@@ -270,10 +270,10 @@ impl Daemon {
 
     /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at the next rescan.
     fn trouble(&mut self, what: &str, error: &std::io::Error) {
-        self.ground.doubt();
         if self.blames_machine(what, error) {
             return;
         }
+        self.ground.doubt();
         self.record(&Fact::Trouble { message: format!("{what}: {error}") });
     }
 

@@ -25,7 +25,6 @@ use crate::model::status::JobPhase;
 use crate::os::lock;
 use crate::os::{digest, fsx, random, seeded};
 
-
 /// Which folder a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
@@ -83,21 +82,6 @@ impl Spool {
         let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
         let plain = places.into_iter().map(|place| self.folder(place)).chain([self.tmp()]);
         plain.map(|folder| (folder, false)).chain([(self.keys(), true)]).collect()
-    }
-
-    /// Which folder `incoming/` is at this moment. Nothing is taken through a link: whoever can set one could make any
-    /// folder's files jobs.
-    ///
-    /// # Errors
-    /// When it is gone or no folder.
-    pub fn incoming_identity(&self) -> Result<Identity> {
-        let path = self.folder(Place::Incoming);
-        let meta = std::fs::symlink_metadata(&path).map_err(fsx::at(&path))?;
-        if meta.is_dir() {
-            return Ok(Identity { device: meta.dev(), inode: meta.ino() });
-        }
-        let what = if meta.is_symlink() { "it is a link" } else { "it is no folder" };
-        Err(fsx::at(&path)(Error::new(ErrorKind::NotADirectory, what)))
     }
 
     /// `spool/` itself.
