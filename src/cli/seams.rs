@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::lookup;
 use crate::bus::Bus;
-use crate::codex::{Codex, account};
+use crate::codex::{Codex, account, sandbox};
 use crate::daemon;
 use crate::daemon::take::{self, Desk, Taken};
 use crate::ending::{self, Ending, Held};
@@ -20,6 +20,7 @@ use crate::logic::schedule::{self, Hold, Waiting};
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
+use crate::model::job::Sandbox;
 use crate::model::rejection::Reason;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
@@ -182,7 +183,12 @@ pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
 pub(super) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Settings, Failure> {
     let settings = open(root)?;
     if !rehearses && settings.rehearse.is_none() {
-        Codex::real(&settings).map_err(|why| {
+        let there = Codex::real(&settings).and_then(|codex| match settings.sandbox {
+            // Whether a job asks for that is looked at when it starts.
+            Sandbox::DangerFullAccess => Ok(()),
+            Sandbox::ReadOnly | Sandbox::WorkspaceWrite => sandbox::check(&codex, &root.store()),
+        });
+        there.map_err(|why| {
             Failure::new(Exit::Codex, why)
                 .hint("nothing was begun: job files stay where they are")
                 .hint(

@@ -7,6 +7,7 @@
 //! - `session`: spawn, stream, deadlines; `reader`: its two threads; `pulse`: its vital signs; `conclusion`: its end on disk
 //! - `rollout`: codex's own record of the thread: typed errors, tokens
 //! - `account`: whose limit and login it is, and whether it is held
+//! - `sandbox`: whether it confines anything here
 //! - `fence`: nothing of an ended session lives on
 //! - `question`, `schema`, `prompt`, `ask`: questions and structured answers
 
@@ -22,6 +23,7 @@ mod pulse;
 pub mod question;
 pub mod reader;
 pub mod rollout;
+pub mod sandbox;
 pub mod schema;
 pub mod session;
 

@@ -34,6 +34,9 @@ const PASSED: [&str; 22] = [
     "CODEX_CA_CERTIFICATE",
 ];
 
+/// The word by which this program becomes the stand-in.
+const STAND_IN: &str = "__codex";
+
 /// Codex as a job uses it.
 #[derive(Debug, Clone)]
 pub struct Codex {
@@ -87,6 +90,11 @@ impl Codex {
         Ok(Self { program: vec![program.into()], home, env })
     }
 
+    /// Whether it is the stand-in, which confines nothing and need not.
+    pub fn is_rehearsal(&self) -> bool {
+        self.program.get(1).is_some_and(|word| word == STAND_IN)
+    }
+
     fn rehearsal(root: &Root, settings: &Settings, script: &str) -> Result<Self, String> {
         let own =
             env::own_binary().map_err(|e| format!("cannot find this program's own file: {e}"))?;
@@ -100,7 +108,7 @@ impl Codex {
         if settings.rehearsal_commands {
             env.push(("NUMERUS_STANDIN_COMMANDS".into(), "1".into()));
         }
-        Ok(Self { program: vec![own.into(), "__codex".into()], home, env })
+        Ok(Self { program: vec![own.into(), STAND_IN.into()], home, env })
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::refusal::{duplicate, foreign_link, foreign_owner, not_regular, unreadable};
+use super::refusal::{duplicate, not_regular, unreadable};
 use crate::logic::admission::{self, Admitted, Facts, Shape};
 use crate::logic::schedule::{self, Other, Waiting};
 use crate::logic::state::JobState;
@@ -24,8 +24,7 @@ use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::model::status::{JobPhase, Status};
 use crate::os::lock::FileLock;
-use crate::os::mount::Rights;
-use crate::os::{clock, digest, env, fsx, random};
+use crate::os::{clock, digest, fsx, random};
 use crate::runs::{Journal, RunFolder, Runs};
 use crate::spool::{Content, Format, Kind, Place, Spool, Stamp};
 
@@ -231,16 +230,11 @@ impl Desk {
         now: Timestamp,
     ) -> Result<std::result::Result<Job, Reason>> {
         let limit = self.settings.max_objective_bytes;
-        let users = self.droppers();
-        let is_shared = users.iter().any(|user| *user != 0 && !is_ours(*user));
         let (bytes, uid) = match self.spool.read(claimed, limit)? {
-            Content::Whole { uid, .. } if !users.contains(&uid) => {
-                return Ok(Err(foreign_owner(uid)));
-            }
-            Content::Whole { uid, linked: true, .. } if !is_ours(uid) || is_shared => {
-                return Ok(Err(foreign_link(uid)));
-            }
-            Content::Whole { bytes, uid, .. } => (bytes, uid),
+            Content::Whole { bytes, uid, linked } => match self.refuse_owner(uid, linked) {
+                Some(reason) => return Ok(Err(reason)),
+                None => (bytes, uid),
+            },
             Content::TooLarge(size) => return Ok(Err(admission::too_large(size, limit))),
             Content::NotRegular => return Ok(Err(not_regular(Kind::Special))),
             Content::Unreadable(why) => return Ok(Err(unreadable(&why))),
@@ -263,26 +257,6 @@ impl Desk {
             origin,
             created_at: now,
         }))
-    }
-
-    /// The users whose files are taken.
-    fn droppers(&self) -> Vec<u32> {
-        let incoming = Rights::of(&self.spool.folder(Place::Incoming));
-        let own = env::own_uid();
-        self.settings.droppers(own, incoming.map_or(own, |rights| rights.uid))
-    }
-
-    /// Whether a file's owner, if that is somebody else, may have one more job.
-    fn has_room(&self, stamp: Stamp) -> Result<()> {
-        let most = self.settings.max_open_per_user;
-        if is_ours(stamp.uid) || self.spool.count_claimed_of(stamp.uid)? < most {
-            return Ok(());
-        }
-        let why = format!(
-            "user {} has {most} jobs that have not ended; it is taken after some have",
-            stamp.uid
-        );
-        Err(Error::other(why))
     }
 
     /// Admission, and what it needs other jobs for: `after` and `key`.
@@ -417,10 +391,6 @@ pub fn resolve(path: &str) -> std::result::Result<String, String> {
         return Err("is not a directory".to_owned());
     }
     real.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned())
-}
-
-fn is_ours(uid: u32) -> bool {
-    env::own_uid() == uid
 }
 
 #[cfg(test)]
