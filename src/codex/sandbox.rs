@@ -50,14 +50,14 @@ pub fn check(codex: &Codex, store: &Path) -> std::result::Result<(), String> {
 
 /// What the answer depends on.
 fn fingerprint(codex: &Codex) -> String {
-    let mut text = format!("{} {} {}", process::boot_id(), env::own_uid(), codex.home.display());
-    for word in &codex.program {
+    let stamp = |word| {
         let meta = fs::metadata(word).ok();
-        let stamp = meta.map(|m| (m.ino(), m.len(), m.mtime(), m.mtime_nsec()));
-        text.push_str(&format!(" {word:?} {stamp:?}"));
-    }
-    text.push_str(&format!(" {:?}", codex.env.iter().find(|(name, _)| name == "TMPDIR")));
-    digest::sha256_hex(text.as_bytes())
+        meta.map(|m| (m.ino(), m.len(), m.mtime(), m.mtime_nsec()))
+    };
+    let program: Vec<_> = codex.program.iter().map(|word| (word, stamp(word))).collect();
+    let temp = codex.env.iter().find(|(name, _)| name == "TMPDIR");
+    let all = (process::boot_id(), env::own_uid(), &codex.home, program, temp);
+    digest::sha256_hex(format!("{all:?}").as_bytes())
 }
 
 /// Writes inside and outside; what is wrong, if anything is.

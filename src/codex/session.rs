@@ -118,6 +118,9 @@ pub async fn run(
     prepare(spec)?;
     let residue_before = (spec.cwd.canonicalize().ok(), residue(spec));
     let group = Cgroup::create(&format!("{}-{}-{}", spec.job, spec.place_name, spec.number));
+    if let Some(group) = &group {
+        group.bound(codex.bounds);
+    }
     let stderr_from = spec.place.stderr_log().metadata().map_or(0, |m| m.len());
     record(Fact::SessionStarting(starting(spec, group.as_ref())))?;
     let command = command(codex, spec, group.as_ref())?;
@@ -237,6 +240,7 @@ fn command(codex: &Codex, spec: &SessionSpec, group: Option<&Cgroup>) -> Result<
     argv.push(spec.place.prompt(spec.number).into());
     argv.push(spec.place.stderr_log().into());
     argv.push(group.map_or_else(|| "-".into(), |g| g.procs().into()));
+    argv.push(codex.bounds.to_word().into());
     argv.push("--".into());
     argv.extend(codex.program.iter().cloned());
     argv.extend(arguments(&call));

@@ -394,3 +394,36 @@ fn the_real_sandbox_is_looked_at_once() {
     let store = crate::yard::names(&site.root().join("store"));
     assert!(!store.iter().any(|name| name.starts_with(".sandbox-")), "{store:?}");
 }
+
+#[test]
+fn an_agent_cannot_use_more_than_it_may_and_the_spool_lives_on() {
+    let yard = Yard::new("greedy");
+    let tries = "cat /proc/self/oom_score_adj /proc/self/limits > ../greed.txt; \
+        (head -c 3000000 /dev/zero > big) 2>/dev/null && echo file >> ../greed.txt; \
+        (i=10; while [ $i -lt 90 ]; do eval \"exec $i>x\" || exit 1; i=$((i+1)); done) 2>/dev/null && echo open >> ../greed.txt; \
+        (x=$(head -c 600000000 /dev/zero | tr '\\0' x)) 2>/dev/null && echo memory >> ../greed.txt; exit 0";
+    let resources =
+        "resources = {processes = 9000, memory_mib = 300, file_mib = 1, open_files = 64}";
+    let verify = serde_json::to_string(tries).unwrap();
+    settings(&yard, &format!("{resources}\nverify_unsandboxed = true"));
+    yard.drop_job("greedy", "x", &format!("verify: [{verify}]\n"));
+    yard.drop_job("control", "x", "");
+    let ended = yard.ask(&["daemon", "--once"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}\n{}", yard.site.dump());
+    let job = yard.job("greedy-").unwrap();
+    let told = walkdir::WalkDir::new(yard.site.root().join("runs").join(job)).into_iter().flatten();
+    let path =
+        told.map(walkdir::DirEntry::into_path).find(|p| p.ends_with("greed.txt")).expect("it said");
+    let text = fs::read_to_string(path).unwrap();
+    let bound = |name: &str| {
+        let line = text.lines().find_map(|l| l.strip_prefix(name)).expect(name);
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert!(text.starts_with("500\n"), "{text}");
+    assert_eq!(bound("Max processes"), "9000");
+    assert_eq!(bound("Max open files"), "64");
+    assert_eq!(bound("Max file size"), (1024 * 1024).to_string());
+    for more in ["file", "open", "memory"] {
+        assert!(!text.lines().any(|line| line == more), "it got more {more}: {text}");
+    }
+}
