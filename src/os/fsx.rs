@@ -249,6 +249,15 @@ pub fn make_new_dir(dir: &Path) -> Result<()> {
     sync_dir(parent(dir))
 }
 
+/// Writes to a file of the kernel's, in one piece.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn tell_kernel(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path).map_err(at(path))?;
+    file.write_all(bytes).map_err(at(path))
+}
+
 /// Removes one file; one that is gone is no error.
 ///
 /// # Errors

@@ -73,11 +73,13 @@ impl Spool {
         &self,
         path: &Path,
         limit: u64,
-        may_be_copied: impl Fn(&Content) -> bool,
+        may_be_copied: impl Fn(u32, bool) -> bool,
     ) -> Result<(PathBuf, Content)> {
         let content = self.read(path, limit)?;
         match (self.target_of(path), &content) {
-            (Some(target), Content::Whole { bytes, .. }) if may_be_copied(&content) => {
+            (Some(target), Content::Whole { bytes, uid, linked })
+                if may_be_copied(*uid, *linked) =>
+            {
                 fsx::put_new(&target, bytes)?;
                 self.remove_held(path)?;
                 Ok((target, content))
