@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
-use super::random;
+use super::{random, seeded};
 
 /// Adds the path to an error that has none.
 pub fn at(path: &Path) -> impl FnOnce(Error) -> Error + '_ {
@@ -89,6 +89,14 @@ pub fn put_empty(path: &Path) -> Result<()> {
 /// # Errors
 /// Those of the system, with the path.
 pub fn replace_derived(path: &Path, bytes: &[u8]) -> Result<()> {
+    if seeded::bug("status-in-place") {
+        return File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?
+            .write_all(bytes);
+    }
     let temp = temp_beside(path)?;
     let mut file = create_new(&temp)?;
     let written = file.write_all(bytes).and_then(|()| rename_onto(&temp, path, Onto::Any));
@@ -100,7 +108,7 @@ fn put_without_dir(path: &Path, bytes: &[u8], onto: Onto) -> Result<()> {
     let mut file = create_new(&temp)?;
     let done = file
         .write_all(bytes)
-        .and_then(|()| file.sync_all())
+        .and_then(|()| if seeded::bug("no-file-flush") { Ok(()) } else { file.sync_all() })
         .and_then(|()| rename_onto(&temp, path, onto));
     done.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
 }
@@ -155,6 +163,9 @@ fn rename_onto(from: &Path, to: &Path, onto: Onto) -> Result<()> {
 /// # Errors
 /// `AlreadyExists` if the target is taken, `NotFound` if someone else was first; otherwise those of the system.
 pub fn move_to(from: &Path, to: &Path) -> Result<()> {
+    if seeded::bug("copy-instead-of-rename") {
+        return std::fs::copy(from, to).and_then(|_| remove(from));
+    }
     rename_onto(from, to, Onto::Free).map_err(at(from))?;
     sync_dir(parent(to))?;
     if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
@@ -182,6 +193,9 @@ pub fn rename_derived(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// Those of the system, with the path.
 pub fn sync_dir(dir: &Path) -> Result<()> {
+    if seeded::bug("no-folder-flush") {
+        return Ok(());
+    }
     File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
 }
 
