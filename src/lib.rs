@@ -8,7 +8,8 @@
 //! - `model`: values; `logic`: decisions, pure functions of values, time being an argument
 //! - `os`: the outside world, one concern a file
 //! - `spool`, `runs`, `store`, `leases`, `bus`: one owner for each folder of state
-//! - `root`, `trees`, `codex`, `standin`, `ending`: a root, worktrees, sessions, the played codex, the end of a job
+//! - `root`, `health`, `trees`, `codex`, `standin`, `ending`: a root, the machine below it, worktrees, sessions, the played
+//!   codex, the end of a job
 //! - `daemon`, `worker`: the two loops; they meet in files, locks and signals alone
 //! - `cli`, `error`: words in, words and an exit code out
 
@@ -18,6 +19,7 @@ pub mod codex;
 pub mod daemon;
 pub mod ending;
 pub mod error;
+pub mod health;
 pub mod leases;
 pub mod logic;
 pub mod model;

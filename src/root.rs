@@ -3,6 +3,8 @@
 //! Diagnostics: folders of different roots, a root newer than this program, and settings that cannot be read are fatal,
 //! with the file and the key; nothing is repaired over a doubt.
 
+mod preflight;
+
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +16,10 @@ use crate::model::PROTOCOL_VERSION;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::{env, fsx, random};
+use crate::runs::Runs;
 use crate::spool::Spool;
+
+pub use preflight::preflight;
 
 /// Why a root cannot be used.
 #[derive(Debug, Error)]
@@ -34,6 +39,14 @@ pub enum RootError {
         folder: PathBuf,
         /// The version found.
         found: u32,
+    },
+    /// Others could change it, or what it lies on does not keep what is written.
+    #[error("{} cannot be trusted: {why}", folder.display())]
+    Unsafe {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// The settings have unknown keys or wrong values.
     #[error("{source_name}: {}", problems.join("; "))]
@@ -98,6 +111,14 @@ pub fn open(root: &Root, create: bool) -> Result<Settings, RootError> {
     load_settings(root, &env::var)
 }
 
+/// Checks that the folders of a root are there and belong together.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check(root: &Root) -> Result<(), RootError> {
+    check_instance(root, false)
+}
+
 /// Spool last: where it has an id, the other two must have it.
 fn folders(root: &Root) -> [PathBuf; 3] {
     [root.store(), root.runs(), root.spool()]
@@ -111,7 +132,9 @@ fn check_instance(root: &Root, create: bool) -> Result<(), RootError> {
         found.insert(0, (folder, instance));
     }
     let known: Option<Instance> = found.iter().find_map(|(_, i)| i.clone());
-    let is_complete = found.last().is_some_and(|(_, i)| i.is_some());
+    // A root that was never finished has no jobs: one that has some was whole.
+    let is_complete = found.last().is_some_and(|(_, i)| i.is_some())
+        || (known.is_some() && !Runs::of(root).jobs()?.is_empty());
     for (folder, instance) in &found {
         match (instance, &known) {
             (Some(own), Some(first)) if own.id != first.id => {
@@ -170,14 +193,21 @@ enum As {
     Text,
     Number,
     Flag,
-    /// An object, as JSON.
+    /// An object or a list, as JSON.
     Table,
 }
 
 /// The variables and the keys that they set.
-const VARIABLES: [(&str, &str, As); 19] = [
+const VARIABLES: [(&str, &str, As); 26] = [
     ("NUMERUS_MAX_JOBS", "max_jobs", As::Number),
     ("NUMERUS_MAX_OBJECTIVE", "max_objective", As::Number),
+    ("NUMERUS_MAX_LOG", "max_log", As::Number),
+    ("NUMERUS_MAX_JOB_LOGS", "max_job_logs", As::Number),
+    ("NUMERUS_MAX_LOGS", "max_logs", As::Number),
+    ("NUMERUS_MIN_FREE", "min_free", As::Number),
+    ("NUMERUS_ALLOWED_UIDS", "allowed_uids", As::Table),
+    ("NUMERUS_MAX_OPEN_PER_USER", "max_open_per_user", As::Number),
+    ("NUMERUS_TRUST_ROOT", "trust_root", As::Flag),
     ("NUMERUS_SETTLE", "settle", As::Text),
     ("NUMERUS_RESCAN", "rescan", As::Text),
     ("NUMERUS_WORKSPACE", "workspace", As::Text),
@@ -297,6 +327,25 @@ mod tests {
         let newer = Instance { version: PROTOCOL_VERSION + 1, id: "other".into() };
         fsx::put(&path, &serde_json::to_vec(&newer).expect("json")).expect("put");
         assert!(matches!(open(&root, false), Err(RootError::Newer { .. })));
+    }
+
+    #[test]
+    fn each_volume_that_is_missing_is_refused_once_there_are_jobs() {
+        for at in 0..3 {
+            let (_d, root) = scratch();
+            open(&root, true).expect("made");
+            fsx::make_dirs(&root.runs().join("a-abc234")).expect("a job");
+            let [store, runs, spool] = folders(&root);
+            let missing = [&store, &runs, &spool][at];
+            fsx::remove_tree(missing).expect("unmounted");
+            for is_empty_folder in [false, true] {
+                let error = open(&root, true).expect_err("refused").to_string();
+                assert!(error.contains("not mounted"), "{error}");
+                assert!(error.contains(&missing.display().to_string()), "{error}");
+                assert_eq!(missing.exists(), is_empty_folder, "nothing is made over a doubt");
+                fsx::make_dirs(missing).expect("an empty mount point");
+            }
+        }
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(super) fn run(here: &mut Here, asked: &Demo) -> Result<Exit, Failure> {
         here.out.line(&format!("dropped {}: {}", file.display(), text.trim_end()))?;
     }
     here.out.line("$ numerus daemon --once\n")?;
-    let mut wakes = Wakes::new()?;
+    let mut wakes = Wakes::new();
     wakes.catch_signals()?;
     let log = stage.dir.join("daemon.log");
     wakes.collect(seams::spawn_self(&stage.root, &["daemon", "--once"], &log)?);

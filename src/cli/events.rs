@@ -36,7 +36,7 @@ pub(super) fn run(here: &mut Here, asked: &Events) -> Result<Exit, Failure> {
         Some(prefix) => Some(lookup::find(&here.root, prefix)?.job),
         None => None,
     };
-    let mut wakes = Wakes::new()?;
+    let mut wakes = Wakes::new();
     wakes.add(&here.root.runs());
     let mut journals = match &job {
         Some(job) => Journals::of_one(&here.root, job),
@@ -66,7 +66,7 @@ fn show(
         return Ok(());
     }
     if asked.json {
-        return here.out.line(&serde_json::to_string(event).unwrap_or_default());
+        return here.out.json(&serde_json::to_string(event).unwrap_or_default());
     }
     let line = story::line(event, job.is_none(), &here.view);
     here.out.line(&line)

@@ -23,6 +23,8 @@ use crate::spool::{Place, Spool};
 
 /// Longest time without a look at the files.
 const RESCAN: Duration = Duration::from_secs(5);
+/// The same where the kernel has no watches to give.
+const WITHOUT_WATCH: Duration = Duration::from_secs(1);
 
 /// Why a follower woke.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +41,8 @@ pub(super) enum Wake {
 
 /// Wakes when watched files change.
 pub(super) struct Wakes {
-    watch: Watch,
+    /// `None` where the kernel has none to give.
+    watch: Option<Watch>,
     watched: BTreeSet<PathBuf>,
     sender: Sender<Wake>,
     receiver: Receiver<Wake>,
@@ -48,17 +51,17 @@ pub(super) struct Wakes {
 
 impl Wakes {
     /// Starts with nothing watched.
-    pub(super) fn new() -> Result<Self, Failure> {
+    pub(super) fn new() -> Self {
         let (sender, receiver) = channel();
         let wake = sender.clone();
-        let watch = Watch::new(move |_| drop(wake.send(Wake::Look)))
-            .map_err(|e| Failure::new(Exit::Root, format!("cannot watch files: {e}")))?;
-        Ok(Self { watch, watched: BTreeSet::new(), sender, receiver, signals: None })
+        let watch = Watch::new(move |_| drop(wake.send(Wake::Look))).ok();
+        Self { watch, watched: BTreeSet::new(), sender, receiver, signals: None }
     }
 
     /// Watches a folder or file once it is there; the call is repeated until it is.
     pub(super) fn add(&mut self, path: &Path) {
-        if !self.watched.contains(path) && self.watch.add(path).is_ok() {
+        let Some(watch) = &mut self.watch else { return };
+        if !self.watched.contains(path) && watch.add(path).is_ok() {
             self.watched.insert(path.to_owned());
         }
     }
@@ -98,7 +101,8 @@ impl Wakes {
 
     /// As [`Wakes::next`], at most this long.
     pub(super) fn next_within(&self, time: Duration) -> Wake {
-        let mut wake = self.receiver.recv_timeout(time.min(RESCAN)).unwrap_or(Wake::Look);
+        let rescan = if self.watch.is_some() { RESCAN } else { WITHOUT_WATCH };
+        let mut wake = self.receiver.recv_timeout(time.min(rescan)).unwrap_or(Wake::Look);
         while wake == Wake::Look {
             match self.receiver.try_recv() {
                 Ok(next) => wake = next,

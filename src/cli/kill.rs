@@ -67,7 +67,7 @@ fn of_run(here: &mut Here, known: &Known, task: Option<TaskId>) -> Result<Exit, 
 /// Ends a live job: by its worker, or under its lock where it has none.
 pub(super) fn of_job(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failure> {
     folder.wish(Want::Killed).map_err(|e| Failure::system("ask for the job's end", &e))?;
-    let (mut wakes, mut tail) = (Wakes::new()?, JournalTail::new(folder.clone()));
+    let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
     let (deadline, mut signalled) = (Deadline::after(PATIENCE), false);
     loop {
         wakes.add(folder.dir());
@@ -100,7 +100,7 @@ fn report(here: &mut Here, tail: &JournalTail) -> Result<Exit, Failure> {
 }
 
 fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, Failure> {
-    let (mut wakes, mut tail) = (Wakes::new()?, JournalTail::new(folder.clone()));
+    let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
     tail.read()?;
     if tail.state().task(task).is_none() {
         let name = format!("{}/{task}", folder.job());

@@ -1,9 +1,10 @@
 //! `numerus logs`: what the agents of a job said and did, from the transcripts in its run folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::follow::{JournalTail, Wake, Wakes};
 use super::here::Here;
@@ -11,8 +12,9 @@ use super::ink::Tone;
 use super::tail::Tail;
 use super::transcript::{self, Said};
 use super::{lookup, snapshot};
+use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
-use crate::os::console::neutral;
+use crate::os::console::{is_terminal, neutral_bytes};
 use crate::os::fsx;
 use crate::runs::{RunFolder, Runs};
 
@@ -28,6 +30,9 @@ pub(super) struct Logs {
     /// Print the bytes of the terminals as they are
     #[arg(long, conflicts_with = "json")]
     raw: bool,
+    /// Print raw bytes even to a terminal, which obeys what an agent wrote
+    #[arg(long, requires = "raw")]
+    yes: bool,
     /// Print the parsed events as they are on disk, one JSON object a line
     #[arg(long)]
     json: bool,
@@ -38,15 +43,42 @@ const VERIFY: &str = "verify";
 /// Most bytes of what they printed that are shown, from the end.
 const MAX_OUTPUT_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Pieces of a place that are told before the others are looked at again: a writer that is faster than its reader must not
+/// keep it for ever.
+const MAX_PIECES: u32 = 4096;
+
 /// One place of a job, as it is read.
 struct Voice {
     name: String,
     tail: Tail,
     session: Option<(u64, u64)>,
+    /// Lines that have been read and not yet told, with their times.
+    waiting: VecDeque<(Option<Timestamp>, String)>,
+    /// The time of the last one: that of lines which have none.
+    last: Option<Timestamp>,
+}
+
+impl Voice {
+    /// Reads on where nothing waits to be told; whether something does then.
+    fn read_on(&mut self) -> std::io::Result<bool> {
+        if self.waiting.is_empty() {
+            for line in self.tail.new_lines()? {
+                self.last = transcript::read(&line).at.or(self.last);
+                self.waiting.push_back((self.last, line));
+            }
+        }
+        Ok(!self.waiting.is_empty())
+    }
 }
 
 /// Shows the transcripts.
 pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
+    if asked.raw && !asked.yes && is_terminal(&std::io::stdout()) {
+        return Err(Failure::usage(
+            "raw bytes of an agent can make this terminal do what they say",
+        )
+        .hint("send them to a file or through `less`, or say --yes"));
+    }
     let (prefix, place) = place_of(&asked.target);
     let job = lookup::find(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
@@ -57,7 +89,7 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
         }
     }
     let mut journal = JournalTail::new(folder.clone());
-    let (mut wakes, mut voices) = (Wakes::new()?, BTreeMap::new());
+    let (mut wakes, mut voices) = (Wakes::new(), BTreeMap::new());
     loop {
         wakes.add(&here.root.runs());
         wakes.add(folder.dir());
@@ -89,7 +121,7 @@ fn output_of_commands(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failu
     }
     let bytes = fsx::read_tail(&log, MAX_OUTPUT_BYTES);
     let bytes = bytes.map_err(|e| Failure::system("read the log", &e))?;
-    here.out.text(&neutral(&String::from_utf8_lossy(&bytes)))?;
+    here.out.text(&neutral_bytes(&bytes))?;
     Ok(Exit::Done)
 }
 
@@ -143,8 +175,14 @@ fn find_voices(
 ) -> Result<(), Failure> {
     for name in places(folder)?.into_iter().filter(|n| only.is_none_or(|o| o == n)) {
         let place = folder.place(&name);
-        let path = if raw { place.stdout_log() } else { place.transcript() };
-        let voice = || Voice { name: name.clone(), tail: Tail::new(&path), session: None };
+        let (path, style) = if raw {
+            (place.stdout_log(), Style::Text)
+        } else {
+            (place.transcript(), Style::Events)
+        };
+        let tail = || Tail::new(&path, style.marker());
+        let (session, last, waiting) = (None, None, VecDeque::new());
+        let voice = || Voice { name: name.clone(), tail: tail(), session, waiting, last };
         voices.entry(name.clone()).or_insert_with(voice);
     }
     Ok(())
@@ -160,24 +198,50 @@ fn speak(
     let cannot = |e: std::io::Error| Failure::system("read the log", &e);
     if asked.raw {
         for voice in voices.values_mut() {
-            let bytes = voice.tail.new_bytes().map_err(cannot)?;
-            here.out.bytes(&bytes)?;
+            for _ in 0..MAX_PIECES {
+                let bytes = voice.tail.new_bytes().map_err(cannot)?;
+                if bytes.is_empty() {
+                    break;
+                }
+                here.out.bytes(&bytes)?;
+            }
         }
         return Ok(());
     }
-    let mut lines = Vec::new();
-    for voice in voices.values_mut() {
-        for line in voice.tail.new_lines().map_err(cannot)? {
-            lines.push((voice.name.clone(), transcript::read(&line), line));
+    // Each place is read piece by piece, and left for the next call once there is nothing new in it.
+    let mut talking: Vec<&mut Voice> = voices.values_mut().collect();
+    for _ in 0..MAX_PIECES {
+        let mut further = Vec::new();
+        for voice in talking {
+            if voice.read_on().map_err(cannot)? {
+                further.push(voice);
+            }
         }
+        talking = further;
+        if talking.is_empty() {
+            break;
+        }
+        tell(here, asked, named, &mut talking)?;
     }
-    // Stable: within a place the order is that of its file.
-    lines.sort_by_key(|(_, said, _)| said.at);
-    for (name, said, line) in lines {
+    Ok(())
+}
+
+/// Tells what waits, in the order of time, until a place has nothing more that waits.
+fn tell(
+    here: &mut Here,
+    asked: &Logs,
+    named: bool,
+    talking: &mut [&mut Voice],
+) -> Result<(), Failure> {
+    while talking.iter().all(|voice| !voice.waiting.is_empty()) {
+        // The first of those that are equally old: within a place the order is that of its file.
+        let oldest = talking.iter_mut().min_by_key(|v| v.waiting.front().and_then(|(at, _)| *at));
+        let Some(voice) = oldest else { return Ok(()) };
+        let Some((_, line)) = voice.waiting.pop_front() else { return Ok(()) };
         if asked.json {
-            here.out.line(&line)?;
-        } else if let Some(voice) = voices.get_mut(&name) {
-            let text = shown(here, voice, &said, named);
+            here.out.json(&line)?;
+        } else {
+            let text = shown(here, voice, &transcript::read(&line), named);
             here.out.text(&text)?;
         }
     }

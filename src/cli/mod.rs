@@ -26,6 +26,7 @@ mod submit;
 mod table;
 mod tail;
 mod transcript;
+mod unfit;
 mod wait;
 
 use std::ffi::OsString;
@@ -106,7 +107,12 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(root) => Here { root, out, view: View::of_terminal() },
         Err(failure) => return failed(&mut out, &failure).code(),
     };
-    let exit = dispatch(&mut here, &cli.command);
+    let exit = match &cli.command {
+        // It has a root of its own.
+        Command::Demo(_) => Ok(()),
+        _others => seams::check(&here.root),
+    };
+    let exit = exit.and_then(|()| dispatch(&mut here, &cli.command));
     exit.unwrap_or_else(|failure| failed(&mut here.out, &failure)).code()
 }
 
@@ -116,6 +122,10 @@ pub fn session(words: &[OsString]) -> u8 {
 }
 
 fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
+    // These two see it for themselves, and the demo has a root of its own.
+    if !matches!(command, Command::Daemon(_) | Command::Worker { .. } | Command::Demo(_)) {
+        unfit::tell(here);
+    }
     match command {
         Command::Submit(asked) => submit::run(here, asked),
         Command::Run(asked) => run::run(here, asked),

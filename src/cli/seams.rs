@@ -10,10 +10,11 @@ use serde_json::{Map, Value};
 use super::lookup;
 use crate::bus::Bus;
 use crate::codex::{Codex, account};
-use crate::daemon;
 use crate::daemon::take::{self, Desk, Taken};
+use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
+use crate::health;
 use crate::logic::admission::{self, Facts, Shape};
 use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
@@ -27,7 +28,7 @@ use crate::os::git::{Git, GitError};
 use crate::os::{clock, env, fsx, lock::FileLock, process};
 use crate::root::RootError;
 use crate::runs::{RunFolder, Runs, Want};
-use crate::spool::{Place, Spool};
+use crate::spool::Spool;
 use crate::store::holds::Holds;
 use crate::worker::Left;
 
@@ -42,12 +43,34 @@ pub(super) fn root(flag: Option<&Path>) -> Result<Root, Failure> {
 
 /// Makes the root if need be, checks it, and reads its settings.
 pub(super) fn open(root: &Root) -> Result<Settings, Failure> {
-    crate::root::open(root, true).map_err(|e| match e {
-        RootError::Settings { .. } => Failure::usage(e.to_string()),
-        RootError::Mismatch { .. } | RootError::Newer { .. } => {
-            Failure::new(Exit::Root, e.to_string())
+    crate::root::open(root, true).map_err(unusable)
+}
+
+/// Refuses a root of which a folder is missing, or that a later version wrote: whoever read on would tell half of it.
+pub(super) fn check(root: &Root) -> Result<(), Failure> {
+    crate::root::check(root).map_err(unusable)
+}
+
+fn unusable(why: RootError) -> Failure {
+    match why {
+        RootError::Settings { .. } => Failure::usage(why.to_string()),
+        RootError::Mismatch { .. } => Failure::new(Exit::Root, why.to_string())
+            .hint("mount what is missing, or name another root with --root"),
+        RootError::Newer { .. } | RootError::Unsafe { .. } => {
+            Failure::new(Exit::Root, why.to_string())
         }
         RootError::Io(e) => Failure::system("use the root", &e),
+    }
+}
+
+/// Whether the root may be worked on; what its user should know. From here on this process leaves no dump of its memory.
+pub(super) fn preflight(root: &Root) -> Result<Vec<String>, Failure> {
+    let settings = open(root)?;
+    process::keep_no_dumps().map_err(|e| Failure::system("turn off core dumps", &e))?;
+    crate::root::preflight(root, &settings).map_err(|e| match e {
+        RootError::Io(e) => Failure::system("look at the root", &e),
+        e => Failure::new(Exit::Root, e.to_string())
+            .hint("where that is meant to be so, set `trust_root = true` in numerus.toml; see docs/security.md"),
     })
 }
 
@@ -62,7 +85,7 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
 /// Judges a job file as the taker will, and drops it into the spool.
 pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
     let settings = open(root)?;
-    let facts = Facts { settings: &settings, resolve: &take::resolve };
+    let facts = Facts { settings: &settings, resolve: &reading::resolve };
     let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
     let known: Vec<String> = lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
     admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
@@ -128,9 +151,7 @@ pub(super) fn lift_holds(root: &Root, folder: &RunFolder) -> Result<(), Failure>
 
 /// Withdraws a job file that nobody has taken yet; false if someone just did.
 pub(super) fn withdraw(root: &Root, file: &Path) -> Result<bool, Failure> {
-    let killed = Spool::of(root).folder(Place::Killed);
-    let name = file.file_name().unwrap_or_default();
-    match fsx::move_to(file, &killed.join(name)) {
+    match Spool::of(root).withdraw(file) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
         moved => moved.map(|()| true).map_err(|e| Failure::system("withdraw the job", &e)),
     }
@@ -163,8 +184,14 @@ pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
     match crate::worker::run(root, &settings, job, &Bus::new()) {
         Ok(Left::Done | Left::Asked) => Ok(Exit::Done),
         Ok(Left::Held) => Ok(Exit::Blocked),
+        Ok(Left::Unfit(why)) => Err(unfit(&why)),
+        Err(e) if health::fault(&e).is_some() => Err(unfit(&e.to_string())),
         Err(e) => Err(Failure::system("carry the job on", &e)),
     }
+}
+
+fn unfit(why: &str) -> Failure {
+    Failure::new(Exit::Own(health::EXIT_UNFIT), format!("cannot carry the job on for now: {why}"))
 }
 
 /// Refuses early what would only park later: no codex, or no home for it. A rehearsal needs neither.

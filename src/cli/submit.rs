@@ -42,7 +42,7 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
     };
     let job = submit(here, draft, &asked.flags, false)?;
     if asked.json {
-        here.out.line(&json!({"job_id": job, "root": here.root.path()}).to_string())?;
+        here.out.json(&json!({"job_id": job, "root": here.root.path()}).to_string())?;
     } else {
         here.out.line(job.as_str())?;
     }

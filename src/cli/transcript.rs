@@ -63,6 +63,15 @@ fn event(event: &Value) -> Vec<(Tone, String)> {
         phase @ ("item.started" | "item.updated" | "item.completed") => {
             event.get("item").map(|i| item(i, phase == "item.completed")).unwrap_or_default()
         }
+        "numerus.dropped" => {
+            let bytes = event.get("bytes").and_then(Value::as_u64).unwrap_or(0);
+            vec![(Tone::Wait, format!("… {bytes} bytes of events were dropped here"))]
+        }
+        "numerus.log_full" => {
+            let words = "… the log is full: of what follows, only the newest is kept";
+            vec![(Tone::Wait, words.to_owned())]
+        }
+        "text" => marked(Tone::Dim, "", text(event, "text")),
         other => vec![(Tone::Dim, format!("({})", one_line(other)))],
     }
 }

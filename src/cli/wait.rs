@@ -26,7 +26,7 @@ pub(super) fn run(here: &mut Here, asked: &Wait) -> Result<Exit, Failure> {
 
 /// Waits for each, and says on stderr how it ended.
 pub(super) fn for_jobs(here: &mut Here, jobs: &[JobId]) -> Result<Exit, Failure> {
-    let mut wakes = Wakes::new()?;
+    let mut wakes = Wakes::new();
     let mut worst = Exit::Done;
     for job in jobs {
         let mut tail = JournalTail::new(Runs::of(&here.root).folder(job));

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::account::{self, Account};
+use super::log_budget::Budget;
 use super::program::Codex;
 use super::prompt::Prompts;
 use super::question::{Question, Reply};
@@ -85,6 +86,8 @@ pub struct Asker {
     pub record: Arc<RecordFor>,
     /// Asked before each session: why it must not start, if so.
     pub objection: Arc<Objection>,
+    /// How much of what sessions and commands print is kept.
+    pub logs: Arc<Budget>,
     /// Number of the last session of each place.
     pub numbers: Mutex<BTreeMap<String, u32>>,
 }
@@ -164,7 +167,7 @@ impl Asker {
                 continue;
             }
             let again = matches!(failure.kind, FailureKind::Transient | FailureKind::Start);
-            let next = retry::decide(&failure, tries, 1, clock::now(), random::fraction());
+            let next = retry::decide(&failure, tries, 1, clock::steady(), random::fraction());
             let due = match next {
                 Next::Retry(due) if again => due,
                 Next::Retry(_) | Next::Park(..) | Next::GiveUp => {
@@ -177,7 +180,7 @@ impl Asker {
             let fact = Fact::SessionRetried { place, failure: failure.clone(), due };
             (self.record)(question.task.as_ref(), fact)
                 .map_err(|e| Failure::new(FailureKind::Bug, e.to_string()))?;
-            rest_until(clock::until(due, clock::now()), stop).await?;
+            rest_until(clock::until(due, clock::steady()), stop).await?;
             go_on(&mut question, &ended);
         }
     }
@@ -202,7 +205,9 @@ impl Asker {
             question.resume = Some(left.thread);
         }
         let Some((tries, due)) = tried else { return Ok((Tries::default(), is_taken_up)) };
-        rest_until(clock::until(due, clock::now()), stop).await?;
+        let now = clock::steady();
+        let due = if retry::has_come(due, now) { now } else { due };
+        rest_until(clock::until(due, now), stop).await?;
         Ok((tries, is_taken_up))
     }
 
@@ -275,6 +280,7 @@ impl Asker {
             model: options.model_of(role).cloned(),
             profile: options.profile_of(role).cloned(),
             limits: limits(&self.job, question.kind),
+            logs: self.logs.clone(),
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::program::Codex;
 use super::rollout;
-use super::session::{Ended, HELPER_WARNING, Live, Record, SessionSpec, last_message, stderr};
+use super::session::{Ended, HELPER_WARNING, Live, Record, SessionSpec, last_message};
 use crate::logic::classify::{self, Seen, Turn};
 use crate::logic::reset;
 use crate::logic::supervise::StopReason;
@@ -42,7 +42,7 @@ pub(super) fn conclude(
     mut live: Live,
     record: &Record,
 ) -> Result<Ended> {
-    live.seen.stderr = stderr(&live, spec);
+    live.seen.stderr = live.logs.errors.tail();
     live.seen.helper_missing |= live.seen.stderr.contains(HELPER_WARNING);
     live.seen.stop = live.machine.stop_reason();
     tell_exit(spec, &live, record)?;

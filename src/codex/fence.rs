@@ -1,7 +1,8 @@
 //! The fence: proves that nothing of an ended or abandoned session lives, before anything else may happen in its place.
 //!
-//! In order, all that exist: another boot means nothing lives; the control group is ended; every process that carries the
-//! job's and the place's mark in its environment is ended; the session's lock must be free.
+//! In order, all that exist: another boot means nothing lives; the control group is ended; every process of the
+//! [family](crate::os::family) is ended, by its marks, by its seal, or as an orphan that came to the worker; the session's
+//! lock must be free.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use crate::model::event::SessionStart;
 use crate::model::id::JobId;
 use crate::os::cgroup::Cgroup;
-use crate::os::{clock, lock, process};
+use crate::os::{clock, family, lock, process};
 
 /// The variable that carries the job's id.
 pub const JOB_MARK: &str = "NUMERUS_JOB";
@@ -24,7 +25,7 @@ const LOCK_REST: Duration = Duration::from_millis(5);
 /// Ends all that is left of one session; gives back what would not die.
 pub fn end_family(job: &JobId, place: &str, group: Option<&Cgroup>) -> Vec<u32> {
     let mut survivors = group.map(Cgroup::kill).unwrap_or_default();
-    survivors.extend(process::sweep(&[(JOB_MARK, job.as_str()), (PLACE_MARK, place)]));
+    survivors.extend(family::sweep(&[(JOB_MARK, job.as_str()), (PLACE_MARK, place)]));
     if let Some(group) = group.filter(|_| survivors.is_empty()) {
         group.remove();
     }
@@ -63,5 +64,5 @@ pub fn fence(job: &JobId, start: &SessionStart, session_lock: &Path) -> Vec<u32>
 
 /// Fences a whole job, whatever its journal says: every process with its mark.
 pub fn fence_job(job: &JobId) -> Vec<u32> {
-    process::sweep(&[(JOB_MARK, job.as_str())])
+    family::sweep(&[(JOB_MARK, job.as_str())])
 }

@@ -1,8 +1,9 @@
 //! `numerus __session`: what happens in the new terminal before codex itself runs there. Sets up the descriptors, locks
-//! the session's lock so that codex inherits it, enters the control group, and becomes codex.
+//! the session's lock so that codex inherits it, enters the control group, seals the family, and becomes codex. Commands of
+//! the job file start in the same way, without terminal, prompt and lock of their own.
 //!
-//! Arguments: `LOCK PROMPT STDERR CGROUP-PROCS-or-"-" -- PROGRAM ARGS…`. Exits with 127 and a line on stderr when any of
-//! it fails: nothing of codex has run then.
+//! Arguments: `LOCK PROMPT STDERR CGROUP-PROCS -- PROGRAM ARGS…`, `-` for what there is none of. Exits with 127 and a line
+//! on stderr when any of it fails: nothing of codex has run then.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,8 +15,9 @@ use std::time::Duration;
 
 use rustix::termios::{self, OptionalActions};
 
+use super::fence::{JOB_MARK, PLACE_MARK};
 use crate::os::lock::FileLock;
-use crate::os::{cgroup, fsx, process};
+use crate::os::{cgroup, env, family, fsx, pipe, process};
 
 /// How long a session waits for the lock of the one before it in the same place.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -41,28 +43,36 @@ fn prepare(args: &[OsString]) -> Result<Command> {
     if dashes != "--" {
         return Err(usage());
     }
-    redirect_stderr(Path::new(stderr))?;
+    // Apart from the terminal: mixed in, it would break lines of JSON.
+    given(stderr, pipe::become_stderr)?;
     process::interrupt_with_parent()?;
-    if procs != "-" {
-        cgroup::enter(Path::new(procs))?;
-    }
-    raw_stdout()?;
-    hold_lock(Path::new(lock))?;
-    rustix::stdio::dup2_stdin(File::open(Path::new(prompt)).map_err(fsx::at(Path::new(prompt)))?)?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    given(procs, cgroup::enter)?;
+    seal();
+    given(lock, |lock| raw_stdout().and_then(|()| hold_lock(lock)))?;
+    given(prompt, |prompt| {
+        Ok(rustix::stdio::dup2_stdin(File::open(prompt).map_err(fsx::at(prompt))?)?)
+    })?;
+    process::keep_private();
+    process::keep_no_dumps()?;
     let mut codex = Command::new(program);
     codex.args(rest);
     Ok(codex)
 }
 
-fn usage() -> Error {
-    Error::new(ErrorKind::InvalidInput, "__session is called by numerus alone")
+/// Does it with the path, if one is named.
+fn given(word: &OsString, with: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if word == "-" { Ok(()) } else { with(Path::new(word)) }
 }
 
-/// Stderr apart from the terminal: mixed in, it would break lines of JSON.
-fn redirect_stderr(path: &Path) -> Result<()> {
-    rustix::stdio::dup2_stderr(fsx::open_append(path)?)?;
-    Ok(())
+/// Seals the family by the marks that its first process was given.
+fn seal() {
+    if let (Some(job), Some(place)) = (env::var(JOB_MARK), env::var(PLACE_MARK)) {
+        family::seal(&[(JOB_MARK, &job), (PLACE_MARK, &place)]);
+    }
+}
+
+fn usage() -> Error {
+    Error::new(ErrorKind::InvalidInput, "__session is called by numerus alone")
 }
 
 /// Raw mode: a line feed stays a line feed, nothing is echoed or cut.

@@ -5,6 +5,7 @@
 //! - `command`: the words it is called with
 //! - `launch`: what happens between the spawn and codex itself (`numerus __session`)
 //! - `session`: spawn, stream, deadlines; `reader`: its two threads; `pulse`: its vital signs; `conclusion`: its end on disk
+//! - `log`, `log_budget`: how much of what it prints is kept; `capture`: what comes through a pipe
 //! - `rollout`: codex's own record of the thread: typed errors, tokens
 //! - `account`: whose limit and login it is, and whether it is held
 //! - `fence`: nothing of an ended session lives on
@@ -12,10 +13,13 @@
 
 pub mod account;
 pub mod ask;
+pub mod capture;
 pub mod command;
 mod conclusion;
 pub mod fence;
 pub mod launch;
+pub mod log;
+pub mod log_budget;
 pub mod program;
 pub mod prompt;
 mod pulse;

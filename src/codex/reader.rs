@@ -1,17 +1,22 @@
 //! The two threads of a session: one reads the terminal and writes the logs, one waits for the process. Neither decides
 //! anything; what they hear goes to the session's loop, through a bounded queue.
 
-use std::fs::File;
-use std::io::{BufWriter, Read, Result, Write};
+use std::io::{PipeWriter, Read, Result};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::capture::Capture;
+use super::log::{Log, Style};
 use super::session::SessionSpec;
 use crate::logic::supervise::Vitals;
 use crate::logic::transcript::{Line, Parsed, Transcript};
+use crate::os::clock;
 use crate::os::pty::PtyChild;
-use crate::os::{clock, fsx};
 
 /// Bytes that are read from the terminal at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -34,49 +39,63 @@ pub enum Heard {
 }
 
 /// Where a session's output goes.
-struct Logs {
-    raw: File,
-    events: BufWriter<File>,
+#[derive(Clone)]
+pub(super) struct Logs {
+    output: Arc<Mutex<Output>>,
+    /// What it writes to stderr.
+    pub(super) errors: Capture,
+}
+
+/// The logs of its terminal.
+struct Output {
+    raw: Log,
+    events: Log,
     session: u32,
     attempt: u32,
     kind: &'static str,
+    line: Vec<u8>,
 }
 
-/// Starts both threads.
+/// A line of the parsed log.
+#[derive(Serialize)]
+struct Entry<'a> {
+    ts: Timestamp,
+    session: u32,
+    attempt: u32,
+    kind: &'static str,
+    event: &'a Value,
+}
+
+/// Starts both threads. `stderr` is held until the process has ended: by then it has opened it by its name.
 ///
 /// # Errors
-/// When a log cannot be opened or the system has no more threads to give.
-pub fn start(
+/// When the system has no more threads to give.
+pub(super) fn start(
     mut output: Box<dyn Read + Send>,
     mut child: PtyChild,
-    spec: &SessionSpec,
+    (logs, stderr): (Logs, PipeWriter),
     tell: mpsc::Sender<Heard>,
 ) -> Result<()> {
-    let mut logs = Logs {
-        raw: fsx::open_append(&spec.place.stdout_log())?,
-        events: BufWriter::new(fsx::open_append(&spec.place.transcript())?),
-        session: spec.number,
-        attempt: spec.attempt,
-        kind: spec.kind.as_str(),
-    };
     let waiter = tell.clone();
     thread("wait", move || {
         let code = child.wait().ok().flatten();
+        drop(stderr);
         drop(waiter.blocking_send(Heard::Exited(code)));
     })?;
     thread("read", move || {
-        read(&mut output, &mut logs, &tell);
+        read(&mut output, &logs, &tell);
         drop(tell.blocking_send(Heard::EndOfStream));
     })
 }
 
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+/// Starts a thread with a small stack.
+pub(super) fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work)?;
     Ok(())
 }
 
 /// Reads to the end of the stream.
-fn read(output: &mut dyn Read, logs: &mut Logs, tell: &mpsc::Sender<Heard>) {
+fn read(output: &mut dyn Read, logs: &Logs, tell: &mpsc::Sender<Heard>) {
     let mut transcript = Transcript::default();
     let mut chunk = vec![0u8; CHUNK_BYTES];
     while let Some(length) = next(output, &mut chunk) {
@@ -126,21 +145,59 @@ fn pass_on(lines: Vec<Parsed>, tell: &mpsc::Sender<Heard>) {
 }
 
 impl Logs {
-    /// A log that cannot be written must not stop the agent: what is lost is evidence, the journal has the facts.
-    fn write(&mut self, bytes: &[u8], lines: &[Parsed]) {
-        let _lost = self.raw.write_all(bytes);
-        for line in lines {
-            let _lost = self.write_event(&line.json);
-        }
-        let _lost = self.events.flush();
+    /// Opens the logs of a session, and the pipe for its stderr.
+    ///
+    /// # Errors
+    /// When a log cannot be opened or the system has no more descriptors or threads to give.
+    pub(super) fn open(spec: &SessionSpec) -> Result<(Self, PipeWriter)> {
+        let open = |path: PathBuf, style| Log::open(&path, style, &spec.logs);
+        let output = Output {
+            raw: open(spec.place.stdout_log(), Style::Text)?,
+            events: open(spec.place.transcript(), Style::Events)?,
+            session: spec.number,
+            attempt: spec.attempt,
+            kind: spec.kind.as_str(),
+            line: Vec::new(),
+        };
+        let errors = open(spec.place.stderr_log(), Style::Text)?;
+        let (errors, stderr) = Capture::start(errors)?;
+        Ok((Self { output: Arc::new(Mutex::new(output)), errors }, stderr))
     }
 
-    fn write_event(&mut self, event: &Value) -> Result<()> {
-        let line = json!({
-            "ts": clock::now(), "session": self.session, "attempt": self.attempt, "kind": self.kind, "event": event,
-        });
-        serde_json::to_writer(&mut self.events, &line)?;
-        self.events.write_all(b"\n")
+    /// Writes what came from the terminal. What codex had written to stderr before is taken in first: whoever hears of a line
+    /// finds it there.
+    fn write(&self, bytes: &[u8], lines: &[Parsed]) {
+        self.errors.drain();
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).write(bytes, lines);
+    }
+
+    /// Ends the logs: what comes later is dropped.
+    pub(super) fn close(&self) {
+        self.errors.close();
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).finish();
+    }
+}
+
+impl Output {
+    fn write(&mut self, bytes: &[u8], lines: &[Parsed]) {
+        self.raw.write_bytes(bytes);
+        self.raw.flush();
+        let (ts, session, attempt, kind) = (clock::now(), self.session, self.attempt, self.kind);
+        for Parsed { json: event, .. } in lines {
+            self.line.clear();
+            let entry = Entry { ts, session, attempt, kind, event };
+            if serde_json::to_writer(&mut self.line, &entry).is_ok() {
+                self.line.push(b'\n');
+                self.events.write(&self.line);
+            }
+        }
+        self.events.flush();
+        self.line.shrink_to(CHUNK_BYTES);
+    }
+
+    fn finish(&mut self) {
+        self.raw.finish();
+        self.events.finish();
     }
 }
 

@@ -5,8 +5,9 @@
 //! the end: nothing of it lives, then the end on disk.
 
 use std::ffi::OsString;
-use std::io::{Error, Result};
+use std::io::{Error, PipeWriter, Result};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,9 +16,10 @@ use tokio::sync::{mpsc, watch};
 use super::command::{Bounds, Call, arguments};
 use super::conclusion::{conclude, never_started};
 use super::fence::{self, JOB_MARK, PLACE_MARK};
+use super::log_budget::Budget;
 use super::program::Codex;
 use super::pulse;
-use super::reader::{self, Heard};
+use super::reader::{self, Heard, Logs};
 use crate::logic::classify::{Seen, Turn};
 use crate::logic::enforce::Opened;
 use crate::logic::supervise::{Effect, Input, Limits, Machine, Phase, StopReason};
@@ -29,20 +31,18 @@ use crate::model::outcome::Tokens;
 use crate::os::cgroup::Cgroup;
 use crate::os::lock::FileLock;
 use crate::os::pty::{PtyCommand, PtyProcess, PtyTerminal, Spawner};
-use crate::os::{clock, env, fsx, process};
+use crate::os::{clock, env, family, fsx, pipe, process};
 use crate::runs::Place;
 
 /// Puts a fact into the job's journal; durable when it comes back.
 pub type Record = dyn Fn(Fact) -> Result<()> + Send + Sync;
 
-/// Pieces of what was heard that may wait for this loop.
-const HEARD_QUEUE: usize = 256;
+/// Pieces of what was heard that may wait for this loop; each may be as large as a line.
+const HEARD_QUEUE: usize = 16;
 /// What codex prints on stderr when its sandbox will not work.
 pub(super) const HELPER_WARNING: &str = "could not create PATH aliases";
 /// Folders that codex's sandbox leaves behind in the directory it worked in.
 const RESIDUE: [&str; 4] = [".agents", ".aws", ".codex", ".git"];
-/// How much of stderr is kept for messages, in bytes.
-const STDERR_TAIL_BYTES: u64 = 16 * 1024;
 
 /// What a session is to do.
 #[derive(Debug, Clone)]
@@ -79,6 +79,8 @@ pub struct SessionSpec {
     pub profile: Option<String>,
     /// Its deadlines.
     pub limits: Limits,
+    /// How much of what it prints is kept.
+    pub logs: Arc<Budget>,
 }
 
 /// A session that has ended and is fenced.
@@ -97,7 +99,7 @@ pub(super) struct Live {
     pub(super) terminal: Option<PtyTerminal>,
     pub(super) group: Option<Cgroup>,
     pub(super) slot: Option<FileLock>,
-    pub(super) stderr_from: u64,
+    pub(super) logs: Logs,
     pub(super) survivors: Vec<u32>,
     pub(super) pulse: mpsc::WeakSender<Heard>,
 }
@@ -118,9 +120,9 @@ pub async fn run(
     prepare(spec)?;
     let residue_before = (spec.cwd.canonicalize().ok(), residue(spec));
     let group = Cgroup::create(&format!("{}-{}-{}", spec.job, spec.place_name, spec.number));
-    let stderr_from = spec.place.stderr_log().metadata().map_or(0, |m| m.len());
+    let (logs, stderr) = Logs::open(spec)?;
     record(Fact::SessionStarting(starting(spec, group.as_ref())))?;
-    let command = command(codex, spec, group.as_ref())?;
+    let command = command(codex, spec, group.as_ref(), pipe::name_of(&stderr))?;
     let spawner = spawner.clone();
     let spawned =
         tokio::task::spawn_blocking(move || spawner.spawn(command)).await.map_err(Error::other)?;
@@ -129,10 +131,11 @@ pub async fn run(
         Err(error) => return never_started(spec, &error, record),
     };
     let left = group.clone();
-    let watched = supervise(process, spec, group, (slot, stderr_from), record, stop).await;
+    let watched = supervise(process, spec, group, (slot, logs.clone(), stderr), record, stop).await;
     if watched.is_err() {
         let _what_is_left = end_family(spec, left).await;
     }
+    tokio::task::spawn_blocking(move || logs.close()).await.map_err(Error::other)?;
     let live = watched?;
     remove_residue(spec, &residue_before);
     conclude(codex, spec, live, record)
@@ -143,7 +146,7 @@ async fn supervise(
     process: PtyProcess,
     spec: &SessionSpec,
     group: Option<Cgroup>,
-    (slot, stderr_from): (Option<FileLock>, u64),
+    (slot, logs, stderr): (Option<FileLock>, Logs, PipeWriter),
     record: &Record,
     mut stop: watch::Receiver<Option<StopReason>>,
 ) -> Result<Live> {
@@ -152,10 +155,10 @@ async fn supervise(
     record(Fact::SessionOpened { place, number, pid })?;
     let (tell, mut heard) = mpsc::channel(HEARD_QUEUE);
     let pulse = tell.downgrade();
-    reader::start(output, child, spec, tell)?;
+    reader::start(output, child, (logs.clone(), stderr), tell)?;
     let machine = Machine::new(spec.limits, clock::since_boot());
     let (seen, terminal, survivors) = (Seen::default(), Some(terminal), Vec::new());
-    let mut live = Live { machine, seen, terminal, group, slot, stderr_from, survivors, pulse };
+    let mut live = Live { machine, seen, terminal, group, slot, logs, survivors, pulse };
     while live.machine.phase() != Phase::Ended {
         let input = next_input(&mut live, spec, &mut heard, &mut stop, record).await?;
         for effect in live.machine.step(input, clock::since_boot()) {
@@ -212,7 +215,12 @@ pub(super) fn last_message(spec: &SessionSpec) -> PathBuf {
     spec.place.dir().join(format!("last-{}.txt", spec.number))
 }
 
-fn command(codex: &Codex, spec: &SessionSpec, group: Option<&Cgroup>) -> Result<PtyCommand> {
+fn command(
+    codex: &Codex,
+    spec: &SessionSpec,
+    group: Option<&Cgroup>,
+    stderr: OsString,
+) -> Result<PtyCommand> {
     let marks = [(JOB_MARK, spec.job.to_string()), (PLACE_MARK, spec.place_name.clone())];
     let schema = spec.schema.as_ref().map(|_| spec.place.schema(spec.number));
     let (last, temp) = (last_message(spec), temp(spec));
@@ -235,7 +243,7 @@ fn command(codex: &Codex, spec: &SessionSpec, group: Option<&Cgroup>) -> Result<
     let mut argv: Vec<OsString> = vec![env::own_binary()?.into(), "__session".into()];
     argv.push(spec.place.session_lock().into());
     argv.push(spec.place.prompt(spec.number).into());
-    argv.push(spec.place.stderr_log().into());
+    argv.push(stderr);
     argv.push(group.map_or_else(|| "-".into(), |g| g.procs().into()));
     argv.push("--".into());
     argv.extend(codex.program.iter().cloned());
@@ -307,21 +315,8 @@ fn confirmed(
     live.seen.thread_id = Some(thread_id.clone());
     let (place, number) = (spec.place_name.clone(), spec.number);
     record(Fact::SessionConfirmed { place, number, thread_id })?;
-    live.seen.helper_missing = stderr(live, spec).contains(HELPER_WARNING);
+    live.seen.helper_missing = live.logs.errors.tail().contains(HELPER_WARNING);
     Ok(if live.seen.helper_missing { Input::Stop(StopReason::BadStart) } else { Input::Confirmed })
-}
-
-/// What this session has written to stderr, its end.
-pub(super) fn stderr(live: &Live, spec: &SessionSpec) -> String {
-    use std::io::{Read, Seek, SeekFrom};
-    let Ok(mut file) = fsx::open_hostile(&spec.place.stderr_log()) else { return String::new() };
-    let length = file.metadata().map_or(0, |m| m.len());
-    let from = live.stderr_from.max(length.saturating_sub(STDERR_TAIL_BYTES));
-    let mut bytes = Vec::new();
-    let read = file
-        .seek(SeekFrom::Start(from))
-        .and_then(|_| file.take(STDERR_TAIL_BYTES).read_to_end(&mut bytes));
-    read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec, pid: u32) -> Result<()> {
@@ -329,7 +324,7 @@ async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec, pid: u32
         Effect::Look => pulse::look(spec, &live.pulse),
         Effect::Interrupt => {
             let marks = [(JOB_MARK, spec.job.as_str()), (PLACE_MARK, spec.place_name.as_str())];
-            if let Some(codex) = process::Target::open(pid, |pid| process::carries(pid, &marks)) {
+            if let Some(codex) = process::Target::open(pid, |pid| family::carries(pid, &marks)) {
                 codex.interrupt();
             }
         }

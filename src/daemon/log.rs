@@ -94,6 +94,21 @@ pub enum Fact {
         /// How.
         repair: String,
     },
+    /// Something about the machine that does not stop the work.
+    Warning {
+        /// What, in words.
+        message: String,
+    },
+    /// The machine is not fit: no file is taken and no worker started.
+    Degraded {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// What did not work does again.
+    Recovered {
+        /// What it was.
+        reason: String,
+    },
     /// Something did not work; it is tried again.
     Trouble {
         /// What, in words.
@@ -105,6 +120,8 @@ pub enum Fact {
 #[derive(Debug)]
 pub struct DaemonLog {
     file: File,
+    /// Whether the last line may have no end.
+    is_torn: bool,
 }
 
 impl DaemonLog {
@@ -117,7 +134,7 @@ impl DaemonLog {
         if path.metadata().is_ok_and(|m| m.len() > MAX_BYTES) {
             fsx::rename_over(&path, &path.with_extension("ndjson.1"))?;
         }
-        Ok(Self { file: fsx::open_append(&path)? })
+        Ok(Self { file: fsx::open_append(&path)?, is_torn: false })
     }
 
     /// Appends a fact.
@@ -129,7 +146,8 @@ impl DaemonLog {
             line.extend(fact);
         }
         // One call a line, so that lines of two daemons never mix.
-        drop(self.file.write_all(format!("{line}\n").as_bytes()));
+        let end_of_last = if self.is_torn { "\n" } else { "" };
+        self.is_torn = self.file.write_all(format!("{end_of_last}{line}\n").as_bytes()).is_err();
     }
 }
 

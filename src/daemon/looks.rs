@@ -8,6 +8,9 @@ use std::time::Duration;
 use crate::os::watch::Change;
 use crate::spool::{Kind, Stamp};
 
+/// Names remembered at a time; the rest of a flood stays in the folder until these are done.
+const MAX_NAMES: usize = 10_000;
+
 /// What the events have told of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
@@ -24,7 +27,7 @@ enum Told {
 }
 
 /// What is known of one name.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Look {
     told: Told,
     /// What the last look saw, and since when that has stood still.
@@ -33,6 +36,8 @@ struct Look {
     due: Option<Duration>,
     /// Whether someone or something keeps us from taking it.
     is_aside: bool,
+    /// What was last told to be in the way.
+    complaint: Option<Box<str>>,
 }
 
 /// What to do with a file now.
@@ -57,9 +62,10 @@ impl Looks {
         Self { settle, names: HashMap::new() }
     }
 
-    /// How many names are known.
-    pub fn count(&self) -> usize {
-        self.names.len()
+    /// How many more names may be remembered: a flood must not fill the memory. What is left aside does not count, so that
+    /// it keeps nobody else waiting.
+    pub fn room(&self) -> usize {
+        MAX_NAMES.saturating_sub(self.names.values().filter(|look| !look.is_aside).count())
     }
 
     /// Whether nothing is waiting but what someone keeps us from taking.
@@ -67,15 +73,21 @@ impl Looks {
         self.names.values().all(|look| look.is_aside)
     }
 
-    /// Takes in what an event told of a name, at `now` on the clock that only counts.
-    pub fn tell(&mut self, name: &OsStr, change: Change, now: Duration) {
+    /// Takes in what an event told of a name, at `now` on the clock that only counts. False if there is no room for it: a
+    /// scan has to find it. That somebody writes is always remembered, since no scan could see it.
+    pub fn tell(&mut self, name: &OsStr, change: Change, now: Duration) -> bool {
+        let is_full = self.names.len() >= MAX_NAMES;
+        if is_full && change != Change::Written && !self.names.contains_key(name) {
+            return false;
+        }
         let told = match change {
             Change::Renamed => Told::Renamed,
             Change::Closed => Told::Closed(now),
             Change::Written => Told::Writing,
             Change::Other => Told::Made,
         };
-        let fresh = Look { told: Told::Nothing, seen: None, due: None, is_aside: false };
+        let fresh =
+            Look { told: Told::Nothing, seen: None, due: None, is_aside: false, complaint: None };
         let look = self.names.entry(name.to_owned()).or_insert(fresh);
         // A name that was only touched is no news to what is known of it.
         if change != Change::Other || look.told == Told::Nothing {
@@ -83,13 +95,22 @@ impl Looks {
         }
         look.due = Some(now);
         look.is_aside = false;
+        true
     }
 
-    /// Takes in that a scan found a name.
-    pub fn find(&mut self, name: OsString, now: Duration) {
-        let fresh = Look { told: Told::Nothing, seen: None, due: Some(now), is_aside: false };
+    /// Takes in that a scan found a name; the answer is whether it was new.
+    pub fn find(&mut self, name: OsString, now: Duration) -> bool {
+        let before = self.names.len();
+        let fresh = Look {
+            told: Told::Nothing,
+            seen: None,
+            due: Some(now),
+            is_aside: false,
+            complaint: None,
+        };
         let look = self.names.entry(name).or_insert(fresh);
         look.due = look.due.or(Some(now));
+        self.names.len() > before
     }
 
     /// Forgets what events told, since some were lost or never came: looks decide again. Files that are being written
@@ -134,6 +155,14 @@ impl Looks {
         if look.due.is_some_and(|due| due <= now) { Verdict::Take } else { Verdict::Leave }
     }
 
+    /// Takes in what keeps us from a name; the answer is whether that is news.
+    pub fn complain(&mut self, name: &OsStr, message: &str) -> bool {
+        let Some(look) = self.names.get_mut(name) else { return true };
+        let is_news = look.complaint.as_deref() != Some(message);
+        look.complaint = Some(message.into());
+        is_news
+    }
+
     /// Leaves a name aside and comes back to it later.
     pub fn postpone(&mut self, name: &OsStr, until: Duration) {
         if let Some(look) = self.names.get_mut(name) {
@@ -159,7 +188,7 @@ mod tests {
     }
 
     fn stamp(bytes: u64) -> Stamp {
-        Stamp { kind: Kind::Regular, bytes, inode: 1, mtime: (1, 0), ctime: (1, 0) }
+        Stamp { kind: Kind::Regular, uid: 0, bytes, inode: 1, mtime: (1, 0), ctime: (1, 0) }
     }
 
     fn name() -> &'static OsStr {
@@ -228,6 +257,27 @@ mod tests {
         let mut looks = told(&[(Change::Other, 0)]);
         assert_eq!(looks.judge(name(), stamp(5), ms(0)), Verdict::Leave);
         assert_eq!(looks.judge(name(), stamp(5), ms(100)), Verdict::Take);
+    }
+
+    #[test]
+    fn a_flood_fills_no_memory_and_hides_no_writer() {
+        let mut looks = Looks::new(SETTLE);
+        let numbered = |n: usize| OsString::from(format!("{n}.md"));
+        for n in 0..MAX_NAMES {
+            assert!(looks.room() > 0 || n > 0);
+            assert!(looks.tell(&numbered(n), Change::Renamed, ms(0)));
+        }
+        assert_eq!(looks.room(), 0);
+        let late = numbered(MAX_NAMES);
+        for change in [Change::Renamed, Change::Closed, Change::Other] {
+            assert!(!looks.tell(&late, change, ms(1)), "left to a scan: {change:?}");
+        }
+        assert!(looks.tell(&late, Change::Written, ms(1)));
+        assert_eq!(looks.judge(&late, stamp(1), ms(5_000)), Verdict::Leave);
+        assert!(looks.tell(&late, Change::Closed, ms(6_000)), "and its end is heard");
+        looks.postpone(&numbered(0), ms(9_000));
+        looks.postpone(&numbered(1), ms(9_000));
+        assert_eq!(looks.room(), 1, "what is left aside keeps nobody waiting");
     }
 
     #[test]

@@ -7,13 +7,20 @@
 //! Diagnostics: trouble with one file or job is recorded in `store/daemon.ndjson` and tried again; only a spool that
 //! cannot be opened at all ends the daemon.
 
+mod backlog;
+mod ground;
+mod health;
 mod holds;
 pub mod log;
 pub mod looks;
+mod lost;
+mod over;
 mod queue;
+pub mod reading;
 mod reconcile;
 mod refusal;
 pub mod take;
+mod watching;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,18 +33,21 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
+use self::backlog::Turn;
+use self::ground::Ground;
 use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
 use self::take::Desk;
 use self::workers::Live;
+use crate::logic::health::Health;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
 use crate::os::signals::Listener;
 use crate::os::watch::{Change, Hint, Watch};
-use crate::os::{clock, fsx};
-use crate::spool::{Place, may_be_taken};
+use crate::os::{clock, fsx, lock};
+use crate::spool::{Notice, Place, may_be_taken};
 use crate::store::holds::Holds;
 
 /// How often the disk is looked at where events cannot be had.
@@ -48,12 +58,6 @@ const OTHERS_TEMPS: Duration = Duration::from_secs(3600);
 const INPUTS_PER_TURN: usize = 1024;
 /// Exit code of a daemon that finds another one at work.
 const ALREADY_RUNNING: u8 = 4;
-/// Exit code when a job failed.
-const JOB_FAILED: u8 = 1;
-/// Exit code when only resting jobs are left.
-const ONLY_RESTING: u8 = 4;
-/// Exit code when jobs rest since codex cannot be used.
-const CODEX_UNUSABLE: u8 = 6;
 
 /// How a daemon is to run.
 #[derive(Debug, Clone, Default)]
@@ -74,11 +78,11 @@ pub struct Options {
 #[derive(Debug)]
 enum Input {
     /// Something may have changed on disk.
-    Hint(Hint),
+    Hint(Hint, Turn),
     /// A signal came.
     Signal(i32),
-    /// A worker that we started has ended.
-    WorkerEnded(JobId),
+    /// A worker that we started has ended, with this code if no signal ended it.
+    WorkerEnded(JobId, Option<i32>),
 }
 
 /// How far the daemon is in ending.
@@ -99,6 +103,7 @@ struct Daemon {
     lanes: usize,
     log: DaemonLog,
     looks: Looks,
+    ground: Ground,
     watch: Option<Watch>,
     inputs: UnboundedSender<Input>,
     /// Jobs that were taken and have not ended.
@@ -107,10 +112,14 @@ struct Daemon {
     settled: BTreeSet<JobId>,
     /// Jobs to look at again.
     unchecked: BTreeSet<JobId>,
+    /// What kept us from looking after a job when that was tried last.
+    complaints: BTreeMap<JobId, String>,
     /// Whether the jobs are to be scheduled anew.
     is_dirty: bool,
     /// Whether `incoming/` has more names than were remembered.
     has_more: bool,
+    /// Jobs that wait for nothing but a worker.
+    queued: usize,
     /// The accounts that are held.
     holds: Option<Holds>,
     /// Holds that were told of, by account, with when they were written.
@@ -122,6 +131,10 @@ struct Daemon {
     next_rescan: Duration,
     stop: Stop,
     has_failed: bool,
+    /// How fit the machine is.
+    health: Health,
+    /// Where commands hear of it; `None` where that could not be opened.
+    notice: Option<Notice>,
 }
 
 /// Runs a daemon until it is told to end, or with `once` until all is done; returns its exit code.
@@ -145,8 +158,7 @@ async fn lead(
     mut heard: UnboundedReceiver<Input>,
 ) -> Result<u8> {
     desk.spool.create()?;
-    let tell = inputs.clone();
-    let mut watch = Watch::new(move |hint| drop(tell.send(Input::Hint(hint)))).ok();
+    let mut watch = watching::open(&inputs);
     let path = desk.spool.daemon_lock();
     let lock = loop {
         // Watched before it is tried: it may be let go of in between.
@@ -165,6 +177,12 @@ async fn lead(
     if let Some(watch) = &mut watch {
         watch.remove(&path);
     }
+    // Everything rests on it that one process at a time holds a lock.
+    if !lock::is_held(&path)? {
+        return Err(fsx::at(&path)(std::io::Error::other(
+            "locks do not exclude on this file system",
+        )));
+    }
     let daemon = Daemon::new(desk, options, watch, inputs)?;
     Ok(daemon.work(heard, &lock).await)
 }
@@ -179,9 +197,11 @@ impl Daemon {
         fsx::make_dirs(desk.runs.dir())?;
         fsx::make_dirs(&desk.root.store())?;
         let log = DaemonLog::open(&desk.root)?;
+        let notice = Notice::open(&desk.spool).ok();
         Ok(Self {
             lanes: options.max_jobs.unwrap_or(desk.settings.max_jobs),
             looks: Looks::new(desk.settings.settle),
+            ground: Ground::default(),
             desk,
             options,
             log,
@@ -190,8 +210,10 @@ impl Daemon {
             jobs: BTreeMap::new(),
             settled: BTreeSet::new(),
             unchecked: BTreeSet::new(),
+            complaints: BTreeMap::new(),
             is_dirty: true,
             has_more: false,
+            queued: 0,
             holds: None,
             told: BTreeMap::new(),
             homes: BTreeSet::new(),
@@ -199,25 +221,34 @@ impl Daemon {
             next_rescan: Duration::ZERO,
             stop: Stop::No,
             has_failed: false,
+            health: Health::default(),
+            notice,
         })
     }
 
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
+        self.look_before_work();
         self.lift_refused_logins();
         self.watch_folders();
         self.clear();
         loop {
+            self.check_ground_if_doubted();
+            self.look_after_health();
             if self.next_rescan <= clock::since_boot() {
                 self.rescan();
             }
-            self.check_marked();
-            self.take_what_is_whole();
-            self.schedule();
+            if self.ground.is_firm() {
+                if !lock.is_current() {
+                    return self.yield_lead(lock);
+                }
+                self.check_marked();
+                self.take_what_is_whole();
+                self.schedule();
+            }
             if let Some(code) = self.end_of_work() {
-                let reason = if lock.is_current() { "done" } else { "done; the lock was replaced" };
-                self.record(&Fact::DaemonStopped { reason: reason.to_owned() });
+                self.record(&Fact::DaemonStopped { reason: "done".to_owned() });
                 return code;
             }
             let Ok(first) = timeout(self.patience(), heard.recv()).await else { continue };
@@ -239,24 +270,11 @@ impl Daemon {
 
     /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at the next rescan.
     fn trouble(&mut self, what: &str, error: &std::io::Error) {
-        self.record(&Fact::Trouble { message: format!("{what}: {error}") });
-    }
-
-    fn watch_folders(&mut self) {
-        let spool = &self.desk.spool;
-        let places = [Place::Incoming, Place::Claimed, Place::Done, Place::Failed, Place::Killed];
-        let mut folders: Vec<PathBuf> = places.iter().map(|p| spool.folder(*p)).collect();
-        folders.push(spool.wake_folder());
-        folders.extend(self.holds.as_ref().map(|holds| holds.dir().to_owned()));
-        let watch = self.watch.take();
-        self.watch = watch.and_then(|mut watch| {
-            let is_whole = folders.iter().all(|folder| watch.add(folder).is_ok());
-            is_whole.then_some(watch)
-        });
-        if self.watch.is_none() {
-            let message = "the kernel has no more watches to give: looking every 2 s".to_owned();
-            self.record(&Fact::Trouble { message });
+        self.ground.doubt();
+        if self.blames_machine(what, error) {
+            return;
         }
+        self.record(&Fact::Trouble { message: format!("{what}: {error}") });
     }
 
     fn clear(&mut self) {
@@ -270,17 +288,18 @@ impl Daemon {
     fn hear(&mut self, input: Input) {
         match input {
             Input::Signal(signal) => self.hear_signal(signal),
-            Input::WorkerEnded(job) => {
+            Input::WorkerEnded(job, code) => {
+                self.learn_from_end(&job, code);
                 if let Some(live) = self.jobs.get_mut(&job) {
                     live.ended();
                 }
                 self.unchecked.insert(job);
             }
-            Input::Hint(hint) if hint.paths.is_empty() => {
+            Input::Hint(hint, _turn) if hint.paths.is_empty() => {
                 self.looks.doubt(true);
                 self.next_rescan = Duration::ZERO;
             }
-            Input::Hint(hint) => {
+            Input::Hint(hint, _turn) => {
                 for path in &hint.paths {
                     self.hear_of(path, hint.change);
                 }
@@ -301,9 +320,11 @@ impl Daemon {
     fn hear_of(&mut self, path: &Path, change: Change) {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
         let spool = &self.desk.spool;
-        if folder == spool.folder(Place::Incoming) {
-            if may_be_taken(name) {
-                self.looks.tell(name, change, clock::since_boot());
+        if folder == spool.dir() {
+            self.ground.doubt();
+        } else if folder == spool.folder(Place::Incoming) {
+            if may_be_taken(name) && self.ground.is_open() {
+                self.has_more |= !self.looks.tell(name, change, clock::since_boot());
             }
         } else if folder == spool.wake_folder() {
             if path == spool.wake_file() {
@@ -320,53 +341,29 @@ impl Daemon {
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Duration {
-        if !self.unchecked.is_empty() {
+        if self.ground.is_doubted() {
             return Duration::ZERO;
         }
         let now = clock::since_boot();
+        if !self.ground.is_firm() {
+            return self.next_rescan.saturating_sub(now);
+        }
+        if !self.unchecked.is_empty() {
+            return Duration::ZERO;
+        }
         let wall = self.wake.map(|then| clock::until(then, clock::now()));
-        let looks = self.looks.next_due().map(|due| due.saturating_sub(now));
+        let takes = self.ground.is_open() && !self.is_crowded();
+        let due = if self.is_fit() {
+            self.looks.next_due().filter(|_| takes)
+        } else {
+            // Files that are due are not taken by a machine that is not fit: the next test is due instead.
+            Some(self.health.next_test())
+        };
+        let looks = due.map(|due| due.saturating_sub(now));
         let retry = self.jobs.values().filter_map(Live::retry_at).min();
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);
         [wall, looks, retry].into_iter().flatten().fold(rescan, Duration::min)
-    }
-
-    /// The exit code, once there is nothing left to do.
-    fn end_of_work(&self) -> Option<u8> {
-        let works = self.jobs.values().any(Live::works);
-        match self.stop {
-            Stop::Leave(signal) => Some(self.code_of(signal)),
-            Stop::Workers(signal) if !works => Some(self.code_of(signal)),
-            Stop::Workers(_) => None,
-            Stop::No => {
-                let is_over = self.options.once
-                    && !works
-                    && !self.is_dirty
-                    && !self.has_more
-                    && self.unchecked.is_empty()
-                    && self.jobs.values().all(|live| live.retry_at().is_none())
-                    && self.looks.is_drained();
-                is_over.then(|| self.code_once())
-            }
-        }
-    }
-
-    /// A daemon that is told to end has done its work; one that was to drain the spool has not.
-    fn code_of(&self, signal: i32) -> u8 {
-        if self.options.once { 128 + u8::try_from(signal).unwrap_or(0) } else { 0 }
-    }
-
-    fn code_once(&self) -> u8 {
-        if self.has_failed {
-            JOB_FAILED
-        } else if self.jobs.is_empty() {
-            0
-        } else if self.jobs.values().any(Live::lacks_codex) {
-            CODEX_UNUSABLE
-        } else {
-            ONLY_RESTING
-        }
     }
 }
 

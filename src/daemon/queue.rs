@@ -10,7 +10,7 @@ use super::take::Taken;
 use super::workers::Live;
 use super::{Daemon, Stop, WITHOUT_EVENTS};
 use crate::ending::{self, Ending, Held};
-use crate::logic::schedule::{self, Hold, Schedule, Waiting};
+use crate::logic::schedule::{self, Hold, Schedule};
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
 use crate::os::clock;
@@ -18,46 +18,67 @@ use crate::spool::{Kind, Spool};
 
 /// Files looked at before workers are started.
 const LOOKS_PER_TURN: usize = 32;
-/// Names remembered at a time; the rest of a flood stays in the folder until these are done.
-const MAX_NAMES: usize = 10_000;
+/// Jobs that wait for nothing but a worker while further files are taken; the rest of a flood stays in the folder.
+const MAX_QUEUED: usize = 10_000;
 /// When a file that someone holds locked is looked at again.
 const LOCKED_REST: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Looks at everything again, whatever events have told.
     pub(super) fn rescan(&mut self) {
+        self.watch_again();
         let every = if self.watch.is_some() { self.desk.settings.rescan } else { WITHOUT_EVENTS };
         self.next_rescan = clock::since_boot() + every;
-        self.looks.doubt(self.watch.is_none());
-        self.scan();
-        self.mark_all();
+        self.check_ground();
+        if self.ground.is_open() {
+            self.looks.doubt(self.watch.is_none());
+            self.scan();
+        }
+        if self.ground.is_firm() {
+            self.keep_reserves();
+            self.mark_all();
+        }
     }
 
     fn scan(&mut self) {
+        let mut room = self.looks.room();
+        self.has_more = room == 0;
+        if self.has_more {
+            return;
+        }
         let names = match self.desk.spool.incoming() {
             Ok(names) => names,
             Err(e) => return self.trouble("cannot read the spool", &e),
         };
-        self.has_more = false;
         let now = clock::since_boot();
         for name in names {
-            if self.looks.count() >= MAX_NAMES {
+            if room == 0 {
                 self.has_more = true;
                 break;
             }
-            self.looks.find(name, now);
+            room -= usize::from(self.looks.find(name, now));
         }
+    }
+
+    /// Whether so many jobs wait for a worker that no more are taken.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.queued >= MAX_QUEUED
     }
 
     /// Takes the files that are whole, some at a time.
     pub(super) fn take_what_is_whole(&mut self) {
-        if self.stop != Stop::No {
+        if self.stop != Stop::No || !self.ground.is_open() || self.is_crowded() {
             return;
         }
-        for name in self.looks.due(clock::since_boot(), LOOKS_PER_TURN) {
+        if !self.is_fit() {
+            return;
+        }
+        let now = clock::since_boot();
+        for name in self.looks.due(now, LOOKS_PER_TURN) {
             self.look_at(&name);
         }
-        if self.has_more && self.looks.is_drained() {
+        // What is being written or settles does not keep the rest of the folder waiting.
+        if self.has_more && self.looks.next_due().is_none_or(|due| due > now) {
             self.scan();
         }
     }
@@ -84,11 +105,18 @@ impl Daemon {
         }
     }
 
-    /// Leaves a file that something is wrong with until the next rescan.
+    /// Leaves a file that something is wrong with until the next rescan, and tells of it once.
     fn leave_aside(&mut self, name: &OsStr, error: &std::io::Error) {
+        if self.blames_machine("cannot take a file", error) {
+            return;
+        }
         self.looks.postpone(name, self.next_rescan);
-        let name = name.to_string_lossy().into_owned();
-        self.record(&Fact::Ignored { name, message: error.to_string() });
+        self.ground.doubt();
+        let message = error.to_string();
+        if self.looks.complain(name, &message) {
+            let name = name.to_string_lossy().into_owned();
+            self.record(&Fact::Ignored { name, message });
+        }
     }
 
     /// Enters what became of a file into the log, and a job into the queue.
@@ -123,6 +151,8 @@ impl Daemon {
         while std::mem::take(&mut self.is_dirty) {
             self.look_at_holds();
             let decided = self.decide();
+            let is_queued = |(_, hold): &&(JobId, Hold)| *hold == Hold::Busy;
+            self.queued = decided.hold.iter().filter(is_queued).count();
             self.wake = decided.wake;
             self.act(decided);
         }
@@ -130,13 +160,12 @@ impl Daemon {
 
     fn decide(&self) -> Schedule {
         let lanes = match self.stop {
-            Stop::No => self.lanes.saturating_sub(self.busy()),
-            Stop::Leave(_) | Stop::Workers(_) => 0,
+            Stop::No if self.is_fit() => self.lanes.saturating_sub(self.busy()),
+            Stop::No | Stop::Leave(_) | Stop::Workers(_) => 0,
         };
         let idle = |live: &&Live| !live.works() && live.retry_at().is_none();
-        let waiting: Vec<Waiting> =
-            self.jobs.values().filter(idle).map(|live| live.waiting.clone()).collect();
-        schedule::decide(&waiting, &|job| self.desk.other(job), lanes, clock::now())
+        let waiting = self.jobs.values().filter(idle).map(|live| &live.waiting);
+        schedule::decide(waiting, &|job| self.desk.other(job), lanes, clock::now())
     }
 
     fn act(&mut self, decided: Schedule) {

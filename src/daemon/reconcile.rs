@@ -6,20 +6,19 @@ use std::io::{Error, ErrorKind, Result};
 
 use super::Daemon;
 use super::log::Fact;
+use super::lost::{self, Record};
 use super::queue::end_held;
 use super::take::{self, Taken};
-use super::workers::{BARREN_STARTS, Live};
+use super::workers::Live;
 use crate::ending::{self, Ending, Held};
 use crate::logic::recover::{self, Lies, Repair, Run};
 use crate::logic::state::JobState;
-use crate::model::PROTOCOL_VERSION;
 use crate::model::id::JobId;
-use crate::model::job::{Job, Options, Origin};
-use crate::model::rejection::Code;
+use crate::model::job::Job;
 use crate::model::status::JobPhase;
 use crate::os::lock::FileLock;
-use crate::os::{clock, fsx};
-use crate::runs::{JournalReader, RunFolder, Want};
+use crate::os::{clock, fsx, seeded};
+use crate::runs::{RunFolder, Want};
 use crate::spool::Place;
 
 /// One look at a job.
@@ -27,6 +26,8 @@ struct Sight {
     run: Option<Run>,
     files: BTreeSet<Lies>,
     state: JobState,
+    /// The accepted job, where it has not ended.
+    job: Option<Job>,
 }
 
 impl Daemon {
@@ -39,6 +40,7 @@ impl Daemon {
         let lists: Result<Vec<Vec<JobId>>> =
             files.chain(std::iter::once_with(|| self.desk.runs.jobs())).collect();
         match lists {
+            Ok(_) if seeded::bug("rescan-blind") => {}
             Ok(lists) => {
                 let all = lists.into_iter().flatten().filter(|job| !self.settled.contains(job));
                 self.unchecked.extend(all);
@@ -75,19 +77,23 @@ impl Daemon {
 
     /// Whether a job that the queue does not know has plainly ended: its status says so and its file lies accordingly.
     fn is_settled(&self, job: &JobId) -> bool {
-        let spool = &self.desk.spool;
         let phase = self.desk.runs.folder(job).read_status().map(|s| s.state);
         phase.is_some_and(|phase| {
-            phase.is_final()
-                && !spool.has(Place::Claimed, job)
-                && spool.has(Place::at_end(phase), job)
+            phase.is_final() && self.lies(job) == BTreeSet::from([Lies::at_end(phase)])
         })
     }
 
-    /// Looks at one job: puts right what is wrong, then enters it into the queue or takes it out.
+    /// Looks at one job: puts right what is wrong, then enters it into the queue or takes it out. What keeps us from that is
+    /// told once.
     pub(super) fn check(&mut self, job: &JobId) {
-        if let Err(e) = self.mend(job).and_then(|()| self.enlist(job)) {
-            self.trouble(&format!("cannot look after {job}"), &e);
+        match self.mend(job).and_then(|()| self.enlist(job)) {
+            Ok(()) => drop(self.complaints.remove(job)),
+            Err(e) => {
+                let before = self.complaints.insert(job.clone(), e.to_string());
+                if before.is_none_or(|before| before != e.to_string()) {
+                    self.trouble(&format!("cannot look after {job}"), &e);
+                }
+            }
         }
     }
 
@@ -95,14 +101,15 @@ impl Daemon {
         let folder = self.desk.runs.folder(job);
         let files = self.lies(job);
         if !folder.dir().is_dir() {
-            return Ok(Sight { run: None, files, state: JobState::default() });
+            return Ok(Sight { run: None, files, state: JobState::default(), job: None });
         }
         // The lock first: a journal read while nobody holds it is as its last holder left it.
         let is_held = folder.is_held()?;
-        let state = replay(&folder)?;
+        let Record { state, job, damage } = lost::look_into(&folder)?;
         let finished = state.phase.is_final().then_some(state.phase);
-        let run = Run { is_held, is_claimed: state.claimed, finished };
-        Ok(Sight { run: Some(run), files, state })
+        let is_damaged = damage.is_some();
+        let run = Run { is_held, is_claimed: state.claimed, is_damaged, finished };
+        Ok(Sight { run: Some(run), files, state, job })
     }
 
     fn lies(&self, job: &JobId) -> BTreeSet<Lies> {
@@ -113,7 +120,8 @@ impl Daemon {
             (Place::Killed, Lies::Killed),
         ];
         let spool = &self.desk.spool;
-        places.into_iter().filter(|(p, _)| spool.has(*p, job)).map(|(_, l)| l).collect()
+        let held = spool.held(job).map(|_| Lies::Held);
+        places.into_iter().filter(|(p, _)| spool.has(*p, job)).map(|(_, l)| l).chain(held).collect()
     }
 
     /// Puts right what is wrong with one job. What is decided without the lock is decided again under it.
@@ -135,8 +143,11 @@ impl Daemon {
             Repair::RunLost => {}
             Repair::MoveToEnd(_)
             | Repair::EndKilled
+            | Repair::EndDamaged
             | Repair::MoveBack
             | Repair::Rewrite
+            | Repair::DropHeld
+            | Repair::PutCopyAside(_)
             | Repair::TakeAgain
             | Repair::PutAway => {
                 let folder = self.desk.runs.folder(job);
@@ -170,7 +181,10 @@ impl Daemon {
                 }
                 ended
             }
+            Repair::EndDamaged => self.end_damaged(folder, lock),
             Repair::MoveBack => spool.end(&job, JobPhase::Queued),
+            Repair::DropHeld => self.desk.clear_held(&job),
+            Repair::PutCopyAside(lies) => self.put_copy_aside(&job, lies),
             Repair::Rewrite => {
                 let accepted = folder.read_job()?.ok_or_else(|| no_job(&folder))?;
                 spool.restore(&format!("{job}.txt"), accepted.objective.as_bytes())
@@ -188,39 +202,6 @@ impl Daemon {
         }
     }
 
-    /// A claimed file without a run folder does not run: nobody knows how far it got. Whoever takes a job locks its
-    /// folder first, so only under that lock it is sure that the file is not just being taken or put aside. Then the file
-    /// moves before anything is written, so that a death leaves a failed job without a record rather than one that looks
-    /// new. The answer is whether there was a loss.
-    pub(super) fn record_loss(&self, job: &JobId) -> Result<bool> {
-        let folder = match self.desk.runs.create(job) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
-            created => created?,
-        };
-        let Some(lock) = folder.try_lock()? else { return Ok(false) };
-        if !self.desk.spool.has(Place::Claimed, job) {
-            self.desk.runs.put_away(&lock, job)?;
-            return Ok(false);
-        }
-        self.desk.spool.end(job, JobPhase::Failed)?;
-        let now = clock::now();
-        let origin =
-            Origin { name: job.to_string(), bytes: 0, sha256: String::new(), uid: u32::MAX };
-        let lost = Job {
-            version: PROTOCOL_VERSION,
-            id: job.clone(),
-            objective: "(lost with its run folder; see the file in spool/failed)".to_owned(),
-            options: Options::default(),
-            origin,
-            created_at: now,
-        };
-        folder.put_job(&lost)?;
-        let mut held = Held::open(folder, lock)?;
-        let message = format!("{}: its run folder is gone", Code::RunLost.as_str());
-        ending::finish(&self.desk.spool, &mut held, &Ending::failed("run_lost", message), now)?;
-        Ok(true)
-    }
-
     /// Enters a job that has not ended into the queue as it stands now, and takes one that has out.
     fn enlist(&mut self, job: &JobId) -> Result<()> {
         let sight = self.see(job)?;
@@ -230,14 +211,31 @@ impl Daemon {
             self.unchecked.insert(job.clone());
             return Ok(());
         }
+        if sight.run.is_some_and(|run| run.is_claimed && !run.is_held) {
+            self.restate(job)?;
+        }
         match sight.run {
             Some(run) if run.finished.is_some() => self.leave(job, &sight.state, run.is_held),
-            Some(run) if run.is_claimed => self.update(job, &sight.state, run.is_held)?,
+            Some(run) if run.is_claimed => {
+                let accepted = sight.job.ok_or_else(|| no_job(&self.desk.runs.folder(job)))?;
+                self.update(&accepted, &sight.state, run.is_held);
+            }
             _ => {
                 self.jobs.remove(job);
             }
         }
         Ok(())
+    }
+
+    /// Writes a status that is not there or cannot be read: whoever was to write it died first, or somebody removed it.
+    fn restate(&self, job: &JobId) -> Result<()> {
+        if self.desk.runs.folder(job).read_status().is_some() {
+            return Ok(());
+        }
+        match Held::acquire(&self.desk.runs, job)? {
+            Some(held) => held.folder.write_status(&self.desk.status(&held.job, &held.state)),
+            None => Ok(()),
+        }
     }
 
     /// Takes a job that has ended out of the queue.
@@ -261,25 +259,24 @@ impl Daemon {
     }
 
     /// Brings what the queue knows of a job up to date.
-    fn update(&mut self, job: &JobId, state: &JobState, is_held: bool) -> Result<()> {
+    fn update(&mut self, accepted: &Job, state: &JobState, is_held: bool) {
+        let job = &accepted.id;
         let folder = self.desk.runs.folder(job);
-        let accepted = folder.read_job()?.ok_or_else(|| no_job(&folder))?;
-        let mut waiting = take::waiting(&accepted, state);
+        let mut waiting = take::waiting(accepted, state);
         waiting.wants_killed = folder.wants(Want::Killed);
         waiting.wants_paused = folder.wants(Want::Paused);
         let rests = waiting.rest.is_some();
-        let accounts = if rests { self.accounts_of(&accepted) } else { Vec::new() };
+        let accounts = if rests { self.accounts_of(accepted) } else { Vec::new() };
         let is_new = !self.jobs.contains_key(job);
-        if is_new && let Some(lock) = folder.try_lock()? {
-            folder.clear_temps(&lock)?;
+        if is_new && let Err(e) = clear_temps(&folder) {
+            self.trouble(&format!("cannot clear away unfinished files of {job}"), &e);
         }
         let live = self.jobs.entry(job.clone()).or_insert_with(|| Live::new(waiting.clone()));
         live.journal_bytes = journal_bytes(&folder);
         live.set_held(is_held);
         live.set_waiting(waiting);
         live.accounts = accounts;
-        let is_idle = !live.works();
-        let barren = if is_idle { live.count_barren() } else { 0 };
+        let is_stuck = !live.works() && live.is_stuck(state.idle_starts);
         self.is_dirty = true;
         if is_held {
             if is_new {
@@ -289,11 +286,14 @@ impl Daemon {
         } else {
             self.unwatch_lock(job);
         }
-        if is_idle && (state.idle_starts >= BARREN_STARTS || barren >= BARREN_STARTS) {
+        if !self.is_fit() || (is_stuck && !self.is_jobs_fault()) {
+            if let Some(live) = self.jobs.get_mut(job) {
+                live.excuse(state.idle_starts);
+            }
+        } else if is_stuck {
             let message = "its worker ended three times without any progress; see worker.log";
             self.end_idle(job, &Ending::failed("worker_crashed", message));
         }
-        Ok(())
     }
 
     /// Asks to be woken when someone else's lock on a job is let go; one of our children tells by its end.
@@ -320,13 +320,9 @@ impl Daemon {
     }
 }
 
-/// What a run folder's journal adds up to; one without a journal is a job that nobody has taken yet.
-pub(super) fn replay(folder: &RunFolder) -> Result<JobState> {
-    match JournalReader::open(&folder.journal()) {
-        Ok(reader) => Ok(JobState::replay(&reader.read_all()?.events)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(JobState::default()),
-        Err(e) => Err(e),
-    }
+/// Clears away what a dead writer left half made; while somebody works there, it is his to do.
+fn clear_temps(folder: &RunFolder) -> Result<()> {
+    folder.try_lock()?.map_or(Ok(()), |lock| folder.clear_temps(&lock))
 }
 
 /// The length of a run folder's journal in bytes.

@@ -18,6 +18,15 @@ pub(super) fn not_regular(kind: Kind) -> Reason {
     )
 }
 
+/// Its owner is nobody whose jobs are run here.
+pub(super) fn foreign_owner(uid: u32) -> Reason {
+    Reason::new(
+        Code::Owner,
+        format!("it belongs to user {uid}, whose files are not taken here"),
+        "the operator may name that user in `allowed_uids` in numerus.toml",
+    )
+}
+
 /// It is a link to what belongs to someone else: reading it might tell what its owner keeps.
 pub(super) fn foreign_link(uid: u32) -> Reason {
     Reason::new(

@@ -6,24 +6,21 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use jiff::Timestamp;
-
-use super::refusal::{duplicate, foreign_link, not_regular, unreadable};
-use crate::logic::admission::{self, Admitted, Facts, Shape};
+use super::lost::{self, Record};
+use super::refusal::{duplicate, not_regular};
 use crate::logic::schedule::{self, Other, Waiting};
 use crate::logic::state::JobState;
-use crate::model::PROTOCOL_VERSION;
 use crate::model::event::Fact;
 use crate::model::id::{JobId, TAIL_CHARS};
-use crate::model::job::{Job, Origin};
+use crate::model::job::Job;
 use crate::model::rejection::Reason;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::model::status::{JobPhase, Status};
 use crate::os::lock::FileLock;
-use crate::os::{clock, digest, env, fsx, random};
+use crate::os::{clock, fsx, random};
 use crate::runs::{Journal, RunFolder, Runs};
 use crate::spool::{Content, Format, Kind, Place, Spool, Stamp};
 
@@ -99,11 +96,13 @@ impl Desk {
     /// # Errors
     /// Those of the system; then the file is where it was, or claimed, and will be taken later.
     pub fn take(&self, name: &OsStr) -> Result<Taken> {
+        self.spool.incoming_identity()?;
         let Some(stamp) = self.spool.look(name)? else { return Ok(Taken::Gone) };
         let from = self.spool.folder(Place::Incoming).join(name);
         if let Some(reason) = self.refuse_unread(name, stamp) {
             return self.put_aside(&from, name, reason);
         }
+        self.has_room(stamp)?;
         let format = Format::of(name);
         let Some(room) = self.make_room(name)? else { return Ok(Taken::Gone) };
         match self.spool.take(name, room.folder.job(), format) {
@@ -111,8 +110,11 @@ impl Desk {
             // It moved, and only a flush failed: it is taken again from the reading on, and for that its folder stays.
             Err(e) if self.spool.has(Place::Claimed, room.folder.job()) => Err(e),
             Err(e) => {
-                self.leave(&room)?;
-                if e.kind() == ErrorKind::NotFound { Ok(Taken::Gone) } else { Err(e) }
+                // A rename whose flush failed has been made: then the folder is that file's.
+                if !self.spool.has_taken(room.folder.job()) {
+                    self.leave(&room)?;
+                }
+                if is_gone(&from, &e) { Ok(Taken::Gone) } else { Err(e) }
             }
         }
     }
@@ -122,10 +124,33 @@ impl Desk {
     /// # Errors
     /// Those of [`Desk::take`].
     pub fn take_again(&self, folder: RunFolder, lock: FileLock) -> Result<Taken> {
-        let Some(path) = self.spool.claimed(folder.job()) else { return Ok(Taken::Gone) };
+        let job = folder.job();
+        if self.spool.has(Place::Claimed, job) {
+            self.clear_held(job)?;
+        }
+        let claimed = self.spool.file_of(Place::Claimed, job);
+        let found = claimed.or_else(|| self.spool.held(job));
+        let Some(path) = found else { return Ok(Taken::Gone) };
         let name = path.file_name().unwrap_or_default().to_owned();
         folder.clear_temps(&lock)?;
         self.accept(folder, lock, &path, &name)
+    }
+
+    /// Clears away what was brought over from `incoming/` and still lies there; what was changed since is nobody's job, and
+    /// is put aside.
+    ///
+    /// # Errors
+    /// Those of [`Desk::take`].
+    pub(super) fn clear_held(&self, job: &JobId) -> Result<()> {
+        let Some(held) = self.spool.held(job) else { return Ok(()) };
+        let limit = self.settings.max_objective_bytes;
+        let copy = self.spool.taken(job);
+        if copy.is_some_and(|copy| self.spool.drop_held(&held, &copy, limit).unwrap_or(false)) {
+            return Ok(());
+        }
+        let why = format!("it was changed after job {job} was made of it");
+        let name = held.file_name().unwrap_or_default().to_owned();
+        self.put_aside(&held, &name, duplicate(&why, job)).map(drop)
     }
 
     /// What can be refused without opening the file.
@@ -179,8 +204,9 @@ impl Desk {
 
     /// Whether a folder just locked is free for a new job; only now nobody else can change that.
     fn judge(&self, room: Room) -> Result<Occupied> {
-        let state = super::reconcile::replay(&room.folder)?;
-        if !state.claimed && !state.phase.is_final() && !self.spool.has_taken(room.folder.job()) {
+        let Record { state, damage, .. } = lost::look_into(&room.folder)?;
+        let is_used = state.claimed || state.phase.is_final() || damage.is_some();
+        if !is_used && !self.spool.has_taken(room.folder.job()) {
             return Ok(Occupied::Ours(room));
         }
         self.leave(&room)?;
@@ -192,21 +218,24 @@ impl Desk {
         if room.is_new { self.runs.put_away(&room.lock, room.folder.job()) } else { Ok(()) }
     }
 
-    /// From the claimed file to the flushed `job.claimed`, or to `rejected/`.
+    /// From the taken file to the flushed `job.claimed`, or to `rejected/`.
     fn accept(
         &self,
         folder: RunFolder,
         lock: FileLock,
-        claimed: &Path,
+        taken: &Path,
         name: &OsStr,
     ) -> Result<Taken> {
-        match self.read(claimed, name, &folder, clock::now())? {
+        let limit = self.settings.max_objective_bytes;
+        let may_be_copied = |content: &Content| self.refuse_owner(content).is_none();
+        let (claimed, content) = self.spool.bring(taken, limit, may_be_copied)?;
+        match self.read(content, name, &folder, clock::now())? {
             Ok(job) => {
-                self.put(&folder, &job, claimed)?;
+                self.put(&folder, &job, &claimed)?;
                 Ok(Taken::Job(Box::new(Fresh { job, folder, lock })))
             }
             Err(reason) => {
-                let rejected = self.put_aside(claimed, name, reason)?;
+                let rejected = self.put_aside(&claimed, name, reason)?;
                 // Nothing but our own lock and perhaps a copy of what lies in rejected/ now.
                 fsx::remove_tree(folder.dir())?;
                 Ok(rejected)
@@ -214,94 +243,12 @@ impl Desk {
         }
     }
 
-    fn put_aside(&self, from: &Path, name: &OsStr, reason: Reason) -> Result<Taken> {
+    pub(super) fn put_aside(&self, from: &Path, name: &OsStr, reason: Reason) -> Result<Taken> {
         match self.spool.reject(from, name, &reason, clock::now()) {
             Ok(kept_as) => Ok(Taken::Rejected { kept_as, reason }),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Taken::Gone),
+            Err(e) if is_gone(from, &e) => Ok(Taken::Gone),
             Err(e) => Err(e),
         }
-    }
-
-    /// Reads and checks a claimed file.
-    fn read(
-        &self,
-        claimed: &Path,
-        name: &OsStr,
-        folder: &RunFolder,
-        now: Timestamp,
-    ) -> Result<std::result::Result<Job, Reason>> {
-        let limit = self.settings.max_objective_bytes;
-        let (bytes, uid) = match self.spool.read(claimed, limit)? {
-            Content::Whole { uid, linked: true, .. } if !is_ours(uid) => {
-                return Ok(Err(foreign_link(uid)));
-            }
-            Content::Whole { bytes, uid, .. } => (bytes, uid),
-            Content::TooLarge(size) => return Ok(Err(admission::too_large(size, limit))),
-            Content::NotRegular => return Ok(Err(not_regular(Kind::Special))),
-            Content::Unreadable(why) => return Ok(Err(unreadable(&why))),
-        };
-        let admitted = match self.admit(&bytes, Format::of(name), folder.job())? {
-            Ok(admitted) => admitted,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let origin = Origin {
-            name: name.to_string_lossy().into_owned(),
-            bytes: bytes.len() as u64,
-            sha256: digest::sha256_hex(&bytes),
-            uid,
-        };
-        Ok(Ok(Job {
-            version: PROTOCOL_VERSION,
-            id: folder.job().clone(),
-            objective: admitted.objective,
-            options: admitted.options,
-            origin,
-            created_at: now,
-        }))
-    }
-
-    /// Admission, and what it needs other jobs for: `after` and `key`.
-    fn admit(
-        &self,
-        bytes: &[u8],
-        format: Format,
-        job: &JobId,
-    ) -> Result<std::result::Result<Admitted, Reason>> {
-        let shape = match format {
-            Format::Markdown => Shape::Markdown,
-            Format::Json => Shape::Json,
-            Format::Text => Shape::Text,
-        };
-        let facts = Facts { settings: &self.settings, resolve: &resolve };
-        let mut admitted = match admission::admit(bytes, shape, &facts) {
-            Ok(admitted) => admitted,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        if !admitted.options.after.is_empty() {
-            let known = self.known_jobs(job)?;
-            match admission::resolve_after(&admitted.options.after, &known) {
-                Ok(after) => admitted.options.after = after,
-                Err(reason) => return Ok(Err(reason)),
-            }
-        }
-        if let Some(key) = &admitted.options.key {
-            let first = self.spool.claim_key(key, job)?;
-            if first != *job {
-                return Ok(Err(duplicate(&format!("job {first} has the key {key:?}"), &first)));
-            }
-        }
-        Ok(Ok(admitted))
-    }
-
-    /// All jobs that `after` may name: taken ones, ended ones, and those still in `incoming/` under their id.
-    fn known_jobs(&self, but: &JobId) -> Result<Vec<String>> {
-        let waiting = self.spool.incoming()?.filter_map(|name| JobId::from_stem(&stem(&name)));
-        let mut known: Vec<String> =
-            self.runs.jobs()?.into_iter().chain(waiting).map(String::from).collect();
-        known.retain(|id| id != but.as_str());
-        known.sort();
-        known.dedup();
-        Ok(known)
     }
 
     /// Puts the accepted job into its run folder; with the flush of `job.claimed` it will reach exactly one end.
@@ -373,28 +320,16 @@ pub fn waiting(job: &Job, state: &JobState) -> Waiting {
     }
 }
 
-fn stem(name: &OsStr) -> String {
+/// Whether an error means that the file itself is gone; a folder that is not there says "not found", too.
+fn is_gone(path: &Path, error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+        && std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == ErrorKind::NotFound)
+        && path.parent().is_some_and(Path::is_dir)
+}
+
+pub(super) fn stem(name: &OsStr) -> String {
     let stem = Path::new(name).file_stem().unwrap_or(name);
     stem.to_string_lossy().into_owned()
-}
-
-/// A workspace's real path.
-///
-/// # Errors
-/// Why it cannot be one, in words that follow its name.
-pub fn resolve(path: &str) -> std::result::Result<String, String> {
-    let real: PathBuf = std::fs::canonicalize(path).map_err(|e| match e.kind() {
-        ErrorKind::NotFound => "is not there".to_owned(),
-        _ => format!("cannot be used: {e}"),
-    })?;
-    if !real.is_dir() {
-        return Err("is not a directory".to_owned());
-    }
-    real.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned())
-}
-
-fn is_ours(uid: u32) -> bool {
-    env::own_uid() == uid
 }
 
 #[cfg(test)]

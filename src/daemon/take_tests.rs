@@ -1,11 +1,14 @@
 //! Taking, on a scratch root.
 
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
+use jiff::Timestamp;
 use rustix::fs::{CWD, FileType, mknodat};
 
 use super::*;
 use crate::model::rejection::Code;
+use crate::os::digest;
 
 fn desk() -> (tempfile::TempDir, Desk) {
     let d = tempfile::tempdir().expect("scratch");

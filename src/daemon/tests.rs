@@ -15,8 +15,8 @@ dir="$2/runs/$4"
 exec 9>>"$dir/worker.lock"
 flock -x 9
 fact() {
-  printf '{"seq":9,"ts":"2026-01-01T00:00:00Z","event":"%s","payload":%s,"job_id":"%s","task_id":null}\n' \
-    "$1" "$2" "$job" >> "$dir/events.ndjson"
+  printf '{"seq":%s,"ts":"2026-01-01T00:00:00Z","event":"%s","payload":%s,"job_id":"%s","task_id":null}\n' \
+    "$(($(wc -l < "$dir/events.ndjson") + 1))" "$1" "$2" "$job" >> "$dir/events.ndjson"
 }
 job="$4"
 started=$(cut -d' ' -f22 /proc/$$/stat)
@@ -155,6 +155,21 @@ fn once_leaves_resting_jobs_and_says_so() {
     assert_eq!(site.once(), 0);
     assert_eq!(site.place(&resting), Some(Place::Killed));
     assert_eq!(site.place(&later), Some(Place::Killed));
+}
+
+#[test]
+fn a_status_that_is_not_there_is_written_again() {
+    let site = Site::new();
+    let jobs = [site.objective("good-abc234", "good"), site.objective("rest-abc234", "rest")];
+    let phases =
+        || jobs.each_ref().map(|job| site.desk.runs.folder(job).read_status().map(|s| s.state));
+    assert_eq!(site.once(), 4);
+    for job in &jobs {
+        fsx::remove(&site.desk.runs.folder(job).dir().join("status.json")).expect("remove");
+    }
+    assert_eq!(phases(), [None; 2]);
+    assert_eq!(site.once(), 4);
+    assert_eq!(phases(), [Some(JobPhase::Succeeded), Some(JobPhase::Paused)]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::os::process::{self, Target};
 use crate::os::{clock, env, fsx};
 
 /// Starts without any new event after which a job is given up.
-pub(super) const BARREN_STARTS: u32 = 3;
+const BARREN_STARTS: u32 = 3;
 /// Rest after a worker could not even be spawned.
 const SPAWN_REST: Duration = Duration::from_secs(5);
 
@@ -49,6 +49,8 @@ pub(super) struct Live {
     has_worked: bool,
     bytes_at_start: Option<u64>,
     barren_starts: u32,
+    /// Starts in the journal without progress that the machine is to blame for.
+    excused_starts: u32,
     retry_at: Option<Duration>,
 }
 
@@ -64,6 +66,7 @@ impl Live {
             has_worked: false,
             bytes_at_start: None,
             barren_starts: 0,
+            excused_starts: 0,
             retry_at: None,
         }
     }
@@ -122,8 +125,21 @@ impl Live {
         self.has_worked |= is_held;
     }
 
-    /// Counts a start after which the journal is as long as before; the answer is the count.
-    pub(super) fn count_barren(&mut self) -> u32 {
+    /// Lets the starts so far count as nothing: the machine is to blame.
+    pub(super) fn excuse(&mut self, idle_starts: u32) {
+        self.bytes_at_start = None;
+        self.barren_starts = 0;
+        self.excused_starts = idle_starts;
+    }
+
+    /// Whether it has been started too often without any progress, `idle_starts` times by its journal. A start after
+    /// which the journal is as long as before counts, too.
+    pub(super) fn is_stuck(&mut self, idle_starts: u32) -> bool {
+        let counted = idle_starts.saturating_sub(self.excused_starts);
+        counted.max(self.count_barren()) >= BARREN_STARTS
+    }
+
+    fn count_barren(&mut self) -> u32 {
         match self.bytes_at_start.take() {
             Some(before) if before == self.journal_bytes => self.barren_starts += 1,
             Some(_) => self.barren_starts = 0,
@@ -181,9 +197,9 @@ impl Daemon {
         let started = process::start_time(pid);
         let (job, tell) = (job.clone(), self.inputs.clone());
         tokio::spawn(async move {
-            // However it ended: what it left on disk tells what follows.
-            drop(child.wait().await);
-            drop(tell.send(Input::WorkerEnded(job)));
+            // What it left on disk tells what follows; how it ended only whether the machine is to be looked at.
+            let code = child.wait().await.ok().and_then(|status| status.code());
+            drop(tell.send(Input::WorkerEnded(job, code)));
         });
         Ok((pid, started))
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::retry;
 use super::state::JobState;
 use super::task::TaskState;
 use crate::model::advice::Because;
@@ -137,14 +138,14 @@ pub fn over_budget(state: &JobState, job: &Job, now: Timestamp) -> Option<Ending
         let message = format!("spent {} of {tokens} tokens", state.tokens.total());
         return Some(Ending::failed("budget", message));
     }
-    let wall = (now.duration_since(state.started_at?) - state.rested).as_secs();
+    let wall = state.worked_until(now).as_secs();
     let most =
         budget.wall_seconds.and_then(|s| i64::try_from(s).ok()).filter(|most| wall >= *most)?;
     Some(Ending::failed("budget", format!("took {wall} of {most} seconds")))
 }
 
 fn planning(state: &JobState, job: &Job, now: Timestamp) -> Step {
-    if let Some(due) = state.planning_due.filter(|due| *due > now) {
+    if let Some(due) = state.planning_due.filter(|due| !retry::has_come(*due, now)) {
         return Step::Wait(Some(due));
     }
     match job.options.plan {
@@ -173,14 +174,15 @@ fn tasks(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp) -
     let done = state.done();
     let is_ready = |t: &&&TaskState| t.task.dependencies.iter().all(|d| done.contains(d));
     let ready: Vec<&&TaskState> = waiting.iter().filter(is_ready).collect();
-    let due = ready.iter().filter(|t| t.due.is_none_or(|d| d <= now));
+    let due = ready.iter().filter(|t| t.due.is_none_or(|due| retry::has_come(due, now)));
     let start: Vec<TaskId> = asked
         .iter()
         .chain(due.copied().take(free_lanes(state, job, busy)))
         .map(|t| t.task.id.clone())
         .collect();
     if start.is_empty() && skip.is_empty() {
-        return Some(Step::Wait(ready.iter().filter_map(|t| t.due).filter(|d| *d > now).min()));
+        let due = ready.iter().filter_map(|t| t.due).filter(|due| !retry::has_come(*due, now));
+        return Some(Step::Wait(due.min()));
     }
     Some(Step::Tasks { start, skip })
 }

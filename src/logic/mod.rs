@@ -13,6 +13,8 @@ pub mod enforce;
 pub mod followups;
 pub mod frontmatter;
 pub mod globs;
+pub mod health;
+pub mod keep;
 pub mod lifecycle;
 pub mod parked;
 pub mod paths;

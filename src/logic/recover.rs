@@ -7,10 +7,13 @@
 //! | held | anywhere else | none: its holder is at work |
 //! | finished | in another folder than its end's | moved there |
 //! | finished | nowhere | none |
+//! | finished or claimed | a further copy elsewhere | the copy is put aside |
+//! | finished or claimed | still in `incoming/` as `.claim-JOB` | it was brought over: removed there |
+//! | damaged, not finished | anywhere | ended as failed, everything kept |
 //! | claimed | in `killed/` | ended as killed |
 //! | claimed | in `done/` or `failed/` | moved back |
 //! | claimed | nowhere | written again |
-//! | not claimed | in `claimed/` | taken again, from the reading on |
+//! | not claimed | in `claimed/`, or in `incoming/` as `.claim-JOB` | taken again, from the reading on |
 //! | not claimed | nowhere or elsewhere | the folder is put away |
 //! | none | in `claimed/` | failed: the run is lost |
 
@@ -29,10 +32,13 @@ pub enum Lies {
     Failed,
     /// `killed/`.
     Killed,
+    /// `incoming/`, under the name of a file that is being taken.
+    Held,
 }
 
 impl Lies {
-    fn at_end(phase: JobPhase) -> Self {
+    /// Where the file of a job in this phase belongs.
+    pub fn at_end(phase: JobPhase) -> Self {
         match phase {
             JobPhase::Succeeded => Self::Done,
             JobPhase::Failed => Self::Failed,
@@ -51,6 +57,8 @@ pub struct Run {
     pub is_held: bool,
     /// Whether its journal says that the job was taken as a whole.
     pub is_claimed: bool,
+    /// Whether its journal or its `job.json` is destroyed.
+    pub is_damaged: bool,
     /// How its journal says that the job ended.
     pub finished: Option<JobPhase>,
 }
@@ -68,6 +76,12 @@ pub enum Repair {
     MoveBack,
     /// Write the file again.
     Rewrite,
+    /// Clear away in `incoming/` what was brought over.
+    DropHeld,
+    /// Put a further copy of the file aside.
+    PutCopyAside(Lies),
+    /// End the job as failed: nobody knows how far it got.
+    EndDamaged,
     /// Take the job again from the reading of its claimed file on.
     TakeAgain,
     /// Put the run folder of a job that never was out of the way.
@@ -88,34 +102,44 @@ pub fn repair(run: Option<&Run>, files: &BTreeSet<Lies>) -> Option<Repair> {
         }
         (true, _) => None,
         (false, Some(phase)) => after_the_end(phase, files),
+        (false, None) if run.is_damaged => Some(Repair::EndDamaged),
         (false, None) if run.is_claimed => before_the_end(files),
-        (false, None) if is_claimed_file => Some(Repair::TakeAgain),
+        (false, None) if is_claimed_file || files.contains(&Lies::Held) => Some(Repair::TakeAgain),
         (false, None) => Some(Repair::PutAway),
     }
 }
 
 fn after_the_end(phase: JobPhase, files: &BTreeSet<Lies>) -> Option<Repair> {
-    let is_elsewhere = !files.is_empty() && !files.contains(&Lies::at_end(phase));
-    is_elsewhere.then_some(Repair::MoveToEnd(phase))
+    let home = Lies::at_end(phase);
+    let is_elsewhere = files.iter().any(|lies| *lies != Lies::Held) && !files.contains(&home);
+    if is_elsewhere { Some(Repair::MoveToEnd(phase)) } else { surplus(home, files) }
 }
 
 fn before_the_end(files: &BTreeSet<Lies>) -> Option<Repair> {
     if files.contains(&Lies::Claimed) {
-        None
+        surplus(Lies::Claimed, files)
     } else if files.contains(&Lies::Killed) {
         Some(Repair::EndKilled)
-    } else if files.is_empty() {
+    } else if files.iter().all(|lies| *lies == Lies::Held) {
         Some(Repair::Rewrite)
     } else {
         Some(Repair::MoveBack)
     }
 }
 
+/// What lies about besides the one file that counts.
+fn surplus(home: Lies, files: &BTreeSet<Lies>) -> Option<Repair> {
+    files.iter().find(|lies| **lies != home).map(|lies| match lies {
+        Lies::Held => Repair::DropHeld,
+        Lies::Claimed | Lies::Done | Lies::Failed | Lies::Killed => Repair::PutCopyAside(*lies),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FRESH: Run = Run { is_held: false, is_claimed: false, finished: None };
+    const FRESH: Run = Run { is_held: false, is_claimed: false, is_damaged: false, finished: None };
     const CLAIMED: Run = Run { is_claimed: true, ..FRESH };
     const HELD: Run = Run { is_held: true, ..CLAIMED };
     const DONE: Run = Run { finished: Some(JobPhase::Succeeded), ..CLAIMED };
@@ -123,7 +147,10 @@ mod tests {
 
     #[test]
     fn each_row_of_the_table() {
-        use Lies::{Claimed, Done, Failed, Killed};
+        use Lies::{Claimed, Done, Failed, Held, Killed};
+        use Repair::{DropHeld, EndDamaged, PutCopyAside};
+        let damaged = Run { is_damaged: true, ..CLAIMED };
+        let unclear = Run { is_damaged: true, ..FRESH };
         for (run, files, expected) in [
             (Some(HELD), vec![Killed], Some(Repair::TellHolder)),
             (Some(HELD), vec![Claimed], None),
@@ -135,10 +162,24 @@ mod tests {
             (Some(DONE), vec![Killed], Some(Repair::MoveToEnd(JobPhase::Succeeded))),
             (Some(KILLED), vec![Claimed], Some(Repair::MoveToEnd(JobPhase::Killed))),
             (Some(DONE), vec![Done], None),
-            (Some(DONE), vec![Claimed, Done], None),
+            (Some(DONE), vec![Claimed, Done], Some(PutCopyAside(Claimed))),
+            (Some(DONE), vec![Done, Failed], Some(PutCopyAside(Failed))),
+            (Some(DONE), vec![Done, Held], Some(DropHeld)),
+            (Some(DONE), vec![Held], Some(DropHeld)),
+            (Some(Run { is_damaged: true, ..DONE }), vec![Done], None),
+            (Some(damaged), vec![Claimed], Some(EndDamaged)),
+            (Some(damaged), vec![], Some(EndDamaged)),
+            (Some(unclear), vec![Claimed], Some(EndDamaged)),
+            (Some(Run { is_damaged: true, ..HELD }), vec![Claimed], None),
             (Some(DONE), vec![], None),
             (Some(CLAIMED), vec![Claimed], None),
-            (Some(CLAIMED), vec![Claimed, Killed], None),
+            (Some(CLAIMED), vec![Claimed, Killed], Some(PutCopyAside(Killed))),
+            (Some(CLAIMED), vec![Claimed, Held], Some(DropHeld)),
+            (Some(CLAIMED), vec![Held], Some(Repair::Rewrite)),
+            (Some(CLAIMED), vec![Done, Held], Some(Repair::MoveBack)),
+            (Some(FRESH), vec![Held], Some(Repair::TakeAgain)),
+            (Some(FRESH), vec![Claimed, Held], Some(Repair::TakeAgain)),
+            (None, vec![Held], None),
             (Some(CLAIMED), vec![Killed], Some(Repair::EndKilled)),
             (Some(CLAIMED), vec![Done], Some(Repair::MoveBack)),
             (Some(CLAIMED), vec![Failed], Some(Repair::MoveBack)),

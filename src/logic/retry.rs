@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::advice;
 use super::task::{TaskState, Tries};
@@ -39,6 +39,13 @@ pub enum Next {
     GiveUp,
 }
 
+/// Whether the time of a next try has come. One that is further away than any try is ever put off was written under a clock
+/// that has been set back since.
+pub fn has_come(due: Timestamp, now: Timestamp) -> bool {
+    let longest = SignedDuration::try_from(2 * LONGEST_WAIT).unwrap_or(SignedDuration::MAX);
+    due <= now || due.duration_since(now) > longest
+}
+
 /// Decides on a failure after the given tries (this one not yet counted). `jitter` is from 0 to 1.
 pub fn decide(
     failure: &Failure,
@@ -64,6 +71,19 @@ pub fn decide(
         FailureKind::Limit | FailureKind::Auth | FailureKind::Stopped | FailureKind::Bug => {
             rest(failure, now).map_or(Next::GiveUp, |(why, until)| Next::Park(why, until))
         }
+    }
+}
+
+/// Whether a failure may be the machine's although it is put down to something else: a full disk looks like many things.
+pub fn may_be_machines(kind: FailureKind) -> bool {
+    match kind {
+        FailureKind::Transient | FailureKind::Start | FailureKind::Task | FailureKind::Bug => true,
+        FailureKind::Limit
+        | FailureKind::Auth
+        | FailureKind::Stopped
+        | FailureKind::Interrupted
+        | FailureKind::Left
+        | FailureKind::Stale => false,
     }
 }
 
@@ -169,6 +189,26 @@ mod tests {
         ] {
             assert_eq!(next(kind, before), expected, "{kind:?} {before:?}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_puts_no_try_off_for_longer_than_one_ever_waits() {
+        let day = 24 * 3600;
+        for (due, now, expected) in [
+            (0, 0, true),
+            (300, 0, false),
+            (360, 0, false),
+            (0, 400 * day, true),
+            (400 * day, 0, true),
+            (2 * day, -50 * 365 * day, true),
+            (-50 * 365 * day, 0, true),
+        ] {
+            let at = |second| Timestamp::from_second(second).expect("time");
+            assert_eq!(has_come(at(due), at(now)), expected, "{due} {now}");
+        }
+        assert!(
+            has_come(Timestamp::MAX, Timestamp::MIN) && has_come(Timestamp::MIN, Timestamp::MAX)
+        );
     }
 
     #[test]

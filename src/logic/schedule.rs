@@ -126,14 +126,14 @@ enum Standing {
 }
 
 /// Decides over all jobs without a worker. `lanes` is the number of workers that may be started.
-pub fn decide(
-    waiting: &[Waiting],
+pub fn decide<'a>(
+    waiting: impl IntoIterator<Item = &'a Waiting>,
     other: &dyn Fn(&str) -> Other,
     lanes: usize,
     now: Timestamp,
 ) -> Schedule {
-    let mut order: Vec<&Waiting> = waiting.iter().collect();
-    order.sort_by_key(|w| (-w.priority, w.created_at, w.id.clone()));
+    let mut order: Vec<&Waiting> = waiting.into_iter().collect();
+    order.sort_by(|a, b| (b.priority, a.created_at, &a.id).cmp(&(a.priority, b.created_at, &b.id)));
     let mut out = Schedule::default();
     let mut wakes = BTreeSet::new();
     for job in order {

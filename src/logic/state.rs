@@ -103,10 +103,9 @@ pub struct JobState {
     pub updated_at: Option<Timestamp>,
     /// When the first worker started.
     pub started_at: Option<Timestamp>,
-    /// When the rest began that lasts.
-    pub rests_since: Option<Timestamp>,
-    /// How long it has rested in all since its first start.
-    pub rested: SignedDuration,
+    /// How long its workers have worked on it, up to the last event. What lies between two workers does not count: neither
+    /// rest, nor a clock that was set meanwhile.
+    pub worked: SignedDuration,
 }
 
 impl Default for JobState {
@@ -146,8 +145,7 @@ impl Default for JobState {
             idle_starts: 0,
             updated_at: None,
             started_at: None,
-            rests_since: None,
-            rested: SignedDuration::ZERO,
+            worked: SignedDuration::ZERO,
         }
     }
 }
@@ -167,6 +165,9 @@ impl JobState {
         if self.phase.is_final() {
             return;
         }
+        if !matches!(event.fact, Fact::WorkerStarted { .. }) {
+            self.worked = self.worked_until(event.ts);
+        }
         self.updated_at = Some(event.ts);
         self.idle_starts = match event.fact {
             Fact::WorkerStarted { .. } => self.idle_starts + 1,
@@ -178,6 +179,13 @@ impl JobState {
         }
         self.apply_to_sessions(event);
         self.parked.apply(event);
+    }
+
+    /// How long its workers have worked on it by then.
+    pub fn worked_until(&self, now: Timestamp) -> SignedDuration {
+        let since = self.updated_at.filter(|_| self.pid.is_some());
+        let more = since.map_or(SignedDuration::ZERO, |since| now.duration_since(since));
+        self.worked.saturating_add(more.max(SignedDuration::ZERO))
     }
 
     fn apply_to_job(&mut self, event: &Event) {
@@ -211,7 +219,6 @@ impl JobState {
                 self.planning_due = Some(*due);
             }
             Fact::Paused { reason, until, message } => {
-                self.rests_since = Some(event.ts);
                 self.pause(*reason, *until, message);
             }
             Fact::Resumed {} => self.wake(),
@@ -233,9 +240,6 @@ impl JobState {
     fn start(&mut self, pid: u32, at: Timestamp) {
         self.pid = Some(pid);
         self.started_at.get_or_insert(at);
-        if let Some(since) = self.rests_since.take() {
-            self.rested += at.duration_since(since).max(SignedDuration::ZERO);
-        }
         if self.phase != JobPhase::Paused {
             self.phase = self.working_phase();
         }

@@ -19,6 +19,20 @@ pub struct Settings {
     pub rescan: Duration,
     /// Largest objective file in bytes.
     pub max_objective_bytes: u64,
+    /// What each log of one session keeps, in bytes: half of its beginning, half of its end.
+    pub max_log: u64,
+    /// What all logs of one job may have on disk, in bytes.
+    pub max_job_logs: u64,
+    /// What the logs of all jobs of the root may have on disk, in bytes.
+    pub max_logs: u64,
+    /// Bytes that stay free on the file systems of spool, runs and store; `None` is 256 MiB or 2 %, whichever is more.
+    pub min_free: Option<u64>,
+    /// The users whose files are taken; empty is this program's own and the owner of `incoming/`.
+    pub allowed_uids: Vec<u32>,
+    /// Most jobs of another user that are taken and have not ended.
+    pub max_open_per_user: usize,
+    /// Whether the root is worked on although others could change it, or what it lies on may lose it.
+    pub trust_root: bool,
     /// Directory that dropped files work in when they name none; `None` is a fresh repository each.
     pub workspace: Option<String>,
     /// The codex binary; `None` is `codex` on the search path.
@@ -58,6 +72,13 @@ impl Default for Settings {
             settle: Duration::from_millis(100),
             rescan: Duration::from_secs(300),
             max_objective_bytes: MAX_OBJECTIVE_BYTES,
+            max_log: 128 * MIB,
+            max_job_logs: 2048 * MIB,
+            max_logs: 32 * 1024 * MIB,
+            min_free: None,
+            allowed_uids: Vec::new(),
+            max_open_per_user: 1000,
+            trust_root: false,
             workspace: None,
             codex_bin: None,
             codex_home: None,
@@ -77,10 +98,29 @@ impl Default for Settings {
     }
 }
 
+const MIB: u64 = 1024 * 1024;
+/// The least that a log may be made to keep, and the most, in bytes.
+const LOG_BYTES: std::ops::RangeInclusive<i64> = 4096..=1 << 50;
 /// Longest text that a setting may hold, in bytes.
 const MAX_TEXT_BYTES: usize = 4096;
 
+/// Most users that may be named.
+const MAX_UIDS: usize = 1024;
+
 impl Settings {
+    /// The users whose files are taken: our own and root, who need no leave, and those named, or if none is whoever owns
+    /// `incoming/`.
+    pub fn droppers(&self, own: u32, owner_of_incoming: u32) -> Vec<u32> {
+        let named = match self.allowed_uids.as_slice() {
+            [] => &[owner_of_incoming],
+            named => named,
+        };
+        let mut users: Vec<u32> = named.iter().copied().chain([own, 0]).collect();
+        users.sort_unstable();
+        users.dedup();
+        users
+    }
+
     /// Lays the keys of a `numerus.toml` over these settings.
     ///
     /// # Errors
@@ -93,6 +133,19 @@ impl Settings {
         if let Some(n) = f.number("max_objective", 1..=16 * 1024 * 1024) {
             self.max_objective_bytes = n.unsigned_abs();
         }
+        for (key, bytes) in [
+            ("max_log", &mut self.max_log),
+            ("max_job_logs", &mut self.max_job_logs),
+            ("max_logs", &mut self.max_logs),
+        ] {
+            *bytes = f.number(key, LOG_BYTES).map_or(*bytes, i64::unsigned_abs);
+        }
+        self.min_free = f.number("min_free", 0..=i64::MAX).map(i64::unsigned_abs).or(self.min_free);
+        if let Some(n) = f.number("max_open_per_user", 1..=1_000_000) {
+            self.max_open_per_user = usize::try_from(n).unwrap_or(self.max_open_per_user);
+        }
+        self.allowed_uids = f.uids("allowed_uids", MAX_UIDS).unwrap_or(self.allowed_uids);
+        self.trust_root = f.flag("trust_root").unwrap_or(self.trust_root);
         self.settle = f.duration("settle").unwrap_or(self.settle);
         self.rescan = f.duration("rescan").unwrap_or(self.rescan);
         self.workspace = f.text("workspace", MAX_TEXT_BYTES).or(self.workspace);

@@ -53,12 +53,7 @@ impl Cgroup {
         if self.members().is_empty() {
             return Vec::new();
         }
-        drop(
-            fs::OpenOptions::new()
-                .write(true)
-                .open(self.dir.join("cgroup.kill"))
-                .and_then(|mut f| f.write_all(b"1")),
-        );
+        drop(fsx::open_in_place(&self.dir.join("cgroup.kill")).and_then(|mut f| f.write_all(b"1")));
         for _ in 0..EMPTY_ROUNDS {
             if self.members().is_empty() {
                 return Vec::new();
@@ -85,7 +80,7 @@ impl Cgroup {
 /// # Errors
 /// Those of the system, with the path.
 pub fn enter(procs: &Path) -> std::io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).open(procs).map_err(fsx::at(procs))?;
+    let mut file = fsx::open_in_place(procs)?;
     file.write_all(b"0").map_err(fsx::at(procs))
 }
 

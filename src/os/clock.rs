@@ -15,12 +15,28 @@ pub fn now() -> Timestamp {
 #[cfg(debug_assertions)]
 pub const TEST_OFFSET: &str = "NUMERUS_TEST_CLOCK_OFFSET";
 
+/// `SECONDS@SECONDS`: how far, and how long after the first look, tests let somebody set the wall clock.
+#[cfg(debug_assertions)]
+pub const TEST_JUMP: &str = "NUMERUS_TEST_CLOCK_JUMP";
+
+#[cfg(debug_assertions)]
+fn jumped() -> i64 {
+    static JUMP: std::sync::OnceLock<Option<(i64, Duration)>> = std::sync::OnceLock::new();
+    let named = || {
+        let text = super::env::var(TEST_JUMP)?;
+        let (by, after) = text.split_once('@')?;
+        Some((by.parse().ok()?, since_boot() + Duration::from_secs(after.parse().ok()?)))
+    };
+    let jump = *JUMP.get_or_init(named);
+    jump.filter(|(_, at)| *at <= since_boot()).map_or(0, |(by, _)| by)
+}
+
 #[cfg(debug_assertions)]
 fn shifted(now: Timestamp) -> Timestamp {
     static OFFSET: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
     let named = || super::env::var(TEST_OFFSET)?.parse().ok();
     let offset = *OFFSET.get_or_init(|| named().unwrap_or_default());
-    now.checked_add(jiff::SignedDuration::from_secs(offset)).unwrap_or(now)
+    now.checked_add(jiff::SignedDuration::from_secs(offset + jumped())).unwrap_or(now)
 }
 
 #[cfg(not(debug_assertions))]
@@ -31,6 +47,13 @@ fn shifted(now: Timestamp) -> Timestamp {
 /// The wall clock in the zone of this machine, as its other programs show it.
 pub fn local() -> jiff::ZonedDateTime {
     now().to_zoned_datetime(jiff::tz::TimeZone::system())
+}
+
+/// The wall clock as it would be if nobody had set it since this process first asked: for spans within one process.
+pub fn steady() -> Timestamp {
+    static FIRST: std::sync::OnceLock<(Timestamp, Duration)> = std::sync::OnceLock::new();
+    let (wall, boot) = *FIRST.get_or_init(|| (now(), since_boot()));
+    later(wall, since_boot().saturating_sub(boot))
 }
 
 /// Time since the machine booted, suspended time included.

@@ -1,8 +1,11 @@
 //! The one door to writing files. A file appears whole or not at all: written beside its name, flushed, named by a
 //! rename, and the folder flushed. A move is a rename that replaces nothing, and both folders flushed.
 //!
-//! Diagnostics: every error carries its path. An error of a flush is never retried on the same file: the temporary file
-//! is abandoned and the caller told.
+//! Diagnostics: every error carries its path. After a failed flush the kernel may have dropped what it could not write and
+//! call the next flush good, so none is tried again on the same file: the temporary file is abandoned and a new one written,
+//! once; a second failure is the caller's. A folder's flush that fails is the caller's at once.
+
+#![expect(clippy::disallowed_methods, reason = "the one door to files")]
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -14,7 +17,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
-use super::{random, seeded};
+use super::{random, reserve, seeded};
 
 /// Adds the path to an error that has none.
 pub fn at(path: &Path) -> impl FnOnce(Error) -> Error + '_ {
@@ -29,10 +32,19 @@ struct PathError {
     source: Error,
 }
 
-/// The kernel's error number below any path that was added.
+/// The kernel's error number below whatever was said around it.
 pub fn raw_os_error(error: &Error) -> Option<i32> {
-    let inner = error.get_ref().and_then(|e| e.downcast_ref::<PathError>());
-    inner.map_or_else(|| error.raw_os_error(), |p| p.source.raw_os_error())
+    if let Some(number) = error.raw_os_error() {
+        return Some(number);
+    }
+    let mut next = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+    while let Some(inner) = next {
+        if let Some(error) = inner.downcast_ref::<Error>() {
+            return raw_os_error(error);
+        }
+        next = inner.source();
+    }
+    None
 }
 
 /// Whether a file replaces an older one of its name.
@@ -60,6 +72,19 @@ pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_dir(parent(path))
 }
 
+/// Puts an empty file in place, durably, whose name says it all; one that is there already will do. It is whole as soon as
+/// it is there, so that nothing half made is left by whoever dies here.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn put_mark(path: &Path) -> Result<()> {
+    match create_new(path) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+        created => created?.sync_all().map_err(at(path))?,
+    }
+    sync_dir(parent(path))
+}
+
 /// Puts several files into one folder, each durable, with one flush of the folder.
 ///
 /// # Errors
@@ -71,46 +96,52 @@ pub fn put_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     sync_dir(dir)
 }
 
-/// Puts an empty file there, durably; one that is there already stays. Without content there is nothing that could be half
-/// written, so it gets its name at once and leaves nothing else behind.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn put_empty(path: &Path) -> Result<()> {
-    match create_new(path) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
-    }
-    sync_dir(parent(path))
-}
-
 /// Replaces a file that can be derived again: whole for every reader, but without a flush.
 ///
 /// # Errors
 /// Those of the system, with the path.
 pub fn replace_derived(path: &Path, bytes: &[u8]) -> Result<()> {
     if seeded::bug("status-in-place") {
-        return File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)?
-            .write_all(bytes);
+        let mut file = File::options().write(true).create(true).truncate(true).open(path)?;
+        return file.write_all(bytes);
     }
-    let temp = temp_beside(path)?;
-    let mut file = create_new(&temp)?;
-    let written = file.write_all(bytes).and_then(|()| rename_onto(&temp, path, Onto::Any));
-    written.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
+    put_flushed_by(path, bytes, Onto::Any, &mut |_| Ok(()))
 }
 
 fn put_without_dir(path: &Path, bytes: &[u8], onto: Onto) -> Result<()> {
+    let flush = |file: &File| if seeded::bug("no-file-flush") { Ok(()) } else { file.sync_all() };
+    put_flushed_by(path, bytes, onto, &mut { flush })
+}
+
+fn put_flushed_by(
+    path: &Path,
+    bytes: &[u8],
+    onto: Onto,
+    flush: &mut dyn FnMut(&File) -> Result<()>,
+) -> Result<()> {
+    let temp = match write_beside(path, bytes, flush) {
+        Err(e) => {
+            reserve::give_up_for(&e, path);
+            write_beside(path, bytes, flush)
+        }
+        written => written,
+    };
+    let temp = temp.map_err(at(path))?;
+    let named = rename_onto(&temp, path, onto);
+    named.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
+}
+
+/// A new flushed file beside `path`; none is left after an error.
+fn write_beside(
+    path: &Path,
+    bytes: &[u8],
+    flush: &mut dyn FnMut(&File) -> Result<()>,
+) -> Result<PathBuf> {
     let temp = temp_beside(path)?;
-    let mut file = create_new(&temp)?;
-    let done = file
-        .write_all(bytes)
-        .and_then(|()| if seeded::bug("no-file-flush") { Ok(()) } else { file.sync_all() })
-        .and_then(|()| rename_onto(&temp, path, onto));
-    done.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
+    let mut file = open_new(&temp)?;
+    let done = file.write_all(bytes).and_then(|()| flush(&file));
+    done.inspect_err(|_| drop(remove_quietly(&temp)))?;
+    Ok(temp)
 }
 
 /// A fresh name beside `path`, of the form that start-up clears away: `.<random>.tmp`.
@@ -131,9 +162,22 @@ fn parent(path: &Path) -> &Path {
 /// # Errors
 /// `AlreadyExists` if the name is taken; otherwise those of the system.
 pub fn create_new(path: &Path) -> Result<File> {
+    open_new(path).map_err(at(path))
+}
+
+fn open_new(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).custom_flags(nofollow());
-    options.open(path).map_err(at(path))
+    options.open(path)
+}
+
+/// Opens a file that is there for writing over what it holds, at its place: where it is long enough already, that needs no
+/// room on the disk.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn open_in_place(path: &Path) -> Result<File> {
+    OpenOptions::new().write(true).custom_flags(nofollow()).open(path).map_err(at(path))
 }
 
 /// Opens a file for appending, creating it for its owner alone.
@@ -227,7 +271,6 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one door to removing a file")]
 fn remove_quietly(path: &Path) -> Result<()> {
     std::fs::remove_file(path)
 }
@@ -237,7 +280,6 @@ fn remove_quietly(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Those of the system, with the path.
-#[expect(clippy::disallowed_methods, reason = "the one door to removing a tree")]
 pub fn remove_tree(dir: &Path) -> Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(at(dir)(e)),
@@ -351,6 +393,9 @@ fn temps(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 #[cfg(test)]
+mod edges;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -371,12 +416,44 @@ mod tests {
     }
 
     #[test]
+    fn a_failed_flush_is_tried_once_more_on_a_new_file_and_never_on_the_same() {
+        use std::os::unix::fs::MetadataExt;
+        let d = dir();
+        let path = d.path().join("a");
+        put(&path, b"old").expect("put");
+        for (failures, works) in [(1, true), (2, false)] {
+            let mut seen = Vec::new();
+            let mut flush = |file: &File| {
+                seen.push(file.metadata()?.ino());
+                // A second name keeps the number from being given to the next file.
+                let kept = d.path().join(format!("kept-{}", seen.len()));
+                let temp = list(d.path())?.into_iter().find(|n| n.starts_with('.'));
+                std::fs::hard_link(d.path().join(temp.unwrap_or_default()), kept)?;
+                if seen.len() <= failures { Err(Error::other("flush")) } else { Ok(()) }
+            };
+            let done = put_flushed_by(&path, b"new", Onto::Any, &mut flush);
+            assert_eq!(done.is_ok(), works);
+            assert_eq!(seen.len(), 2, "tried once more, no more");
+            assert_ne!(seen[0], seen[1], "on another file");
+            let expected = if works { "new" } else { "old" };
+            assert_eq!(read_optional(&path).expect("read").as_deref(), Some(expected));
+            put(&path, b"old").expect("put");
+            let mut left = list(d.path()).expect("list");
+            left.sort();
+            assert_eq!(left, ["a", "kept-1", "kept-2"], "no temporary file is left");
+            for name in ["kept-1", "kept-2"] {
+                remove(&d.path().join(name)).expect("removed");
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_file_is_put_once_and_stays_as_it_is() {
         let d = dir();
         let path = d.path().join("a");
-        put_empty(&path).expect("new");
+        put_mark(&path).expect("new");
         put(&path, b"mine").expect("content");
-        put_empty(&path).expect("there");
+        put_mark(&path).expect("there");
         assert_eq!(read_optional(&path).expect("read").as_deref(), Some("mine"));
         assert_eq!(list(d.path()).expect("list"), ["a"]);
     }

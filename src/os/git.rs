@@ -17,7 +17,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
 
-use super::env;
+use super::{env, family};
 
 /// Most bytes that one call may print.
 const OUTPUT_LIMIT: u64 = 256 * 1024 * 1024;
@@ -148,8 +148,8 @@ pub struct Call<'a> {
 /// What a call brought, whatever its exit code.
 #[derive(Debug)]
 pub struct Answer {
-    /// The exit code; `None` when a signal ended it.
-    pub code: Option<i32>,
+    /// The exit code.
+    pub code: i32,
     /// Its stdout.
     pub stdout: Vec<u8>,
     /// The end of its stderr, trimmed.
@@ -219,8 +219,8 @@ impl<'a> Call<'a> {
         let command = self.name();
         let answer = self.ask()?;
         match answer.code {
-            Some(0) => Ok(answer.stdout),
-            code => Err(GitError::Failed { command, code, stderr: answer.stderr }),
+            0 => Ok(answer.stdout),
+            code => Err(GitError::Failed { command, code: Some(code), stderr: answer.stderr }),
         }
     }
 
@@ -237,15 +237,16 @@ impl<'a> Call<'a> {
     /// Runs it and hands back whatever came, with the exit code.
     ///
     /// # Errors
-    /// When it cannot run, takes too long or prints too much.
+    /// When it cannot run, takes too long, prints too much, or is ended by a signal: that it was killed is no answer.
     pub fn ask(mut self) -> Result<Answer, GitError> {
         let command = self.name();
-        let child = self.command.spawn().map_err(|e| match e.kind() {
-            ErrorKind::NotFound if env::find_program(Path::new("git")).is_none() => {
-                GitError::NotInstalled
-            }
-            _ => GitError::Start { command: command.clone(), source: e },
-        })?;
+        let child =
+            family::spawn(|| self.command.spawn(), Child::id).map_err(|e| match e.kind() {
+                ErrorKind::NotFound if env::find_program(Path::new("git")).is_none() => {
+                    GitError::NotInstalled
+                }
+                _ => GitError::Start { command: command.clone(), source: e },
+            })?;
         let (status, stdout, stderr) = self
             .attend(child)
             .map_err(|source| GitError::Start { command: command.clone(), source })?;
@@ -255,7 +256,11 @@ impl<'a> Call<'a> {
         if stdout.len() as u64 > self.limit {
             return Err(GitError::TooLarge { command, limit: self.limit });
         }
-        Ok(Answer { code: status.code(), stdout, stderr: tail(&stderr) })
+        let stderr = tail(&stderr);
+        match status.code() {
+            Some(code) => Ok(Answer { code, stdout, stderr }),
+            None => Err(GitError::Failed { command, code: None, stderr }),
+        }
     }
 
     /// Feeds and drains the child until it has ended; no status means that time ran out.
@@ -343,6 +348,15 @@ mod tests {
         let text = error.expect_err("no repository").to_string();
         assert!(text.starts_with("git rev-parse (code 128): "), "{text}");
         assert!(text.contains("not a git repository"), "{text}");
+    }
+
+    #[test]
+    fn a_call_that_a_signal_ended_has_no_answer() {
+        let d = tempfile::tempdir().expect("scratch");
+        let git = Git::at(d.path());
+        let dies = git.read(["-c", "alias.die=!kill -KILL $PPID", "die"]).ask();
+        assert!(matches!(dies, Err(GitError::Failed { code: None, .. })), "{dies:?}");
+        assert_eq!(git.read(["rev-parse", "--git-dir"]).ask().expect("an answer").code, 128);
     }
 
     #[test]

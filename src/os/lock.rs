@@ -147,4 +147,52 @@ mod tests {
         fsx::put(&path, b"").expect("replace");
         assert!(!lock.is_current());
     }
+
+    #[test]
+    fn a_lock_that_stays_held_is_given_up_after_the_patience_and_not_before() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("l");
+        let lock = FileLock::try_acquire(&path).expect("try").expect("free");
+        assert_eq!(lock.path(), path);
+        let (patience, since) = (Duration::from_millis(60), clock::since_boot());
+        assert!(FileLock::acquire(&path, patience).expect("try").is_none());
+        let waited = clock::since_boot() - since;
+        assert!(waited >= patience && waited < patience * 500, "{waited:?}");
+        // Let go at some moment of the wait.
+        let holder = std::thread::spawn(move || drop(lock));
+        assert!(FileLock::acquire(&path, Duration::from_secs(60)).expect("try").is_some());
+        holder.join().expect("let go");
+    }
+
+    #[test]
+    fn a_file_is_locked_before_it_has_its_name_and_by_one_alone() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("l");
+        let open = || fsx::open_append(&path).expect("open");
+        let lock = FileLock::adopt(open(), &path).expect("try").expect("free");
+        assert!(FileLock::adopt(open(), &path).expect("try").is_none());
+        assert!(lock.is_current() && is_held(&path).expect("probe"));
+        fsx::remove(&path).expect("remove");
+        assert!(!lock.is_current(), "its path names nothing");
+        fsx::make_new_dir(&path).expect("folder");
+        assert!(FileLock::try_acquire(&path).is_err(), "a folder is no lock");
+    }
+
+    #[test]
+    fn a_lock_that_was_handed_down_stays_held() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("l");
+        let lock = FileLock::try_acquire(&path).expect("try").expect("free");
+        lock.hand_down().expect("hand down");
+        assert!(is_held(&path).expect("probe"));
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_looked_at_is_an_error_and_not_free() {
+        let d = tempfile::tempdir().expect("scratch");
+        std::os::unix::fs::symlink("/nowhere", d.path().join("l")).expect("link");
+        assert!(is_held(&d.path().join("l")).is_err());
+        assert!(granted(Err(ErrorKind::PermissionDenied.into())).is_err());
+        assert!(granted(Err(ErrorKind::WouldBlock.into())).is_ok_and(|granted| !granted));
+    }
 }

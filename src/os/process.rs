@@ -1,43 +1,36 @@
 //! The one door to other processes: who lives, and ending them without ever hitting a stranger.
 //!
-//! A signal goes through a pidfd whose process was identified after the descriptor was open (start time, or a marker in
-//! its environment), so a reused number is never hit.
+//! A signal goes through a pidfd whose process was identified after the descriptor was open (start time, or a mark of its
+//! [family](super::family)), so a reused number is never hit.
 
 use std::fs;
 use std::io::Result;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal};
-
-use super::clock;
-
-/// Rounds that [`sweep`] makes before it gives up on what will not die.
-const SWEEP_ROUNDS: u32 = 100;
-/// Rest between two rounds.
-const SWEEP_REST: Duration = Duration::from_millis(10);
-
-/// Looks at a process whose environment is empty.
-const BIRTH_LOOKS: u32 = 5;
-/// Rest between two of them.
-const BIRTH_REST: Duration = Duration::from_millis(1);
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
 /// This process.
 pub fn own_pid() -> u32 {
     std::process::id()
 }
 
-/// Makes this process the one that inherits its descendants' orphans, and dies with nobody: a worker.
-///
-/// # Errors
-/// Those of the system.
-pub fn become_subreaper() -> Result<()> {
-    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
-}
-
 /// Leaves the session and terminal of whoever started this process; one that leads a session already stays as it is.
 pub fn leave_session() {
     let _already_a_leader = rustix::process::setsid();
+}
+
+/// What this process and its children write is for its user alone.
+pub fn keep_private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
+/// No dump of the memory of this process and its children is ever written.
+///
+/// # Errors
+/// Those of the system.
+pub fn keep_no_dumps() -> Result<()> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    Ok(rustix::process::setrlimit(Resource::Core, none)?)
 }
 
 /// Asks the kernel to interrupt this process when the thread that spawned it ends.
@@ -55,8 +48,34 @@ pub fn boot_id() -> String {
 
 /// When a process started, in clock ticks after boot; `None` if it is gone.
 pub fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    Some(look(pid)?.started)
+}
+
+/// What the kernel tells of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Whose child it is, or who took it over.
+    pub parent: u32,
+    /// When it started, in clock ticks after boot.
+    pub started: u64,
+    /// Whether it has ended and nobody has waited for it.
+    pub is_zombie: bool,
+}
+
+/// Looks at a process; `None` if it is gone.
+pub fn look(pid: u32) -> Option<Look> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let is_zombie = fields.next()? == "Z";
+    let parent = fields.next()?.parse().ok()?;
+    Some(Look { parent, started: fields.nth(17)?.parse().ok()?, is_zombie })
+}
+
+/// The numbers of all processes.
+pub fn pids() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// A process that was identified: signals reach it and no other.
@@ -105,121 +124,9 @@ impl Target {
     }
 }
 
-/// Whether a process carries all of these variables in its environment.
-pub fn carries(pid: u32, marks: &[(&str, &str)]) -> bool {
-    let Some(environment) = environment(pid) else { return false };
-    let has = |name: &str, value: &str| {
-        environment.split(|b| *b == 0).any(|entry| {
-            entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
-                == Some(value.as_bytes())
-        })
-    };
-    marks.iter().all(|(name, value)| has(name, value))
-}
-
-/// A process's environment. One that is just becoming another program shows none for a moment, and is looked at again.
-fn environment(pid: u32) -> Option<Vec<u8>> {
-    let is_program = || fs::read_link(format!("/proc/{pid}/exe")).is_ok();
-    for _look in 0..BIRTH_LOOKS {
-        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        if !environment.is_empty() || !is_program() {
-            return Some(environment);
-        }
-        clock::pause(BIRTH_REST);
-    }
-    Some(Vec::new())
-}
-
-/// The processes, other than this one, that carry all of these variables. Zombies carry nothing.
-pub fn carriers(marks: &[(&str, &str)]) -> Vec<u32> {
-    let own = own_pid();
-    pids().into_iter().filter(|pid| *pid != own && carries(*pid, marks)).collect()
-}
-
-fn pids() -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// Ends every process that carries all of these variables, again and again until none is left; gives back what would not
-/// die within a bound.
-pub fn sweep(marks: &[(&str, &str)]) -> Vec<u32> {
-    for _ in 0..SWEEP_ROUNDS {
-        let left = carriers(marks);
-        if left.is_empty() {
-            return left;
-        }
-        for pid in left {
-            if let Some(target) = Target::open(pid, |pid| carries(pid, marks)) {
-                target.kill();
-            }
-        }
-        reap_orphans();
-        clock::pause(SWEEP_REST);
-    }
-    carriers(marks)
-}
-
-/// Takes the exit status of orphans that came to this process, so that no zombie stays. Children that someone waits for
-/// by their own number are left to their waiters: only those in other sessions' process groups come here, one by one.
-fn reap_orphans() {
-    for pid in strays_dead() {
-        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-            let _reaped_already =
-                rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);
-        }
-    }
-}
-
-/// Zombie children that were not spawned here: their parent is this process, but they lead no session of ours.
-fn strays_dead() -> Vec<u32> {
-    let own = own_pid();
-    let is_orphan = |pid: &u32| {
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-        let Some((_, rest)) = stat.rsplit_once(')') else { return false };
-        let mut fields = rest.split_whitespace();
-        let state = fields.next();
-        let parent = fields.next().and_then(|p| p.parse::<u32>().ok());
-        let group = fields.next().and_then(|g| g.parse::<u32>().ok());
-        state == Some("Z") && parent == Some(own) && group != Some(*pid)
-    };
-    pids().into_iter().filter(is_orphan).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
-
-    #[test]
-    fn a_sweep_ends_carriers_and_nobody_else() {
-        let mark = format!("sweep-{}", own_pid());
-        let mut marked = Command::new("sleep")
-            .arg("1000")
-            .env("NUMERUS_JOB", &mark)
-            .process_group_of_its_own()
-            .spawn()
-            .expect("a");
-        let mut other = Command::new("sleep").arg("1000").spawn().expect("b");
-        assert_eq!(carriers(&[("NUMERUS_JOB", &mark)]), [marked.id()]);
-        assert!(carriers(&[("NUMERUS_JOB", &mark), ("NUMERUS_TASK", "t1")]).is_empty());
-        assert!(sweep(&[("NUMERUS_JOB", &mark)]).is_empty());
-        assert!(!marked.wait().expect("ended").success());
-        assert!(other.try_wait().expect("alive").is_none());
-        other.kill().expect("end it");
-        other.wait().expect("ended");
-    }
-
-    trait OwnGroup {
-        fn process_group_of_its_own(&mut self) -> &mut Self;
-    }
-
-    impl OwnGroup for Command {
-        fn process_group_of_its_own(&mut self) -> &mut Self {
-            std::os::unix::process::CommandExt::process_group(self, 0)
-        }
-    }
 
     #[test]
     fn a_target_is_opened_only_if_it_is_the_right_process() {

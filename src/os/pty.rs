@@ -10,6 +10,8 @@ use std::sync::mpsc;
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
+use super::family;
+
 /// Columns of the terminal: wide, so that nothing that looks at the width wraps lines.
 const COLUMNS: u16 = 400;
 /// Rows of the terminal.
@@ -108,7 +110,8 @@ fn open(command: &PtyCommand) -> Result<PtyProcess> {
         builder.env(name, value);
     }
     builder.cwd(&command.cwd);
-    let child = pair.slave.spawn_command(builder).map_err(Error::other)?;
+    let start = || pair.slave.spawn_command(builder).map_err(Error::other);
+    let child = family::spawn(start, |child| child.process_id().unwrap_or(0))?;
     let pid = child.process_id().ok_or_else(|| Error::other("a process without a number"))?;
     drop(pair.slave);
     Ok(PtyProcess { pid, output, child: PtyChild(child), terminal: PtyTerminal(pair.master) })
@@ -123,6 +126,23 @@ impl std::fmt::Debug for PtyProcess {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_to_the_terminal_is_answered_by_nobody() {
+        let spawner = Spawner::start().expect("thread");
+        // Device attributes, cursor position, and a line put into the input of the terminal it is on.
+        let script = "stty raw -echo min 0 time 5; printf '\\033[c\\033[6n'; dd bs=64 count=1 2>/dev/null | wc -c";
+        let argv = ["sh", "-c", script].map(OsString::from);
+        let path = crate::os::env::var_os("PATH").expect("a search path");
+        let command =
+            PtyCommand { argv: argv.to_vec(), env: vec![("PATH".into(), path)], cwd: "/".into() };
+        let mut process = spawner.spawn(command).expect("spawn");
+        let mut bytes = Vec::new();
+        drop(process.output.read_to_end(&mut bytes));
+        process.child.wait().expect("wait");
+        let said = String::from_utf8_lossy(&bytes);
+        assert!(said.trim().ends_with("[6n0"), "{said:?}");
+    }
 
     #[test]
     fn a_program_leads_a_session_in_its_own_terminal() {

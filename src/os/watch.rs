@@ -30,7 +30,7 @@ pub struct Hint {
 
 impl Hint {
     /// The hint that everything may have changed.
-    fn lost() -> Self {
+    pub fn lost() -> Self {
         Self { paths: Vec::new(), change: Change::Other }
     }
 }

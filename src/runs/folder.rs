@@ -1,12 +1,13 @@
 //! The run folders: which jobs have one, and what lies where inside. Promises that a file is written by one of the
 //! durable calls of `os::fsx`, but for those that can be derived again.
 
-use std::io::Result;
+use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Place;
 use crate::model::claim::ClaimRecord;
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::Job;
@@ -14,7 +15,11 @@ use crate::model::plan::Plan;
 use crate::model::root::Root;
 use crate::model::status::Status;
 use crate::os::lock::{self, FileLock};
+use crate::os::seeded;
 use crate::os::{fsx, random};
+
+/// Largest file of our own that is read as JSON.
+const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
 
 /// `runs/` of a root.
 #[derive(Debug, Clone)]
@@ -133,7 +138,7 @@ impl RunFolder {
 
     /// The folder of a task, or one of `plan`, `roles`, `queen`, `verify`.
     pub fn place(&self, name: &str) -> Place {
-        Place { dir: self.dir.join(name) }
+        Place::at(self.dir.join(name))
     }
 
     /// Takes the worker lock if it is free; the folder must exist.
@@ -182,7 +187,7 @@ impl RunFolder {
     /// # Errors
     /// `InvalidData` if it is damaged.
     pub fn read_job(&self) -> Result<Option<Job>> {
-        read_json(&self.dir.join("job.json"))
+        read_json(&self.job_file())
     }
 
     /// Replaces `status.json` without a flush: it can be derived again.
@@ -190,12 +195,44 @@ impl RunFolder {
     /// # Errors
     /// Those of the system.
     pub fn write_status(&self, status: &Status) -> Result<()> {
-        fsx::replace_derived(&self.dir.join("status.json"), &to_json(status)?)
+        let (path, json) = (self.dir.join("status.json"), to_json(status)?);
+        match fsx::replace_derived(&path, &json) {
+            // Nothing of ours: a rename replaces anything but a folder.
+            Err(_) if path.is_dir() => {
+                self.put_by(&path)?;
+                fsx::replace_derived(&path, &json)
+            }
+            written => written,
+        }
+    }
+
+    /// Moves what lies under one of our names, and is not ours or cannot be read, to `NAME.bad-RANDOM` beside it.
+    ///
+    /// # Errors
+    /// Those of the system; what is not there is no error.
+    pub fn put_by(&self, path: &Path) -> Result<()> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".bad-{}", random::base32(6)?));
+        match fsx::move_to(path, &path.with_file_name(name)) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            moved => moved,
+        }
+    }
+
+    /// `job.json`.
+    pub fn job_file(&self) -> PathBuf {
+        self.dir.join("job.json")
+    }
+
+    /// The objective as people read it; `None` where it cannot be read.
+    pub fn read_objective(&self) -> Option<String> {
+        let bytes = fsx::read_bounded(&self.dir.join("objective.md"), MAX_JSON_BYTES).ok()??;
+        String::from_utf8(bytes).ok()
     }
 
     /// Reads `status.json`; `None` if it is not there, empty or broken: then it is to be derived.
     pub fn read_status(&self) -> Option<Status> {
-        let bytes = fsx::read_bounded(&self.dir.join("status.json"), 16 * 1024 * 1024).ok()??;
+        let bytes = fsx::read_bounded(&self.dir.join("status.json"), MAX_JSON_BYTES).ok()??;
         serde_json::from_slice(&bytes).ok()
     }
 
@@ -270,12 +307,12 @@ impl RunFolder {
     /// # Errors
     /// Those of the system.
     pub fn wish(&self, want: Want) -> Result<()> {
-        fsx::put_empty(&self.dir.join(want.file()))
+        fsx::put_mark(&self.dir.join(want.file()))
     }
 
     /// Whether a wish is there.
     pub fn wants(&self, want: Want) -> bool {
-        self.dir.join(want.file()).exists()
+        self.dir.join(want.file()).exists() && !seeded::bug("wish-forgotten")
     }
 
     /// Takes a wish back.
@@ -293,7 +330,7 @@ impl RunFolder {
     pub fn wish_task_killed(&self, task: &TaskId) -> Result<()> {
         let place = self.place(task.as_str());
         fsx::make_dirs(place.dir())?;
-        fsx::put_empty(&place.dir().join(Want::Killed.file()))
+        fsx::put_mark(&place.dir().join(Want::Killed.file()))
     }
 
     /// Whether someone wishes one task ended.
@@ -302,76 +339,6 @@ impl RunFolder {
     }
 }
 
-/// The folder of a task or of a session that belongs to none.
-#[derive(Debug, Clone)]
-pub struct Place {
-    dir: PathBuf,
-}
-
-impl Place {
-    /// The folder.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Raw PTY bytes of all its sessions, in order.
-    pub fn stdout_log(&self) -> PathBuf {
-        self.dir.join("stdout.log")
-    }
-
-    /// What its sessions wrote to stderr.
-    pub fn stderr_log(&self) -> PathBuf {
-        self.dir.join("stderr.log")
-    }
-
-    /// The same, parsed: one event a line.
-    pub fn transcript(&self) -> PathBuf {
-        self.dir.join("events.ndjson")
-    }
-
-    /// The lock that codex itself holds while it lives.
-    pub fn session_lock(&self) -> PathBuf {
-        self.dir.join("session.lock")
-    }
-
-    /// What session `number` was asked.
-    pub fn prompt(&self, number: u32) -> PathBuf {
-        self.dir.join(format!("prompt-{number}.md"))
-    }
-
-    /// What session `number` was to answer with.
-    pub fn schema(&self, number: u32) -> PathBuf {
-        self.dir.join(format!("schema-{number}.json"))
-    }
-
-    /// What session `number` said last: `result-N.json`.
-    pub fn result(&self, number: u32) -> PathBuf {
-        self.dir.join(format!("result-{number}.json"))
-    }
-
-    /// The worktree of an attempt.
-    pub fn tree(&self, attempt: u32) -> PathBuf {
-        self.dir.join(format!("tree-{attempt}"))
-    }
-
-    /// The folder for the temporary files of one attempt's tools, or of the commands of this name.
-    pub fn temp(&self, of: impl std::fmt::Display) -> PathBuf {
-        self.dir.join(format!("{TEMP}{of}"))
-    }
-
-    /// Every folder for temporary files that is there.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn temps(&self) -> Result<Vec<PathBuf>> {
-        let names = fsx::list(&self.dir)?;
-        Ok(names.iter().filter(|n| n.starts_with(TEMP)).map(|n| self.dir.join(n)).collect())
-    }
-}
-
-/// How the folders for temporary files begin.
-const TEMP: &str = "tmp-";
-
 fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
     let mut json = serde_json::to_vec_pretty(value)?;
     json.push(b'\n');
@@ -379,6 +346,15 @@ fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let Some(text) = fsx::read_optional(path)? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|e| fsx::at(path)(e.into()))
+    let damaged = |why: String| fsx::at(path)(Error::new(ErrorKind::InvalidData, why));
+    let bytes = match fsx::read_bounded(path, MAX_JSON_BYTES) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(_) if !is_file(path) => return Err(damaged("it is no file".to_owned())),
+        bytes => bytes?.ok_or_else(|| damaged("it is too large".to_owned()))?,
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| damaged(e.to_string()))
+}
+
+fn is_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
 }

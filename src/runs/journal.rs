@@ -3,7 +3,9 @@
 //! Promises: a line is written in one call; a torn last line is closed with a newline at the next opening, and skipped and
 //! counted by readers; `seq` has no gaps among whole lines.
 //!
-//! Diagnostics: lines that cannot be read are counted, never an error; an unreadable file is.
+//! Diagnostics: lines that cannot be read are counted, never an error; an unreadable file is. What this program or a power
+//! cut leaves of a line is its beginning, and its number is given again. A line that is anything else, or a number that is
+//! missing, was destroyed by somebody: [`Replay::damage`] says so, and such a job must not run.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Error, Read, Result, Seek, SeekFrom, Write};
@@ -13,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::model::event::{Event, Fact};
 use crate::model::id::{JobId, TaskId};
-use crate::os::{fsx, seeded};
+use crate::os::{fsx, reserve, seeded};
 
 /// What a journal holds when read as a whole.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub struct Replay {
     pub events: Vec<Event>,
     /// Lines that were torn or that this version does not know.
     pub skipped: u64,
+    /// What is destroyed, in words that follow the journal's name; `None` where every fact is there.
+    pub damage: Option<String>,
 }
 
 /// A journal open for appending, by the holder of the run's lock.
@@ -31,8 +35,9 @@ pub struct Journal {
     path: PathBuf,
     job: JobId,
     next_seq: u64,
-    /// Whether an append or a flush failed: what is on disk is not known then, and nothing more is written.
-    is_broken: bool,
+    /// What the system said when an append or a flush failed: what is on disk is not known then, and nothing more is
+    /// written.
+    broken: Option<Error>,
 }
 
 impl Journal {
@@ -48,11 +53,8 @@ impl Journal {
         }
         close_torn_line(&mut file).map_err(fsx::at(path))?;
         let replay = JournalReader::open(path)?.read_all()?;
-        let next_seq = replay.events.last().map_or(1, |e| e.seq + 1);
-        Ok((
-            Self { file, path: path.to_owned(), job: job.clone(), next_seq, is_broken: false },
-            replay,
-        ))
+        let next_seq = replay.events.last().map_or(1, |e| e.seq.saturating_add(1));
+        Ok((Self { file, path: path.to_owned(), job: job.clone(), next_seq, broken: None }, replay))
     }
 
     /// Appends a fact; it survives a crash of the program, but not yet of the machine.
@@ -65,8 +67,16 @@ impl Journal {
         let event = Event { seq: self.next_seq, ts: now, fact, job_id, task_id };
         let mut line = serde_json::to_vec(&event)?;
         line.push(b'\n');
-        self.write(|file| file.write_all(&line))?;
-        self.next_seq += 1;
+        self.write(|file, path| {
+            let mut is_torn = false;
+            reserve::spent_on(path, || {
+                if std::mem::replace(&mut is_torn, true) {
+                    close_torn_line(file)?;
+                }
+                file.write_all(&line)
+            })
+        })?;
+        self.next_seq = self.next_seq.saturating_add(1);
         Ok(event)
     }
 
@@ -78,18 +88,24 @@ impl Journal {
         if seeded::bug("no-journal-flush") {
             return Ok(());
         }
-        self.write(|file| file.sync_data())
+        self.write(|file, _| file.sync_data())
     }
 
-    /// A torn line must not be written on, and a flush that failed must not be tried again.
-    fn write(&mut self, act: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-        if self.is_broken {
-            return Err(fsx::at(&self.path)(Error::other("an earlier write failed")));
+    /// A torn line must not be written on, and a flush that failed must not be tried again. What is asked for after that
+    /// fails as that did, so that nobody takes a fault of the machine for one of the job.
+    fn write(&mut self, act: impl FnOnce(&mut File, &Path) -> Result<()>) -> Result<()> {
+        if let Some(before) = &self.broken {
+            return Err(fsx::at(&self.path)(alike(before)));
         }
-        let done = act(&mut self.file);
-        self.is_broken = done.is_err();
+        let done = act(&mut self.file, &self.path);
+        self.broken = done.as_ref().err().map(alike);
         done.map_err(fsx::at(&self.path))
     }
+}
+
+fn alike(error: &Error) -> Error {
+    let number = fsx::raw_os_error(error);
+    number.map_or_else(|| Error::other(error.to_string()), Error::from_raw_os_error)
 }
 
 fn close_torn_line(file: &mut File) -> Result<()> {
@@ -110,6 +126,15 @@ pub struct JournalReader {
     path: PathBuf,
     partial: Vec<u8>,
     skipped: u64,
+    line: u64,
+    last_seq: u64,
+    damage: Option<String>,
+}
+
+/// What a line of any version has.
+#[derive(serde::Deserialize)]
+struct Numbered {
+    seq: u64,
 }
 
 impl JournalReader {
@@ -124,6 +149,9 @@ impl JournalReader {
             path: path.to_owned(),
             partial: Vec::new(),
             skipped: 0,
+            line: 0,
+            last_seq: 0,
+            damage: None,
         })
     }
 
@@ -138,15 +166,41 @@ impl JournalReader {
             if read == 0 || self.partial.last() != Some(&b'\n') {
                 return Ok(None);
             }
-            let event = serde_json::from_slice(&self.partial);
-            let is_blank = self.partial.trim_ascii().is_empty();
-            self.partial.clear();
-            match event {
-                Ok(event) => return Ok(Some(event)),
-                Err(_) if is_blank => {}
-                Err(_) => self.skipped += 1,
+            let line = std::mem::take(&mut self.partial);
+            self.line += 1;
+            // A power cut may leave zeros where a line was to be.
+            let is_text = |byte: &u8| *byte != 0 && !byte.is_ascii_whitespace();
+            let text = &line[..line.iter().rposition(is_text).map_or(0, |last| last + 1)];
+            match serde_json::from_slice::<Event>(text) {
+                Ok(event) => {
+                    self.count(event.seq);
+                    return Ok(Some(event));
+                }
+                Err(_) if text.is_empty() => {}
+                Err(_) => self.skip(text),
             }
         }
+    }
+
+    /// A line that is no event of ours: of a later version, the beginning of one, or destroyed.
+    fn skip(&mut self, text: &[u8]) {
+        self.skipped += 1;
+        match serde_json::from_slice::<Numbered>(text) {
+            Ok(Numbered { seq }) => self.count(seq),
+            Err(e) if e.is_eof() => {}
+            Err(_) => self.is_damaged(format!("line {} cannot be read", self.line)),
+        }
+    }
+
+    fn count(&mut self, seq: u64) {
+        if seq > self.last_seq + 1 {
+            self.is_damaged(format!("fact {} is missing", self.last_seq + 1));
+        }
+        self.last_seq = self.last_seq.max(seq);
+    }
+
+    fn is_damaged(&mut self, how: String) {
+        self.damage.get_or_insert(how);
     }
 
     /// Everything from here to the end.
@@ -159,7 +213,7 @@ impl JournalReader {
             events.push(event);
         }
         let torn = u64::from(!self.partial.trim_ascii().is_empty());
-        Ok(Replay { events, skipped: self.skipped + torn })
+        Ok(Replay { events, skipped: self.skipped + torn, damage: self.damage })
     }
 }
 
@@ -186,7 +240,91 @@ mod tests {
         append(&mut journal, 2);
         let replay = JournalReader::open(&path).expect("read").read_all().expect("all");
         assert_eq!(replay.events.iter().map(|e| e.seq).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(replay.skipped, 1);
+        assert_eq!((replay.skipped, replay.damage), (1, None));
+    }
+
+    #[test]
+    fn what_a_crash_leaves_is_no_damage_and_what_a_hand_destroys_is() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        let job = JobId::parse("a-abc234").expect("id");
+        let (mut journal, _) = Journal::open(&path, &job).expect("open");
+        for attempt in 1..=3 {
+            append(&mut journal, attempt);
+        }
+        let text = std::fs::read_to_string(&path).expect("text");
+        let lines: Vec<&str> = text.lines().collect();
+        let (one, two, three) = (lines[0], lines[1], lines[2]);
+        let newer = two.replace("job.claim_unblocked", "job.of_tomorrow");
+        for (what, text, is_damaged) in [
+            ("whole", format!("{one}\n{two}\n{three}\n"), false),
+            ("torn at the end", format!("{one}\n{two}\n{}", &three[..20]), false),
+            ("torn within", format!("{one}\n{}\n{two}\n{three}\n", &two[..30]), false),
+            ("zeros at the end", format!("{one}\n{two}\n\0\0\0\0\n"), false),
+            ("a line half zeros", format!("{one}\n{}\0\0\0\n{two}\n", &two[..30]), false),
+            ("of a later version", format!("{one}\n{newer}\n{three}\n"), false),
+            ("a line is gone", format!("{one}\n{three}\n"), true),
+            ("the first is gone", format!("{two}\n{three}\n"), true),
+            ("a line is overwritten", format!("{one}\n{}\n{three}\n", "x".repeat(two.len())), true),
+            ("the last is overwritten", format!("{one}\n{two}\ngarbage\n"), true),
+            ("a line lost its start", format!("{one}\n{}\n{three}\n", &two[9..]), true),
+            ("a line is zeros", format!("{one}\n{}\n{three}\n", "\0".repeat(two.len())), true),
+        ] {
+            fsx::put(&path, text.as_bytes()).expect("write");
+            let replay = JournalReader::open(&path).expect("open").read_all().expect("read");
+            assert_eq!(replay.damage.is_some(), is_damaged, "{what}: {:?}", replay.damage);
+        }
+    }
+
+    #[test]
+    fn a_journal_whose_last_number_is_the_last_one_there_is_goes_on() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        let job = JobId::parse("a-abc234").expect("id");
+        let (mut journal, _) = Journal::open(&path, &job).expect("open");
+        journal.next_seq = u64::MAX;
+        append(&mut journal, 1);
+        append(&mut journal, 2);
+        drop(journal);
+        let (mut journal, _) = Journal::open(&path, &job).expect("open again");
+        append(&mut journal, 3);
+        let replay = JournalReader::open(&path).expect("read").read_all().expect("all");
+        assert_eq!(replay.events.iter().map(|e| e.seq).collect::<Vec<_>>(), [u64::MAX; 3]);
+    }
+
+    #[test]
+    fn after_an_error_nothing_more_is_taken() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        let job = JobId::parse("a-abc234").expect("id");
+        let fact = || Fact::ClaimUnblocked { attempt: 1 };
+        let (mut journal, _) = Journal::open(&path, &job).expect("open");
+        append(&mut journal, 1);
+        journal.flush().expect("flush");
+        let good = std::mem::replace(&mut journal.file, File::open(&path).expect("for reading"));
+        let refused = journal.append(fact(), None, Timestamp::UNIX_EPOCH).expect_err("read-only");
+        assert!(refused.to_string().contains("events.ndjson"), "{refused}");
+        journal.file = good;
+        let refused = journal.flush().expect_err("broken");
+        assert!(refused.to_string().contains("Bad file descriptor"), "{refused}");
+        assert!(journal.append(fact(), None, Timestamp::UNIX_EPOCH).is_err());
+        assert_eq!(
+            JournalReader::open(&path).expect("read").read_all().expect("all").events.len(),
+            1
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_and_blank_lines_are_not() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        for (text, skipped) in
+            [("", 0), ("\n \r\n", 0), ("x\n{}\n", 2), ("x\n\n\0\n{\"seq\"", 3), ("\n ", 0)]
+        {
+            fsx::put(&path, text.as_bytes()).expect("file");
+            let replay = JournalReader::open(&path).expect("read").read_all().expect("all");
+            assert_eq!((replay.events.len(), replay.skipped), (0, skipped), "{text:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,10 @@
 
 pub mod folder;
 pub mod journal;
+pub mod parts;
+mod place;
 mod worker;
 
-pub use folder::{Place, RunFolder, Runs, Want};
+pub use folder::{RunFolder, Runs, Want};
 pub use journal::{Journal, JournalReader, Replay};
+pub use place::Place;

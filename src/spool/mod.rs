@@ -3,7 +3,9 @@
 //!
 //! Diagnostics: files of other forms in our folders are left alone and not listed.
 
+mod across;
 mod entry;
+mod notice;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
@@ -13,19 +15,29 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::across::{hold, is_across};
 pub use self::entry::{Content, Format, Kind, Place, Stamp, may_be_taken};
 use self::entry::{job_of, numbered};
+pub use self::notice::Notice;
 use crate::model::id::JobId;
 use crate::model::rejection::{Reason, Rejection};
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
 use crate::os::lock::{self, FileLock};
-use crate::os::{digest, fsx, random};
+use crate::os::{digest, fsx, random, seeded};
 
 /// How many numbers are tried for a rejected name that is taken, before chance decides.
 const NUMBERED_NAMES: u32 = 100;
 /// How long others' probes of the daemon's lock may stand in the way of the one who takes it.
 const PROBES: Duration = Duration::from_millis(50);
+
+/// Which folder a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
 /// `spool/` of a root.
 #[derive(Debug, Clone)]
 pub struct Spool {
@@ -71,6 +83,33 @@ impl Spool {
         self.dir.join("keys")
     }
 
+    /// The folders that hold nothing which the run folders do not tell, too; with each, whether it is that of the keys.
+    pub fn own_folders(&self) -> Vec<(PathBuf, bool)> {
+        let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
+        let plain = places.into_iter().map(|place| self.folder(place)).chain([self.tmp()]);
+        plain.map(|folder| (folder, false)).chain([(self.keys(), true)]).collect()
+    }
+
+    /// Which folder `incoming/` is at this moment. Nothing is taken through a link: whoever can set one could make any
+    /// folder's files jobs.
+    ///
+    /// # Errors
+    /// When it is gone or no folder.
+    pub fn incoming_identity(&self) -> Result<Identity> {
+        let path = self.folder(Place::Incoming);
+        let meta = std::fs::symlink_metadata(&path).map_err(fsx::at(&path))?;
+        if meta.is_dir() {
+            return Ok(Identity { device: meta.dev(), inode: meta.ino() });
+        }
+        let what = if meta.is_symlink() { "it is a link" } else { "it is no folder" };
+        Err(fsx::at(&path)(Error::new(ErrorKind::NotADirectory, what)))
+    }
+
+    /// `spool/` itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The lock that the one active daemon holds.
     pub fn daemon_lock(&self) -> PathBuf {
         self.dir.join(".lock")
@@ -94,7 +133,8 @@ impl Spool {
         fsx::replace_derived(&self.wake_file(), b"")
     }
 
-    /// Drops a job: whole, flushed and named `<job>.json`, or not at all.
+    /// Drops a job: whole, flushed and named `<job>.json`, or not at all. Where `incoming/` is a mount of its own it is
+    /// written there, under a name that is never taken.
     ///
     /// # Errors
     /// `AlreadyExists` if a file of that name waits already; otherwise those of the system.
@@ -102,7 +142,11 @@ impl Spool {
         let temp = self.tmp().join(format!(".{}.tmp", random::base32(16)?));
         fsx::put_new(&temp, json)?;
         let target = self.folder(Place::Incoming).join(format!("{job}.json"));
-        fsx::move_to(&temp, &target).inspect_err(|_| drop(fsx::remove(&temp)))
+        let moved = fsx::move_to(&temp, &target).inspect_err(|_| drop(fsx::remove(&temp)));
+        match moved {
+            Err(e) if is_across(&e) => fsx::put_new(&target, json),
+            moved => moved,
+        }
     }
 
     /// The names in `incoming/` that are not marked as unfinished, as the folder is read.
@@ -133,14 +177,17 @@ impl Spool {
         lock::is_held(&self.folder(Place::Incoming).join(name)).unwrap_or(false)
     }
 
-    /// Takes a file out of `incoming/`: from here on it is `claimed/<job>.<ending>`.
+    /// Makes a file of `incoming/` this job's: from here on it is `claimed/<job>.<ending>`, or still in `incoming/` where
+    /// that is a mount of its own, to be brought over by [`Spool::bring`].
     ///
     /// # Errors
     /// `NotFound` if it is gone, `AlreadyExists` if that job has a file; otherwise those of the system.
     pub fn take(&self, name: &OsStr, job: &JobId, format: Format) -> Result<PathBuf> {
-        let to = self.claimed_path(job, format);
-        fsx::move_to(&self.folder(Place::Incoming).join(name), &to)?;
-        Ok(to)
+        let (from, to) = (self.folder(Place::Incoming).join(name), self.claimed_path(job, format));
+        match fsx::move_to(&from, &to) {
+            Err(e) if is_across(&e) => hold(&from, job, format),
+            moved => moved.map(|()| to),
+        }
     }
 
     fn claimed_path(&self, job: &JobId, format: Format) -> PathBuf {
@@ -176,7 +223,20 @@ impl Spool {
         })
     }
 
-    /// Puts a file that is not accepted aside, with the reason beside it; returns the name it has there.
+    /// How many jobs that have not ended were dropped by this user: a file keeps its owner wherever it is moved.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn count_claimed_of(&self, uid: u32) -> Result<usize> {
+        let claimed = self.folder(Place::Claimed);
+        let names = fsx::list_os(&claimed)?;
+        let is_of = |name: &OsString| {
+            claimed.join(name).symlink_metadata().is_ok_and(|meta| meta.uid() == uid)
+        };
+        Ok(names.iter().filter(|name| is_of(name)).count())
+    }
+    /// Puts a file that is not accepted aside, with the reason beside it; returns the name it has there. What cannot be
+    /// renamed there stays in `incoming/` under a name that is never taken, and its reason says so.
     ///
     /// The reason is written first, so that whoever finds the file finds its reason.
     ///
@@ -195,19 +255,20 @@ impl Spool {
             hint: reason.hint.clone(),
             at: now,
             original_name: original_name.to_string_lossy().into_owned(),
+            kept_as: None,
         };
-        let json = to_json(&rejection)?;
         for number in 1..=NUMBERED_NAMES {
-            if let Some(name) = self.put_aside(from, &numbered(original_name, number), &json)? {
+            let name = numbered(original_name, number);
+            if let Some(name) = self.put_aside(from, &name, &rejection)? {
                 return Ok(name);
             }
         }
         let name = numbered(OsStr::new(&random::base32(26)?), 1);
-        self.put_aside(from, &name, &json)?
+        self.put_aside(from, &name, &rejection)?
             .ok_or_else(|| fsx::at(from)(Error::from(ErrorKind::AlreadyExists)))
     }
 
-    fn put_aside(&self, from: &Path, name: &OsStr, json: &[u8]) -> Result<Option<OsString>> {
+    fn put_aside(&self, from: &Path, name: &OsStr, why: &Rejection) -> Result<Option<OsString>> {
         let target = self.folder(Place::Rejected).join(name);
         if std::fs::symlink_metadata(&target).is_ok() {
             return Ok(None);
@@ -215,11 +276,20 @@ impl Spool {
         let mut beside = name.to_owned();
         beside.push(".reason.json");
         let beside = target.with_file_name(beside);
-        match fsx::put_new(&beside, json) {
+        match fsx::put_new(&beside, &to_json(why)?) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(None),
             result => result?,
         }
-        match fsx::move_to(from, &target) {
+        let moved = match fsx::move_to(from, &target) {
+            Err(e) if is_across(&e) => {
+                let kept = self.kept_in_incoming(name);
+                let kept_as = Some(kept.to_string_lossy().into_owned());
+                fsx::put(&beside, &to_json(&Rejection { kept_as, ..why.clone() })?)
+                    .and_then(|()| fsx::move_to(from, &kept))
+            }
+            moved => moved,
+        };
+        match moved {
             Ok(()) => Ok(Some(name.to_owned())),
             Err(e) => {
                 fsx::remove(&beside)?;
@@ -236,7 +306,7 @@ impl Spool {
     pub fn end(&self, job: &JobId, phase: JobPhase) -> Result<()> {
         let to = Place::at_end(phase);
         for place in [Place::Claimed, Place::Killed, Place::Failed, Place::Done] {
-            if let Some(path) = self.file_in(place, job).filter(|_| place != to) {
+            if let Some(path) = self.file_of(place, job).filter(|_| place != to) {
                 let name = path.file_name().unwrap_or_default();
                 return fsx::move_to(&path, &self.folder(to).join(name));
             }
@@ -246,25 +316,27 @@ impl Spool {
 
     /// Where a job's file lies; `incoming/` only finds names that are the id and one of our endings.
     pub fn find(&self, job: &JobId) -> Option<(Place, PathBuf)> {
-        Place::OF_JOBS.into_iter().find_map(|place| Some((place, self.file_in(place, job)?)))
+        Place::OF_JOBS.into_iter().find_map(|place| Some((place, self.file_of(place, job)?)))
     }
 
-    /// A job's file in `claimed/`, whatever lies elsewhere under the same name.
-    pub fn claimed(&self, job: &JobId) -> Option<PathBuf> {
-        self.file_in(Place::Claimed, job)
+    /// A job's file in the folders for jobs that were taken.
+    pub fn taken(&self, job: &JobId) -> Option<PathBuf> {
+        let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed];
+        places.into_iter().find_map(|place| self.file_of(place, job))
     }
 
     /// Whether a job's file lies in a folder.
     pub fn has(&self, place: Place, job: &JobId) -> bool {
-        self.file_in(place, job).is_some()
+        self.file_of(place, job).is_some()
     }
 
-    /// Whether a job's file lies in one of the folders for jobs that were taken.
+    /// Whether a job's file lies in one of the folders for jobs that were taken, or is being taken.
     pub fn has_taken(&self, job: &JobId) -> bool {
-        Place::OF_JOBS.into_iter().any(|p| p != Place::Incoming && self.has(p, job))
+        self.taken(job).is_some() || self.held(job).is_some()
     }
 
-    fn file_in(&self, place: Place, job: &JobId) -> Option<PathBuf> {
+    /// A job's file in one folder.
+    pub fn file_of(&self, place: Place, job: &JobId) -> Option<PathBuf> {
         let dir = self.folder(place);
         let paths = Format::ALL.map(|f| dir.join(format!("{job}.{}", f.ending())));
         paths.into_iter().find(|p| std::fs::symlink_metadata(p).is_ok())
@@ -292,6 +364,9 @@ impl Spool {
     /// # Errors
     /// Those of the system, with the path.
     pub fn claim_key(&self, key: &str, job: &JobId) -> Result<JobId> {
+        if seeded::bug("key-not-kept") {
+            return Ok(job.clone());
+        }
         let path = self.keys().join(digest::sha256_hex(key.as_bytes()));
         match fsx::put_new(&path, job.as_str().as_bytes()) {
             Ok(()) => return Ok(job.clone()),

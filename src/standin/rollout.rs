@@ -86,6 +86,7 @@ pub(super) struct Rollout {
 
 impl Rollout {
     /// Begins a new thread.
+    #[expect(clippy::disallowed_methods, reason = "codex's write, not ours")]
     pub(super) fn begin(home: &Path, cwd: &Path) -> Result<Self, RolloutError> {
         let now = door::now_ms();
         let thread = fresh_id(now);
@@ -102,6 +103,7 @@ impl Rollout {
     }
 
     /// Opens a thread that was begun before.
+    #[expect(clippy::disallowed_methods, reason = "codex's write, not ours")]
     pub(super) fn resume(home: &Path, thread: &str) -> Result<Self, RolloutError> {
         let failed = |source| RolloutError::Io { home: home.to_owned(), source };
         let path = find(home, thread).ok_or_else(|| RolloutError::Unknown(thread.to_owned()))?;

@@ -3,7 +3,10 @@
 //! Promises: an entry is flushed to the truth before it is in the database; the database knows how many bytes of the truth
 //! it has taken in and takes in the rest whenever it is opened, so it may be deleted at any time; a job is remembered once.
 //!
-//! Diagnostics: lines that cannot be read are skipped; the truth is never rewritten.
+//! A truth that is gone, or of which nothing can be read, is written again from the database, else from the newest copy.
+//!
+//! Diagnostics: lines that cannot be read are skipped; a truth that can be read is never rewritten; one that was written
+//! again is told of by [`Memory::restored`], and one that could not be read is put aside.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -13,6 +16,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
+use super::backup;
 use super::db::{self, Result, Schema, said};
 use crate::model::claim::ClaimQuality;
 use crate::model::id::JobId;
@@ -85,6 +89,7 @@ pub struct Memory {
     connection: Connection,
     truth: PathBuf,
     path: PathBuf,
+    restored: Option<String>,
 }
 
 impl Memory {
@@ -95,10 +100,45 @@ impl Memory {
     pub fn open(store: &Path) -> Result<Self> {
         fsx::make_dirs(store)?;
         let (path, truth) = (store.join("memory.db"), store.join("memory.ndjson"));
-        let mut memory = Self { connection: db::open(&path, &SCHEMA)?, truth, path };
+        let connection = db::open(&path, &SCHEMA)?;
+        let mut memory = Self { connection, truth, path, restored: None };
         let _guard = db::lock_beside(&memory.truth)?;
+        memory.restore()?;
         memory.catch_up()?;
         Ok(memory)
+    }
+
+    /// What was lost of the truth when it was opened, and where it was written again from.
+    pub fn restored(&self) -> Option<&str> {
+        self.restored.as_deref()
+    }
+
+    /// Writes a truth that is lost again: from the database, which took every entry in, or from the newest copy. The
+    /// caller holds the lock beside the truth.
+    fn restore(&mut self) -> Result<()> {
+        let Some(loss) = loss(&self.truth).map_err(fsx::at(&self.truth))? else { return Ok(()) };
+        let lines = self.lines().map_err(said(&self.path))?;
+        let from_database = (!lines.is_empty()).then(|| (self.path.clone(), lines));
+        let Some((source, bytes)) = from_database.or_else(|| backup::newest(&self.truth)) else {
+            return Ok(());
+        };
+        if loss == Loss::Unreadable {
+            backup::put_aside(&self.truth)?;
+        }
+        fsx::put_new(&self.truth, &bytes)?;
+        // What was taken in is counted in bytes of the old one.
+        let taken = self.connection.execute("UPDATE taken_in SET bytes = 0", []);
+        taken.map_err(said(&self.path))?;
+        let (truth, source) = (self.truth.display(), source.display());
+        self.restored = Some(format!("{truth} was {}: written again from {source}", loss.word()));
+        Ok(())
+    }
+
+    /// Every entry of the database as the truth has it.
+    fn lines(&self) -> rusqlite::Result<Vec<u8>> {
+        let mut statement = self.connection.prepare("SELECT entry FROM entries ORDER BY number")?;
+        let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+        lines.map(|line| Ok(line? + "\n")).collect::<rusqlite::Result<String>>().map(Into::into)
     }
 
     /// Remembers a job; `true` if its bank is new. A job that is remembered already changes nothing.
@@ -113,6 +153,8 @@ impl Memory {
         }
         let banks = self.banks()?;
         append(&self.truth, entry)?;
+        // A copy that cannot be put now is due again with the next entry.
+        let _next_time = backup::put_if_due(&self.truth);
         self.catch_up()?;
         Ok(!banks.contains(&entry.bank))
     }
@@ -194,6 +236,58 @@ impl Memory {
     }
 }
 
+/// Remembers a job in the truth alone: for when the database cannot be used. It takes the entry in when it can.
+///
+/// # Errors
+/// Trouble with the truth.
+pub fn remember_without_database(store: &Path, entry: &Entry) -> Result<()> {
+    let truth = store.join("memory.ndjson");
+    let _guard = db::lock_beside(&truth)?;
+    let known =
+        unread(&truth, 0).map_err(fsx::at(&truth))?.map_or_else(Vec::new, |(lines, _)| lines);
+    let is_known =
+        known.iter().filter_map(|line| read_line(line)).any(|e| e.job_id == entry.job_id);
+    if is_known { Ok(()) } else { Ok(append(&truth, entry)?) }
+}
+
+/// How a truth is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    Missing,
+    Unreadable,
+}
+
+impl Loss {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unreadable => "unreadable, and is put aside",
+        }
+    }
+}
+
+/// Whether the truth is lost. One line that can be read is enough for it not to be, and so is none at all.
+fn loss(truth: &Path) -> std::io::Result<Option<Loss>> {
+    let lines = match File::open(truth) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Some(Loss::Missing)),
+        file => BufReader::new(file?).split(b'\n'),
+    };
+    let mut is_empty = true;
+    for line in lines {
+        // A disk that cannot give what it was given has lost it.
+        let Ok(line) = line else { return Ok(Some(Loss::Unreadable)) };
+        if read_line(&line).is_some() {
+            return Ok(None);
+        }
+        is_empty &= line.is_empty();
+    }
+    Ok((!is_empty).then_some(Loss::Unreadable))
+}
+
+fn read_line(line: &[u8]) -> Option<Entry> {
+    serde_json::from_slice(line).ok()
+}
+
 /// The whole lines from byte `taken` on and where they start: from the beginning when the truth has become shorter; `None`
 /// if there is nothing new. A last line without its end is left for later.
 fn unread(truth: &Path, taken: u64) -> std::io::Result<Option<(Vec<Vec<u8>>, u64)>> {
@@ -222,7 +316,7 @@ fn take_in(t: &Transaction<'_>, lines: &[Vec<u8>], start: u64) -> rusqlite::Resu
     if start == 0 {
         t.execute_batch("DELETE FROM words; DELETE FROM entries; DELETE FROM banks;")?;
     }
-    for entry in lines.iter().filter_map(|line| serde_json::from_slice(line).ok()) {
+    for entry in lines.iter().filter_map(|line| read_line(line)) {
         put_entry(t, &entry)?;
     }
     let bytes = start + lines.iter().map(|line| line.len() as u64).sum::<u64>();
@@ -423,17 +517,82 @@ mod tests {
     }
 
     #[test]
+    fn a_truth_that_is_lost_is_written_again_from_the_database_else_from_a_copy_and_said_once() {
+        for (truth_left, has_database, source) in [
+            (None, true, "memory.db"),
+            (Some(&b"\0\0\0\0\0\0"[..]), true, "memory.db"),
+            (None, false, "memory.ndjson.bak-1"),
+            (Some(&b"garbage\nand more"[..]), false, "memory.ndjson.bak-1"),
+        ] {
+            let dir = tempfile::tempdir().expect("scratch");
+            let before = filled(&dir).entries("one").expect("entries");
+            let truth = dir.path().join("memory.ndjson");
+            assert!(truth.with_file_name("memory.ndjson.bak-1").exists());
+            fsx::remove(&truth).expect("remove");
+            if let Some(bytes) = truth_left {
+                fsx::put(&truth, bytes).expect("put");
+            }
+            if !has_database {
+                fsx::put(&dir.path().join("memory.db"), &b"garbage".repeat(100)).expect("spoil");
+            }
+            let mut memory = Memory::open(dir.path()).expect("open");
+            let said = memory.restored().expect("it is said").to_owned();
+            assert!(said.ends_with(source), "{said}");
+            // The copy was put with the first entry.
+            let expected = if has_database { &before[..] } else { &before[1..] };
+            assert_eq!(memory.entries("one").expect("entries"), expected, "{source}");
+            assert_eq!(dir.path().join("memory.ndjson.bad-1").exists(), truth_left.is_some());
+            assert!(memory.remember(&entry("n-abc234", "new", "next")).expect("remember"));
+            drop(memory);
+            fsx::remove(&dir.path().join("memory.db")).expect("remove");
+            let memory = Memory::open(dir.path()).expect("open");
+            assert_eq!(memory.restored(), None, "said once");
+            assert_eq!(memory.entries("one").expect("entries"), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_truth_with_one_line_that_can_be_read_is_left_as_it_is() {
+        let dir = tempfile::tempdir().expect("scratch");
+        drop(filled(&dir));
+        let truth = dir.path().join("memory.ndjson");
+        let text = std::fs::read_to_string(&truth).expect("truth");
+        let torn = format!("{{torn\n{}\n{{torn", text.lines().next().expect("a line"));
+        fsx::put(&truth, torn.as_bytes()).expect("put");
+        let memory = Memory::open(dir.path()).expect("open");
+        assert_eq!(memory.restored(), None);
+        assert_eq!(std::fs::read_to_string(&truth).expect("truth"), torn);
+    }
+
+    #[test]
+    fn a_database_that_is_full_loses_no_entry() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let mut memory = filled(&dir);
+        memory.connection.execute_batch("PRAGMA max_page_count = 1").expect("pragma");
+        let long = entry("long-abc234", "one", &"words without end ".repeat(20_000));
+        let error = memory.remember(&long).expect_err("it does not fit");
+        assert!(error.to_string().contains("full"), "{error}");
+        drop(memory);
+        for _ in 0..2 {
+            remember_without_database(dir.path(), &long).expect("remember");
+        }
+        remember_without_database(dir.path(), &entry("z-abc234", "one", "x")).expect("remember");
+        let memory = Memory::open(dir.path()).expect("open");
+        let all = memory.entries("one").expect("entries");
+        assert_eq!(ids(&all), ["z-abc234", "long-abc234", "b-abc234", "a-abc234"]);
+        let lines = std::fs::read_to_string(dir.path().join("memory.ndjson")).expect("truth");
+        assert_eq!(lines.lines().count(), 5, "remembered once");
+    }
+
+    #[test]
     fn a_truth_that_became_shorter_is_taken_in_from_its_start() {
         let dir = tempfile::tempdir().expect("scratch");
         drop(filled(&dir));
         let truth = dir.path().join("memory.ndjson");
         let text = std::fs::read_to_string(&truth).expect("truth");
         let first = text.lines().next().expect("a line").to_owned() + "\n";
-        for (left, expected) in [(Some(first), 1), (None, 0)] {
-            fsx::remove(&truth).expect("remove");
-            if let Some(line) = left {
-                fsx::put(&truth, line.as_bytes()).expect("put");
-            }
+        for (left, expected) in [(first.as_str(), 1), ("", 0)] {
+            fsx::put(&truth, left.as_bytes()).expect("put");
             let memory = Memory::open(dir.path()).expect("open");
             assert_eq!(memory.entries("one").expect("entries").len(), expected);
         }

@@ -1,12 +1,14 @@
 //! Floor 2b: owner of `store/`, and the only user of rusqlite: the index of ended jobs, the memory, the holds of accounts
 //! and the slots for starting codex.
 //!
-//! Promise: no file here is the only place of a fact, but `memory.ndjson` and the holds. A damaged database is put aside
+//! Promise: no file here is the only place of a fact, but the holds. A damaged database is put aside
 //! under another name, never deleted, and made anew; one that a newer program wrote is refused.
 
+mod backup;
 mod db;
 pub mod holds;
 pub mod index;
+pub mod log_bytes;
 pub mod memory;
 pub mod starts;
 

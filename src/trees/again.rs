@@ -32,7 +32,7 @@ impl Trees {
         let head = self.git.read(["rev-parse", "-q", "--verify", "HEAD^{commit}"]);
         let head = head.env("GIT_DIR", &admin).ask()?;
         let base: Oid = String::from_utf8_lossy(&head.stdout).trim().to_owned();
-        if head.code != Some(0) || base.is_empty() {
+        if head.code != 0 || base.is_empty() {
             return Ok(None);
         }
         let birth = self.birth_of(&place.tree(attempt))?;
@@ -48,6 +48,6 @@ impl Trees {
     fn is_as_made(&self, tree: &Tree) -> Result<bool, TreesError> {
         let args = ["diff-index", "--cached", "--quiet", tree.base(), "--"];
         let call = self.read(args).env("GIT_INDEX_FILE", tree.fresh_index());
-        Ok(call.ask()?.code == Some(0))
+        Ok(call.ask()?.code == 0)
     }
 }

@@ -134,8 +134,8 @@ impl Trees {
             return Ok(*known);
         }
         let ident = ["-c", "user.useConfigOnly=true", "var"];
-        let author = self.read(ident).arg("GIT_AUTHOR_IDENT").ask()?.code == Some(0);
-        let known = author && self.read(ident).arg("GIT_COMMITTER_IDENT").ask()?.code == Some(0);
+        let author = self.read(ident).arg("GIT_AUTHOR_IDENT").ask()?.code == 0;
+        let known = author && self.read(ident).arg("GIT_COMMITTER_IDENT").ask()?.code == 0;
         Ok(*self.has_identity.get_or_init(|| known))
     }
 
@@ -150,7 +150,7 @@ impl Trees {
             return Ok(found == commit);
         }
         self.secure(commit, parent)?;
-        let moved = self.set_ref(&self.tip_ref(), commit, parent);
+        let moved = self.set_tip(commit, parent);
         self.release()?;
         match moved {
             Ok(()) => Ok(true),
@@ -169,7 +169,7 @@ impl Trees {
     pub fn is_landed(&self, commit: &str) -> Result<bool, TreesError> {
         let tip = self.tip()?;
         let answer = self.read(["merge-base", "--is-ancestor", commit, &tip]).ask()?;
-        Ok(tip == commit || answer.code == Some(0))
+        Ok(tip == commit || answer.code == 0)
     }
 
     /// Removes the job's own refs, when the job itself is removed; its branch stays.
@@ -231,7 +231,7 @@ impl Trees {
             return Ok(false);
         }
         let merge = ["-c", "merge.autoStash=false", "merge", "-q", "--ff-only", "--no-edit"];
-        Ok(git.write_durably(merge).arg(commit).ask()?.code == Some(0))
+        Ok(git.write_durably(merge).arg(commit).ask()?.code == 0)
     }
 }
 

@@ -108,7 +108,7 @@ impl Trees {
         };
         trees.release()?;
         if trees.find_tip()?.is_none() {
-            trees.set_ref(&trees.tip_ref(), tip, &trees.zero())?;
+            trees.set_tip(tip, &trees.zero())?;
         }
         Ok(trees)
     }
@@ -133,7 +133,7 @@ impl Trees {
     fn find_tip(&self) -> Result<Option<Oid>, TreesError> {
         let answer = self.read(["rev-parse", "-q", "--verify", &self.tip_ref()]).ask()?;
         let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-        Ok((answer.code == Some(0) && !text.is_empty()).then_some(text))
+        Ok((answer.code == 0 && !text.is_empty()).then_some(text))
     }
 
     fn tip_ref(&self) -> String {
@@ -148,6 +148,11 @@ impl Trees {
     /// The id that stands for "no object", as long as the repository's ids are.
     fn zero(&self) -> Oid {
         "0".repeat(self.workspace.base.len())
+    }
+
+    /// Sets the job's tip, which is `old` at this moment.
+    fn set_tip(&self, new: &str, old: &str) -> Result<(), TreesError> {
+        self.set_ref(&self.tip_ref(), new, old)
     }
 
     /// Sets a ref of the job, its branch included, that has the value `old` at this moment.

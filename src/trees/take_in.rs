@@ -175,7 +175,7 @@ impl Trees {
     pub fn head(&self) -> Result<Option<Oid>, TreesError> {
         let answer = self.read(["rev-parse", "-q", "--verify", "HEAD^{commit}"]).ask()?;
         let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-        Ok((answer.code == Some(0)).then_some(text))
+        Ok((answer.code == 0).then_some(text))
     }
 
     /// The tree that holds both, and the paths that conflict.
@@ -186,8 +186,8 @@ impl Trees {
             .write_durably(PLAIN_MERGE.into_iter().chain(how))
             .arg("--allow-unrelated-histories");
         let answer = call.arg(ours).arg(theirs).env("GIT_ATTR_SOURCE", &empty).ask()?;
-        if !matches!(answer.code, Some(0 | 1)) {
-            let (command, code) = ("merge-tree".to_owned(), answer.code);
+        if !matches!(answer.code, 0 | 1) {
+            let (command, code) = ("merge-tree".to_owned(), Some(answer.code));
             let stderr = answer.stderr;
             return Err(crate::os::git::GitError::Failed { command, code, stderr }.into());
         }
@@ -196,7 +196,7 @@ impl Trees {
         let object = lines.next().ok_or_else(garbled)?;
         let mut conflicts: Vec<String> = lines.collect();
         conflicts.dedup();
-        if answer.code == Some(1) && conflicts.is_empty() {
+        if answer.code == 1 && conflicts.is_empty() {
             // Some conflicts have no path of their own.
             conflicts.push("(the whole)".to_owned());
         }

@@ -180,6 +180,7 @@ fn land(trees: &Trees, tree: &Tree, claim: &Claim, name: &str) -> Landing {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "an agent's copy")]
 fn an_audit_sees_every_kind_of_change() {
     let (_house, trees, tree) = House::with_tree();
     let at = |path: &str| tree.cwd().join(path);
@@ -233,6 +234,7 @@ fn an_agent_cannot_hide_what_it_wrote() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "an agent's write")]
 fn a_file_of_the_same_size_and_time_is_still_seen() {
     let (_house, trees, tree) = House::with_tree();
     let path = tree.cwd().join("a.txt");
@@ -380,6 +382,23 @@ fn what_is_carried_is_not_the_agents_work() {
     assert_eq!(letters(&audited), Vec::<String>::new());
     let named = trees.audit(&tree, &claim(&["secret.env"], &[])).expect("audit");
     assert_eq!(letters(&named), ["A secret.env"]);
+}
+
+#[test]
+fn the_locks_that_a_killed_git_left_keep_no_job_from_its_own_refs() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let tip = trees.tip().expect("tip");
+    let tree = house.add(&trees, "t1");
+    put(&tree.cwd().join("new"), "x");
+    for name in ["tip", "published"] {
+        put(&house.repo().join(format!(".git/refs/numerus/job-abc234/{name}.lock")), "half");
+    }
+    let landing = land(&trees, &tree, &claim(&["new"], &[]), "t1");
+    assert!(matches!(landing, Landing::Ready { .. }));
+    let landed = trees.tip().expect("tip");
+    assert_ne!(landed, tip);
+    trees.create_branch(&landed).expect("branch");
 }
 
 #[test]

@@ -109,13 +109,13 @@ fn find_repository(dir: &Path) -> Result<Option<Repository>, TreesError> {
     let text = String::from_utf8_lossy(&answer.stdout).into_owned();
     let lines: Vec<&str> = text.lines().collect();
     match (answer.code, lines.as_slice()) {
-        (Some(0), ["false", git_dir, prefix, top]) => Ok(Some(Repository {
+        (0, ["false", git_dir, prefix, top]) => Ok(Some(Repository {
             git_dir: (*git_dir).to_owned(),
             prefix: prefix.trim_end_matches('/').to_owned(),
             top: PathBuf::from(*top),
         })),
         (_, ["true", ..]) => refused(dir, "it is a bare repository: name a checkout"),
-        (Some(128), []) if answer.stderr.contains("not a git repository") => {
+        (128, []) if answer.stderr.contains("not a git repository") => {
             // One that git cannot read is no plain directory: agents must not write over somebody's checkout.
             match dir.ancestors().map(|d| d.join(".git")).find(|git| is_something(git)) {
                 Some(git) => {
@@ -124,7 +124,7 @@ fn find_repository(dir: &Path) -> Result<Option<Repository>, TreesError> {
                 None => Ok(None),
             }
         }
-        (Some(0), _) => refused(dir, "its path has a line break"),
+        (0, _) => refused(dir, "its path has a line break"),
         _ => refused(dir, &format!("git says: {}", answer.stderr)),
     }
 }
@@ -162,7 +162,7 @@ fn in_repository(
 fn resolve(git: &Git, name: &str) -> Result<Option<Oid>, TreesError> {
     let answer = git.read(["rev-parse", "-q", "--verify", name]).ask()?;
     let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-    Ok((answer.code == Some(0)).then_some(text))
+    Ok((answer.code == 0).then_some(text))
 }
 
 /// Whether there are changes that the job will not see.
@@ -182,11 +182,11 @@ fn refuse_special(git: &Git, top: &Path, base: &str) -> Result<(), TreesError> {
         return refused(top, "it is a sparse checkout: name a full one");
     }
     let modules = format!("{base}:.gitmodules");
-    if git.read(["cat-file", "-e", &modules]).ask()?.code == Some(0) {
+    if git.read(["cat-file", "-e", &modules]).ask()?.code == 0 {
         return refused(top, "it has submodules, which worktrees do not carry");
     }
     let grep = git.read(["grep", "-q", "-e", "filter=lfs", base, "--"]);
-    if grep.arg(":(glob)**/.gitattributes").ask()?.code == Some(0) {
+    if grep.arg(":(glob)**/.gitattributes").ask()?.code == 0 {
         return refused(top, "it keeps files in LFS, which worktrees do not carry");
     }
     Ok(())
@@ -247,14 +247,14 @@ fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
     let dir = dir.canonicalize().map_err(fsx::at(&dir))?;
     let git = Git::at(&dir);
     let there = dir.join(".git/HEAD").exists();
-    let base = match if there { resolve(&git, "refs/heads/main")? } else { None } {
-        Some(base) => base,
-        None => {
-            // Where somebody died while it was made, nothing is in it yet but what is in the way, such as git's locks.
-            fsx::remove_tree(&dir)?;
-            fsx::make_dirs(&dir)?;
-            begin(&git)?
-        }
+    let known = if there { resolve(&git, "refs/heads/main")? } else { None };
+    let base = if let Some(base) = known {
+        base
+    } else {
+        // Where somebody died while it was made, nothing is in it yet but what is in the way, such as git's locks.
+        fsx::remove_tree(&dir)?;
+        fsx::make_dirs(&dir)?;
+        begin(&git)?
     };
     Ok(Workspace {
         isolation: Isolation::Worktree,

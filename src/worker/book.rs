@@ -1,7 +1,7 @@
 //! The job's journal, its state and its `status.json`, always in step: a fact is appended, flushed if it is a transition,
 //! applied, published, and the status written anew. Only the holder of the job's lock has a book.
 
-use std::io::Result;
+use std::io::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::bus::Bus;
@@ -9,11 +9,13 @@ use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::job::Job;
+use crate::os::lock::FileLock;
 use crate::os::{clock, seeded};
 use crate::runs::{Journal, RunFolder};
 
 /// What the book keeps.
 struct Pages {
+    lock: Arc<FileLock>,
     journal: Journal,
     state: JobState,
 }
@@ -28,14 +30,27 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Opens the journal and replays it.
-    pub(super) fn open(folder: &RunFolder, job: &Job, bus: &Bus) -> Result<Self> {
+    /// Opens the journal and replays it. One of which something is destroyed is not gone on with: nobody knows what has
+    /// been done.
+    pub(super) fn open(
+        folder: &RunFolder,
+        lock: Arc<FileLock>,
+        job: &Job,
+        bus: &Bus,
+    ) -> Result<Self> {
         let (journal, mut replay) = Journal::open(&folder.journal(), &job.id)?;
+        if let Some(damage) = replay.damage {
+            let path = folder.journal();
+            return Err(Error::other(format!(
+                "{}: {damage}: the job must not run",
+                path.display()
+            )));
+        }
         if seeded::bug("completed-again") {
             replay.events.retain(|event| !matches!(event.fact, Fact::TaskCompleted { .. }));
         }
         let state = JobState::replay(&replay.events);
-        let pages = Arc::new(Mutex::new(Pages { journal, state }));
+        let pages = Arc::new(Mutex::new(Pages { lock, journal, state }));
         Ok(Self { pages, folder: folder.clone(), job: job.clone(), bus: bus.clone() })
     }
 
@@ -43,12 +58,18 @@ impl Book {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a fact down. When it comes back, a transition is durable.
+    /// Writes a fact down. When it comes back, a transition is durable. Nothing is written, and so nothing begins, once the
+    /// lock is another file or gone with its folder: somebody else may work on the job.
     pub(super) fn record(&self, task: Option<&TaskId>, fact: Fact) -> Result<()> {
         let is_transition = is_transition(&fact);
         let event = {
             let mut pages = self.pages();
-            let event = pages.journal.append(fact, task, clock::now())?;
+            if !pages.lock.is_current() {
+                let path = pages.lock.path().display();
+                let message = format!("{path} was removed or replaced: this worker must not go on");
+                return Err(Error::other(message));
+            }
+            let event = pages.journal.append(fact, task, clock::steady())?;
             if is_transition {
                 pages.journal.flush()?;
             }

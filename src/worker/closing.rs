@@ -8,10 +8,12 @@ use super::Left;
 use super::advancing;
 use super::book::Book;
 use super::commands::{self, Run};
-use super::desk::{Desk, Outcome, Stop, aside, with_trees};
+use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
 use super::landing::{MAX_TROUBLE, TROUBLE_REST};
 use super::planning::with_view;
+use super::words::open_memory;
 use crate::ending::{self, Ending};
+use crate::health;
 use crate::logic::quality;
 use crate::logic::state::JobState;
 use crate::model::PROTOCOL_VERSION;
@@ -24,13 +26,17 @@ use crate::model::status::PauseReason;
 use crate::os::{clock, seeded};
 use crate::runs::RunFolder;
 use crate::spool::Spool;
-use crate::store::memory::{Entry, Memory};
+use crate::store::memory::{self, Entry};
 
 /// Runs the verify commands in a throwaway tree of the tip, in order, up to the first that does not pass.
 pub(super) async fn verify(desk: &Arc<Desk>, stop: &Stop) -> Outcome<()> {
     let ran = with_view(desk, "verify", async |cwd| run_in_order(desk, &cwd, stop).await);
     let commands = ran.await?;
     let passed = commands.iter().all(CommandResult::passed);
+    // On a full disk nothing passes: that says nothing about the result.
+    if let Some(why) = (!passed).then(|| health::cannot_write(&desk.root)).flatten() {
+        return Err(bug(why));
+    }
     desk.record(None, Fact::Verified { passed, commands })
 }
 
@@ -125,8 +131,10 @@ fn remember(desk: &Desk, end: &Ending) {
         claim_recall: quality.recall,
         missed: quality.missed,
     };
-    let remembered =
-        Memory::open(&desk.root.store()).and_then(|mut memory| memory.remember(&entry));
+    let (store, log) = (desk.root.store(), desk.folder.worker_log());
+    let remembered = open_memory(&store, &log)
+        .and_then(|mut memory| memory.remember(&entry))
+        .or_else(|_| memory::remember_without_database(&store, &entry).map(|()| false));
     if let Ok(is_new) = remembered {
         if is_new {
             let _evidence = desk.book.record(None, Fact::BankCreated { bank: bank.clone() });

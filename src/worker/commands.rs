@@ -2,8 +2,6 @@
 //! the run folder, ended with everything they started.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -11,13 +9,16 @@ use tokio::process::Command;
 
 use super::desk::{Desk, Outcome, Stop, aside, bug};
 use crate::codex::ask::told_to_stop;
+use crate::codex::capture::Capture;
 use crate::codex::command::confinement;
 use crate::codex::fence::{self, JOB_MARK, PLACE_MARK};
+use crate::codex::log::{Log, Style};
 use crate::logic::followups::COMMAND_MARK;
 use crate::model::event::CommandResult;
 use crate::model::job::Sandbox;
 use crate::model::outcome::{Failure, FailureKind};
-use crate::os::fsx;
+use crate::os::cgroup::Cgroup;
+use crate::os::{env, family, fsx};
 use crate::trees::clear_temps;
 
 /// Where a command runs.
@@ -40,35 +41,39 @@ pub(super) async fn run(
 ) -> Outcome<CommandResult> {
     let place = desk.folder.place(at.place);
     fsx::make_dirs(place.dir()).map_err(|e| bug(e.to_string()))?;
-    let log = fsx::open_append(&place.dir().join(format!("{}.log", at.name)));
-    let mut log = log.map_err(|e| bug(e.to_string()))?;
-    let clone = |log: &File| log.try_clone().map_err(|e| bug(e.to_string()));
-    let (output, errors) = (clone(&log)?, clone(&log)?);
+    let log = place.dir().join(format!("{}.log", at.name));
+    let log = Log::open(&log, Style::Text, &desk.asker.logs).map_err(|e| bug(e.to_string()))?;
+    let (output, pipe) = Capture::start(log).map_err(|e| bug(e.to_string()))?;
+    let errors = pipe.try_clone().map_err(|e| bug(e.to_string()))?;
     // For people; the journal has the same.
-    let _for_people = writeln!(log, "{COMMAND_MARK}{command}");
+    output.say(&format!("{COMMAND_MARK}{command}"));
     let temp = place.temp(at.name);
     fsx::make_dirs(&temp).map_err(|e| bug(e.to_string()))?;
-    let mut process = words(desk, at.place, command, &temp);
+    let group = Cgroup::create(&format!("{}-{}", desk.job.id, at.place));
+    let mut process = words(desk, at.place, command, &temp, group.as_ref())?;
     process.current_dir(at.cwd).env_clear().envs(environment(&desk.asker.codex.env));
     process.env(JOB_MARK, desk.job.id.as_str()).env(PLACE_MARK, at.place).env("TMPDIR", &temp);
-    process.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0).kill_on_drop(true);
-    let mut child = process.spawn().map_err(|e| bug(format!("cannot run {command:?}: {e}")))?;
+    process.stdin(Stdio::null()).stdout(pipe).stderr(errors).process_group(0).kill_on_drop(true);
+    let child = family::spawn(|| process.spawn(), |child| child.id().unwrap_or(0));
+    let mut child = child.map_err(|e| bug(format!("cannot run {command:?}: {e}")))?;
     let mut stop = stop.clone();
     let status = tokio::select! {
         status = child.wait() => Ok(status.ok().and_then(|s| s.code())),
         () = tokio::time::sleep(desk.job.options.timeouts.verify) => Ok(None),
         failure = told_to_stop(&mut stop) => Err(failure),
     };
+    let ran = status.map(|code| CommandResult { command: command.to_owned(), code });
+    let how = ran.as_ref().map_or_else(|_| "was stopped".to_owned(), CommandResult::how);
     let (job, name) = (desk.job.id.clone(), at.place.to_owned());
     aside(move || {
-        fence::end_family(&job, &name, None);
+        fence::end_family(&job, &name, group.as_ref());
+        output.say(&format!("[{how}]"));
+        output.close();
         // What stays is cleared before the next attempt, or goes with the job.
         clear_temps(&place).ok();
     })
     .await?;
-    let ran = CommandResult { command: command.to_owned(), code: status? };
-    let _for_people = writeln!(log, "[{}]", ran.how());
-    Ok(ran)
+    ran
 }
 
 /// What a command gets of codex's environment: all but keys, tokens and secrets, as codex's own tools.
@@ -81,25 +86,32 @@ fn environment(codex: &[(OsString, OsString)]) -> impl Iterator<Item = (OsString
 }
 
 /// `codex sandbox` takes the same settings as a session; it does not change the directory by itself.
-fn words(desk: &Desk, place: &str, command: &str, temp: &Path) -> Command {
+fn words(
+    desk: &Desk,
+    place: &str,
+    command: &str,
+    temp: &Path,
+    group: Option<&Cgroup>,
+) -> Outcome<Command> {
+    let own = env::own_binary().map_err(|e| bug(format!("cannot find this program: {e}")))?;
+    let mut process = Command::new(own);
+    process.args(["__session", "-", "-", "-"]);
+    process.arg(group.map_or_else(|| "-".into(), Cgroup::procs)).arg("--");
     let shell = ["sh", "-c", command];
     if desk.settings.verify_unsandboxed {
-        let mut process = Command::new(shell[0]);
-        process.args(&shell[1..]);
-        return process;
+        process.args(shell);
+        return Ok(process);
     }
     let options = &desk.job.options;
     let sandbox = options.sandbox.max(Sandbox::WorkspaceWrite);
-    let program = &desk.asker.codex.program;
-    let mut process = Command::new(program.first().cloned().unwrap_or_default());
-    process.args(program.iter().skip(1)).arg("sandbox");
+    process.args(&desk.asker.codex.program).arg("sandbox");
     process.args(["-c", &format!("sandbox_mode=\"{}\"", sandbox.as_str())]);
     let marks = [(JOB_MARK, desk.job.id.to_string()), (PLACE_MARK, place.to_owned())];
     for setting in confinement(options.network, &marks, Some(temp)) {
         process.args(["-c", &setting]);
     }
     process.arg("--").args(shell);
-    process
+    Ok(process)
 }
 
 /// Runs a command that has to pass.

@@ -39,6 +39,7 @@ pub(super) enum Work {
 pub(super) enum Closing {
     Park(PauseReason, Option<Timestamp>, String),
     Leave,
+    Unfit(String),
     End(Ending),
 }
 
@@ -74,7 +75,7 @@ pub(super) async fn run(
         {
             return cycle.close(closing).await;
         }
-        let sleep = clock::until(until, clock::now()).min(LONGEST_SLEEP);
+        let sleep = clock::until(until, clock::steady()).min(LONGEST_SLEEP);
         tokio::select! {
             Some(ended) = cycle.lanes.join_next() => cycle.settle(ended.map_err(std::io::Error::other)?)?,
             Some(signal) = signals.recv() => cycle.signalled(signal),
@@ -128,7 +129,7 @@ impl Cycle {
         }
     }
 
-    fn stop_all(&self, reason: StopReason) {
+    pub(super) fn stop_all(&self, reason: StopReason) {
         for stop in self.stops.values().chain([&self.stop]) {
             stop.send_if_modified(|now| {
                 let stronger = Some(reason) > *now;
@@ -164,7 +165,7 @@ impl Cycle {
     fn advance(&mut self) -> Result<Timestamp> {
         while self.closing.is_none() && self.alone.is_none() {
             let busy: BTreeSet<TaskId> = self.stops.keys().cloned().collect();
-            let next = |s: &_| lifecycle::next(s, &self.desk.job, &busy, clock::now());
+            let next = |s: &_| lifecycle::next(s, &self.desk.job, &busy, clock::steady());
             let step = self.desk.book.state(next);
             if asks_codex(&step) && self.rest_if_held() {
                 break;
@@ -219,6 +220,7 @@ impl Cycle {
     async fn close(self, closing: Closing) -> Result<Left> {
         match closing {
             Closing::Leave => Ok(Left::Asked),
+            Closing::Unfit(why) => Ok(Left::Unfit(why)),
             Closing::Park(reason, until, message) => {
                 self.desk.book.record(None, Fact::Paused { reason, until, message })?;
                 Ok(Left::Done)

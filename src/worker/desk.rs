@@ -7,6 +7,7 @@ use tokio::sync::{Notify, watch};
 
 use super::book::Book;
 use super::stuck::Stuck;
+use crate::codex::log_budget::Budget;
 use crate::codex::prompt::Prompts;
 use crate::codex::{Asker, Codex};
 use crate::leases::Leases;
@@ -81,6 +82,7 @@ impl Desk {
             parked: Mutex::new(book.state(|s| s.parked.clone())),
             record: Arc::new(move |task: Option<&TaskId>, fact: Fact| recorder.record(task, fact)),
             objection: Arc::new(move || purse.state(|s| over_budget(s, &purse_of))),
+            logs: Arc::new(Budget::open(root, settings, folder)),
             numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),
         };
         let max_parallel = job.options.max_parallel.max(1);
@@ -167,7 +169,7 @@ pub(super) fn of_repository(workspace: &Workspace) -> PathBuf {
 
 /// Why no further session may be paid for, if so. What it was for is left undone; the loop then ends the job.
 fn over_budget(state: &JobState, job: &Job) -> Option<Failure> {
-    let end = lifecycle::over_budget(state, job, clock::now())?;
+    let end = lifecycle::over_budget(state, job, clock::steady())?;
     Some(Failure::new(FailureKind::Left, format!("the budget is used up: {}", end.message)))
 }
 

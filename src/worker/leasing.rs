@@ -23,6 +23,8 @@ use crate::runs::Runs;
 
 /// Time after which a waiting claim is judged again although nothing woke it.
 const RESCAN: Duration = Duration::from_secs(60);
+/// The same where the kernel has no watches to give.
+const WITHOUT_WATCH: Duration = Duration::from_secs(1);
 /// Time after a hint at which a waiting claim is judged once more: the kernel tells of a death before it frees the lock.
 const ECHO: Duration = Duration::from_millis(10);
 /// How often that is done after one hint.
@@ -59,7 +61,8 @@ pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -
     let at = desk.clone();
     let leases = aside(move || at.leases()).await??;
     let wake = Arc::new(Notify::new());
-    let mut watch = watch_folder(&leases, &wake)?;
+    let mut watch = watch_folder(&leases, &wake);
+    let rescan = if watch.is_some() { RESCAN } else { WITHOUT_WATCH };
     let mut pending = request(desk, &leases, &case).await?;
     let mut stop = stop.clone();
     let (mut known, mut echoes): (Option<Vec<Conflict>>, u32) = (None, 0);
@@ -86,22 +89,22 @@ pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -
         }
         for path in &nogo.watch_paths {
             // One that is gone already has left its mark on the folder.
-            let _gone = watch.add(path);
+            let _gone = watch.as_mut().map(|watch| watch.add(path));
         }
-        wait(&wake, &mut stop, &mut echoes).await?;
+        wait(&wake, &mut stop, &mut echoes, rescan).await?;
     }
 }
 
-fn watch_folder(leases: &Leases, wake: &Arc<Notify>) -> Outcome<Watch> {
+/// A watch on the lease folder; `None` where the kernel has none to give.
+fn watch_folder(leases: &Leases, wake: &Arc<Notify>) -> Option<Watch> {
     let bell = wake.clone();
     let ring = move |hint: crate::os::watch::Hint| {
         if Leases::is_news(&hint.paths) {
             bell.notify_one();
         }
     };
-    let mut watch = Watch::new(ring).map_err(|e| bug(format!("cannot watch the leases: {e}")))?;
-    watch.add(leases.dir()).map_err(|e| bug(format!("cannot watch the leases: {e}")))?;
-    Ok(watch)
+    let mut watch = Watch::new(ring).ok()?;
+    watch.add(leases.dir()).is_ok().then_some(watch)
 }
 
 async fn request(desk: &Arc<Desk>, leases: &Leases, case: &Case<'_>) -> Outcome<Pending> {
@@ -138,8 +141,8 @@ fn is_worked_on(lease: &LeaseFile) -> bool {
 }
 
 /// Waits for a hint; after one, for its echoes as well.
-async fn wait(wake: &Notify, stop: &mut Stop, echoes: &mut u32) -> Outcome<()> {
-    let patience = if *echoes > 0 { ECHO } else { RESCAN };
+async fn wait(wake: &Notify, stop: &mut Stop, echoes: &mut u32, rescan: Duration) -> Outcome<()> {
+    let patience = if *echoes > 0 { ECHO } else { rescan };
     tokio::select! {
         () = wake.notified() => *echoes = ECHOES,
         () = tokio::time::sleep(patience) => *echoes = echoes.saturating_sub(1),

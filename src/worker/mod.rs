@@ -28,19 +28,21 @@ mod stuck;
 mod words;
 
 use std::io::Result;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::bus::Bus;
-use crate::codex::Codex;
+use crate::codex::{Codex, fence};
+use crate::health;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
 use crate::os::signals::Listener;
-use crate::os::{clock, process};
+use crate::os::{clock, family, process, reserve};
 use crate::runs::{RunFolder, Runs};
 
 use book::Book;
@@ -50,7 +52,7 @@ use desk::Desk;
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a worker left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Left {
     /// The job has ended or rests: there is nothing more to do now.
     Done,
@@ -58,6 +60,8 @@ pub enum Left {
     Held,
     /// It was told to leave; the job goes on with the next worker.
     Asked,
+    /// The machine kept it from going on, and why; the job goes on with the next worker.
+    Unfit(String),
 }
 
 /// Works on a job until it ends, rests, or the worker is told to leave. Every event that it writes is published on the
@@ -67,19 +71,26 @@ pub enum Left {
 /// Those of the system; the job is as its journal says, and another worker may go on with it.
 pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<Left> {
     process::leave_session();
-    process::become_subreaper()?;
+    process::keep_no_dumps()?;
+    reserve::may_be_spent();
+    family::adopt_orphans(job.as_str())?;
     let folder = Runs::of(root).folder(job);
-    let Some(lock) = take_lock(&folder)? else { return Ok(Left::Held) };
+    let Some(lock) = take_lock(&folder)?.map(Arc::new) else { return Ok(Left::Held) };
     let (tell, signals) = mpsc::unbounded_channel();
     let _listening = Listener::listen(move |signal| {
         let _worker_is_leaving = tell.send(signal);
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     folder.clear_temps(&lock)?;
-    let left = runtime.block_on(work(root, settings, &folder, bus, signals));
+    let left = runtime.block_on(work(root, settings, &folder, lock.clone(), bus, signals));
     // Blocking calls that hang must not keep a worker that is done.
     runtime.shutdown_background();
+    // Orphans that hide stay ours as long as we live; the next worker could not tell them from strangers.
+    let survivors = fence::fence_job(job);
     drop(lock);
+    if !survivors.is_empty() && left.is_ok() {
+        return Err(std::io::Error::other(format!("processes will not die: {survivors:?}")));
+    }
     left
 }
 
@@ -92,13 +103,14 @@ async fn work(
     root: &Root,
     settings: &Settings,
     folder: &RunFolder,
+    lock: Arc<FileLock>,
     bus: &Bus,
     signals: mpsc::UnboundedReceiver<i32>,
 ) -> Result<Left> {
     let Some(job) = folder.read_job()? else {
         return Err(std::io::Error::other(format!("{}: no job.json", folder.dir().display())));
     };
-    let book = Book::open(folder, &job, bus)?;
+    let book = Book::open(folder, lock, &job, bus)?;
     if book.state(|s| s.phase.is_final()) {
         closing::put_away(root, folder, &job, &book)?;
         return Ok(Left::Done);
@@ -113,7 +125,7 @@ async fn work(
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
     let unsettled = book.state(|s| s.parked.unsettled());
     let home = Codex::home_for(root, settings, &job);
-    let ending = resume::repair(&book, folder, &job, &home, clock::now())?;
+    let ending = resume::repair(&book, folder, &job, &home, clock::steady())?;
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
         Ok(desk) => {
             parked::hold_again(&desk, unsettled);
@@ -124,6 +136,9 @@ async fn work(
             }
             cycle::run(&desk, signals).await
         }
-        Err(problem) => closing::codex_unusable(&book, &problem),
+        Err(problem) => match health::cannot_write(root) {
+            Some(why) => Ok(Left::Unfit(why)),
+            None => closing::codex_unusable(&book, &problem),
+        },
     }
 }

@@ -5,14 +5,20 @@ use std::io::Result;
 
 use super::cycle::{Closing, Cycle, Work};
 use super::desk::Outcome;
+use crate::health as machine;
+use crate::logic::health;
 use crate::logic::lifecycle::{Alone, Ending};
 use crate::logic::retry::{self, Follows, Next};
+use crate::logic::supervise::StopReason;
 use crate::logic::task::TaskState;
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::model::status::TaskPhase;
-use crate::os::{clock, random};
+use crate::os::{clock, random, reserve};
+
+/// Bytes that are gone in no time: what the reserve has given, and as much again.
+const LITTLE: u64 = 2 * reserve::BYTES;
 
 impl Cycle {
     /// Closes for a rest if the job's account is held: nothing is begun that would only be refused.
@@ -29,6 +35,7 @@ impl Cycle {
 
     /// Writes down what follows from the end of a lane.
     pub(super) fn settle(&mut self, (work, outcome): (Work, Outcome<()>)) -> Result<()> {
+        let outcome = outcome.map_err(|failure| self.excused(&work, failure));
         match work {
             Work::Alone(work) => {
                 self.alone = None;
@@ -39,6 +46,31 @@ impl Cycle {
                 outcome.or_else(|failure| self.settle_task(&id, failure))
             }
         }
+    }
+
+    /// A failure on a machine that is not fit is nobody's: the worker leaves, and the job goes on once it is fit again. A
+    /// task does so a few times: it may be what fills the disk.
+    fn excused(&mut self, work: &Work, failure: Failure) -> Failure {
+        let may_be = retry::may_be_machines(failure.kind);
+        let Some(why) = may_be.then(|| self.unfit(&failure)).flatten() else { return failure };
+        self.close_for(Closing::Unfit(why.clone()));
+        self.stop_all(StopReason::Leave);
+        let kind = match work {
+            Work::Alone(_) => FailureKind::Left,
+            Work::Task(_) => FailureKind::Interrupted,
+        };
+        Failure::new(kind, format!("{} ({why})", failure.message))
+    }
+
+    /// Why nothing can be written, or not for long, if so. Where a failure tells of a full disk, room that is short in any
+    /// way is enough: whoever failed may have cleared away what filled it.
+    fn unfit(&self, failure: &Failure) -> Option<String> {
+        let (root, set) = (&self.desk.root, self.desk.settings.min_free);
+        let is_told = health::tells_of_want_of_room(&failure.message);
+        let little = if is_told { LITTLE } else { set.map_or(LITTLE, |set| set.min(LITTLE)) };
+        machine::cannot_write(root)
+            .or_else(|| machine::short_of(root, Some(little)))
+            .or_else(|| is_told.then(|| machine::short_of(root, set)).flatten())
     }
 
     fn settle_alone(&mut self, work: Alone, failure: Failure) -> Result<()> {
@@ -76,7 +108,7 @@ impl Cycle {
         }
         self.rest_for(&failure);
         let most = self.desk.job.options.max_attempts;
-        let (attempt, now) = (task.attempt, clock::now());
+        let (attempt, now) = (task.attempt, clock::steady());
         let fact = match retry::after_attempt(&task, &failure, most, now, random::fraction()) {
             Follows::Again(due) => Fact::TaskRetried { attempt, failure, due },
             Follows::Rest(..) => Fact::TaskRetried { attempt, failure, due: now },
@@ -98,7 +130,7 @@ impl Cycle {
     fn settle_planning(&mut self, failure: Failure) -> Result<()> {
         let tries = self.desk.book.state(|s| s.planning);
         let most = self.desk.job.options.max_attempts;
-        match retry::decide(&failure, tries, most, clock::now(), random::fraction()) {
+        match retry::decide(&failure, tries, most, clock::steady(), random::fraction()) {
             Next::Retry(due) => {
                 return self.desk.book.record(None, Fact::PlanningRetried { failure, due });
             }

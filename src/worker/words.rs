@@ -1,5 +1,7 @@
 //! What a task's agent is told about its surroundings, and what is kept of its last words.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -14,6 +16,8 @@ use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::status::TaskPhase;
 use crate::model::workspace::Workspace;
 use crate::os::console::one_line;
+use crate::os::fsx;
+use crate::store::StoreError;
 use crate::store::memory::{Entry, Memory};
 
 /// Longest piece of last words that is kept in the journal, in characters.
@@ -58,16 +62,27 @@ fn findings(desk: &Desk, task: &TaskState) -> String {
 pub(super) async fn earlier(desk: &Desk) -> Option<String> {
     let look = || async {
         let (store, workspace) = (desk.root.store(), desk.workspace().ok()?);
-        aside(move || remembered(&store, &workspace)).await.ok()?
+        let log = desk.folder.worker_log();
+        aside(move || remembered(&store, &log, &workspace)).await.ok()?
     };
     desk.earlier.get_or_init(look).await.clone()
 }
 
-fn remembered(store: &Path, workspace: &Workspace) -> Option<String> {
-    if !store.join("memory.ndjson").exists() {
+/// Opens the memory; what had to be written again is said in the worker's log.
+pub(super) fn open_memory(store: &Path, log: &Path) -> Result<Memory, StoreError> {
+    let memory = Memory::open(store)?;
+    if let Some(restored) = memory.restored() {
+        let say = |mut file: File| writeln!(file, "numerus: {restored}");
+        let _as_well_as_it_goes = fsx::open_append(log).and_then(say);
+    }
+    Ok(memory)
+}
+
+fn remembered(store: &Path, log: &Path, workspace: &Workspace) -> Option<String> {
+    if ["memory.ndjson", "memory.db"].iter().all(|name| !store.join(name).exists()) {
         return None;
     }
-    let memory = Memory::open(store).ok()?;
+    let memory = open_memory(store, log).ok()?;
     let last = memory.last(&workspace.top, EARLIER_JOBS).ok()?;
     let all: Vec<ClaimQuality> = last.iter().map(Entry::quality).collect();
     let said = quality::words(&quality::mean(&all)?, &workspace.prefix)?;

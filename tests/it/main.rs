@@ -11,24 +11,35 @@
     reason = "tests watch the program from outside: they write files, read clocks and the environment, and fail by panicking"
 )]
 
+mod any_bytes;
 mod claims;
 mod cli;
 mod codex_bin;
 mod codex_contract;
 mod daemon;
 mod death;
+mod degraded;
 mod docs;
+mod edge;
 mod enforce;
 mod escape;
 mod failures;
+mod fence;
+mod floods;
 mod grounds;
 mod hostile;
+mod hostile_content;
+mod hostile_names;
+mod hostile_timing;
 mod jobs;
 mod limits;
 mod meanwhile;
 mod model_server;
+mod mounts;
+mod other_writers;
 mod real_jobs;
 mod rehearsal;
+mod safe;
 mod second_thoughts;
 mod site;
 mod stall;

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("leases", &["model", "os"]),
     ("bus", &["model", "os"]),
     ("root", &["model", "os", "spool", "runs"]),
+    ("health", &["model", "logic", "os"]),
     ("trees", &["model", "logic", "os", "runs"]),
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
@@ -35,21 +36,21 @@ const FLOORS: &[(&str, &[&str])] = &[
         "worker",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "root", "trees",
+            "ending", "health", "root", "trees",
         ],
     ),
     (
         "daemon",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "root", "trees",
+            "ending", "health", "root", "trees",
         ],
     ),
     (
         "cli",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "worker", "daemon", "error", "root", "trees",
+            "ending", "worker", "daemon", "error", "health", "root", "trees",
         ],
     ),
     ("main", &["cli", "os", "standin"]),
@@ -322,9 +323,15 @@ fn the_house_is_tidy() {
             check(&mut found, path, rule(path, text));
         }
     }
+    for (path, text) in rust("fuzz") {
+        for rule in [head_comment, size] {
+            check(&mut found, &path, rule(&path, &text));
+        }
+    }
     let written = [
         "src",
         "tests",
+        "fuzz",
         "docs",
         "README.md",
         "Cargo.toml",

@@ -28,6 +28,9 @@ const PROOFS: &[(&str, &str, u64)] = &[
     ("model", "a random sequence of commands, compared with a model", 20_000),
 ];
 
+/// The variable that names the first case, to see one again.
+const FIRST: &str = "NUMERUS_PROOF_FIRST";
+
 /// How far a proof is to go.
 pub(crate) struct Bounds {
     proof: &'static str,
@@ -41,17 +44,25 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// Bounds of a proof that makes `short` cases when it is to be short.
     pub(crate) fn of(proof: &'static str, short: u64) -> Self {
-        let minutes: Option<u64> = std::env::var(MINUTES).ok().and_then(|text| text.parse().ok());
+        let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+        let minutes = number(MINUTES);
         let started = Instant::now();
         match minutes {
-            None => Self { proof, first: 0, cases: short, deadline: None, started },
+            None => Self {
+                proof,
+                first: number(FIRST).unwrap_or(0),
+                cases: short,
+                deadline: None,
+                started,
+            },
             Some(minutes) => {
                 assert!(
                     PROOFS.iter().any(|(name, ..)| *name == proof),
                     "{proof} is not in the table"
                 );
                 let deadline = Some(started + Duration::from_secs(60 * minutes));
-                Self { proof, first: cases_so_far(proof), cases: u64::MAX, deadline, started }
+                let first = number(FIRST).unwrap_or_else(|| cases_so_far(proof));
+                Self { proof, first, cases: u64::MAX, deadline, started }
             }
         }
     }

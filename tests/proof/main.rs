@@ -13,11 +13,14 @@
 
 #[cfg(target_arch = "x86_64")]
 mod calls;
+mod chaos;
 #[cfg(target_arch = "x86_64")]
 mod crash;
+mod dice;
 #[cfg(target_arch = "x86_64")]
 mod errno;
 mod ledger;
+mod model;
 #[cfg(target_arch = "x86_64")]
 mod order;
 mod promises;
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each proof keeps both processors busy by itself, and is easier to read alone.
     arguments.test_threads = Some(1);
-    let all = [ledger::trials(), promises::trials(), of_traced()];
+    let all = [ledger::trials(), promises::trials(), chaos::trials(), model::trials(), of_traced()];
     libtest_mimic::run(&arguments, all.into_iter().flatten().collect()).exit_code()
 }
 

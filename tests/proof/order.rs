@@ -276,7 +276,7 @@ pub(crate) fn faults_of(scenario: &Scenario, bug: Option<&str>) -> Vec<String> {
     let world = scenario.ready(bug);
     let traced = scenario.record(&world);
     assert!(traced.count > 5, "{}: nothing was seen", scenario.name);
-    let word = world.path("logs").join("traced.out");
+    let word = world.path("traced").join("traced.out");
     let word = (scenario.name == "submit").then_some(word.as_path());
     lint(&traced.record, &world.root(), word)
 }

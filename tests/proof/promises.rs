@@ -8,7 +8,7 @@ use std::path::Path;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::world::{World, names};
+use crate::world::{World, command_line, names};
 
 /// The folders that hold files of jobs that have ended.
 const ENDS: [(&str, &str); 3] = [("done", "succeeded"), ("failed", "failed"), ("killed", "killed")];
@@ -141,15 +141,19 @@ fn of_result(world: &World, dir: &Path, job: &str, journal: &[Value]) -> Vec<Str
         if commits != 1 {
             faults.push(format!("{task} has {commits} commits on {branch}"));
         }
+        let objective = journal_objective(dir);
         let file = if ["one", "two"].contains(&task) {
             format!("{task}.txt")
+        } else if objective.contains(" solo") {
+            format!("{objective}.txt")
         } else {
             "out.txt".to_owned()
         };
         let text = world.git(workspace, &["show", &format!("{branch}:{file}")]).unwrap_or_default();
-        let objective = journal_objective(dir);
         let count = text.lines().filter(|line| *line == objective).count();
-        if count != 1 {
+        // The same session goes on in the same tree when it was cut, and the stand-in does not look what is there.
+        let again = |l: &&Value| l["event"] == "terminal.session_retried" && l["task_id"] == task;
+        if count == 0 || count > 1 + journal.iter().filter(again).count() {
             faults.push(format!("{file} has its line {count} times: {text:?}"));
         }
     }
@@ -179,7 +183,9 @@ fn of_spool(world: &World) -> Vec<String> {
         if places.len() != 1 {
             faults.push(format!("{job} lies in {places:?}"));
         }
-        if !world.root().join("runs").join(&job).join("job.json").is_file() {
+        let run = world.root().join("runs").join(&job);
+        let is_withdrawn = places == ["killed"] && !run.exists();
+        if !is_withdrawn && !run.join("job.json").is_file() {
             faults.push(format!("{job} has no run folder"));
         }
     }
@@ -191,7 +197,13 @@ fn of_files(world: &World) -> Vec<String> {
     let mut faults = Vec::new();
     let inside = |entry: &walkdir::DirEntry| {
         let name = entry.file_name().to_string_lossy();
-        name != ".git" && !name.starts_with("tree-") && name != "workspace" && name != "rehearsal"
+        // What a killed `submit` left unfinished in `spool/tmp/` is nobody's.
+        let is_ours = entry.path() != world.root().join("spool/tmp");
+        is_ours
+            && name != ".git"
+            && !name.starts_with("tree-")
+            && name != "workspace"
+            && name != "rehearsal"
     };
     let tree = walkdir::WalkDir::new(world.root()).into_iter().filter_entry(inside);
     for entry in tree.filter_map(Result::ok).filter(|e| e.file_type().is_file()) {
@@ -231,11 +243,6 @@ pub(crate) fn lines(path: &Path) -> Vec<Value> {
 
 fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
-}
-
-fn command_line(pid: u32) -> String {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
 /// Shows that a sound world breaks no promise, and that each kind of damage is seen.

@@ -2,6 +2,7 @@
 //!
 //! It lies in memory (`/dev/shm`) where that can be written, since thousands are made; whatever still runs in it is ended with it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The scratch world; see the head of this file.
 pub(crate) struct World {
     folder: tempfile::TempDir,
+    /// Where logs lie, and the repository of a world in memory: no job may work below `/dev`.
+    abroad: tempfile::TempDir,
+    /// Whether the repository lies beside the root.
+    has_repository: bool,
+    is_mount: bool,
     bug: Option<String>,
 }
 
@@ -36,24 +42,38 @@ pub(crate) struct Ended {
 impl World {
     /// Makes a world with an empty root. Every job there writes its objective as a line into `out.txt`.
     pub(crate) fn new() -> Self {
-        let shelf = Path::new("/dev/shm");
-        if shelf.is_dir() { Self::below(shelf) } else { Self::on_disk() }
+        Self::below(&memory(), None, false).unwrap()
     }
 
-    /// The same, where a repository can be a job's workspace: in a folder of the system, such as `/dev/shm`, none can.
+    /// The same on a file system of its own, of so many MiB. `None` where nothing can be mounted.
+    pub(crate) fn small(mebibytes: u64) -> Option<Self> {
+        Self::below(&memory(), Some(mebibytes), false)
+    }
+
+    /// The same with its repository in it: in a folder of the system, such as `/dev/shm`, no job may work.
     pub(crate) fn on_disk() -> Self {
-        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")))
+        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")), None, true).unwrap()
     }
 
-    fn below(shelf: &Path) -> Self {
-        let folder = tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap();
-        let world = Self { folder, bug: None };
-        for dir in [world.root(), world.path("home"), world.path("tmp"), world.path("logs")] {
+    fn below(shelf: &Path, mebibytes: Option<u64>, has_repository: bool) -> Option<Self> {
+        let scratch = |shelf: &Path| {
+            tempfile::Builder::new().prefix("numerus-proof-").tempdir_in(shelf).unwrap()
+        };
+        let (folder, abroad) = (scratch(shelf), scratch(&std::env::temp_dir()));
+        let is_mount = mebibytes.is_some();
+        let world = Self { folder, abroad, has_repository, is_mount, bug: None };
+        if let Some(mebibytes) = mebibytes {
+            let size = format!("size={mebibytes}m");
+            let words = ["-t", "tmpfs", "-o", &size, "numerus-proof"];
+            let status = Command::new("mount").args(words).arg(world.folder.path()).status();
+            status.is_ok_and(|status| status.success()).then_some(())?;
+        }
+        for dir in [world.root(), world.path("home"), world.path("tmp"), world.logs()] {
             fs::create_dir(dir).unwrap();
         }
         fs::write(world.path("script.json"), script().to_string()).unwrap();
         world.set_settings("");
-        world
+        Some(world)
     }
 
     /// Makes a mistake on purpose in every command from here on.
@@ -80,6 +100,11 @@ impl World {
         self.folder.path()
     }
 
+    /// Where what commands say is kept: never on a file system that a case fills.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.abroad.path().join("logs")
+    }
+
     /// The root.
     pub(crate) fn root(&self) -> PathBuf {
         self.path("root")
@@ -95,9 +120,16 @@ impl World {
         for pid in self.processes() {
             kill(pid);
         }
-        let kept = self.path("");
+        let mut kept = self.path("");
+        if self.is_mount {
+            // What is mounted goes with the proof's own view of the machine.
+            kept = self.abroad.path().join("kept");
+            let copy = Command::new("cp").arg("-a").arg(self.path("")).arg(&kept).status();
+            assert!(copy.is_ok_and(|status| status.success()), "the world cannot be kept");
+        }
         let mut world = std::mem::ManuallyDrop::new(self);
         world.folder.disable_cleanup(true);
+        world.abroad.disable_cleanup(true);
         kept
     }
 
@@ -129,7 +161,7 @@ impl World {
 
     /// Runs a command to its end, or ends it when its time is over.
     pub(crate) fn run(&self, command: &mut Command, patience: Duration) -> Ended {
-        let logs = tempfile::Builder::new().tempdir_in(self.path("logs")).unwrap();
+        let logs = tempfile::Builder::new().tempdir_in(self.logs()).unwrap();
         let file = |name: &str| fs::File::create(logs.path().join(name)).unwrap();
         let mut child = command.stdout(file("out")).stderr(file("err")).spawn().unwrap();
         let status = wait(&mut child, patience);
@@ -160,7 +192,8 @@ impl World {
 
     /// A small git repository with one commit, apart from the user's git settings.
     pub(crate) fn repository(&self) -> PathBuf {
-        let repo = self.path("repo");
+        let repo =
+            if self.has_repository { self.path("repo") } else { self.abroad.path().join("repo") };
         fs::create_dir(&repo).unwrap();
         fs::write(repo.join("README"), "hello\n").unwrap();
         for words in [
@@ -183,12 +216,22 @@ impl World {
 
     /// The processes of this world that live, by what their environment says.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let root = self.root().display().to_string();
-        let mut pids = numerus::os::process::carriers(&[("NUMERUS_ROOT", &root)]);
-        for job in names(&self.root().join("runs")) {
-            pids.extend(numerus::os::process::carriers(&[("NUMERUS_JOB", &job)]));
-        }
-        pids
+        let root = format!("NUMERUS_ROOT={}", self.root().display());
+        let jobs: BTreeSet<String> = names(&self.root().join("runs")).into_iter().collect();
+        let is_ours = |entry: &[u8]| {
+            let job = entry.strip_prefix(b"NUMERUS_JOB=");
+            let job = job.and_then(|job| std::str::from_utf8(job).ok());
+            entry == root.as_bytes() || job.is_some_and(|job| jobs.contains(job))
+        };
+        let carries = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(is_ours)
+        };
+        names(Path::new("/proc"))
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .filter(carries)
+            .collect()
     }
 }
 
@@ -197,11 +240,15 @@ impl Drop for World {
         for pid in self.processes() {
             kill(pid);
         }
+        if self.is_mount {
+            let _gone_with_the_view_otherwise =
+                Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
+        }
     }
 }
 
-/// What the agent says and does: it claims and appends to `out.txt`. An objective with `two` in it is planned as two tasks,
-/// one after the other, with a file each.
+/// What the agent says and does: it claims and appends to `out.txt`, or with ` solo` in its objective to a file that is named
+/// by it. What is planned has two tasks, one after the other, with a file each.
 fn script() -> Value {
     let claims = |path: &str| {
         json!({"message": {"task_id": "{{task}}", "execution": {"commands": []},
@@ -240,12 +287,22 @@ fn script() -> Value {
             json!([append(&path), done]),
         ));
     }
+    let solo = "{{objective}}.txt";
+    let when = |marker: &str| json!({"marker": marker, "contains": " solo"});
+    scenes.push(play(when("NUMERUS_CLAIM"), json!([claims(solo)])));
+    scenes.push(play(when("NUMERUS_EXECUTE"), json!([append(solo), {"message": "done"}])));
     scenes.push(play(json!({"marker": "NUMERUS_CLAIM"}), json!([claims("out.txt")])));
     scenes.push(play(
         json!({"marker": "NUMERUS_EXECUTE"}),
         json!([append("out.txt"), {"message": "done"}]),
     ));
     json!({"version": 1, "scenes": scenes})
+}
+
+/// A folder in memory, where there is one.
+fn memory() -> PathBuf {
+    let shelf = Path::new("/dev/shm");
+    if shelf.is_dir() { shelf.to_owned() } else { std::env::temp_dir() }
 }
 
 /// Waits for a child's end; ends it and gives `None` when that takes too long.
@@ -271,6 +328,12 @@ pub(crate) fn kill(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _gone_already = kill_process(pid, Signal::KILL);
     }
+}
+
+/// How a process was called, for messages.
+pub(crate) fn command_line(pid: u32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
 /// The names in a folder, in order, but for hidden ones.

@@ -105,3 +105,26 @@ fn root_works_as_the_owner_of_the_repository() {
     let strange: Vec<_> = all.filter(|e| !is_theirs(e)).map(|e| e.path().to_owned()).collect();
     assert_eq!(strange, Vec::<PathBuf>::new());
 }
+
+#[test]
+fn a_fresh_workspace_is_begun_anew_whatever_a_killed_git_left_of_it() {
+    for left in [".git/refs/heads/main.lock", ".git/config.lock", ".git/HEAD.lock", ".git/HEAD"] {
+        let house = House::new();
+        let first = house.fix(None, Isolation::Worktree).expect("first");
+        let dir = Path::new(&first.top);
+        fsx::remove(&dir.join(".git/refs/heads/main")).expect("as if git had not come so far");
+        put(&dir.join(left), "");
+        let again = house.fix(None, Isolation::Worktree).expect("again");
+        assert_eq!(again.base.len(), 40, "{left}");
+        assert_eq!(house.fix(None, Isolation::Worktree).expect("kept").base, again.base);
+    }
+}
+
+#[test]
+fn a_repository_without_commits_gets_its_base_though_a_killed_git_left_a_lock() {
+    let house = House::new();
+    fsx::make_dirs(&house.repo()).expect("repo");
+    house.git(&["init", "-q"]);
+    put(&house.repo().join(".git/refs/numerus/job-abc234/base.lock"), "half");
+    assert_eq!(house.fix(Some(&house.repo()), Isolation::Worktree).expect("base").base.len(), 40);
+}

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use super::*;
 
 /// Settings and what is done before the job, and that an attempt works as it should under them.
+#[expect(clippy::disallowed_methods, reason = "an agent's write")]
 fn works_with(what: &str, house: &House) {
     let before = house.user_view();
     let trees = house.trees();

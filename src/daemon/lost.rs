@@ -1,0 +1,166 @@
+//! Jobs whose record is lost or destroyed: whoever cannot tell how far a job got must not let it run. It ends as failed with
+//! a code, and whatever is left of it stays.
+//!
+//! Diagnostics: what cannot be read for a passing reason is an error, and looked at again; what is destroyed is a fact.
+
+use std::io::{ErrorKind, Result};
+use std::path::Path;
+
+use super::Daemon;
+use super::queue::end_held;
+use super::refusal::duplicate;
+use crate::ending::{self, Ending, Held};
+use crate::logic::recover::Lies;
+use crate::logic::state::JobState;
+use crate::model::PROTOCOL_VERSION;
+use crate::model::id::JobId;
+use crate::model::job::{Job, Options, Origin};
+use crate::model::rejection::Code;
+use crate::model::status::JobPhase;
+use crate::os::clock;
+use crate::os::lock::FileLock;
+use crate::runs::{Journal, JournalReader, RunFolder};
+use crate::spool::Place;
+
+/// What a run folder says of its job.
+pub(super) struct Record {
+    /// What its journal adds up to.
+    pub(super) state: JobState,
+    /// The accepted job, where it was claimed and has not ended.
+    pub(super) job: Option<Job>,
+    /// What of it is destroyed; of a job that has ended nobody asks.
+    pub(super) damage: Option<String>,
+}
+
+/// Reads what a run folder says of its job.
+pub(super) fn look_into(folder: &RunFolder) -> Result<Record> {
+    let (state, damage) = read_journal(folder)?;
+    if state.phase.is_final() {
+        return Ok(Record { state, job: None, damage: None });
+    }
+    // The status is written after the journal was flushed, and so never knows more.
+    let status = folder.read_status();
+    let damage = damage.or_else(|| match status {
+        Some(_) if !state.claimed => Some("its journal has lost its beginning".to_owned()),
+        Some(s) if s.state.is_final() => Some("its journal has lost its end".to_owned()),
+        Some(_) | None => None,
+    });
+    if !state.claimed {
+        return Ok(Record { state, job: None, damage });
+    }
+    match folder.read_job() {
+        Ok(Some(job)) if job.id == *folder.job() => Ok(Record { state, job: Some(job), damage }),
+        Ok(Some(job)) => Ok(damaged(state, format!("its job.json is that of {}", job.id))),
+        Ok(None) => Ok(damaged(state, "its job.json is gone".to_owned())),
+        Err(e) if e.kind() == ErrorKind::InvalidData => Ok(damaged(state, e.to_string())),
+        Err(e) => Err(e),
+    }
+}
+
+fn damaged(state: JobState, how: String) -> Record {
+    Record { state, job: None, damage: Some(how) }
+}
+
+/// What a journal adds up to, and what of it is destroyed; none is that of a job that nobody has taken yet.
+pub(super) fn read_journal(folder: &RunFolder) -> Result<(JobState, Option<String>)> {
+    let path = folder.journal();
+    match JournalReader::open(&path).and_then(JournalReader::read_all) {
+        _ if is_no_file(&path) => {
+            Ok((JobState::default(), Some("its journal is no file".to_owned())))
+        }
+        Ok(replay) => {
+            let damage = replay.damage.map(|how| format!("its journal is damaged: {how}"));
+            Ok((JobState::replay(&replay.events), damage))
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok((JobState::default(), None)),
+        Err(e) => Err(e),
+    }
+}
+
+fn is_no_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file())
+}
+
+/// What stands in for a job of which nobody knows what it was.
+fn stand_in(job: &JobId, objective: Option<String>) -> Job {
+    Job {
+        version: PROTOCOL_VERSION,
+        id: job.clone(),
+        objective: objective.unwrap_or_else(|| "(lost; see the file in spool/failed)".to_owned()),
+        options: Options::default(),
+        origin: Origin { name: job.to_string(), bytes: 0, sha256: String::new(), uid: u32::MAX },
+        created_at: clock::now(),
+    }
+}
+
+impl Daemon {
+    /// A claimed file without a run folder does not run: nobody knows how far it got. Whoever takes a job locks its
+    /// folder first, so only under that lock it is sure that the file is not just being taken or put aside. Then the file
+    /// moves before anything is written, so that a death leaves a failed job without a record rather than one that looks
+    /// new. The answer is whether there was a loss.
+    pub(super) fn record_loss(&self, job: &JobId) -> Result<bool> {
+        if crate::root::check(&self.desk.root).is_err() {
+            // The run folders may be on a volume that is not mounted.
+            return Ok(false);
+        }
+        let folder = match self.desk.runs.create(job) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            created => created?,
+        };
+        let Some(lock) = folder.try_lock()? else { return Ok(false) };
+        if !self.desk.spool.has(Place::Claimed, job) {
+            self.desk.runs.put_away(&lock, job)?;
+            return Ok(false);
+        }
+        self.desk.spool.end(job, JobPhase::Failed)?;
+        folder.put_job(&stand_in(job, None))?;
+        let mut held = Held::open(folder, lock)?;
+        let message = format!("{}: its run folder is gone", Code::RunLost.as_str());
+        ending::finish(
+            &self.desk.spool,
+            &mut held,
+            &Ending::failed("run_lost", message),
+            clock::now(),
+        )?;
+        Ok(true)
+    }
+
+    /// A job whose journal or `job.json` is destroyed ends as failed. Its end is written before anything that would make it
+    /// look whole, so that a death in between never lets it run.
+    pub(super) fn end_damaged(&self, folder: RunFolder, lock: FileLock) -> Result<()> {
+        let Record { job, damage, .. } = look_into(&folder)?;
+        let Some(damage) = damage else { return Ok(()) };
+        if is_no_file(&folder.journal()) {
+            folder.put_by(&folder.journal())?;
+        }
+        let is_whole = job.is_some();
+        let job = job.unwrap_or_else(|| stand_in(folder.job(), folder.read_objective()));
+        let (journal, replay) = Journal::open(&folder.journal(), folder.job())?;
+        let state = JobState::replay(&replay.events);
+        let mut held = Held { folder, lock, journal, state, job };
+        let message =
+            format!("{}: {damage}; everything that is left of it is kept", Code::Corrupt.as_str());
+        end_held(&self.desk.spool, &mut held, &Ending::failed("corrupt", message))?;
+        if !is_whole {
+            held.folder.put_by(&held.folder.job_file())?;
+            held.folder.put_job(&held.job)?;
+        }
+        Ok(())
+    }
+
+    /// Of two files of one job the one that lies where the journal says counts.
+    pub(super) fn put_copy_aside(&self, job: &JobId, lies: Lies) -> Result<()> {
+        let place = match lies {
+            Lies::Claimed => Place::Claimed,
+            Lies::Done => Place::Done,
+            Lies::Failed => Place::Failed,
+            Lies::Killed => Place::Killed,
+            Lies::Held => return self.desk.clear_held(job),
+        };
+        let Some(path) = self.desk.spool.file_of(place, job) else { return Ok(()) };
+        let why =
+            format!("it is a further copy, in {}, of what job {job} was made of", place.as_str());
+        let name = path.file_name().unwrap_or_default().to_owned();
+        self.desk.put_aside(&path, &name, duplicate(&why, job)).map(drop)
+    }
+}

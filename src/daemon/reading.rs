@@ -1,0 +1,158 @@
+//! What a taken file says: judged as a job, with what that needs other jobs for.
+
+use std::ffi::OsStr;
+use std::io::{Error, ErrorKind, Result};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::refusal::{duplicate, foreign_link, foreign_owner, not_regular, unreadable};
+use super::take::{Desk, stem};
+use crate::logic::admission::{self, Admitted, Facts, Shape};
+use crate::model::PROTOCOL_VERSION;
+use crate::model::fields::quoted;
+use crate::model::id::JobId;
+use crate::model::job::{Job, Origin};
+use crate::model::rejection::Reason;
+use crate::os::mount::Rights;
+use crate::os::{digest, env};
+use crate::runs::RunFolder;
+use crate::spool::{Content, Format, Kind, Place, Stamp};
+
+impl Desk {
+    /// Judges what a taken file holds.
+    pub(super) fn read(
+        &self,
+        content: Content,
+        name: &OsStr,
+        folder: &RunFolder,
+        now: Timestamp,
+    ) -> Result<std::result::Result<Job, Reason>> {
+        if let Some(reason) = self.refuse_owner(&content) {
+            return Ok(Err(reason));
+        }
+        let limit = self.settings.max_objective_bytes;
+        let (bytes, uid) = match content {
+            Content::Whole { bytes, uid, .. } => (bytes, uid),
+            Content::TooLarge(size) => return Ok(Err(admission::too_large(size, limit))),
+            Content::NotRegular => return Ok(Err(not_regular(Kind::Special))),
+            Content::Unreadable(why) => return Ok(Err(unreadable(&why))),
+        };
+        let admitted = match self.admit(&bytes, Format::of(name), folder.job())? {
+            Ok(admitted) => admitted,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let origin = Origin {
+            name: name.to_string_lossy().into_owned(),
+            bytes: bytes.len() as u64,
+            sha256: digest::sha256_hex(&bytes),
+            uid,
+        };
+        Ok(Ok(Job {
+            version: PROTOCOL_VERSION,
+            id: folder.job().clone(),
+            objective: admitted.objective,
+            options: admitted.options,
+            origin,
+            created_at: now,
+        }))
+    }
+
+    /// Why a file is refused for whose it is: only named users' files are taken, and where there are several, none that has
+    /// further names.
+    pub(super) fn refuse_owner(&self, content: &Content) -> Option<Reason> {
+        let Content::Whole { uid, linked, .. } = content else { return None };
+        let users = self.droppers();
+        let is_shared = users.iter().any(|user| *user != 0 && !is_ours(*user));
+        if !users.contains(uid) {
+            return Some(foreign_owner(*uid));
+        }
+        (*linked && (!is_ours(*uid) || is_shared)).then(|| foreign_link(*uid))
+    }
+
+    /// The users whose files are taken.
+    fn droppers(&self) -> Vec<u32> {
+        let incoming = Rights::of(&self.spool.folder(Place::Incoming));
+        let own = env::own_uid();
+        self.settings.droppers(own, incoming.map_or(own, |rights| rights.uid))
+    }
+
+    /// Whether a file's owner, if that is somebody else, may have one more job.
+    pub(super) fn has_room(&self, stamp: Stamp) -> Result<()> {
+        let most = self.settings.max_open_per_user;
+        if is_ours(stamp.uid) || self.spool.count_claimed_of(stamp.uid)? < most {
+            return Ok(());
+        }
+        let why = format!(
+            "user {} has {most} jobs that have not ended; it is taken after some have",
+            stamp.uid
+        );
+        Err(Error::other(why))
+    }
+
+    /// Admission, and what it needs other jobs for: `after` and `key`.
+    fn admit(
+        &self,
+        bytes: &[u8],
+        format: Format,
+        job: &JobId,
+    ) -> Result<std::result::Result<Admitted, Reason>> {
+        let shape = match format {
+            Format::Markdown => Shape::Markdown,
+            Format::Json => Shape::Json,
+            Format::Text => Shape::Text,
+        };
+        let facts = Facts { settings: &self.settings, resolve: &resolve };
+        let mut admitted = match admission::admit(bytes, shape, &facts) {
+            Ok(admitted) => admitted,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if !admitted.options.after.is_empty() {
+            let known = self.known_jobs(job)?;
+            match admission::resolve_after(&admitted.options.after, &known) {
+                Ok(after) => admitted.options.after = after,
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        if let Some(key) = &admitted.options.key {
+            let first = self.spool.claim_key(key, job)?;
+            if first != *job {
+                return Ok(Err(duplicate(
+                    &format!("job {first} has the key {}", quoted(key)),
+                    &first,
+                )));
+            }
+        }
+        Ok(Ok(admitted))
+    }
+
+    /// All jobs that `after` may name: taken ones, ended ones, and those still in `incoming/` under their id.
+    fn known_jobs(&self, but: &JobId) -> Result<Vec<String>> {
+        let waiting = self.spool.incoming()?.filter_map(|name| JobId::from_stem(&stem(&name)));
+        let mut known: Vec<String> =
+            self.runs.jobs()?.into_iter().chain(waiting).map(String::from).collect();
+        known.retain(|id| id != but.as_str());
+        known.sort();
+        known.dedup();
+        Ok(known)
+    }
+}
+
+/// A workspace's real path.
+///
+/// # Errors
+/// Why it cannot be one, in words that follow its name.
+pub fn resolve(path: &str) -> std::result::Result<String, String> {
+    let real: PathBuf = std::fs::canonicalize(path).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => "is not there".to_owned(),
+        _ => format!("cannot be used: {e}"),
+    })?;
+    if !real.is_dir() {
+        return Err("is not a directory".to_owned());
+    }
+    real.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned())
+}
+
+fn is_ours(uid: u32) -> bool {
+    env::own_uid() == uid
+}

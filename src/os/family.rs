@@ -1,0 +1,260 @@
+//! Process families: everything that descends from one program, whatever it does to hide.
+//!
+//! A family is told by its *marks*, variables in the environment of its first process, outermost first. Who clears the
+//! environment still carries the *seal*: a number made of the marks, in the hard limit for file locks, which no kernel since
+//! 2.4.24 looks at and which every child inherits; no program touches it by accident. Who loses that as well becomes a
+//! child of whoever [adopts](adopt_orphans) orphans, and is told there by not being one that was [spawned](spawn).
+//!
+//! Diagnostics: where a limit cannot be set or seen, the marks alone count.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Result;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
+
+use super::process::{Target, look, own_pid, pids, start_time};
+use super::{clock, digest};
+
+/// Rounds that [`sweep`] makes before it gives up on what will not die.
+const SWEEP_ROUNDS: u32 = 100;
+/// Rest between two rounds.
+const SWEEP_REST: Duration = Duration::from_millis(10);
+/// Looks at a process whose environment is empty.
+const BIRTH_LOOKS: u32 = 5;
+/// Rest between two of them.
+const BIRTH_REST: Duration = Duration::from_millis(1);
+
+/// The bit that every seal has, above all others.
+const SEALED: u64 = 1 << 62;
+/// Where the outer mark's part of a seal begins; below it is the inner one's.
+const INNER_BITS: u32 = 32;
+/// The line of `/proc/PID/limits` that shows the seal.
+const LIMIT_LINE: &str = "Max file locks";
+
+/// The mark of the family whose orphans come to this process.
+static ADOPTED: OnceLock<String> = OnceLock::new();
+/// Children that this process spawned itself, with when they started: what has that number later is somebody else.
+static CHILDREN: Mutex<BTreeMap<u32, u64>> = Mutex::new(BTreeMap::new());
+
+/// Makes this process the one that inherits its descendants' orphans; all of them are of the family with this outer mark.
+///
+/// # Errors
+/// Those of the system.
+pub fn adopt_orphans(outer: &str) -> Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let _the_same_one = ADOPTED.set(outer.to_owned());
+    Ok(())
+}
+
+/// Starts a child of this process's own, which is never taken for an orphan. `pid` tells its number.
+///
+/// # Errors
+/// Those of the start.
+pub fn spawn<T>(start: impl FnOnce() -> Result<T>, pid: impl Fn(&T) -> u32) -> Result<T> {
+    // Held over the start: nobody looks for orphans while a child is there and not known yet.
+    let mut known = children();
+    let child = start()?;
+    let number = pid(&child);
+    if let Some(started) = start_time(number) {
+        known.insert(number, started);
+    }
+    Ok(child)
+}
+
+fn children() -> MutexGuard<'static, BTreeMap<u32, u64>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The number that stands for these marks, outermost first.
+fn seal_of(marks: &[(&str, &str)]) -> u64 {
+    let number = |value: &str| {
+        let hex = digest::sha256_hex(value.as_bytes());
+        hex.get(..8).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0)
+    };
+    let part = |n: usize| marks.get(n).map_or(0, |(_, value)| number(value));
+    SEALED | ((part(0) >> 2) << INNER_BITS) | part(1)
+}
+
+/// Seals this process, and all that it starts from now on, as one of the family with these marks. A kernel that does not
+/// let it leaves the marks alone.
+pub fn seal(marks: &[(&str, &str)]) {
+    let seal = Some(seal_of(marks));
+    let _marks_alone =
+        rustix::process::setrlimit(Resource::Locks, Rlimit { current: seal, maximum: seal });
+}
+
+/// The seal that a process carries.
+fn sealed(pid: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix(LIMIT_LINE))?;
+    let hard: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    (hard & SEALED == SEALED).then_some(hard)
+}
+
+/// Whether a process carries all of these marks, or their seal.
+pub fn carries(pid: u32, marks: &[(&str, &str)]) -> bool {
+    has_variables(pid, marks) || sealed(pid).is_some_and(|seal| is_seal_of(seal, marks))
+}
+
+fn is_seal_of(seal: u64, marks: &[(&str, &str)]) -> bool {
+    let inner = if marks.len() > 1 { 0 } else { INNER_BITS };
+    seal >> inner == seal_of(marks) >> inner
+}
+
+fn has_variables(pid: u32, marks: &[(&str, &str)]) -> bool {
+    let Some(environment) = environment(pid) else { return false };
+    let has = |name: &str, value: &str| {
+        environment.split(|b| *b == 0).any(|entry| {
+            entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+                == Some(value.as_bytes())
+        })
+    };
+    marks.iter().all(|(name, value)| has(name, value))
+}
+
+/// A process's environment. One that is just becoming another program shows none for a moment, and is looked at again.
+fn environment(pid: u32) -> Option<Vec<u8>> {
+    let is_program = || fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+    for _look in 0..BIRTH_LOOKS {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        if !environment.is_empty() || !is_program() {
+            return Some(environment);
+        }
+        clock::pause(BIRTH_REST);
+    }
+    Some(Vec::new())
+}
+
+/// The living processes, other than this one, that carry these marks or their seal.
+pub fn carriers(marks: &[(&str, &str)]) -> Vec<u32> {
+    let own = own_pid();
+    let lives = |pid: &u32| look(*pid).is_some_and(|seen| !seen.is_zombie);
+    pids().into_iter().filter(|pid| *pid != own && carries(*pid, marks) && lives(pid)).collect()
+}
+
+/// Ends every process of a family, again and again until none is left; gives back what would not die within a bound.
+pub fn sweep(marks: &[(&str, &str)]) -> Vec<u32> {
+    for _ in 0..SWEEP_ROUNDS {
+        let (left, strays) = (carriers(marks), strays(marks));
+        if left.is_empty() && strays.is_empty() {
+            return left;
+        }
+        for pid in left {
+            end(pid, |pid| carries(pid, marks));
+        }
+        for (pid, started) in strays {
+            end(pid, |pid| start_time(pid) == Some(started));
+        }
+        reap_orphans();
+        clock::pause(SWEEP_REST);
+    }
+    let mut left = carriers(marks);
+    left.extend(strays(marks).into_keys());
+    left
+}
+
+fn end(pid: u32, is_it: impl Fn(u32) -> bool) {
+    if let Some(target) = Target::open(pid, is_it) {
+        target.kill();
+    }
+}
+
+/// Orphans that came to this process, and everything below them, with when they started: but for those that carry the
+/// seal of another family which a child of ours still leads. Who hides goes with the first one of its outer family that
+/// ends: nobody can tell any more which it belonged to.
+fn strays(marks: &[(&str, &str)]) -> BTreeMap<u32, u64> {
+    let is_adopted = |outer: &String| marks.first().is_some_and(|(_, value)| value == outer);
+    if !ADOPTED.get().is_some_and(is_adopted) {
+        return BTreeMap::new();
+    }
+    let known = children();
+    let seen: BTreeMap<u32, _> = pids().into_iter().filter_map(|p| Some((p, look(p)?))).collect();
+    let own = own_pid();
+    let is_known = |pid: u32, started: u64| known.get(&pid) == Some(&started);
+    let live = seen.iter().filter(|(pid, l)| is_known(**pid, l.started) && !l.is_zombie);
+    let others: BTreeSet<u64> =
+        live.filter_map(|(pid, _)| sealed(*pid)).filter(|s| !is_seal_of(*s, marks)).collect();
+    let is_stray = |pid: u32, started: u64| {
+        !is_known(pid, started) && !sealed(pid).is_some_and(|seal| others.contains(&seal))
+    };
+    let orphans = seen.iter().filter(|(_, l)| l.parent == own && !l.is_zombie);
+    let mut strays: BTreeMap<u32, u64> = orphans
+        .map(|(pid, l)| (*pid, l.started))
+        .filter(|(pid, started)| is_stray(*pid, *started))
+        .collect();
+    loop {
+        let below = seen.iter().filter(|(_, l)| strays.contains_key(&l.parent) && !l.is_zombie);
+        let below: Vec<(u32, u64)> = below
+            .map(|(pid, l)| (*pid, l.started))
+            .filter(|(pid, _)| !strays.contains_key(pid))
+            .collect();
+        if below.is_empty() {
+            return strays;
+        }
+        strays.extend(below);
+    }
+}
+
+/// Takes the exit status of orphans that came to this process, so that no zombie stays. Children of its own are left to
+/// whoever waits for them.
+fn reap_orphans() {
+    if ADOPTED.get().is_none() {
+        return;
+    }
+    let (mut known, own) = (children(), own_pid());
+    known.retain(|pid, started| start_time(*pid) == Some(*started));
+    for pid in pids().into_iter().filter(|pid| !known.contains_key(pid)) {
+        if look(pid).is_some_and(|seen| seen.parent == own && seen.is_zombie)
+            && let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw)
+        {
+            let _reaped_already = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_sweep_ends_carriers_and_nobody_else() {
+        let mark = format!("sweep-{}", own_pid());
+        let mut marked = Command::new("sleep");
+        let mut marked = marked.arg("1000").env("NUMERUS_JOB", &mark).spawn().expect("a");
+        let mut other = Command::new("sleep").arg("1000").spawn().expect("b");
+        assert_eq!(carriers(&[("NUMERUS_JOB", &mark)]), [marked.id()]);
+        assert!(carriers(&[("NUMERUS_JOB", &mark), ("NUMERUS_TASK", "t1")]).is_empty());
+        assert!(sweep(&[("NUMERUS_JOB", &mark)]).is_empty());
+        assert!(!marked.wait().expect("ended").success());
+        assert!(other.try_wait().expect("alive").is_none());
+        other.kill().expect("end it");
+        other.wait().expect("ended");
+    }
+
+    #[test]
+    fn a_seal_tells_the_outer_family_and_the_inner_one() {
+        let of = |job, task| seal_of(&[("NUMERUS_JOB", job), ("NUMERUS_TASK", task)]);
+        let seal = of("a", "t1");
+        assert!(is_seal_of(seal, &[("NUMERUS_JOB", "a")]));
+        assert!(is_seal_of(seal, &[("NUMERUS_JOB", "a"), ("NUMERUS_TASK", "t1")]));
+        for marks in [
+            vec![("NUMERUS_JOB", "b")],
+            vec![("NUMERUS_JOB", "a"), ("NUMERUS_TASK", "t2")],
+            vec![("NUMERUS_JOB", "b"), ("NUMERUS_TASK", "t1")],
+        ] {
+            assert!(!is_seal_of(seal, &marks), "{marks:?}");
+        }
+        assert!(seal & SEALED != 0 && seal >> 63 == 0, "a limit that a kernel takes: {seal:x}");
+        assert_eq!(sealed(own_pid()), None, "tests are nobody's session");
+    }
+
+    #[test]
+    fn orphans_are_looked_for_by_who_adopts_them_alone() {
+        assert!(strays(&[("NUMERUS_JOB", "nobody")]).is_empty());
+    }
+}

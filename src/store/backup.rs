@@ -1,0 +1,111 @@
+//! Copies of the memory's truth: `memory.ndjson.bak-N`, the newest with the largest number, a few of them.
+//!
+//! What they buy: the database holds every entry as well, so that a truth that is lost is written again from there. The
+//! copies are for the day when both are gone, as after a bad disk or a wrong `rm`. One is put whenever the truth has grown
+//! by an eighth, so that all copies together cost no more than the truth itself does over time.
+
+use std::ffi::OsStr;
+use std::io::{ErrorKind, Result};
+use std::path::{Path, PathBuf};
+
+use crate::os::fsx;
+
+/// Copies that are kept.
+const KEPT: u64 = 3;
+/// Growth in bytes below which none is put.
+const LEAST_GROWTH: u64 = 4096;
+/// Files put aside at most.
+const MAX_PUT_ASIDE: u32 = 1000;
+
+/// Puts a copy if the truth has grown enough since the last one. A truth that has shrunk takes no copy's place.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub(super) fn put_if_due(truth: &Path) -> Result<()> {
+    let copies = copies(truth)?;
+    let length = truth.metadata().map_err(fsx::at(truth))?.len();
+    let last = copies.last().map(|(_, path)| path.metadata().map_or(0, |m| m.len()));
+    let is_due = last.is_none_or(|last| length >= last + LEAST_GROWTH.max(last / 8));
+    if !is_due {
+        return Ok(());
+    }
+    let number = copies.last().map_or(1, |(number, _)| number + 1);
+    let bytes = std::fs::read(truth).map_err(fsx::at(truth))?;
+    fsx::put_new(&numbered(truth, "bak", number), &bytes)?;
+    for (old, path) in copies {
+        if old + KEPT <= number {
+            fsx::remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the newest copy holds that can be read, with its path.
+pub(super) fn newest(truth: &Path) -> Option<(PathBuf, Vec<u8>)> {
+    let copies = copies(truth).ok()?;
+    copies.into_iter().rev().find_map(|(_, path)| {
+        let bytes = std::fs::read(&path).ok()?;
+        Some((path, bytes))
+    })
+}
+
+/// Renames a truth that cannot be read, so that a person can still look at it.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub(super) fn put_aside(truth: &Path) -> Result<()> {
+    for number in 1..MAX_PUT_ASIDE {
+        match fsx::move_to(truth, &numbered(truth, "bad", number.into())) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            moved => return moved,
+        }
+    }
+    Err(fsx::at(truth)(ErrorKind::AlreadyExists.into()))
+}
+
+fn copies(truth: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let start = format!("{}.bak-", truth.file_name().and_then(OsStr::to_str).unwrap_or_default());
+    let names = fsx::list(truth.parent().unwrap_or(truth))?;
+    let number = |name: &String| name.strip_prefix(&start)?.parse::<u64>().ok();
+    let mut copies: Vec<_> =
+        names.iter().filter_map(|n| Some((number(n)?, truth.with_file_name(n)))).collect();
+    copies.sort();
+    Ok(copies)
+}
+
+fn numbered(truth: &Path, word: &str, number: u64) -> PathBuf {
+    let mut name = truth.as_os_str().to_owned();
+    name.push(format!(".{word}-{number}"));
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_follow_the_growth_and_only_the_last_few_are_kept() {
+        let d = tempfile::tempdir().expect("scratch");
+        let truth = d.path().join("memory.ndjson");
+        let grown = |kib: usize| {
+            fsx::put(&truth, &vec![b'x'; kib * 1024]).expect("put");
+            put_if_due(&truth).expect("backup");
+            let numbers = copies(&truth).expect("list").into_iter().map(|(number, _)| number);
+            numbers.collect::<Vec<_>>()
+        };
+        for (kib, kept) in [
+            (1, vec![1]),
+            (4, vec![1]),
+            (5, vec![1, 2]),
+            (100, vec![1, 2, 3]),
+            (112, vec![1, 2, 3]),
+            (113, vec![2, 3, 4]),
+            (10, vec![2, 3, 4]),
+            (0, vec![2, 3, 4]),
+        ] {
+            assert_eq!(grown(kib), kept, "{kib} KiB");
+        }
+        let (path, bytes) = newest(&truth).expect("there is one");
+        assert_eq!((path, bytes.len()), (numbered(&truth, "bak", 4), 113 * 1024));
+    }
+}

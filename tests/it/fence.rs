@@ -1,0 +1,170 @@
+//! Whatever an agent's processes do to hide, nothing of them lives when their session has ended or the next one begins; and
+//! a number that now belongs to somebody else is never signalled.
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use numerus::os::process::{Target, start_time};
+use serde_json::json;
+
+use crate::rehearsal::{
+    Script, Stage, execute, on_calls, part, processes_called, unmistakable_time, wait_for,
+};
+use crate::site::{PATIENCE, processes_with_env};
+
+/// Forced reuses of a process number.
+const REUSES: u32 = 100;
+
+/// Shell text that starts a sleep which nothing ties to its session: a session of its own, no parent, no environment, no
+/// descriptor, and no control group, where it can leave one. `first` is done before.
+fn hides(time: &str, first: &str) -> String {
+    let deserts = "me=$BASHPID; for g in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/unified/cgroup.procs; do \
+                   (echo $me > $g) 2>/dev/null; done";
+    let closes = "for f in 3 4 5 6 7 8 9 10 11 12; do eval \"exec $f>&-\"; done";
+    let inner = format!("trap \"\" HUP INT TERM; {deserts}; {closes}; {first} exec sleep {time}");
+    format!(
+        "(setsid env -i PATH=$PATH bash -c '({inner}) </dev/null >/dev/null 2>&1 &' &) </dev/null >/dev/null 2>&1; \
+         until pgrep -f \"^sleep {time}\" >/dev/null; do :; done"
+    )
+}
+
+/// Shell text that says whether such a sleep is there.
+fn overlap(time: &str) -> String {
+    format!(
+        "if pgrep -f \"^sleep {time}\" >/dev/null; then echo yes; else echo no; fi > overlap.txt"
+    )
+}
+
+/// A way to hide.
+const DEEPER: [(&str, &str); 2] =
+    [("hides", ""), ("breaks-its-seal", "prlimit --pid $me --locks=7:7; ")];
+
+#[test]
+fn what_hides_from_its_session_ends_with_it() {
+    for (name, first) in DEEPER {
+        let time = unmistakable_time();
+        let command = json!({"command": hides(&time, first)});
+        let check = json!({"command": overlap(&time)});
+        let script =
+            Script::of([part("t1"), part("t2").after(&["t1"]).writes(&["t2.txt", "overlap.txt"])]);
+        let script = script.working("t1", &[command]).working("t2", &[check]);
+        let stage = Stage::new(name, &script);
+        let job = stage.ends_with(0, &[]);
+        assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt2\n"), "{name}");
+        assert_eq!(processes_called(&time), [0_u32; 0], "{name}");
+        job.is_clean();
+    }
+}
+
+#[test]
+fn what_hides_when_its_worker_is_killed_is_gone_before_the_work_begins_anew() {
+    let time = unmistakable_time();
+    let command = json!({"command": hides(&time, "")});
+    let parts = || Script::of([part("t1").writes(&["t1.txt", "overlap.txt"])]);
+    let play = json!([command, wait_for("never"), {"message": "?"}]);
+    let stage = Stage::new("hides-dead", &parts().with(on_calls(execute("t1"), &[1]), play));
+    let (running, job) = stage.start(&[]);
+    stage.site.until("it hides", PATIENCE, || processes_called(&time).len() == 1);
+    job.slay_worker();
+    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    stage.follow(&parts().working("t1", &[json!({"command": overlap(&time)})]));
+    assert_eq!(job.go_on().code, Some(0));
+    assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt1\n"));
+    assert_eq!(processes_called(&time), [0_u32; 0]);
+    job.is_clean();
+}
+
+#[test]
+fn a_command_of_the_job_file_that_leaves_something_behind_leaves_nothing() {
+    let time = unmistakable_time();
+    let stage = Stage::new("hides-verify", &Script::of([part("t1")]));
+    let job = stage.ends_with(0, &["--verify", &hides(&time, "")]);
+    assert_eq!(processes_called(&time), [0_u32; 0]);
+    job.is_clean();
+}
+
+#[test]
+fn a_session_inherits_its_lock_and_no_other_descriptor_of_ours() {
+    let time = unmistakable_time();
+    let command = json!({"command": format!("sleep {time}")});
+    let stage = Stage::new("descriptors", &Script::of([part("t1")]).working("t1", &[command]));
+    let (running, job) = stage.start(&[]);
+    stage.site.until("it works", PATIENCE, || processes_called(&time).len() >= 2);
+    let root = stage.site.root().canonicalize().unwrap();
+    let mut locks = 0;
+    for pid in processes_with_env("NUMERUS_TASK", "t1") {
+        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        for link in descriptors.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok()) {
+            let Ok(inside) = link.strip_prefix(&root) else { continue };
+            let name = inside.display().to_string();
+            locks += usize::from(name.ends_with("t1/session.lock"));
+            let is_its_own = name.contains("/t1/") || name.starts_with("store/rehearsal/");
+            assert!(is_its_own, "{pid} holds {name}");
+        }
+    }
+    assert!(locks > 0, "somebody holds the lock");
+    job.slay_worker();
+    drop(running);
+    assert_eq!(stage.call(&["kill", &job.id]).code, Some(0));
+    assert_eq!(processes_called(&time), [0_u32; 0]);
+}
+
+#[test]
+fn no_source_signals_a_number() {
+    let sources = walkdir::WalkDir::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    let mut found = Vec::new();
+    for entry in sources.into_iter().map(Result::unwrap).filter(|e| e.file_type().is_file()) {
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        let path = entry.path().display().to_string();
+        // The stand-in is another program; git's own group is that of a child that was not waited for.
+        if path.contains("/standin/") || path.ends_with("os/git.rs") {
+            continue;
+        }
+        let kills =
+            ["kill_process(", "kill_process_group(", "kill_current_process_group(", "\"kill\")"];
+        found.extend(
+            kills.iter().filter(|kill| text.contains(**kill)).map(|kill| format!("{path}: {kill}")),
+        );
+    }
+    assert_eq!(found, [""; 0]);
+}
+
+/// A process with this very number; `None` where another one got it first.
+fn with_number(number: u32) -> Option<Child> {
+    std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).ok()?;
+    let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    if child.id() == number {
+        return Some(child);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
+}
+
+#[test]
+fn a_reused_number_is_never_signalled() {
+    if std::fs::write("/proc/sys/kernel/ns_last_pid", "400").is_err() {
+        crate::site::not_run("the right to choose process numbers");
+        return;
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut forced = 0;
+    while forced < REUSES {
+        assert!(Instant::now() < deadline, "{forced} of {REUSES} reuses");
+        let mut first = Command::new("sleep").arg("1000").spawn().unwrap();
+        let (number, started) = (first.id(), start_time(first.id()).unwrap());
+        let open = Target::open(number, |pid| start_time(pid) == Some(started)).unwrap();
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let Some(mut stranger) = with_number(number) else { continue };
+        // The kernel tells times in hundredths of a second: within one, not even it knows them apart.
+        if start_time(number) != Some(started) {
+            open.kill();
+            assert!(Target::open(number, |pid| start_time(pid) == Some(started)).is_none());
+            assert!(stranger.try_wait().unwrap().is_none(), "a stranger was hit");
+            forced += 1;
+        }
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+}
