@@ -14,7 +14,7 @@ use crate::model::fields::quoted;
 use crate::model::id::JobId;
 use crate::model::job::{Job, Origin};
 use crate::model::rejection::Reason;
-use crate::os::{digest, env};
+use crate::os::digest;
 use crate::runs::RunFolder;
 use crate::spool::{Content, Format, Kind, Place};
 
@@ -126,8 +126,4 @@ pub fn resolve(path: &str) -> std::result::Result<String, String> {
         return Err("is not a directory".to_owned());
     }
     real.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned())
-}
-
-fn is_ours(uid: u32) -> bool {
-    env::own_uid() == uid
 }

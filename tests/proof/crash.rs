@@ -8,10 +8,10 @@ use libtest_mimic::{Failed, Trial};
 use crate::ledger::Bounds;
 use crate::scenarios::{ALL, Mishap, SCENARIOS, Scenario, Shown};
 use crate::sweep::{Outcome, mixed, sweep};
-use crate::tracer::Fault;
+use crate::tracer::{Fault, traced_trial};
 
 /// Cases of the short form.
-const SHORT: u64 = 120;
+const SHORT: u64 = 96;
 /// The scenarios of case numbers, over and over: long ones more often.
 const TURNS: [usize; 16] = [2, 3, 1, 6, 0, 3, 2, 5, 10, 8, 2, 4, 3, 6, 7, 9];
 /// What happens to a point in the first, second, … pass over the points of a scenario.
@@ -19,7 +19,7 @@ const MODES: [Fault; 3] = [Fault::KillAll, Fault::KillOne, Fault::Tear];
 
 /// The crash proof.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![Trial::test("crash::every_point_can_be_the_last", every_point)]
+    vec![traced_trial("crash::every_point_can_be_the_last", every_point)]
 }
 
 fn every_point() -> Result<(), Failed> {

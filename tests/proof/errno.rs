@@ -14,7 +14,7 @@ use crate::crash::told;
 use crate::ledger::Bounds;
 use crate::scenarios::{ALL, Ends, Mishap, Scenario};
 use crate::sweep::{Outcome, mixed, sweep};
-use crate::tracer::Fault;
+use crate::tracer::{Fault, traced_trial};
 use crate::world::names;
 
 /// Cases of the short form.
@@ -40,7 +40,7 @@ const FAULTS: [Fault; 11] = [
 
 /// The errno proof.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![Trial::test("errno::every_call_can_fail", every_call)]
+    vec![traced_trial("errno::every_call_can_fail", every_call)]
 }
 
 fn every_call() -> Result<(), Failed> {
