@@ -229,9 +229,9 @@ impl Daemon {
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
-        self.look_before_work();
         self.lift_refused_logins();
         self.watch_folders();
+        self.look_before_work();
         self.clear();
         loop {
             self.check_ground_if_doubted();
@@ -270,10 +270,10 @@ impl Daemon {
 
     /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at the next rescan.
     fn trouble(&mut self, what: &str, error: &std::io::Error) {
-        self.ground.doubt();
         if self.blames_machine(what, error) {
             return;
         }
+        self.ground.doubt();
         self.record(&Fact::Trouble { message: format!("{what}: {error}") });
     }
 

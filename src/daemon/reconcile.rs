@@ -276,6 +276,9 @@ impl Daemon {
         live.set_held(is_held);
         live.set_waiting(waiting);
         live.accounts = accounts;
+        if is_new {
+            live.excuse(state.idle_starts);
+        }
         let is_stuck = !live.works() && live.is_stuck(state.idle_starts);
         self.is_dirty = true;
         if is_held {

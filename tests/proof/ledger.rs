@@ -26,6 +26,11 @@ const PROOFS: &[(&str, &str, u64)] = &[
     ("errno", "one mutating system call that fails, once or from then on", 5_000),
     ("chaos", "a job in a storm of kills, stops and clock jumps", 20_000),
     ("chaos-full", "the same on a disk that fills up and is freed again", 2_000),
+    (
+        "scale",
+        "a job of a flood of a million files, run once within the promised time and memory",
+        20_000,
+    ),
     ("model", "a random sequence of commands, compared with a model", 20_000),
 ];
 

@@ -20,6 +20,7 @@ mod ledger;
 mod model;
 mod order;
 mod promises;
+mod scale;
 mod scenarios;
 mod sweep;
 mod tracer;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         errno::trials(),
         chaos::trials(),
         model::trials(),
+        scale::trials(),
     ];
     let trials: Vec<Trial> = trials.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit_code()
