@@ -376,11 +376,10 @@ impl Model {
             });
         }
         for (job, rests) in self.jobs.iter_mut().zip(rests) {
-            match job.ask {
-                Ask::Keyed(key) if rests.len() == 1 && rests.contains(&Claimed) => {
-                    self.keys.insert(key, Key::Held);
-                }
-                _ => {}
+            if let Ask::Keyed(key) = job.ask
+                && rests.iter().eq([&Claimed])
+            {
+                self.keys.insert(key, Key::Held);
             }
             job.copies += usize::from(job.by_hand == Some(Hand::Moved(Incoming)));
             (job.may, job.by_hand, job.is_stirred) = (rests, None, false);
