@@ -717,3 +717,20 @@ fn the_example_of_a_rehearsal_plays_a_whole_job_with_a_review() {
     let shown = site.git(&repo, &["show", &format!("{}:hello.txt", branches.trim())]);
     assert_eq!(shown, "Hello.\nHello.\n");
 }
+
+#[test]
+fn each_row_of_the_hostile_inputs_names_a_test_that_is_there() {
+    let rows = rows(&text("docs/hostile.md"));
+    assert!(rows.len() > 50, "{}", rows.len());
+    for row in &rows {
+        let [test] = in_backticks(&row[2]).try_into().expect("one test a row");
+        let (file, function) = test.rsplit_once("::").expect("FILE::FUNCTION");
+        let path = match file.strip_prefix("src::") {
+            Some(inner) => format!("src/{}.rs", inner.replace("::", "/")),
+            None => format!("tests/it/{file}.rs"),
+        };
+        let is_there = text(&path).contains(&format!("#[test]\nfn {function}()"))
+            || text(&path).contains(&format!("#[test]\n    fn {function}()"));
+        assert!(is_there, "{path} has no test {function}");
+    }
+}
