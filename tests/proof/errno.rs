@@ -80,9 +80,9 @@ fn play(number: u64) -> Outcome {
     counts.extend(has_failed.then(|| "failed honestly".to_owned()));
     if std::env::var_os("NUMERUS_PROOF_CASE").is_some() && has_failed {
         eprintln!("{mishap:?} at {:?}: kept at {}", shown.hits, world.path("").display());
-        return Outcome { counts, fault: Some(told(scenario, mishap, &shown, world.keep())) };
+        return Outcome { counts, fault: Some(told(scenario, mishap, &shown, &world.keep())) };
     }
-    let fault = (!shown.faults.is_empty()).then(|| told(scenario, mishap, &shown, world.keep()));
+    let fault = (!shown.faults.is_empty()).then(|| told(scenario, mishap, &shown, &world.keep()));
     Outcome { counts, fault }
 }
 

@@ -29,12 +29,15 @@ const BY_ORDER: [(&str, &str, &str); 8] = [
     ("acknowledged-early", "submit", "what submit prints before"),
 ];
 
+/// Shows that a mistake is seen.
+type Bites = fn() -> Result<(), Failed>;
+
 /// The teeth of the proofs.
 pub(crate) fn trials() -> Vec<Trial> {
     let by_order = BY_ORDER.iter().map(|(bug, scenario, says)| {
         traced_trial(name(bug), move || by_order(bug, scenario, says))
     });
-    let others: [(&str, fn() -> Result<(), Failed>); 5] = [
+    let others: [(&str, Bites); 5] = [
         ("torn-line-open", || {
             by_crash("torn-line-open", "run", Fault::Tear, |call, _| {
                 call.is_write() && call.path.ends_with("events.ndjson")
