@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use self::across::{hold, is_across};
 pub use self::entry::{Content, Format, Kind, Place, Stamp, may_be_taken};
-use self::entry::{job_of, numbered};
+use self::entry::{job_of, numbered, to_json};
 pub use self::lead::Notice;
 use crate::model::id::JobId;
 use crate::model::rejection::{Reason, Rejection};
@@ -392,12 +392,6 @@ fn owner_and_mode(path: &Path) -> String {
         Ok(meta) => format!("owner {}, mode {:04o}", meta.uid(), meta.mode() & 0o7777),
         Err(_) => "owner unknown".to_owned(),
     }
-}
-
-fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    let mut json = serde_json::to_vec_pretty(value)?;
-    json.push(b'\n');
-    Ok(json)
 }
 
 #[cfg(test)]
