@@ -198,7 +198,7 @@ enum As {
 }
 
 /// The variables and the keys that they set.
-const VARIABLES: [(&str, &str, As); 26] = [
+const VARIABLES: [(&str, &str, As); 27] = [
     ("NUMERUS_MAX_JOBS", "max_jobs", As::Number),
     ("NUMERUS_MAX_OBJECTIVE", "max_objective", As::Number),
     ("NUMERUS_MAX_LOG", "max_log", As::Number),
@@ -208,6 +208,7 @@ const VARIABLES: [(&str, &str, As); 26] = [
     ("NUMERUS_ALLOWED_UIDS", "allowed_uids", As::Table),
     ("NUMERUS_MAX_OPEN_PER_USER", "max_open_per_user", As::Number),
     ("NUMERUS_TRUST_ROOT", "trust_root", As::Flag),
+    ("NUMERUS_RESOURCES", "resources", As::Table),
     ("NUMERUS_SETTLE", "settle", As::Text),
     ("NUMERUS_RESCAN", "rescan", As::Text),
     ("NUMERUS_WORKSPACE", "workspace", As::Text),

@@ -222,9 +222,10 @@ impl Daemon {
 
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
+        self.watch_folders();
+        // Whoever reads this may drop files, and is seen to do it.
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
         self.lift_refused_logins();
-        self.watch_folders();
         self.look_before_work();
         self.clear();
         loop {
@@ -264,10 +265,10 @@ impl Daemon {
 
     /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at the next rescan.
     fn trouble(&mut self, what: &str, error: &std::io::Error) {
-        self.ground.doubt();
         if self.blames_machine(what, error) {
             return;
         }
+        self.ground.doubt();
         self.record(&Fact::Trouble { message: format!("{what}: {error}") });
     }
 

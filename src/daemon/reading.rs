@@ -1,12 +1,12 @@
 //! What a taken file says: judged as a job, with what that needs other jobs for.
 
 use std::ffi::OsStr;
-use std::io::{Error, ErrorKind, Result};
+use std::io::{ErrorKind, Result};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::refusal::{duplicate, foreign_link, foreign_owner, not_regular, unreadable};
+use super::refusal::{duplicate, not_regular, unreadable};
 use super::take::{Desk, stem};
 use crate::logic::admission::{self, Admitted, Facts, Shape};
 use crate::model::PROTOCOL_VERSION;
@@ -14,10 +14,9 @@ use crate::model::fields::quoted;
 use crate::model::id::JobId;
 use crate::model::job::{Job, Origin};
 use crate::model::rejection::Reason;
-use crate::os::mount::Rights;
-use crate::os::{digest, env};
+use crate::os::digest;
 use crate::runs::RunFolder;
-use crate::spool::{Content, Format, Kind, Place, Stamp};
+use crate::spool::{Content, Format, Kind, Place};
 
 impl Desk {
     /// Judges what a taken file holds.
@@ -28,12 +27,12 @@ impl Desk {
         folder: &RunFolder,
         now: Timestamp,
     ) -> Result<std::result::Result<Job, Reason>> {
-        if let Some(reason) = self.refuse_owner(&content) {
-            return Ok(Err(reason));
-        }
         let limit = self.settings.max_objective_bytes;
         let (bytes, uid) = match content {
-            Content::Whole { bytes, uid, .. } => (bytes, uid),
+            Content::Whole { bytes, uid, linked } => match self.refuse_owner(uid, linked) {
+                Some(reason) => return Ok(Err(reason)),
+                None => (bytes, uid),
+            },
             Content::TooLarge(size) => return Ok(Err(admission::too_large(size, limit))),
             Content::NotRegular => return Ok(Err(not_regular(Kind::Special))),
             Content::Unreadable(why) => return Ok(Err(unreadable(&why))),
@@ -56,38 +55,6 @@ impl Desk {
             origin,
             created_at: now,
         }))
-    }
-
-    /// Why a file is refused for whose it is: only named users' files are taken, and where there are several, none that has
-    /// further names.
-    pub(super) fn refuse_owner(&self, content: &Content) -> Option<Reason> {
-        let Content::Whole { uid, linked, .. } = content else { return None };
-        let users = self.droppers();
-        let is_shared = users.iter().any(|user| *user != 0 && !is_ours(*user));
-        if !users.contains(uid) {
-            return Some(foreign_owner(*uid));
-        }
-        (*linked && (!is_ours(*uid) || is_shared)).then(|| foreign_link(*uid))
-    }
-
-    /// The users whose files are taken.
-    fn droppers(&self) -> Vec<u32> {
-        let incoming = Rights::of(&self.spool.folder(Place::Incoming));
-        let own = env::own_uid();
-        self.settings.droppers(own, incoming.map_or(own, |rights| rights.uid))
-    }
-
-    /// Whether a file's owner, if that is somebody else, may have one more job.
-    pub(super) fn has_room(&self, stamp: Stamp) -> Result<()> {
-        let most = self.settings.max_open_per_user;
-        if is_ours(stamp.uid) || self.spool.count_claimed_of(stamp.uid)? < most {
-            return Ok(());
-        }
-        let why = format!(
-            "user {} has {most} jobs that have not ended; it is taken after some have",
-            stamp.uid
-        );
-        Err(Error::other(why))
     }
 
     /// Admission, and what it needs other jobs for: `after` and `key`.
@@ -126,11 +93,19 @@ impl Desk {
         Ok(Ok(admitted))
     }
 
-    /// All jobs that `after` may name: taken ones, ended ones, and those still in `incoming/` under their id.
+    /// All jobs that `after` may name: taken ones, ended ones, those still in `incoming/` under their id, and those that were
+    /// withdrawn from there.
     fn known_jobs(&self, but: &JobId) -> Result<Vec<String>> {
         let waiting = self.spool.incoming()?.filter_map(|name| JobId::from_stem(&stem(&name)));
-        let mut known: Vec<String> =
-            self.runs.jobs()?.into_iter().chain(waiting).map(String::from).collect();
+        let withdrawn = self.spool.jobs_in(Place::Killed)?.into_iter().map(|(job, _)| job);
+        let mut known: Vec<String> = self
+            .runs
+            .jobs()?
+            .into_iter()
+            .chain(waiting)
+            .chain(withdrawn)
+            .map(String::from)
+            .collect();
         known.retain(|id| id != but.as_str());
         known.sort();
         known.dedup();
@@ -151,8 +126,4 @@ pub fn resolve(path: &str) -> std::result::Result<String, String> {
         return Err("is not a directory".to_owned());
     }
     real.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned())
-}
-
-fn is_ours(uid: u32) -> bool {
-    env::own_uid() == uid
 }

@@ -22,7 +22,7 @@ use crate::model::status::{JobPhase, Status};
 use crate::os::lock::FileLock;
 use crate::os::{clock, fsx, random};
 use crate::runs::{Journal, RunFolder, Runs};
-use crate::spool::{Content, Format, Kind, Place, Spool, Stamp};
+use crate::spool::{Format, Kind, Place, Spool, Stamp};
 
 /// How many ids are tried for one file.
 const ID_TRIES: u32 = 8;
@@ -227,7 +227,7 @@ impl Desk {
         name: &OsStr,
     ) -> Result<Taken> {
         let limit = self.settings.max_objective_bytes;
-        let may_be_copied = |content: &Content| self.refuse_owner(content).is_none();
+        let may_be_copied = |uid, linked| self.refuse_owner(uid, linked).is_none();
         let (claimed, content) = self.spool.bring(taken, limit, may_be_copied)?;
         match self.read(content, name, &folder, clock::now())? {
             Ok(job) => {

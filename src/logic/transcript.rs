@@ -99,6 +99,10 @@ impl Transcript {
 
 /// Reads one line.
 pub fn parse(line: &str) -> Parsed {
+    // A flood of text is told from events at its first byte.
+    if !line.starts_with('{') {
+        return text(line);
+    }
     match serde_json::from_str::<Value>(line) {
         Ok(json) if json.get("type").is_some_and(Value::is_string) => {
             Parsed { line: meaning(&json), json }

@@ -244,6 +244,18 @@ mod tests {
     }
 
     #[test]
+    fn a_message_repeats_a_bounded_piece_of_the_input() {
+        for c in ['x', '"', 'ä', '\u{202e}', '\n'] {
+            let long = c.to_string().repeat(500);
+            for said in [quoted(&long), shown(&Value::from(long.clone()))] {
+                assert!(said.len() <= SHOWN_BYTES + 5, "{said}");
+                assert!(said.is_ascii() || said.ends_with('…') || said.ends_with("…\""), "{said}");
+            }
+        }
+        assert_eq!(quoted("a\u{1b}b"), r#""a\u{1b}b""#);
+    }
+
+    #[test]
     fn nested_problems_carry_the_whole_key() {
         let mut f = fields(r#"{"budget": {"tokens": -1, "x": 1}}"#);
         let mut b = f.object("budget").expect("object");

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
-use super::{random, reserve};
+use super::{random, reserve, seeded};
 
 /// Adds the path to an error that has none.
 pub fn at(path: &Path) -> impl FnOnce(Error) -> Error + '_ {
@@ -101,11 +101,16 @@ pub fn put_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
 /// # Errors
 /// Those of the system, with the path.
 pub fn replace_derived(path: &Path, bytes: &[u8]) -> Result<()> {
+    if seeded::bug("status-in-place") {
+        let mut file = File::options().write(true).create(true).truncate(true).open(path)?;
+        return file.write_all(bytes);
+    }
     put_flushed_by(path, bytes, Onto::Any, &mut |_| Ok(()))
 }
 
 fn put_without_dir(path: &Path, bytes: &[u8], onto: Onto) -> Result<()> {
-    put_flushed_by(path, bytes, onto, &mut File::sync_all)
+    let flush = |file: &File| if seeded::bug("no-file-flush") { Ok(()) } else { file.sync_all() };
+    put_flushed_by(path, bytes, onto, &mut { flush })
 }
 
 fn put_flushed_by(
@@ -202,6 +207,9 @@ fn rename_onto(from: &Path, to: &Path, onto: Onto) -> Result<()> {
 /// # Errors
 /// `AlreadyExists` if the target is taken, `NotFound` if someone else was first; otherwise those of the system.
 pub fn move_to(from: &Path, to: &Path) -> Result<()> {
+    if seeded::bug("copy-instead-of-rename") {
+        return std::fs::copy(from, to).and_then(|_| remove(from));
+    }
     rename_onto(from, to, Onto::Free).map_err(at(from))?;
     sync_dir(parent(to))?;
     if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
@@ -229,6 +237,9 @@ pub fn rename_derived(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// Those of the system, with the path.
 pub fn sync_dir(dir: &Path) -> Result<()> {
+    if seeded::bug("no-folder-flush") {
+        return Ok(());
+    }
     File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
 }
 
@@ -247,6 +258,15 @@ pub fn make_dirs(dir: &Path) -> Result<()> {
 pub fn make_new_dir(dir: &Path) -> Result<()> {
     std::fs::DirBuilder::new().mode(0o700).create(dir).map_err(at(dir))?;
     sync_dir(parent(dir))
+}
+
+/// Writes to a file of the kernel's, in one piece.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn tell_kernel(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path).map_err(at(path))?;
+    file.write_all(bytes).map_err(at(path))
 }
 
 /// Removes one file; one that is gone is no error.

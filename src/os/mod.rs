@@ -1,5 +1,6 @@
 //! Floor 2a: the outside world, one concern and at most one outside package a file. Nothing here knows a Numerus type.
 
+pub mod bounds;
 pub mod cgroup;
 pub mod clock;
 pub mod console;

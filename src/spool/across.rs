@@ -10,11 +10,12 @@
 //! Diagnostics: a copy that cannot be made leaves the file under its new name; taking it is tried again.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{ErrorKind, Result};
+use std::io::{Error, ErrorKind, Result};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::entry::{Content, Format, Place};
-use super::{Spool, job_of};
+use super::{Identity, Spool, job_of};
 use crate::model::id::JobId;
 use crate::os::{env, fsx};
 
@@ -40,6 +41,21 @@ pub(super) fn hold(from: &Path, job: &JobId, format: Format) -> Result<PathBuf> 
 }
 
 impl Spool {
+    /// Which folder `incoming/` is at this moment. Nothing is taken through a link: whoever can set one could make any
+    /// folder's files jobs.
+    ///
+    /// # Errors
+    /// When it is gone or no folder.
+    pub fn incoming_identity(&self) -> Result<Identity> {
+        let path = self.folder(Place::Incoming);
+        let meta = std::fs::symlink_metadata(&path).map_err(fsx::at(&path))?;
+        if meta.is_dir() {
+            return Ok(Identity { device: meta.dev(), inode: meta.ino() });
+        }
+        let what = if meta.is_symlink() { "it is a link" } else { "it is no folder" };
+        Err(fsx::at(&path)(Error::new(ErrorKind::NotADirectory, what)))
+    }
+
     /// The file in `incoming/` that is being taken as this job.
     pub fn held(&self, job: &JobId) -> Option<PathBuf> {
         let dir = self.folder(Place::Incoming);
@@ -57,11 +73,13 @@ impl Spool {
         &self,
         path: &Path,
         limit: u64,
-        may_be_copied: impl Fn(&Content) -> bool,
+        may_be_copied: impl Fn(u32, bool) -> bool,
     ) -> Result<(PathBuf, Content)> {
         let content = self.read(path, limit)?;
         match (self.target_of(path), &content) {
-            (Some(target), Content::Whole { bytes, .. }) if may_be_copied(&content) => {
+            (Some(target), Content::Whole { bytes, uid, linked })
+                if may_be_copied(*uid, *linked) =>
+            {
                 fsx::put_new(&target, bytes)?;
                 self.remove_held(path)?;
                 Ok((target, content))

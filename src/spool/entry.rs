@@ -195,10 +195,3 @@ pub(super) fn numbered(name: &OsStr, number: u32) -> OsString {
     out.push(tail);
     out
 }
-
-/// A file as people like to read it.
-pub(super) fn to_json(value: &impl serde::Serialize) -> std::io::Result<Vec<u8>> {
-    let mut json = serde_json::to_vec_pretty(value)?;
-    json.push(b'\n');
-    Ok(json)
-}

@@ -6,6 +6,7 @@
 mod across;
 mod entry;
 mod lead;
+mod rejected;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
@@ -15,18 +16,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use self::across::{hold, is_across};
+use self::entry::job_of;
 pub use self::entry::{Content, Format, Kind, Place, Stamp, may_be_taken};
-use self::entry::{job_of, numbered, to_json};
 pub use self::lead::Notice;
 use crate::model::id::JobId;
-use crate::model::rejection::{Reason, Rejection};
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
 use crate::os::lock;
 use crate::os::{digest, fsx, random, seeded};
-
-/// How many numbers are tried for a rejected name that is taken, before chance decides.
-const NUMBERED_NAMES: u32 = 100;
 
 /// Which folder a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,21 +82,6 @@ impl Spool {
         let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
         let plain = places.into_iter().map(|place| self.folder(place)).chain([self.tmp()]);
         plain.map(|folder| (folder, false)).chain([(self.keys(), true)]).collect()
-    }
-
-    /// Which folder `incoming/` is at this moment. Nothing is taken through a link: whoever can set one could make any
-    /// folder's files jobs.
-    ///
-    /// # Errors
-    /// When it is gone or no folder.
-    pub fn incoming_identity(&self) -> Result<Identity> {
-        let path = self.folder(Place::Incoming);
-        let meta = std::fs::symlink_metadata(&path).map_err(fsx::at(&path))?;
-        if meta.is_dir() {
-            return Ok(Identity { device: meta.dev(), inode: meta.ino() });
-        }
-        let what = if meta.is_symlink() { "it is a link" } else { "it is no folder" };
-        Err(fsx::at(&path)(Error::new(ErrorKind::NotADirectory, what)))
     }
 
     /// `spool/` itself.
@@ -227,68 +209,6 @@ impl Spool {
         };
         Ok(names.iter().filter(|name| is_of(name)).count())
     }
-    /// Puts a file that is not accepted aside, with the reason beside it; returns the name it has there. What cannot be
-    /// renamed there stays in `incoming/` under a name that is never taken, and its reason says so.
-    ///
-    /// The reason is written first, so that whoever finds the file finds its reason.
-    ///
-    /// # Errors
-    /// `NotFound` if the file is gone; otherwise those of the system.
-    pub fn reject(
-        &self,
-        from: &Path,
-        original_name: &OsStr,
-        reason: &Reason,
-        now: Timestamp,
-    ) -> Result<OsString> {
-        let rejection = Rejection {
-            code: reason.code,
-            message: reason.message.clone(),
-            hint: reason.hint.clone(),
-            at: now,
-            original_name: original_name.to_string_lossy().into_owned(),
-            kept_as: None,
-        };
-        for number in 1..=NUMBERED_NAMES {
-            let name = numbered(original_name, number);
-            if let Some(name) = self.put_aside(from, &name, &rejection)? {
-                return Ok(name);
-            }
-        }
-        let name = numbered(OsStr::new(&random::base32(26)?), 1);
-        self.put_aside(from, &name, &rejection)?
-            .ok_or_else(|| fsx::at(from)(Error::from(ErrorKind::AlreadyExists)))
-    }
-
-    fn put_aside(&self, from: &Path, name: &OsStr, why: &Rejection) -> Result<Option<OsString>> {
-        let target = self.folder(Place::Rejected).join(name);
-        if std::fs::symlink_metadata(&target).is_ok() {
-            return Ok(None);
-        }
-        let mut beside = name.to_owned();
-        beside.push(".reason.json");
-        let beside = target.with_file_name(beside);
-        match fsx::put_new(&beside, &to_json(why)?) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(None),
-            result => result?,
-        }
-        let moved = match fsx::move_to(from, &target) {
-            Err(e) if is_across(&e) => {
-                let kept = self.kept_in_incoming(name);
-                let kept_as = Some(kept.to_string_lossy().into_owned());
-                fsx::put(&beside, &to_json(&Rejection { kept_as, ..why.clone() })?)
-                    .and_then(|()| fsx::move_to(from, &kept))
-            }
-            moved => moved,
-        };
-        match moved {
-            Ok(()) => Ok(Some(name.to_owned())),
-            Err(e) => {
-                fsx::remove(&beside)?;
-                if e.kind() == ErrorKind::AlreadyExists { Ok(None) } else { Err(e) }
-            }
-        }
-    }
 
     /// Moves a job's file to where it belongs in `phase`; one that lies there already stays, and one that is nowhere
     /// is left so.
@@ -399,8 +319,9 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     use super::entry::MAX_REJECTED_NAME_BYTES;
+    use super::entry::numbered;
     use super::*;
-    use crate::model::rejection::Code;
+    use crate::model::rejection::{Code, Reason, Rejection};
 
     fn spool() -> (tempfile::TempDir, Spool) {
         let d = tempfile::tempdir().expect("scratch");

@@ -85,8 +85,9 @@ pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<L
     let left = runtime.block_on(work(root, settings, &folder, lock.clone(), bus, signals));
     // Blocking calls that hang must not keep a worker that is done.
     runtime.shutdown_background();
-    // Orphans that hide stay ours as long as we live; the next worker could not tell them from strangers.
-    let survivors = fence::fence_job(job);
+    // Orphans that hide stay ours as long as we live; the next worker could not tell them from strangers. Where somebody else
+    // has the job by now, what carries its mark is theirs.
+    let survivors = if lock.is_current() { fence::fence_job(job) } else { Vec::new() };
     drop(lock);
     if !survivors.is_empty() && left.is_ok() {
         return Err(std::io::Error::other(format!("processes will not die: {survivors:?}")));

@@ -624,6 +624,51 @@ fn links_lead_somewhere() {
     assert_eq!(broken_links("docs/states.md", bad, &read).len(), 2);
 }
 
+/// The tests that a table of threats names which are not there, and the numbers that it lacks.
+fn untested_threats(security: &str) -> Vec<String> {
+    let mut offences = Vec::new();
+    for number in 1..=27 {
+        let row = security.lines().find(|line| line.starts_with(&format!("| {number} | ")));
+        let Some(tests) = row.and_then(|row| row.trim_end_matches('|').rsplit('|').next()) else {
+            offences.push(format!("threat {number} has no row"));
+            continue;
+        };
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            offences.push(format!("threat {number} has no test"));
+        }
+        offences.extend(
+            names.iter().filter(|name| !is_test(name)).map(|name| format!("{name} is no test")),
+        );
+    }
+    offences
+}
+
+/// Whether a test of that name is in the file that its path names: of this program, else of the source.
+fn is_test(name: &str) -> bool {
+    let Some((module, function)) = name.rsplit_once("::") else { return false };
+    let path = module.replace("::", "/");
+    let files =
+        [format!("tests/it/{path}.rs"), format!("src/{path}.rs"), format!("src/{path}/tests.rs")];
+    let has = |file: &String| {
+        fs::read_to_string(repository().join(file)).is_ok_and(|text| {
+            text.split("#[test]").skip(1).any(|rest| {
+                rest.trim_start()
+                    .strip_prefix("fn ")
+                    .is_some_and(|rest| rest.starts_with(&format!("{function}(")))
+            })
+        })
+    };
+    files.iter().any(has)
+}
+
+#[test]
+fn every_threat_has_a_rule_and_tests_that_are_there() {
+    assert_none(&untested_threats(&text("docs/security.md")));
+    let bad = "| 1 | high | x | y | `fence::no_such_test` |\n| 2 | low | x | y | none |\n";
+    assert_eq!(untested_threats(bad).len(), 27);
+}
+
 #[test]
 fn decisions_are_numbered_and_dated() {
     let records: Vec<(String, String)> =
@@ -671,4 +716,21 @@ fn the_example_of_a_rehearsal_plays_a_whole_job_with_a_review() {
     let branches = site.git(&repo, &["branch", "--list", "--format=%(refname:short)", "numerus/*"]);
     let shown = site.git(&repo, &["show", &format!("{}:hello.txt", branches.trim())]);
     assert_eq!(shown, "Hello.\nHello.\n");
+}
+
+#[test]
+fn each_row_of_the_hostile_inputs_names_a_test_that_is_there() {
+    let rows = rows(&text("docs/hostile.md"));
+    assert!(rows.len() > 50, "{}", rows.len());
+    for row in &rows {
+        let [test] = in_backticks(&row[2]).try_into().expect("one test a row");
+        let (file, function) = test.rsplit_once("::").expect("FILE::FUNCTION");
+        let path = match file.strip_prefix("src::") {
+            Some(inner) => format!("src/{}.rs", inner.replace("::", "/")),
+            None => format!("tests/it/{file}.rs"),
+        };
+        let is_there = text(&path).contains(&format!("#[test]\nfn {function}()"))
+            || text(&path).contains(&format!("#[test]\n    fn {function}()"));
+        assert!(is_there, "{path} has no test {function}");
+    }
 }

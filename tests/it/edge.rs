@@ -202,7 +202,7 @@ fn secrets_of_the_environment_reach_neither_tools_nor_files() {
     let shown = site.git(&repo, &["show", &format!("numerus/{}:env.txt", job.unwrap())]);
     assert!(shown.contains("NUMERUS_TASK="), "the tool did print its environment: {shown}");
     let mut texts = vec![ended.stdout.into_bytes(), ended.stderr.into_bytes(), shown.into_bytes()];
-    let all = [site.root().to_owned(), site.codex_home(), repo];
+    let all = [site.root().clone(), site.codex_home(), repo];
     let files = all.iter().flat_map(|dir| walkdir::WalkDir::new(dir).into_iter().flatten());
     texts.extend(files.filter(|e| e.file_type().is_file()).map(|e| fs::read(e.path()).unwrap()));
     for (name, secret) in CANARIES {

@@ -330,3 +330,100 @@ fn a_look_at_a_root_before_the_work_takes_milliseconds() {
     let each = began.elapsed() / 10;
     assert!(each < Duration::from_millis(50), "{each:?}");
 }
+
+/// A codex whose sandbox is what a script makes of it: the real one but for `sandbox`.
+fn codex_with(site: &Site, sandbox: &str) -> std::path::PathBuf {
+    let (path, real) = (site.path().join("codex-wrapper"), crate::codex_bin::codex_bin());
+    let text = format!(
+        "#!/bin/sh\nif [ \"$1\" = sandbox ]; then\n while [ \"$1\" != -- ]; do shift; done; shift\n {sandbox}\nfi\nexec '{}' \"$@\"\n",
+        real.display()
+    );
+    fs::write(&path, text).unwrap();
+    mode(&path, 0o755);
+    path
+}
+
+#[test]
+fn no_agent_runs_where_the_sandbox_does_not_work_unless_the_operator_wants_none() {
+    let site = Site::new("no-sandbox");
+    let repo = site.git_repo();
+    let server = ModelServer::start(|_: &ModelRequest| Answer::say("done"));
+    server.write_config(&site.codex_home());
+    let words = ["run", "x", "--plan=single", "--workspace", repo.to_str().unwrap()];
+    for (sandbox, says) in [
+        ("exec \"$@\"", "could write outside of its directory"),
+        (
+            "echo 'bwrap: no \u{1b}[2J namespaces' >&2; exit 0",
+            "could not write in its own directory (bwrap: no \\x1b[2J namespaces)",
+        ),
+    ] {
+        let codex = codex_with(&site, sandbox);
+        for words in [&words[..], &["daemon", "--once"]] {
+            let ended = site.run(site.numerus(words).env("CODEX_BIN", &codex));
+            assert_eq!(ended.code, Some(6), "{ended:?}");
+            assert!(ended.stderr.contains(says), "{ended:?}");
+        }
+    }
+    assert!(server.requests().is_empty(), "no model heard of it");
+    // The operator lets jobs do without; a job that does not ask for that is still not run.
+    let codex = codex_with(&site, "exec \"$@\"");
+    let settings = site.root().join("numerus.toml");
+    fs::write(settings, "sandbox = \"danger-full-access\"\n").unwrap();
+    let ended = site.run(site.numerus(words).env("CODEX_BIN", &codex));
+    assert_eq!(ended.code, Some(6), "{ended:?}");
+    assert!(
+        ended.stdout.contains("sandbox does not work") && server.requests().is_empty(),
+        "{ended:?}"
+    );
+    let free = words.into_iter().chain(["--sandbox", "danger-full-access"]);
+    let _ran = site.run(site.numerus(free).env("CODEX_BIN", &codex));
+    assert!(!server.requests().is_empty(), "who wants none has none");
+}
+
+#[test]
+fn the_real_sandbox_is_looked_at_once() {
+    let site = Site::new("sandbox-once");
+    let ended = site.run(&mut site.numerus(["daemon", "--once"]));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let remembered = site.root().join("store/sandbox");
+    let (first, inode) = (fs::read(&remembered).unwrap(), remembered.metadata().unwrap().ino());
+    let began = Instant::now();
+    assert_eq!(site.run(&mut site.numerus(["daemon", "--once"])).code, Some(0));
+    let second = (fs::read(&remembered).unwrap(), remembered.metadata().unwrap().ino());
+    assert_eq!(second, (first, inode), "{:?}", began.elapsed());
+    let store = crate::yard::names(&site.root().join("store"));
+    assert!(!store.iter().any(|name| name.starts_with(".sandbox-")), "{store:?}");
+}
+
+#[test]
+fn an_agent_cannot_use_more_than_it_may_and_the_spool_lives_on() {
+    let yard = Yard::new("greedy");
+    let tries = "cat /proc/self/oom_score_adj /proc/self/limits > ../greed.txt; \
+        (head -c 3000000 /dev/zero > big) 2>/dev/null && echo file >> ../greed.txt; \
+        (i=10; while [ $i -lt 90 ]; do eval \"exec $i>x\" || exit 1; i=$((i+1)); done) 2>/dev/null && echo open >> ../greed.txt; \
+        (x=$(head -c 600000000 /dev/zero | tr '\\0' x)) 2>/dev/null && echo memory >> ../greed.txt; exit 0";
+    let resources =
+        "resources = {processes = 9000, memory_mib = 300, file_mib = 1, open_files = 64}";
+    let verify = serde_json::to_string(tries).unwrap();
+    settings(&yard, &format!("{resources}\nverify_unsandboxed = true"));
+    yard.drop_job("greedy", "x", &format!("verify: [{verify}]\n"));
+    yard.drop_job("control", "x", "");
+    let ended = yard.ask(&["daemon", "--once"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}\n{}", yard.site.dump());
+    let job = yard.job("greedy-").unwrap();
+    let told = walkdir::WalkDir::new(yard.site.root().join("runs").join(job)).into_iter().flatten();
+    let path =
+        told.map(walkdir::DirEntry::into_path).find(|p| p.ends_with("greed.txt")).expect("it said");
+    let text = fs::read_to_string(path).unwrap();
+    let bound = |name: &str| {
+        let line = text.lines().find_map(|l| l.strip_prefix(name)).expect(name);
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert!(text.starts_with("500\n"), "{text}");
+    assert_eq!(bound("Max processes"), "9000");
+    assert_eq!(bound("Max open files"), "64");
+    assert_eq!(bound("Max file size"), (1024 * 1024).to_string());
+    for more in ["file", "open", "memory"] {
+        assert!(!text.lines().any(|line| line == more), "it got more {more}: {text}");
+    }
+}

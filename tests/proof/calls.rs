@@ -144,13 +144,12 @@ pub(crate) fn read(thread: Pid, regs: &user_regs_struct, root: &Path) -> Option<
     let is_counted = |path: &Path| path.starts_with(root);
     match *names {
         Names::Fd(fd) => call.path = link(thread, args[fd])?,
-        Names::Path(path) => call.path = here(path)?,
+        Names::Path(path) | Names::Open { path, .. } => call.path = here(path)?,
         Names::At(dir, path) => call.path = at(dir, path)?,
         Names::Paths(from, onto) => (call.path, call.onto) = (here(from)?, here(onto)),
         Names::Ats([from_dir, from, onto_dir, onto]) => {
             (call.path, call.onto) = (at(from_dir, from)?, at(onto_dir, onto));
         }
-        Names::Open { path, .. } => call.path = here(path)?,
         Names::OpenAt { path, .. } => call.path = at(0, path)?,
         Names::Process(signal) => {
             call.path = PathBuf::from(format!("signal {}", args[signal]));
@@ -227,7 +226,7 @@ fn path_at(thread: Pid, dir: Option<u64>, address: u64) -> Option<PathBuf> {
         return Some(path);
     }
     let folder = match dir {
-        Some(fd) if fd as u32 != libc::AT_FDCWD as u32 => link(thread, fd)?,
+        Some(fd) if descriptor(fd) != libc::AT_FDCWD => link(thread, fd)?,
         _ => fs::read_link(format!("/proc/{thread}/cwd")).ok()?,
     };
     Some(if path.as_os_str().is_empty() { folder } else { folder.join(path) })
@@ -251,5 +250,10 @@ fn text_at(thread: Pid, address: u64) -> Option<String> {
 }
 
 fn link(thread: Pid, fd: u64) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/{thread}/fd/{}", fd as u32)).ok()
+    fs::read_link(format!("/proc/{thread}/fd/{}", descriptor(fd))).ok()
+}
+
+/// A descriptor as the kernel reads it: the lower half of a register.
+fn descriptor(register: u64) -> i32 {
+    u32::try_from(register & u64::from(u32::MAX)).map_or(-1, u32::cast_signed)
 }

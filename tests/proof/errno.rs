@@ -14,7 +14,7 @@ use crate::crash::told;
 use crate::ledger::Bounds;
 use crate::scenarios::{ALL, Ends, Mishap, Scenario};
 use crate::sweep::{Outcome, mixed, sweep};
-use crate::tracer::Fault;
+use crate::tracer::{Fault, traced_trial};
 use crate::world::names;
 
 /// Cases of the short form.
@@ -40,7 +40,7 @@ const FAULTS: [Fault; 11] = [
 
 /// The errno proof.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![Trial::test("errno::every_call_can_fail", every_call)]
+    vec![traced_trial("errno::every_call_can_fail", every_call)]
 }
 
 fn every_call() -> Result<(), Failed> {
@@ -80,9 +80,9 @@ fn play(number: u64) -> Outcome {
     counts.extend(has_failed.then(|| "failed honestly".to_owned()));
     if std::env::var_os("NUMERUS_PROOF_CASE").is_some() && has_failed {
         eprintln!("{mishap:?} at {:?}: kept at {}", shown.hits, world.path("").display());
-        return Outcome { counts, fault: Some(told(scenario, mishap, &shown, world.keep())) };
+        return Outcome { counts, fault: Some(told(scenario, mishap, &shown, &world.keep())) };
     }
-    let fault = (!shown.faults.is_empty()).then(|| told(scenario, mishap, &shown, world.keep()));
+    let fault = (!shown.faults.is_empty()).then(|| told(scenario, mishap, &shown, &world.keep()));
     Outcome { counts, fault }
 }
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::{Failed, Trial};
 
 use crate::calls::Call;
-use crate::scenarios::{ALL, named};
+use crate::scenarios::{ALL, Scenario, named};
+use crate::tracer::traced_trial;
 
 /// Most flushes that Numerus itself makes for one job of one task; git and the agent make their own.
 const MOST_FLUSHES: usize = 60;
@@ -30,25 +31,27 @@ struct Disk<'a> {
     flushed: BTreeMap<PathBuf, Vec<&'a str>>,
     /// How often each tip has moved.
     tips: BTreeMap<PathBuf, usize>,
+    /// Whether a file came into `incoming/`.
+    is_submitted: bool,
     /// How many sessions were started.
     launched: usize,
     faults: Vec<String>,
 }
 
-/// Everything that is out of order in a list of calls below a root. `stdout` is where the program's word was written to.
-pub(crate) fn lint(calls: &[Call], root: &Path, stdout: &Path) -> Vec<String> {
+/// Everything that is out of order in a list of calls below a root. `word` is the file where `submit` gave its word.
+pub(crate) fn lint(calls: &[Call], root: &Path, word: Option<&Path>) -> Vec<String> {
     let mut disk = Disk { root: root.to_owned(), ..Disk::default() };
     for call in calls.iter().filter(|call| call.result.is_none_or(|result| result >= 0)) {
-        disk.hear(call, stdout);
+        disk.hear(call, word);
     }
     disk.faults
 }
 
 impl<'a> Disk<'a> {
-    fn hear(&mut self, call: &'a Call, stdout: &Path) {
+    fn hear(&mut self, call: &'a Call, word: Option<&Path>) {
         match call.name {
             "write" | "pwrite64" | "writev" | "pwritev" | "ftruncate" | "truncate"
-            | "fallocate" | "copy_file_range" | "sendfile" => self.write(call, stdout),
+            | "fallocate" | "copy_file_range" | "sendfile" => self.write(call, word),
             "fsync" | "fdatasync" => self.flush(&call.path),
             "open" | "openat" | "creat" if !call.existed => self.name(&call.path, call),
             "mkdir" | "mkdirat" => self.name(&call.path, call),
@@ -58,9 +61,12 @@ impl<'a> Disk<'a> {
         }
     }
 
-    fn write(&mut self, call: &'a Call, stdout: &Path) {
-        if call.path == stdout {
+    fn write(&mut self, call: &'a Call, word: Option<&Path>) {
+        if word == Some(&call.path) {
             self.acknowledge("what submit prints");
+            if !self.is_submitted {
+                self.faults.push("what submit prints before a file lies in incoming".to_owned());
+            }
         }
         if self.is_journal(&call.path) {
             let event = event_of(&call.head);
@@ -68,7 +74,7 @@ impl<'a> Disk<'a> {
                 self.acknowledge(event);
             }
             self.unflushed.entry(call.path.clone()).or_default().push(event);
-        } else if self.is_durable(&call.path) && !is_log(&call.path) {
+        } else if self.is_ours(&call.path) && !is_log(&call.path) {
             self.faults.push(format!("{} is written in place, at {}", shown(call), call.number));
         }
         self.dirty.insert(call.path.clone());
@@ -99,6 +105,7 @@ impl<'a> Disk<'a> {
         if call.name.starts_with("rename") && call.path.parent() != onto.parent() {
             self.name(&call.path, call);
         }
+        self.is_submitted |= onto.starts_with(self.root.join("spool/incoming"));
         self.end(&call.path, onto);
         self.move_tip(call, onto);
     }
@@ -170,6 +177,14 @@ impl<'a> Disk<'a> {
         path.strip_prefix(&self.root).ok()?.iter().map(|part| part.to_str()).collect()
     }
 
+    /// Whether a path is a file of our own under its name, not one that is only being made.
+    fn is_ours(&self, path: &Path) -> bool {
+        match self.below(path).as_deref() {
+            Some(["spool" | "runs", _, name]) => !name.starts_with('.'),
+            _ => false,
+        }
+    }
+
     /// Whether a path is one that must survive a power cut under its name.
     fn is_durable(&self, path: &Path) -> bool {
         match self.below(path).as_deref() {
@@ -225,8 +240,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             rules_see();
             Ok(())
         }),
-        Trial::test("order::every_story_is_in_order", every_story),
-        Trial::test("order::a_job_takes_few_flushes", || {
+        traced_trial("order::every_story_is_in_order", every_story),
+        traced_trial("order::a_job_takes_few_flushes", || {
             a_job_takes_few_flushes();
             Ok(())
         }),
@@ -248,15 +263,22 @@ fn a_job_takes_few_flushes() {
 
 fn every_story() -> Result<(), Failed> {
     for scenario in &ALL {
-        let world = scenario.ready(None);
-        let traced = scenario.record(&world);
-        let faults = lint(&traced.record, &world.root(), &world.path("logs").join("traced.out"));
+        let faults = faults_of(scenario, None);
         if !faults.is_empty() {
             return Err(format!("{}:\n  {}", scenario.name, faults.join("\n  ")).into());
         }
-        assert!(traced.count > 5, "{}: nothing was seen", scenario.name);
     }
     Ok(())
+}
+
+/// What is out of order in a scenario.
+pub(crate) fn faults_of(scenario: &Scenario, bug: Option<&str>) -> Vec<String> {
+    let world = scenario.ready(bug);
+    let traced = scenario.record(&world);
+    assert!(traced.count > 5, "{}: nothing was seen", scenario.name);
+    let word = world.path("traced").join("traced.out");
+    let word = (scenario.name == "submit").then_some(word.as_path());
+    lint(&traced.record, &world.root(), word)
 }
 
 fn rules_see() {
@@ -273,6 +295,7 @@ fn rules_see() {
         ..at("write", "/r/runs/j/events.ndjson")
     };
     let (temp, file) = ("/r/spool/done/.x.tmp", "/r/spool/done/j.md");
+    let dropped = "/r/spool/incoming/j.md";
     let journal = || at("fdatasync", "/r/runs/j/events.ndjson");
     let session = || Call { head: "numerus __session".to_owned(), ..at("execve", "/bin/numerus") };
     let tip = || onto("/w/refs/numerus/j/tip.lock", "/w/refs/numerus/j/tip");
@@ -282,9 +305,11 @@ fn rules_see() {
         (vec![at("write", temp), onto(temp, file), at("fsync", file)], "before its bytes"),
         (vec![at("fsync", temp), at("write", temp), onto(temp, file)], "before its bytes"),
         (vec![at("write", "/r/runs/j/job.json")], "in place"),
-        (vec![at("write", "/r/runs/j/status.json")], ""),
-        (vec![onto(temp, file), print()], "before /r/spool/done is flushed"),
-        (vec![onto(temp, file), at("fsync", "/r/spool/done"), print()], ""),
+        (vec![at("write", "/r/runs/j/status.json")], "in place"),
+        (vec![at("write", "/r/runs/j/t1/last-1.txt")], ""),
+        (vec![onto(temp, dropped), print()], "before /r/spool/incoming is flushed"),
+        (vec![onto(temp, dropped), at("fsync", "/r/spool/incoming"), print()], ""),
+        (vec![print(), onto(temp, dropped)], "before a file lies in incoming"),
         (
             vec![
                 onto("/r/spool/incoming/a", "/r/spool/claimed/j.md"),
@@ -305,10 +330,10 @@ fn rules_see() {
         (vec![line("terminal.session_starting"), journal(), session(), session()], "a session"),
         (vec![tip(), line("job.task_landing"), tip(), journal()], "before its intent"),
         (vec![tip(), line("job.task_landing"), journal(), tip()], ""),
-        (vec![Call { result: Some(-2), ..onto("/r/spool/claimed/j.md", file) }, print()], ""),
+        (vec![Call { result: Some(-2), ..onto("/r/spool/claimed/j.md", file) }], ""),
     ];
     for (number, (calls, says)) in cases.into_iter().enumerate() {
-        let faults = lint(&calls, Path::new("/r"), Path::new("/out"));
+        let faults = lint(&calls, Path::new("/r"), Some(Path::new("/out")));
         let is_right = match says {
             "" => faults.is_empty(),
             says => faults.iter().any(|fault| fault.contains(says)),

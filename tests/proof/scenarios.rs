@@ -224,6 +224,7 @@ impl Scenario {
         if let Some(bug) = bug {
             world.seed(bug);
         }
+        fs::create_dir(world.path("traced")).unwrap();
         (self.prepare)(&world);
         world
     }
@@ -299,7 +300,7 @@ fn tracing(world: &World) -> Tracing<'_> {
         records: false,
         all_opens: false,
         patience: PATIENCE,
-        logs: world.path("logs"),
+        logs: world.path("traced"),
     }
 }
 

@@ -10,10 +10,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use libtest_mimic::{Failed, Trial};
 use nix::errno::Errno;
 use nix::libc::user_regs_struct;
 use nix::sys::ptrace::{self, Event, Options};
@@ -126,21 +127,34 @@ pub(crate) fn become_traced() -> Option<ExitCode> {
     Some(ExitCode::from(127))
 }
 
-/// Why nothing can be traced here; `None` if it can.
-pub(crate) fn missing() -> Option<&'static str> {
+/// A trial for which programs have to be traced; where that is not allowed it says so, and fails where everything is to be run.
+pub(crate) fn traced_trial(
+    name: &'static str,
+    run: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    Trial::test(name, move || {
+        static CAN_TRACE: OnceLock<bool> = OnceLock::new();
+        if *CAN_TRACE.get_or_init(can_trace) {
+            return run();
+        }
+        eprintln!("not run: needs ptrace");
+        if std::env::var_os("CI").is_some() { Err("not run: needs ptrace".into()) } else { Ok(()) }
+    })
+}
+
+fn can_trace() -> bool {
     let mut command = Command::new("true");
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     let scratch = tempfile::tempdir().unwrap();
-    let traced = Tracing {
+    let tracing = Tracing {
         below: scratch.path(),
         fault: None,
         records: false,
         all_opens: false,
         patience: Duration::from_secs(20),
         logs: scratch.path().to_owned(),
-    }
-    .run(&command);
-    (traced.code != Some(0)).then_some("ptrace")
+    };
+    tracing.run(&command).code == Some(0)
 }
 
 impl Tracing<'_> {
