@@ -11,7 +11,7 @@ use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
 use crate::os::mount::{Ground, Rights, ground, open_ancestor};
-use crate::os::{env, fsx};
+use crate::os::{env, fsx, reserve};
 use crate::spool::{Place, Spool};
 
 /// Folders that are emptied by themselves.
@@ -81,6 +81,8 @@ fn keeps_promises(folder: &Path) -> Result<(), RootError> {
     fsx::remove(&probe)?;
     match both {
         (Ok(Some(_held)), Ok(None)) => Ok(fsx::sync_dir(folder)?),
+        // A full disk is for the daemon to wait on.
+        (Err(e), _) if reserve::is_for_want_of_room(&e) => Ok(()),
         (Err(e), _) | (_, Err(e)) => Err(e.into()),
         _ => Err(refuse(folder, "locks (flock) do not exclude anybody there".to_owned())),
     }
