@@ -45,6 +45,7 @@ impl Held {
         let job = folder.read_job()?.ok_or_else(|| {
             fsx::at(folder.dir())(Error::new(ErrorKind::NotFound, "it has no job.json"))
         })?;
+        folder.clear_temps(&lock)?;
         let (journal, replay) = Journal::open(&folder.journal(), folder.job())?;
         let state = JobState::replay(&replay.events);
         Ok(Self { folder, lock, journal, state, job })
@@ -159,7 +160,8 @@ fn publish_held(held: &mut Held, now: Timestamp) {
 /// # Errors
 /// Those of the system.
 pub fn settle(spool: &Spool, folder: &RunFolder, state: &JobState, job: &Job) -> Result<()> {
-    fsx::clear_temps(folder.dir())?;
+    // What cannot be cleared away is no reason for a job not to end.
+    let _left_there = fsx::clear_temps(folder.dir());
     let status = state.status(job);
     if !seeded::bug("status-behind") {
         folder.write_status(&status)?;

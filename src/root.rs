@@ -3,6 +3,8 @@
 //! Diagnostics: folders of different roots, a root newer than this program, and settings that cannot be read are fatal,
 //! with the file and the key; nothing is repaired over a doubt.
 
+mod preflight;
+
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,8 @@ use crate::model::settings::Settings;
 use crate::os::{env, fsx, random};
 use crate::runs::Runs;
 use crate::spool::Spool;
+
+pub use preflight::preflight;
 
 /// Why a root cannot be used.
 #[derive(Debug, Error)]
@@ -35,6 +39,14 @@ pub enum RootError {
         folder: PathBuf,
         /// The version found.
         found: u32,
+    },
+    /// Others could change it, or what it lies on does not keep what is written.
+    #[error("{} cannot be trusted: {why}", folder.display())]
+    Unsafe {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// The settings have unknown keys or wrong values.
     #[error("{source_name}: {}", problems.join("; "))]
@@ -181,18 +193,22 @@ enum As {
     Text,
     Number,
     Flag,
-    /// An object, as JSON.
+    /// An object or a list, as JSON.
     Table,
 }
 
 /// The variables and the keys that they set.
-const VARIABLES: [(&str, &str, As); 23] = [
+const VARIABLES: [(&str, &str, As); 27] = [
     ("NUMERUS_MAX_JOBS", "max_jobs", As::Number),
     ("NUMERUS_MAX_OBJECTIVE", "max_objective", As::Number),
     ("NUMERUS_MAX_LOG", "max_log", As::Number),
     ("NUMERUS_MAX_JOB_LOGS", "max_job_logs", As::Number),
     ("NUMERUS_MAX_LOGS", "max_logs", As::Number),
     ("NUMERUS_MIN_FREE", "min_free", As::Number),
+    ("NUMERUS_ALLOWED_UIDS", "allowed_uids", As::Table),
+    ("NUMERUS_MAX_OPEN_PER_USER", "max_open_per_user", As::Number),
+    ("NUMERUS_TRUST_ROOT", "trust_root", As::Flag),
+    ("NUMERUS_RESOURCES", "resources", As::Table),
     ("NUMERUS_SETTLE", "settle", As::Text),
     ("NUMERUS_RESCAN", "rescan", As::Text),
     ("NUMERUS_WORKSPACE", "workspace", As::Text),

@@ -30,6 +30,9 @@ pub(super) struct Daemon {
 pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
     let Daemon { once, max_jobs, stop_jobs } = *asked;
     seams::codex_is_there(&here.root, false)?;
+    for line in seams::preflight(&here.root)? {
+        here.out.note(&format!("warning: {line}"));
+    }
     here.out.note(&format!("watching {}", here.root.spool().join("incoming").display()));
     let max_jobs = max_jobs.map(usize::from);
     let options = Options { once, max_jobs, stop_jobs, program: None, tell: Some(tell) };

@@ -66,7 +66,7 @@ fn show(
         return Ok(());
     }
     if asked.json {
-        return here.out.line(&serde_json::to_string(event).unwrap_or_default());
+        return here.out.json(&serde_json::to_string(event).unwrap_or_default());
     }
     let line = story::line(event, job.is_none(), &here.view);
     here.out.line(&line)

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use super::ink::Ink;
 use super::out::Out;
 use crate::model::root::Root;
-use crate::os::{clock, console, env};
+use crate::os::{clock, console};
 
 /// How to write for the one who reads.
 #[derive(Debug, Clone)]
@@ -24,10 +24,9 @@ pub(super) struct View {
 impl View {
     /// As stdout and the environment ask for.
     pub(super) fn of_terminal() -> Self {
-        let terminal = console::is_terminal(&std::io::stdout());
         Self {
             width: console::width(),
-            ink: Ink { coloured: terminal && env::var_os("NO_COLOR").is_none() },
+            ink: Ink::of_terminal(),
             zone: TimeZone::system(),
             now: clock::now(),
         }

@@ -1,5 +1,7 @@
 //! Colour, where it is wanted. It repeats what the words say already and never says anything alone.
 
+use crate::os::{console, env};
+
 /// What a piece of text is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -25,6 +27,12 @@ pub(super) struct Ink {
 }
 
 impl Ink {
+    /// As stdout and the environment ask for.
+    pub(super) fn of_terminal() -> Self {
+        let terminal = console::is_terminal(&std::io::stdout());
+        Self { coloured: terminal && env::var_os("NO_COLOR").is_none() }
+    }
+
     /// The text in its tone.
     pub(super) fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {

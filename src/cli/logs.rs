@@ -14,7 +14,7 @@ use super::transcript::{self, Said};
 use super::{lookup, snapshot};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
-use crate::os::console::neutral;
+use crate::os::console::{is_terminal, neutral_bytes};
 use crate::os::fsx;
 use crate::runs::{RunFolder, Runs};
 
@@ -30,6 +30,9 @@ pub(super) struct Logs {
     /// Print the bytes of the terminals as they are
     #[arg(long, conflicts_with = "json")]
     raw: bool,
+    /// Print raw bytes even to a terminal, which obeys what an agent wrote
+    #[arg(long, requires = "raw")]
+    yes: bool,
     /// Print the parsed events as they are on disk, one JSON object a line
     #[arg(long)]
     json: bool,
@@ -70,6 +73,12 @@ impl Voice {
 
 /// Shows the transcripts.
 pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
+    if asked.raw && !asked.yes && is_terminal(&std::io::stdout()) {
+        return Err(Failure::usage(
+            "raw bytes of an agent can make this terminal do what they say",
+        )
+        .hint("send them to a file or through `less`, or say --yes"));
+    }
     let (prefix, place) = place_of(&asked.target);
     let job = lookup::find(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
@@ -112,7 +121,7 @@ fn output_of_commands(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failu
     }
     let bytes = fsx::read_tail(&log, MAX_OUTPUT_BYTES);
     let bytes = bytes.map_err(|e| Failure::system("read the log", &e))?;
-    here.out.text(&neutral(&String::from_utf8_lossy(&bytes)))?;
+    here.out.text(&neutral_bytes(&bytes))?;
     Ok(Exit::Done)
 }
 
@@ -230,7 +239,7 @@ fn tell(
         let Some(voice) = oldest else { return Ok(()) };
         let Some((_, line)) = voice.waiting.pop_front() else { return Ok(()) };
         if asked.json {
-            here.out.line(&line)?;
+            here.out.json(&line)?;
         } else {
             let text = shown(here, voice, &transcript::read(&line), named);
             here.out.text(&text)?;

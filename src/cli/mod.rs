@@ -14,6 +14,7 @@ mod jobfile;
 mod kill;
 mod logs;
 mod lookup;
+mod memory;
 mod out;
 mod render;
 mod run;
@@ -85,6 +86,9 @@ enum Command {
     #[command(after_help = "Example:\n  numerus events fix-the\n  \
                             numerus events --follow --json --match 'job.*'")]
     Events(events::Events),
+    /// Take a job out of what later jobs are told
+    #[command(after_help = "Example:\n  numerus memory forget fix-the")]
+    Memory(memory::Memory),
     /// Play two jobs on a scratch repository, with a scripted agent
     #[command(after_help = "Example:\n  numerus demo")]
     Demo(demo::Demo),
@@ -136,6 +140,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Kill(asked) => kill::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
+        Command::Memory(asked) => memory::run(here, asked),
         Command::Demo(asked) => demo::run(here, asked),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;

@@ -1,25 +1,31 @@
-//! The one door to stdout and stderr: data goes to stdout, all else to stderr. A reader that has gone ends the command
-//! well, with exit 0.
+//! The one door to stdout and stderr: data goes to stdout, all else to stderr. Whatever it is, no control character and no
+//! trick of writing direction leaves, but for our own colours and bytes that were asked for raw. A reader that has gone ends
+//! the command well, with exit 0.
 
 use std::io::{self, ErrorKind, Write};
 
+use super::ink::Ink;
 use crate::error::{Exit, Failure};
+use crate::os::console;
 
 /// Where a command writes.
 pub(super) struct Out {
     data: Box<dyn Write>,
     notes: Box<dyn Write>,
+    /// Whether colours are wanted; else one that comes here is somebody else's.
+    coloured: bool,
 }
 
 impl Out {
     /// The process's own streams.
     pub(super) fn standard() -> Self {
-        Self { data: Box::new(io::stdout()), notes: Box::new(io::stderr()) }
+        let (data, notes) = (Box::new(io::stdout()), Box::new(io::stderr()));
+        Self { data, notes, coloured: Ink::of_terminal().coloured }
     }
 
     #[cfg(test)]
     fn to(data: impl Write + 'static) -> Self {
-        Self { data: Box::new(data), notes: Box::new(io::sink()) }
+        Self { data: Box::new(data), notes: Box::new(io::sink()), coloured: false }
     }
 
     /// Writes data as it is.
@@ -29,7 +35,13 @@ impl Out {
 
     /// Writes a text that brings its own newlines.
     pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
-        self.bytes(text.as_bytes())
+        let shown = console::edge(text, self.coloured);
+        self.bytes(shown.as_bytes())
+    }
+
+    /// Writes a line of JSON, which means the same afterwards.
+    pub(super) fn json(&mut self, line: &str) -> Result<(), Failure> {
+        self.bytes(format!("{}\n", console::neutral_json(line)).as_bytes())
     }
 
     /// Writes one line.
@@ -39,12 +51,13 @@ impl Out {
 
     /// Says a line on stderr; nobody depends on it, so an error is let go.
     pub(super) fn note(&mut self, line: &str) {
-        drop(writeln!(self.notes, "{line}"));
+        drop(writeln!(self.notes, "{}", console::edge(line, self.coloured)));
     }
 
     /// Says a text on stderr as it is, such as a question or a failure.
     pub(super) fn note_text(&mut self, text: &str) {
-        drop(self.notes.write_all(text.as_bytes()).and_then(|()| self.notes.flush()));
+        let shown = console::edge(text, self.coloured);
+        drop(self.notes.write_all(shown.as_bytes()).and_then(|()| self.notes.flush()));
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Run {
 /// Runs.
 pub(super) fn run(here: &mut Here, asked: &Run) -> Result<Exit, Failure> {
     asked.flags.begin_at_once("run")?;
+    seams::preflight(&here.root)?;
     seams::codex_is_there(&here.root, asked.flags.rehearse.is_some())?;
     let job = submit::submit(here, Draft::of_text(&asked.objective), &asked.flags, false)?;
     here.out.note(&format!("job {job}"));

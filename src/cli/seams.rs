@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::lookup;
 use crate::bus::Bus;
-use crate::codex::{Codex, account};
+use crate::codex::{Codex, account, sandbox};
 use crate::daemon::take::{self, Desk, Taken};
 use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
@@ -21,6 +21,7 @@ use crate::logic::schedule::{self, Hold, Waiting};
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
+use crate::model::job::Sandbox;
 use crate::model::rejection::Reason;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
@@ -30,6 +31,7 @@ use crate::root::RootError;
 use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::Spool;
 use crate::store::holds::Holds;
+use crate::store::memory::Memory;
 use crate::worker::Left;
 
 /// How long a lock is tried for that its holder is about to let go.
@@ -56,9 +58,22 @@ fn unusable(why: RootError) -> Failure {
         RootError::Settings { .. } => Failure::usage(why.to_string()),
         RootError::Mismatch { .. } => Failure::new(Exit::Root, why.to_string())
             .hint("mount what is missing, or name another root with --root"),
-        RootError::Newer { .. } => Failure::new(Exit::Root, why.to_string()),
+        RootError::Newer { .. } | RootError::Unsafe { .. } => {
+            Failure::new(Exit::Root, why.to_string())
+        }
         RootError::Io(e) => Failure::system("use the root", &e),
     }
+}
+
+/// Whether the root may be worked on; what its user should know. From here on this process leaves no dump of its memory.
+pub(super) fn preflight(root: &Root) -> Result<Vec<String>, Failure> {
+    let settings = open(root)?;
+    process::keep_no_dumps().map_err(|e| Failure::system("turn off core dumps", &e))?;
+    crate::root::preflight(root, &settings).map_err(|e| match e {
+        RootError::Io(e) => Failure::system("look at the root", &e),
+        e => Failure::new(Exit::Root, e.to_string())
+            .hint("where that is meant to be so, set `trust_root = true` in numerus.toml; see docs/security.md"),
+    })
 }
 
 /// Splits a Markdown file into its front matter, as options, and the objective.
@@ -185,7 +200,12 @@ fn unfit(why: &str) -> Failure {
 pub(super) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Settings, Failure> {
     let settings = open(root)?;
     if !rehearses && settings.rehearse.is_none() {
-        Codex::real(&settings).map_err(|why| {
+        let there = Codex::real(&settings).and_then(|codex| match settings.sandbox {
+            // Whether a job asks for that is looked at when it starts.
+            Sandbox::DangerFullAccess => Ok(()),
+            Sandbox::ReadOnly | Sandbox::WorkspaceWrite => sandbox::check(&codex, &root.store()),
+        });
+        there.map_err(|why| {
             Failure::new(Exit::Codex, why)
                 .hint("nothing was begun: job files stay where they are")
                 .hint(
@@ -221,6 +241,13 @@ pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Fai
     }
     ending::finish(&Spool::of(root), &mut held, &Ending::killed(), clock::now()).map_err(cannot)?;
     Ok(true)
+}
+
+/// Takes a job out of the memory for good; false if nothing is remembered of it.
+pub(super) fn forget(root: &Root, job: &JobId) -> Result<bool, Failure> {
+    open(root)?;
+    let forgotten = Memory::open(&root.store()).and_then(|mut m| m.forget(job, clock::now()));
+    forgotten.map_err(|e| Failure::new(Exit::Root, format!("cannot change the memory: {e}")))
 }
 
 /// Asks the worker that holds a folder to end; false if no worker could be told apart.

@@ -88,7 +88,7 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     let incoming = snapshot::incoming(&here.root)?;
     if asked.json {
         for row in live.iter().chain(&recent) {
-            here.out.line(&serde_json::to_string(&row.status).unwrap_or_default())?;
+            here.out.json(&serde_json::to_string(&row.status).unwrap_or_default())?;
         }
         return Ok(Exit::Done);
     }

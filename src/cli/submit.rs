@@ -11,7 +11,7 @@ use super::jobfile::{Draft, Flags, compose};
 use super::{seams, wait};
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TAIL_CHARS};
-use crate::os::{fsx, random};
+use crate::os::{fsx, random, seeded};
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
     };
     let job = submit(here, draft, &asked.flags, false)?;
     if asked.json {
-        here.out.line(&json!({"job_id": job, "root": here.root.path()}).to_string())?;
+        here.out.json(&json!({"job_id": job, "root": here.root.path()}).to_string())?;
     } else {
         here.out.line(job.as_str())?;
     }
@@ -75,6 +75,9 @@ pub(super) fn submit(
     warn_of_changes(here, workspace);
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let id = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
+    if seeded::bug("acknowledged-early") {
+        here.out.line(id.as_str())?;
+    }
     seams::submit(&here.root, &id, format!("{job:#}\n").as_bytes())?;
     Ok(id)
 }

@@ -2,7 +2,7 @@
 //! the session's lock so that codex inherits it, enters the control group, seals the family, and becomes codex. Commands of
 //! the job file start in the same way, without terminal, prompt and lock of their own.
 //!
-//! Arguments: `LOCK PROMPT STDERR CGROUP-PROCS -- PROGRAM ARGS…`, `-` for what there is none of. Exits with 127 and a line
+//! Arguments: `LOCK PROMPT STDERR CGROUP-PROCS BOUNDS -- PROGRAM ARGS…`, `-` for what there is none of. Exits with 127 and a line
 //! on stderr when any of it fails: nothing of codex has run then.
 
 use std::ffi::OsString;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::termios::{self, OptionalActions};
 
 use super::fence::{JOB_MARK, PLACE_MARK};
+use crate::os::bounds::Bounds;
 use crate::os::lock::FileLock;
 use crate::os::{cgroup, env, family, fsx, pipe, process};
 
@@ -37,7 +38,7 @@ pub fn run(args: &[OsString]) -> u8 {
 }
 
 fn prepare(args: &[OsString]) -> Result<Command> {
-    let [lock, prompt, stderr, procs, dashes, program, rest @ ..] = args else {
+    let [lock, prompt, stderr, procs, bounds, dashes, program, rest @ ..] = args else {
         return Err(usage());
     };
     if dashes != "--" {
@@ -52,7 +53,9 @@ fn prepare(args: &[OsString]) -> Result<Command> {
     given(prompt, |prompt| {
         Ok(rustix::stdio::dup2_stdin(File::open(prompt).map_err(fsx::at(prompt))?)?)
     })?;
-    process::keep_private()?;
+    Bounds::of_word(&bounds.to_string_lossy()).bind()?;
+    process::keep_private();
+    process::keep_no_dumps()?;
     let mut codex = Command::new(program);
     codex.args(rest);
     Ok(codex)

@@ -8,6 +8,7 @@
 //! - `log`, `log_budget`: how much of what it prints is kept; `capture`: what comes through a pipe
 //! - `rollout`: codex's own record of the thread: typed errors, tokens
 //! - `account`: whose limit and login it is, and whether it is held
+//! - `sandbox`: whether it confines anything here
 //! - `fence`: nothing of an ended session lives on
 //! - `question`, `schema`, `prompt`, `ask`: questions and structured answers
 
@@ -26,6 +27,7 @@ mod pulse;
 pub mod question;
 pub mod reader;
 pub mod rollout;
+pub mod sandbox;
 pub mod schema;
 pub mod session;
 

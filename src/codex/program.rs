@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::model::job::Job;
 use crate::model::root::Root;
-use crate::model::settings::Settings;
+use crate::model::settings::{Resources, Settings};
+use crate::os::bounds::Bounds;
 use crate::os::{env, fsx};
 
 /// Variables that codex gets from our own environment, if they are set.
@@ -34,6 +35,9 @@ const PASSED: [&str; 22] = [
     "CODEX_CA_CERTIFICATE",
 ];
 
+/// The word by which this program becomes the stand-in.
+const STAND_IN: &str = "__codex";
+
 /// Codex as a job uses it.
 #[derive(Debug, Clone)]
 pub struct Codex {
@@ -43,6 +47,8 @@ pub struct Codex {
     pub home: PathBuf,
     /// Its whole environment.
     pub env: Vec<(OsString, OsString)>,
+    /// What its processes may use up.
+    pub bounds: Bounds,
 }
 
 impl Codex {
@@ -84,7 +90,12 @@ impl Codex {
         let mut env = passed(&settings.env);
         env.extend(passed(&keys_of_providers(&home)));
         env.push(("CODEX_HOME".into(), home.clone().into()));
-        Ok(Self { program: vec![program.into()], home, env })
+        Ok(Self { program: vec![program.into()], home, env, bounds: bounds(settings) })
+    }
+
+    /// Whether it is the stand-in, which confines nothing and need not.
+    pub fn is_rehearsal(&self) -> bool {
+        self.program.get(1).is_some_and(|word| word == STAND_IN)
     }
 
     fn rehearsal(root: &Root, settings: &Settings, script: &str) -> Result<Self, String> {
@@ -100,8 +111,14 @@ impl Codex {
         if settings.rehearsal_commands {
             env.push(("NUMERUS_STANDIN_COMMANDS".into(), "1".into()));
         }
-        Ok(Self { program: vec![own.into(), "__codex".into()], home, env })
+        let program = vec![own.into(), STAND_IN.into()];
+        Ok(Self { program, home, env, bounds: bounds(settings) })
     }
+}
+
+fn bounds(settings: &Settings) -> Bounds {
+    let Resources { processes, memory, file, open_files } = settings.resources;
+    Bounds { processes, memory, file, open_files }
 }
 
 fn real_home(settings: &Settings) -> PathBuf {

@@ -120,6 +120,9 @@ pub async fn run(
     prepare(spec)?;
     let residue_before = (spec.cwd.canonicalize().ok(), residue(spec));
     let group = Cgroup::create(&format!("{}-{}-{}", spec.job, spec.place_name, spec.number));
+    if let Some(group) = &group {
+        group.bound(codex.bounds);
+    }
     let (logs, stderr) = Logs::open(spec)?;
     record(Fact::SessionStarting(starting(spec, group.as_ref())))?;
     let command = command(codex, spec, group.as_ref(), pipe::name_of(&stderr))?;
@@ -245,6 +248,7 @@ fn command(
     argv.push(spec.place.prompt(spec.number).into());
     argv.push(stderr);
     argv.push(group.map_or_else(|| "-".into(), |g| g.procs().into()));
+    argv.push(codex.bounds.to_word().into());
     argv.push("--".into());
     argv.extend(codex.program.iter().cloned());
     argv.extend(arguments(&call));

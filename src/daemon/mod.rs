@@ -52,6 +52,8 @@ use crate::store::holds::Holds;
 
 /// How often the disk is looked at where events cannot be had.
 const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
+/// How old an unfinished file has to be to be cleared away where others write, too: no write takes that long.
+const OTHERS_TEMPS: Duration = Duration::from_secs(3600);
 /// Most inputs heard before looking and deciding again.
 const INPUTS_PER_TURN: usize = 1024;
 /// Exit code of a daemon that finds another one at work.
@@ -226,10 +228,11 @@ impl Daemon {
 
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
-        self.record(&Fact::DaemonStarted { pid: std::process::id() });
-        self.look_before_work();
-        self.lift_refused_logins();
         self.watch_folders();
+        // Whoever reads this may drop files, and is seen to do it.
+        self.record(&Fact::DaemonStarted { pid: std::process::id() });
+        self.lift_refused_logins();
+        self.look_before_work();
         self.clear();
         loop {
             self.check_ground_if_doubted();
@@ -276,7 +279,8 @@ impl Daemon {
     }
 
     fn clear(&mut self) {
-        if let Err(e) = self.desk.spool.clear_temps() {
+        let then = clock::now() - OTHERS_TEMPS;
+        if let Err(e) = self.desk.spool.clear_temps(then) {
             self.trouble("cannot clear away unfinished files", &e);
         }
     }
@@ -349,13 +353,14 @@ impl Daemon {
             return Duration::ZERO;
         }
         let wall = self.wake.map(|then| clock::until(then, clock::now()));
-        // Files that are due are not taken by a machine that is not fit: then the next test is due instead.
-        let looks = if self.is_fit() {
-            self.looks.next_due().filter(|_| self.ground.is_open() && !self.is_crowded())
+        let takes = self.ground.is_open() && !self.is_crowded();
+        let due = if self.is_fit() {
+            self.looks.next_due().filter(|_| takes)
         } else {
+            // Files that are due are not taken by a machine that is not fit: the next test is due instead.
             Some(self.health.next_test())
         };
-        let looks = looks.map(|due| due.saturating_sub(now));
+        let looks = due.map(|due| due.saturating_sub(now));
         let retry = self.jobs.values().filter_map(Live::retry_at).min();
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);

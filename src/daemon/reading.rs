@@ -6,16 +6,17 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::refusal::{duplicate, foreign_link, not_regular, unreadable};
+use super::refusal::{duplicate, not_regular, unreadable};
 use super::take::{Desk, stem};
 use crate::logic::admission::{self, Admitted, Facts, Shape};
 use crate::model::PROTOCOL_VERSION;
+use crate::model::fields::quoted;
 use crate::model::id::JobId;
 use crate::model::job::{Job, Origin};
 use crate::model::rejection::Reason;
-use crate::os::{digest, env};
+use crate::os::digest;
 use crate::runs::RunFolder;
-use crate::spool::{Content, Format, Kind};
+use crate::spool::{Content, Format, Kind, Place};
 
 impl Desk {
     /// Judges what a taken file holds.
@@ -28,10 +29,10 @@ impl Desk {
     ) -> Result<std::result::Result<Job, Reason>> {
         let limit = self.settings.max_objective_bytes;
         let (bytes, uid) = match content {
-            Content::Whole { uid, linked: true, .. } if !is_ours(uid) => {
-                return Ok(Err(foreign_link(uid)));
-            }
-            Content::Whole { bytes, uid, .. } => (bytes, uid),
+            Content::Whole { bytes, uid, linked } => match self.refuse_owner(uid, linked) {
+                Some(reason) => return Ok(Err(reason)),
+                None => (bytes, uid),
+            },
             Content::TooLarge(size) => return Ok(Err(admission::too_large(size, limit))),
             Content::NotRegular => return Ok(Err(not_regular(Kind::Special))),
             Content::Unreadable(why) => return Ok(Err(unreadable(&why))),
@@ -83,17 +84,28 @@ impl Desk {
         if let Some(key) = &admitted.options.key {
             let first = self.spool.claim_key(key, job)?;
             if first != *job {
-                return Ok(Err(duplicate(&format!("job {first} has the key {key:?}"), &first)));
+                return Ok(Err(duplicate(
+                    &format!("job {first} has the key {}", quoted(key)),
+                    &first,
+                )));
             }
         }
         Ok(Ok(admitted))
     }
 
-    /// All jobs that `after` may name: taken ones, ended ones, and those still in `incoming/` under their id.
+    /// All jobs that `after` may name: taken ones, ended ones, those still in `incoming/` under their id, and those that were
+    /// withdrawn from there.
     fn known_jobs(&self, but: &JobId) -> Result<Vec<String>> {
         let waiting = self.spool.incoming()?.filter_map(|name| JobId::from_stem(&stem(&name)));
-        let mut known: Vec<String> =
-            self.runs.jobs()?.into_iter().chain(waiting).map(String::from).collect();
+        let withdrawn = self.spool.jobs_in(Place::Killed)?.into_iter().map(|(job, _)| job);
+        let mut known: Vec<String> = self
+            .runs
+            .jobs()?
+            .into_iter()
+            .chain(waiting)
+            .chain(withdrawn)
+            .map(String::from)
+            .collect();
         known.retain(|id| id != but.as_str());
         known.sort();
         known.dedup();
@@ -114,8 +126,4 @@ pub fn resolve(path: &str) -> std::result::Result<String, String> {
         return Err("is not a directory".to_owned());
     }
     real.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned())
-}
-
-fn is_ours(uid: u32) -> bool {
-    env::own_uid() == uid
 }

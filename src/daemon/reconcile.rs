@@ -268,11 +268,17 @@ impl Daemon {
         let rests = waiting.rest.is_some();
         let accounts = if rests { self.accounts_of(accepted) } else { Vec::new() };
         let is_new = !self.jobs.contains_key(job);
+        if is_new && let Err(e) = clear_temps(&folder) {
+            self.trouble(&format!("cannot clear away unfinished files of {job}"), &e);
+        }
         let live = self.jobs.entry(job.clone()).or_insert_with(|| Live::new(waiting.clone()));
         live.journal_bytes = journal_bytes(&folder);
         live.set_held(is_held);
         live.set_waiting(waiting);
         live.accounts = accounts;
+        if is_new {
+            live.excuse(state.idle_starts);
+        }
         let is_stuck = !live.works() && live.is_stuck(state.idle_starts);
         self.is_dirty = true;
         if is_held {
@@ -315,6 +321,11 @@ impl Daemon {
             watch.remove(&path);
         }
     }
+}
+
+/// Clears away what a dead writer left half made; while somebody works there, it is his to do.
+fn clear_temps(folder: &RunFolder) -> Result<()> {
+    folder.try_lock()?.map_or(Ok(()), |lock| folder.clear_temps(&lock))
 }
 
 /// The length of a run folder's journal in bytes.

@@ -1,8 +1,49 @@
-//! The reasons for not taking a file that only whoever touches it can know.
+//! The reasons for not taking a file that only whoever touches it can know: what it is, and whose.
 
+use std::io::{Error, Result};
+
+use super::take::Desk;
 use crate::model::id::JobId;
 use crate::model::rejection::{Code, Reason};
-use crate::spool::Kind;
+use crate::os::env;
+use crate::os::mount::Rights;
+use crate::spool::{Kind, Place, Stamp};
+
+impl Desk {
+    /// The users whose files are taken.
+    fn droppers(&self) -> Vec<u32> {
+        let incoming = Rights::of(&self.spool.folder(Place::Incoming));
+        let own = env::own_uid();
+        self.settings.droppers(own, incoming.map_or(own, |rights| rights.uid))
+    }
+
+    /// Whether a file's owner, if that is somebody else, may have one more job.
+    ///
+    /// # Errors
+    /// That there are too many, and those of the system.
+    pub(super) fn has_room(&self, stamp: Stamp) -> Result<()> {
+        let most = self.settings.max_open_per_user;
+        if is_ours(stamp.uid) || self.spool.count_claimed_of(stamp.uid)? < most {
+            return Ok(());
+        }
+        let (uid, wait) = (stamp.uid, "it is taken after some have");
+        Err(Error::other(format!("user {uid} has {most} jobs that have not ended; {wait}")))
+    }
+
+    /// Why a file of this owner is not taken; `linked` is one that may have other names.
+    pub(super) fn refuse_owner(&self, uid: u32, linked: bool) -> Option<Reason> {
+        let users = self.droppers();
+        let is_shared = users.iter().any(|user| *user != 0 && !is_ours(*user));
+        if !users.contains(&uid) {
+            return Some(foreign_owner(uid));
+        }
+        (linked && (!is_ours(uid) || is_shared)).then(|| foreign_link(uid))
+    }
+}
+
+fn is_ours(uid: u32) -> bool {
+    env::own_uid() == uid
+}
 
 /// It is no file.
 pub(super) fn not_regular(kind: Kind) -> Reason {
@@ -18,8 +59,17 @@ pub(super) fn not_regular(kind: Kind) -> Reason {
     )
 }
 
+/// Its owner is nobody whose jobs are run here.
+fn foreign_owner(uid: u32) -> Reason {
+    Reason::new(
+        Code::Owner,
+        format!("it belongs to user {uid}, whose files are not taken here"),
+        "the operator may name that user in `allowed_uids` in numerus.toml",
+    )
+}
+
 /// It is a link to what belongs to someone else: reading it might tell what its owner keeps.
-pub(super) fn foreign_link(uid: u32) -> Reason {
+fn foreign_link(uid: u32) -> Reason {
     Reason::new(
         Code::Owner,
         format!("it is a further name of a file that belongs to user {uid}"),

@@ -102,10 +102,13 @@ impl Desk {
         if let Some(reason) = self.refuse_unread(name, stamp) {
             return self.put_aside(&from, name, reason);
         }
+        self.has_room(stamp)?;
         let format = Format::of(name);
         let Some(room) = self.make_room(name)? else { return Ok(Taken::Gone) };
         match self.spool.take(name, room.folder.job(), format) {
             Ok(claimed) => self.accept(room.folder, room.lock, &claimed, name),
+            // It moved, and only a flush failed: it is taken again from the reading on, and for that its folder stays.
+            Err(e) if self.spool.has(Place::Claimed, room.folder.job()) => Err(e),
             Err(e) => {
                 // A rename whose flush failed has been made: then the folder is that file's.
                 if !self.spool.has_taken(room.folder.job()) {
@@ -129,6 +132,7 @@ impl Desk {
         let found = claimed.or_else(|| self.spool.held(job));
         let Some(path) = found else { return Ok(Taken::Gone) };
         let name = path.file_name().unwrap_or_default().to_owned();
+        folder.clear_temps(&lock)?;
         self.accept(folder, lock, &path, &name)
     }
 
@@ -222,7 +226,9 @@ impl Desk {
         taken: &Path,
         name: &OsStr,
     ) -> Result<Taken> {
-        let (claimed, content) = self.spool.bring(taken, self.settings.max_objective_bytes)?;
+        let limit = self.settings.max_objective_bytes;
+        let may_be_copied = |uid, linked| self.refuse_owner(uid, linked).is_none();
+        let (claimed, content) = self.spool.bring(taken, limit, may_be_copied)?;
         match self.read(content, name, &folder, clock::now())? {
             Ok(job) => {
                 self.put(&folder, &job, &claimed)?;
@@ -255,7 +261,9 @@ impl Desk {
             state.apply(&journal.append(fact, None, job.created_at)?);
         }
         journal.flush()?;
-        folder.write_status(&self.status(job, &state))
+        // Derived: the queue shows it again where it is missing.
+        let _derived = folder.write_status(&self.status(job, &state));
+        Ok(())
     }
 
     /// A job's status as the queue sees it: one that waits for another job, or for its time, rests.

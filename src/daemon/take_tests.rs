@@ -220,6 +220,15 @@ fn a_job_that_waits_says_for_what() {
 }
 
 #[test]
+fn a_job_may_wait_for_one_that_was_withdrawn_since() {
+    let (_d, desk) = desk();
+    fsx::put_new(&desk.spool.folder(Place::Killed).join("gone-abc234.json"), b"x")
+        .expect("withdrawn");
+    let job = accepted(drop_file(&desk, "second.md", b"---\nafter: gone\n---\nx"));
+    assert_eq!(desk.other(&job.options.after[0].job), Other::Badly);
+}
+
+#[test]
 fn a_taking_that_was_cut_short_is_done_again() {
     let (_d, desk) = desk();
     fsx::put_new(&incoming(&desk, "fix-abc234.md"), b"---\nkey: k\n---\nx").expect("drop");

@@ -26,6 +26,7 @@ case "$(cat "$dir/objective.md")" in
   good*) fact job.finished '{"state":"succeeded","reason":"done","message":""}' ;;
   bad*) fact job.finished '{"state":"failed","reason":"task_failed","message":"no"}' ;;
   rest*) fact job.paused '{"reason":"limit","until":"2999-01-01T00:00:00Z","message":"full"}' ;;
+  full*) exit 75 ;;
   long*) sleep 60 9>&- & wait ;;
   *) exit 9 ;;
 esac
@@ -111,6 +112,28 @@ fn once_carries_every_job_to_its_end_and_ends() {
     assert!(site.desk.spool.folder(Place::Rejected).join("x.json.reason.json").exists());
     assert_eq!(site.once(), 0, "there is nothing left to do");
     assert_eq!(site.starts(&jobs[0]), 1);
+}
+
+#[test]
+fn a_machine_without_room_takes_nothing_and_once_does_not_wait_for_it() {
+    let mut site = Site::new();
+    site.desk.settings.min_free = Some(u64::MAX / 2);
+    let job = site.objective("good-abcdef", "good");
+    assert_eq!(site.once(), 4);
+    assert_eq!(site.place(&job), Some(Place::Incoming));
+    site.desk.settings.min_free = Some(0);
+    assert_eq!(site.once(), 0);
+    assert_eq!(site.place(&job), Some(Place::Done));
+}
+
+#[test]
+fn a_worker_that_the_machine_keeps_from_going_on_may_be_started_any_number_of_times() {
+    let site = Site::new();
+    let job = site.objective("full-abcdef", "full");
+    for starts in 1..6 {
+        assert_eq!(site.once(), 4, "it is left for a better time");
+        assert_eq!((site.starts(&job), site.place(&job)), (starts, Some(Place::Claimed)));
+    }
 }
 
 #[test]

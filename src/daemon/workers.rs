@@ -49,7 +49,8 @@ pub(super) struct Live {
     has_worked: bool,
     bytes_at_start: Option<u64>,
     barren_starts: u32,
-    /// Starts in the journal without progress that the machine is to blame for.
+    /// Starts in the journal without progress that do not count: those before this daemon, which does not know what kept
+    /// them from it, and those that the machine is to blame for.
     excused_starts: u32,
     retry_at: Option<Duration>,
 }
@@ -246,6 +247,35 @@ fn child(pid: u32, started: Option<u64>) -> Option<Target> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn starts_that_the_machine_is_to_blame_for_do_not_count() {
+        let job = crate::model::job::Job {
+            version: 1,
+            id: JobId::parse("a-abc234").expect("id"),
+            objective: String::new(),
+            options: crate::model::job::Options::default(),
+            origin: crate::model::job::Origin {
+                name: String::new(),
+                bytes: 0,
+                sha256: String::new(),
+                uid: 0,
+            },
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let waiting = crate::daemon::take::waiting(&job, &crate::logic::state::JobState::default());
+        let mut live = Live::new(waiting);
+        assert!(!live.is_stuck(2) && live.is_stuck(3));
+        live.excuse(3);
+        assert!(!live.is_stuck(5) && live.is_stuck(6));
+        live.excuse(6);
+        for (count, is_stuck) in [(1, false), (2, false), (3, true)] {
+            live.bytes_at_start = Some(live.journal_bytes);
+            assert_eq!(live.is_stuck(0), is_stuck, "{count} starts that left no trace");
+        }
+        live.excuse(0);
+        assert!(!live.is_stuck(0));
+    }
 
     #[test]
     fn a_number_that_someone_else_has_now_is_no_child() {

@@ -177,6 +177,9 @@ fn garbage_is_set_aside_and_a_held_file_that_cannot_be_read_stops_the_judging() 
 #[test]
 fn an_amendment_is_judged_against_leases_alone_and_never_waits() {
     let (_dir, leases) = folder();
+    let _in_the_way = go(&mut ask(&leases, "t5", &["d"]));
+    let mut older = ask(&leases, "t6", &["b", "d"]);
+    no_go(&mut older);
     let mut lease = go(&mut ask(&leases, "t1", &["a"]));
     let other = go(&mut ask(&leases, "t2", &["c"]));
     let mut waiting = ask(&leases, "t3", &["a", "b"]);
@@ -196,4 +199,67 @@ fn half_written_files_are_cleared_away_at_the_next_opening() {
     fsx::put_new(&leases.dir().join(".abc.tmp"), b"{").expect("put");
     Leases::open(leases.dir()).expect("open again");
     assert_eq!(fsx::list(leases.dir()).expect("list"), [".lock"]);
+}
+
+#[test]
+fn only_claims_and_leases_are_news_and_a_hint_without_a_name_may_be() {
+    let hinted = |names: &[&str]| {
+        Leases::is_news(&names.iter().map(|n| Path::new("/x").join(n)).collect::<Vec<_>>())
+    };
+    for (names, expected) in [
+        (&[][..], true),
+        (&[".lock"], false),
+        (&[".lock", ".abc.tmp", ".bad-a.t1.1.json", "note.txt", "json"], false),
+        (&[".lock", "a-abc234.t1.1.json"], true),
+    ] {
+        assert_eq!(hinted(names), expected, "{names:?}");
+    }
+}
+
+#[test]
+fn only_exactly_the_dead_file_is_buried() {
+    let (_dir, leases) = folder();
+    let dead = leave_dead(&leases, "t1", LeaseState::Held, &["a"]);
+    let earlier = LeaseFile { ticket: 0, ..dead.clone() };
+    assert!(!leases.bury(&earlier, &|| false).expect("bury"), "another claim of the same attempt");
+    let lock =
+        FileLock::try_acquire(&leases.path_of(&dead.holder, 1)).expect("lock").expect("free");
+    assert!(!leases.bury(&dead, &|| false).expect("bury"), "it lives after all");
+    assert!(leases.survey().expect("survey").seen.iter().all(|seen| seen.is_alive));
+    drop(lock);
+    assert!(leases.bury(&dead, &|| false).expect("bury"));
+    assert_eq!(leases.survey().expect("survey").seen, []);
+}
+
+#[test]
+fn a_claim_stands_behind_all_that_are_there_and_is_withdrawn_when_dropped() {
+    let (_dir, leases) = folder();
+    let tasks = ["t3", "t1", "t2"];
+    let mut all: Vec<Pending> = tasks.iter().map(|task| ask(&leases, task, &["a"])).collect();
+    let seen = leases.survey().expect("survey").seen;
+    let order: Vec<_> = seen.iter().map(|s| (s.file.holder.clone(), s.file.ticket)).collect();
+    assert_eq!(order, [(holder("t3"), 1), (holder("t1"), 2), (holder("t2"), 3)]);
+    assert_eq!(all[1].file().map(|f| (f.ticket, f.state)), Some((2, LeaseState::Waiting)));
+    let why = no_go(&mut all[2]);
+    let paths = ["t3", "t1"].map(|task| leases.path_of(&holder(task), 1));
+    assert_eq!((why.watch_paths.as_slice(), why.dead.len()), (&paths[..], 0));
+    let lease = go(&mut all[0]);
+    assert_eq!((lease.file().state, lease.file().ticket), (LeaseState::Held, 1));
+    assert!(lease.is_current() && all[0].file().is_none());
+    drop(all);
+    assert_eq!(leases.survey().expect("survey").seen.len(), 1, "the lease alone is left");
+    lease.release().expect("release");
+    assert!(!lease.is_current());
+    assert_eq!(leases.survey().expect("survey").seen, []);
+}
+
+#[test]
+fn a_file_that_was_put_in_a_leases_place_is_not_taken_away_with_it() {
+    let (_dir, leases) = folder();
+    let lease = go(&mut ask(&leases, "t1", &["a"]));
+    let path = leases.path_of(&holder("t1"), 1);
+    fsx::put(&path, b"somebody else's").expect("put");
+    lease.release().expect("release");
+    drop(lease);
+    assert!(path.exists());
 }

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::frontmatter;
-use crate::model::fields::Fields;
+use crate::model::fields::{Fields, quoted};
 use crate::model::job::{
     After, Budget, Enforce, OnInterrupt, Options, Planning, Sandbox, Timeouts,
 };
@@ -316,8 +316,7 @@ fn can_enforce(options: &Options, settings: &Settings) -> Result<(), Reason> {
 }
 
 fn path_reason(key: &str, path: &str, why: &str) -> Reason {
-    let shown: String = path.chars().take(200).collect();
-    let message = format!("`{key}` {shown:?} {why}");
+    let message = format!("`{key}` {} {why}", quoted(path));
     Reason::new(Code::Path, message, "name an absolute path without `..` or `~`")
 }
 
@@ -386,8 +385,8 @@ fn resolve(prefix: &str, known: &[String]) -> Result<String, Reason> {
     let mut fitting = known.iter().filter(|id| id.starts_with(prefix));
     let problem = match (fitting.next(), fitting.next()) {
         (Some(one), None) => return Ok(one.clone()),
-        (Some(_), Some(_)) => format!("`after`: several jobs start with {prefix:?}"),
-        (None, _) => format!("`after`: there is no job {prefix:?}"),
+        (Some(_), Some(_)) => format!("`after`: several jobs start with {}", quoted(prefix)),
+        (None, _) => format!("`after`: there is no job {}", quoted(prefix)),
     };
     Err(Reason::new(Code::After, problem, "`numerus status --all` lists the jobs"))
 }

@@ -6,6 +6,8 @@
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value};
 
+use crate::model::fields::quoted;
+
 /// Deepest nesting.
 const MAX_DEPTH: usize = 16;
 /// Most values, keys included.
@@ -130,7 +132,7 @@ impl Build {
                 return Err("merge keys (`<<`) are not supported".to_owned());
             }
             if map.contains_key(text) {
-                return Err(format!("the key {text:?} is there twice"));
+                return Err(format!("the key {} is there twice", quoted(text)));
             }
             *key = Some(text.to_owned());
             return Ok(());

@@ -39,27 +39,45 @@ pub struct Parsed {
 }
 
 /// Cuts a stream of bytes into lines and reads each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Transcript {
     partial: Vec<u8>,
     dropped: usize,
+    limit: usize,
+}
+
+impl Default for Transcript {
+    fn default() -> Self {
+        Self::with_limit(MAX_LINE_BYTES)
+    }
 }
 
 impl Transcript {
+    /// One that keeps lines of at most `limit` bytes.
+    pub fn with_limit(limit: usize) -> Self {
+        Self { partial: Vec::new(), dropped: 0, limit }
+    }
+
     /// Takes in some bytes, gives back the lines that they complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Parsed> {
         let mut out = Vec::new();
         for piece in bytes.split_inclusive(|b| *b == b'\n') {
-            self.partial.extend_from_slice(piece);
-            let is_whole = piece.ends_with(b"\n");
-            if is_whole {
+            let text = piece.strip_suffix(b"\n").unwrap_or(piece);
+            self.keep(text);
+            if text.len() < piece.len() {
                 out.extend(self.take());
-            } else if self.partial.len() > MAX_LINE_BYTES {
-                self.dropped += self.partial.len();
-                self.partial.clear();
             }
         }
         out
+    }
+
+    /// Adds to the line, or drops it when it is longer than is kept: by its length alone, not by how it comes.
+    fn keep(&mut self, text: &[u8]) {
+        if self.dropped > 0 || self.partial.len() + text.len() > self.limit {
+            self.dropped += std::mem::take(&mut self.partial).len() + text.len();
+        } else {
+            self.partial.extend_from_slice(text);
+        }
     }
 
     /// The stream has ended: what was left without a newline is a line, too.
@@ -71,8 +89,7 @@ impl Transcript {
         let bytes = std::mem::take(&mut self.partial);
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
-            let bytes = dropped + bytes.len();
-            return Some(text(&format!("[numerus: a line of {bytes} bytes was dropped here]")));
+            return Some(text(&format!("[numerus: a line of {dropped} bytes was dropped here]")));
         }
         let line = String::from_utf8_lossy(&bytes);
         let line = line.trim_matches(['\r', '\n', ' ', '\0']);
@@ -82,6 +99,10 @@ impl Transcript {
 
 /// Reads one line.
 pub fn parse(line: &str) -> Parsed {
+    // A flood of text is told from events at its first byte.
+    if !line.starts_with('{') {
+        return text(line);
+    }
     match serde_json::from_str::<Value>(line) {
         Ok(json) if json.get("type").is_some_and(Value::is_string) => {
             Parsed { line: meaning(&json), json }
@@ -152,12 +173,28 @@ mod tests {
         let piece = vec![b'x'; 1024 * 1024];
         for _ in 0..50 {
             assert!(transcript.feed(&piece).is_empty());
-            assert!(transcript.partial.len() <= MAX_LINE_BYTES + piece.len());
+            assert!(transcript.partial.len() <= MAX_LINE_BYTES);
         }
         let marker = transcript.feed(b"\n").remove(0);
-        let words = format!("[numerus: a line of {} bytes was dropped here]", 50 * piece.len() + 1);
+        let words = format!("[numerus: a line of {} bytes was dropped here]", 50 * piece.len());
         assert_eq!((marker.line, &marker.json["text"]), (Line::Text, &words.into()));
+        assert_eq!(transcript.partial.capacity(), 0, "what is dropped takes no room");
         assert_eq!(transcript.feed(b"{\"type\":\"turn.started\"}\n")[0].line, Line::Other);
+    }
+
+    #[test]
+    fn how_long_a_line_may_be_does_not_depend_on_how_it_comes() {
+        for (line, is_kept) in
+            [("12345678\n", true), ("123456789\n", false), ("12345678\r\n", false)]
+        {
+            for piece in 1..=line.len() {
+                let mut transcript = Transcript::with_limit(8);
+                let pieces = line.as_bytes().chunks(piece);
+                let lines: Vec<Parsed> = pieces.flat_map(|piece| transcript.feed(piece)).collect();
+                assert_eq!(lines.len(), 1, "{line:?} in pieces of {piece}");
+                assert_eq!(lines[0].json["text"] == "12345678", is_kept, "{line:?} by {piece}");
+            }
+        }
     }
 
     proptest! {

@@ -19,20 +19,21 @@ pub fn parse(text: &str) -> Option<Duration> {
         let count: u64 = rest.get(..digits)?.parse().ok()?;
         rest = rest.get(digits..)?;
         let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        total = total
-            .checked_add(unit(rest.get(..letters)?)?.checked_mul(u32::try_from(count).ok()?)?)?;
+        let ms = unit(rest.get(..letters)?)?.checked_mul(count)?;
+        total = total.checked_add(Duration::from_millis(ms))?;
         rest = rest.get(letters..)?;
     }
     (total <= LONGEST).then_some(total)
 }
 
-fn unit(letters: &str) -> Option<Duration> {
+/// A unit in milliseconds.
+fn unit(letters: &str) -> Option<u64> {
     match letters {
-        "ms" => Some(Duration::from_millis(1)),
-        "s" => Some(Duration::from_secs(1)),
-        "m" => Some(Duration::from_secs(60)),
-        "h" => Some(Duration::from_secs(3600)),
-        "d" => Some(Duration::from_secs(24 * 3600)),
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
         _ => None,
     }
 }
@@ -84,7 +85,9 @@ mod tests {
 
     #[test]
     fn a_written_duration_reads_back_the_same() {
-        for ms in [0, 1, 1500, 60_000, 3_600_000, 86_400_000, 90_000] {
+        let longest = u64::try_from(LONGEST.as_millis()).expect("fits");
+        let odd = 50 * 86_400_000 + 1;
+        for ms in [0, 1, 1500, 60_000, 3_600_000, 86_400_000, 90_000, odd, longest - 1, longest] {
             let d = Duration::from_millis(ms);
             assert_eq!(parse(&format(d)), Some(d));
         }

@@ -9,8 +9,10 @@ use serde_json::{Map, Value};
 
 use super::duration;
 
-/// Longest piece of a wrong value that a message repeats, in characters.
-const SHOWN_CHARS: usize = 80;
+/// Longest piece of a wrong input that a message repeats, in bytes, escaped.
+pub const SHOWN_BYTES: usize = 80;
+/// Most problems that are told; of more, how many they are.
+const MAX_PROBLEMS: usize = 20;
 
 /// An object whose keys are taken one by one; what is left at the end is unknown.
 #[derive(Debug)]
@@ -87,6 +89,14 @@ impl Fields {
         })
     }
 
+    /// A list of at most `max` numbers of users.
+    pub fn uids(&mut self, key: &'static str, max: usize) -> Option<Vec<u32>> {
+        self.typed(key, &format!("a list of at most {max} numbers of users"), |v| {
+            let list = v.as_array().filter(|list| list.len() <= max)?;
+            list.iter().map(|n| n.as_u64().and_then(|n| u32::try_from(n).ok())).collect()
+        })
+    }
+
     /// A duration above zero, such as `"90s"`.
     pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
         self.typed(key, "a duration such as \"90s\", \"10m\" or \"2h\"", |v| {
@@ -131,10 +141,16 @@ impl Fields {
     /// Ends the reading.
     ///
     /// # Errors
-    /// Every problem found, unknown keys with the nearest known one included.
+    /// The problems found, unknown keys with the nearest known one included; of very many, the first.
     pub fn finish(mut self) -> Result<(), Vec<String>> {
-        for key in self.left.keys() {
+        let count = self.problems.len() + self.left.len();
+        let room = MAX_PROBLEMS.saturating_sub(self.problems.len());
+        for key in self.left.keys().take(room) {
             self.problems.push(unknown(&self.within, key, &self.known));
+        }
+        if count > MAX_PROBLEMS {
+            self.problems.truncate(MAX_PROBLEMS);
+            self.problems.push(format!("and {} more problems", count - MAX_PROBLEMS));
         }
         if self.problems.is_empty() { Ok(()) } else { Err(self.problems) }
     }
@@ -153,10 +169,26 @@ fn unknown(within: &str, key: &str, known: &[&'static str]) -> String {
 
 /// A value as a message may repeat it: short, one line, escaped.
 fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    let cut: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect();
-    let cut = cut.replace("\\\"", "\"").replace("\\\\", "\\");
-    if text.chars().count() > SHOWN_CHARS { format!("{cut}…") } else { cut }
+    cut(&value.to_string(), |c| c == '"' || c == '\\')
+}
+
+/// A text as a message may repeat it: in quotes, short, one line, escaped.
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", cut(text, |_| false))
+}
+
+/// The beginning of a text, escaped but for some characters.
+fn cut(text: &str, stays: impl Fn(char) -> bool) -> String {
+    let mut cut = String::new();
+    for c in text.chars() {
+        let piece = if stays(c) { c.to_string() } else { c.escape_default().to_string() };
+        if cut.len() + piece.len() > SHOWN_BYTES {
+            cut.push('…');
+            break;
+        }
+        cut.push_str(&piece);
+    }
+    cut
 }
 
 #[cfg(test)]
@@ -182,6 +214,26 @@ mod tests {
     }
 
     #[test]
+    fn of_very_many_problems_the_first_are_told() {
+        for (wrong, unknown, told) in
+            [(0, 20, 20), (0, 21, 21), (1, 300, 21), (19, 1, 20), (30, 3, 21)]
+        {
+            let unknown = (0..unknown).map(|n| (format!("k{n:03}"), Value::Null));
+            let mut f = Fields::new(unknown.collect(), "");
+            (0..wrong).for_each(|n| f.problem(format!("wrong {n}")));
+            let problems = f.finish().expect_err("problems");
+            assert_eq!(problems.len(), told, "{problems:?}");
+            assert_eq!(problems.last().is_some_and(|p| p.starts_with("and ")), told == 21);
+        }
+        let mut f = Fields::new(Map::new(), "");
+        (0..25).for_each(|n| f.problem(format!("wrong {n}")));
+        assert_eq!(
+            f.finish().expect_err("problems").last().map(String::as_str),
+            Some("and 5 more problems")
+        );
+    }
+
+    #[test]
     fn a_wrong_type_says_what_is_wanted() {
         let mut f = fields(r#"{"priority": "high", "wall": "10 parsecs"}"#);
         f.number("priority", -100..=100);
@@ -189,6 +241,18 @@ mod tests {
         let problems = f.finish().expect_err("two problems");
         assert_eq!(problems[0], "`priority` must be a whole number from -100 to 100, not \"high\"");
         assert!(problems[1].starts_with("`wall` must be a duration"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_message_repeats_a_bounded_piece_of_the_input() {
+        for c in ['x', '"', 'ä', '\u{202e}', '\n'] {
+            let long = c.to_string().repeat(500);
+            for said in [quoted(&long), shown(&Value::from(long.clone()))] {
+                assert!(said.len() <= SHOWN_BYTES + 5, "{said}");
+                assert!(said.is_ascii() || said.ends_with('…') || said.ends_with("…\""), "{said}");
+            }
+        }
+        assert_eq!(quoted("a\u{1b}b"), r#""a\u{1b}b""#);
     }
 
     #[test]

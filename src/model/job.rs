@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::duration;
+use super::fields::quoted;
 use super::id::JobId;
 use super::plan::Role;
 use super::workspace::Isolation;
@@ -84,14 +85,16 @@ impl TryFrom<String> for After {
         let (job, any) = match text.split_once(':') {
             None => (text.as_str(), false),
             Some((job, "any")) => (job, true),
-            Some(_) => return Err(format!("{text:?} is not a job: write \"ID\" or \"ID:any\"")),
+            Some(_) => {
+                return Err(format!("{} is not a job: write \"ID\" or \"ID:any\"", quoted(&text)));
+            }
         };
         let fits = !job.is_empty()
             && job.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if fits {
             Ok(Self { job: job.to_owned(), any })
         } else {
-            Err(format!("{text:?} is not a job id"))
+            Err(format!("{} is not a job id", quoted(&text)))
         }
     }
 }

@@ -88,14 +88,22 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// A reason; line breaks in its texts become spaces.
+    /// A reason; line breaks in its texts become spaces, and a long text is cut.
     pub fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code, message: one_line(&message.into()), hint: one_line(&hint.into()) }
     }
 }
 
+/// Longest text of a reason, in characters: what somebody dropped may be repeated in it.
+const MAX_TEXT_CHARS: usize = 2000;
+
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let mut letters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut line: String = letters.by_ref().take(MAX_TEXT_CHARS).collect();
+    if letters.next().is_some() {
+        line.push('…');
+    }
+    line
 }
 
 /// `<name>.reason.json` beside a rejected file.
@@ -119,6 +127,14 @@ pub struct Rejection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_short_and_on_one_line() {
+        let long =
+            Reason::new(Code::Field, "a\n".repeat(MAX_TEXT_CHARS), "é".repeat(MAX_TEXT_CHARS));
+        assert_eq!(long.message, "a ".repeat(MAX_TEXT_CHARS / 2) + "…");
+        assert_eq!(long.hint, "é".repeat(MAX_TEXT_CHARS), "not cut");
+    }
 
     #[test]
     fn the_code_on_disk_is_the_word_on_screen() {

@@ -8,6 +8,47 @@ use super::fields::Fields;
 use super::job::{Enforce, MAX_OBJECTIVE_BYTES, RoleOptions, Roles, Sandbox};
 use super::plan::Role;
 
+/// What the processes of one session may use up; `None` is no bound of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// Processes and threads: in the session's control group where it can bound them, else of the user as a whole.
+    pub processes: Option<u64>,
+    /// Bytes of memory: of the control group where it can bound them, else of each process.
+    pub memory: Option<u64>,
+    /// Bytes of the largest file.
+    pub file: Option<u64>,
+    /// Open files of each process.
+    pub open_files: Option<u64>,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        let (processes, open_files) = (Some(16_384), Some(65_536));
+        Self { processes, memory: None, file: Some(65_536 * MIB), open_files }
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl Resources {
+    /// Takes over what is named; 0 is no bound.
+    fn overlaid(mut self, f: &mut Fields) -> Self {
+        let Some(mut named) = f.object("resources") else { return self };
+        for (key, unit, bound) in [
+            ("processes", 1, &mut self.processes),
+            ("memory_mib", MIB, &mut self.memory),
+            ("file_mib", MIB, &mut self.file),
+            ("open_files", 1, &mut self.open_files),
+        ] {
+            if let Some(n) = named.number(key, 0..=1 << 32) {
+                *bound = (n > 0).then_some(n.unsigned_abs() * unit);
+            }
+        }
+        f.merge(named);
+        self
+    }
+}
+
 /// Everything that an operator can set for a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -27,6 +68,14 @@ pub struct Settings {
     pub max_logs: u64,
     /// Bytes that stay free on the file systems of spool, runs and store; `None` is 256 MiB or 2 %, whichever is more.
     pub min_free: Option<u64>,
+    /// The users whose files are taken; empty is this program's own and the owner of `incoming/`.
+    pub allowed_uids: Vec<u32>,
+    /// Most jobs of another user that are taken and have not ended.
+    pub max_open_per_user: usize,
+    /// Whether the root is worked on although others could change it, or what it lies on may lose it.
+    pub trust_root: bool,
+    /// What the processes of one session may use up.
+    pub resources: Resources,
     /// Directory that dropped files work in when they name none; `None` is a fresh repository each.
     pub workspace: Option<String>,
     /// The codex binary; `None` is `codex` on the search path.
@@ -70,6 +119,10 @@ impl Default for Settings {
             max_job_logs: 2048 * MIB,
             max_logs: 32 * 1024 * MIB,
             min_free: None,
+            allowed_uids: Vec::new(),
+            max_open_per_user: 1000,
+            trust_root: false,
+            resources: Resources::default(),
             workspace: None,
             codex_bin: None,
             codex_home: None,
@@ -89,13 +142,28 @@ impl Default for Settings {
     }
 }
 
-const MIB: u64 = 1024 * 1024;
 /// The least that a log may be made to keep, and the most, in bytes.
 const LOG_BYTES: std::ops::RangeInclusive<i64> = 4096..=1 << 50;
 /// Longest text that a setting may hold, in bytes.
 const MAX_TEXT_BYTES: usize = 4096;
 
+/// Most users that may be named.
+const MAX_UIDS: usize = 1024;
+
 impl Settings {
+    /// The users whose files are taken: our own and root, who need no leave, and those named, or if none is whoever owns
+    /// `incoming/`.
+    pub fn droppers(&self, own: u32, owner_of_incoming: u32) -> Vec<u32> {
+        let named = match self.allowed_uids.as_slice() {
+            [] => &[owner_of_incoming],
+            named => named,
+        };
+        let mut users: Vec<u32> = named.iter().copied().chain([own, 0]).collect();
+        users.sort_unstable();
+        users.dedup();
+        users
+    }
+
     /// Lays the keys of a `numerus.toml` over these settings.
     ///
     /// # Errors
@@ -116,6 +184,12 @@ impl Settings {
             *bytes = f.number(key, LOG_BYTES).map_or(*bytes, i64::unsigned_abs);
         }
         self.min_free = f.number("min_free", 0..=i64::MAX).map(i64::unsigned_abs).or(self.min_free);
+        if let Some(n) = f.number("max_open_per_user", 1..=1_000_000) {
+            self.max_open_per_user = usize::try_from(n).unwrap_or(self.max_open_per_user);
+        }
+        self.allowed_uids = f.uids("allowed_uids", MAX_UIDS).unwrap_or(self.allowed_uids);
+        self.trust_root = f.flag("trust_root").unwrap_or(self.trust_root);
+        self.resources = self.resources.overlaid(&mut f);
         self.settle = f.duration("settle").unwrap_or(self.settle);
         self.rescan = f.duration("rescan").unwrap_or(self.rescan);
         self.workspace = f.text("workspace", MAX_TEXT_BYTES).or(self.workspace);

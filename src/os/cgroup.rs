@@ -2,10 +2,10 @@
 //! its members did to hide.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::bounds::Bounds;
 use super::{clock, fsx};
 
 /// Rounds to wait until a killed group is empty.
@@ -38,6 +38,16 @@ impl Cgroup {
         (is_ours && dir.starts_with(mount_point()?)).then_some(Self { dir })
     }
 
+    /// Bounds what is in it, where its parent hands the means down to it.
+    pub fn bound(&self, bounds: Bounds) {
+        for (file, bound) in [("pids.max", bounds.processes), ("memory.max", bounds.memory)] {
+            if let Some(bound) = bound {
+                let _no_means =
+                    fsx::tell_kernel(&self.dir.join(file), bound.to_string().as_bytes());
+            }
+        }
+    }
+
     /// Its path, to be written down.
     pub fn path(&self) -> &Path {
         &self.dir
@@ -53,7 +63,7 @@ impl Cgroup {
         if self.members().is_empty() {
             return Vec::new();
         }
-        drop(fsx::open_in_place(&self.dir.join("cgroup.kill")).and_then(|mut f| f.write_all(b"1")));
+        let _seen_by_who_is_left = fsx::tell_kernel(&self.dir.join("cgroup.kill"), b"1");
         for _ in 0..EMPTY_ROUNDS {
             if self.members().is_empty() {
                 return Vec::new();
@@ -80,8 +90,7 @@ impl Cgroup {
 /// # Errors
 /// Those of the system, with the path.
 pub fn enter(procs: &Path) -> std::io::Result<()> {
-    let mut file = fsx::open_in_place(procs)?;
-    file.write_all(b"0").map_err(fsx::at(procs))
+    fsx::tell_kernel(procs, b"0")
 }
 
 /// Where version 2 is mounted.

@@ -12,10 +12,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use jiff::Timestamp;
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
-use super::{random, reserve};
+use super::{random, reserve, seeded};
 
 /// Adds the path to an error that has none.
 pub fn at(path: &Path) -> impl FnOnce(Error) -> Error + '_ {
@@ -99,11 +101,16 @@ pub fn put_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
 /// # Errors
 /// Those of the system, with the path.
 pub fn replace_derived(path: &Path, bytes: &[u8]) -> Result<()> {
+    if seeded::bug("status-in-place") {
+        let mut file = File::options().write(true).create(true).truncate(true).open(path)?;
+        return file.write_all(bytes);
+    }
     put_flushed_by(path, bytes, Onto::Any, &mut |_| Ok(()))
 }
 
 fn put_without_dir(path: &Path, bytes: &[u8], onto: Onto) -> Result<()> {
-    put_flushed_by(path, bytes, onto, &mut File::sync_all)
+    let flush = |file: &File| if seeded::bug("no-file-flush") { Ok(()) } else { file.sync_all() };
+    put_flushed_by(path, bytes, onto, &mut { flush })
 }
 
 fn put_flushed_by(
@@ -200,6 +207,9 @@ fn rename_onto(from: &Path, to: &Path, onto: Onto) -> Result<()> {
 /// # Errors
 /// `AlreadyExists` if the target is taken, `NotFound` if someone else was first; otherwise those of the system.
 pub fn move_to(from: &Path, to: &Path) -> Result<()> {
+    if seeded::bug("copy-instead-of-rename") {
+        return std::fs::copy(from, to).and_then(|_| remove(from));
+    }
     rename_onto(from, to, Onto::Free).map_err(at(from))?;
     sync_dir(parent(to))?;
     if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
@@ -227,6 +237,9 @@ pub fn rename_derived(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// Those of the system, with the path.
 pub fn sync_dir(dir: &Path) -> Result<()> {
+    if seeded::bug("no-folder-flush") {
+        return Ok(());
+    }
     File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
 }
 
@@ -245,6 +258,15 @@ pub fn make_dirs(dir: &Path) -> Result<()> {
 pub fn make_new_dir(dir: &Path) -> Result<()> {
     std::fs::DirBuilder::new().mode(0o700).create(dir).map_err(at(dir))?;
     sync_dir(parent(dir))
+}
+
+/// Writes to a file of the kernel's, in one piece.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn tell_kernel(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path).map_err(at(path))?;
+    file.write_all(bytes).map_err(at(path))
 }
 
 /// Removes one file; one that is gone is no error.
@@ -347,20 +369,40 @@ pub fn list_os(dir: &Path) -> Result<Vec<std::ffi::OsString>> {
     entries.map(|entry| entry.map(|e| e.file_name()).map_err(at(dir))).collect()
 }
 
-/// Clears away what an unfinished [`put`] left in a folder of our own.
+/// Clears away what an unfinished [`put`] left in a folder where nobody else writes.
 ///
 /// # Errors
 /// Those of the system, with the path.
 pub fn clear_temps(dir: &Path) -> Result<()> {
-    for name in list(dir)? {
-        let is_temp =
-            name.starts_with('.') && Path::new(&name).extension() == Some(OsStr::new("tmp"));
-        if is_temp {
-            remove(&dir.join(name))?;
+    temps(dir)?.iter().try_for_each(|path| remove(path))
+}
+
+/// Clears away what an unfinished [`put`] left in a folder where others may just be writing: only what was last written
+/// before `then`.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn clear_old_temps(dir: &Path, then: Timestamp) -> Result<()> {
+    for path in temps(dir)? {
+        let written = std::fs::symlink_metadata(&path).and_then(|meta| meta.modified());
+        let is_old = |at: SystemTime| Timestamp::try_from(at).is_ok_and(|at| at < then);
+        if written.is_ok_and(is_old) {
+            remove(&path)?;
         }
     }
     Ok(())
 }
+
+/// The names that [`temp_beside`] makes, in a folder.
+fn temps(dir: &Path) -> Result<Vec<PathBuf>> {
+    let is_temp = |name: &String| {
+        name.starts_with('.') && Path::new(name).extension() == Some(OsStr::new("tmp"))
+    };
+    Ok(list(dir)?.into_iter().filter(is_temp).map(|name| dir.join(name)).collect())
+}
+
+#[cfg(test)]
+mod edges;
 
 #[cfg(test)]
 mod tests {
@@ -412,6 +454,31 @@ mod tests {
                 remove(&d.path().join(name)).expect("removed");
             }
         }
+    }
+
+    #[test]
+    fn an_empty_file_is_put_once_and_stays_as_it_is() {
+        let d = dir();
+        let path = d.path().join("a");
+        put_mark(&path).expect("new");
+        put(&path, b"mine").expect("content");
+        put_mark(&path).expect("there");
+        assert_eq!(read_optional(&path).expect("read").as_deref(), Some("mine"));
+        assert_eq!(list(d.path()).expect("list"), ["a"]);
+    }
+
+    #[test]
+    fn an_unfinished_file_of_others_is_cleared_away_once_it_is_old() {
+        let d = dir();
+        for name in [".a.tmp", "b.tmp", ".c"] {
+            put_new(&d.path().join(name), b"half").expect("file");
+        }
+        clear_old_temps(d.path(), Timestamp::UNIX_EPOCH).expect("clear");
+        assert_eq!(list(d.path()).expect("list").len(), 3, "somebody may be writing it");
+        clear_old_temps(d.path(), Timestamp::MAX).expect("clear");
+        let mut left = list(d.path()).expect("list");
+        left.sort();
+        assert_eq!(left, [".c", "b.tmp"]);
     }
 
     #[test]

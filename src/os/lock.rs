@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{clock, fsx};
+use super::{clock, fsx, seeded};
 
 /// Longest rest between two tries for a lock that is held for milliseconds at a time.
 const LONGEST_REST: Duration = Duration::from_millis(20);
@@ -103,6 +103,9 @@ pub fn is_held(path: &Path) -> Result<bool> {
 
 #[expect(clippy::disallowed_methods, reason = "the one door to locks")]
 fn try_exclusive(file: &File) -> Result<bool> {
+    if seeded::bug("no-lock") {
+        return Ok(true);
+    }
     granted(fs2::FileExt::try_lock_exclusive(file))
 }
 
@@ -143,5 +146,53 @@ mod tests {
         let lock = FileLock::try_acquire(&path).expect("try").expect("free");
         fsx::put(&path, b"").expect("replace");
         assert!(!lock.is_current());
+    }
+
+    #[test]
+    fn a_lock_that_stays_held_is_given_up_after_the_patience_and_not_before() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("l");
+        let lock = FileLock::try_acquire(&path).expect("try").expect("free");
+        assert_eq!(lock.path(), path);
+        let (patience, since) = (Duration::from_millis(60), clock::since_boot());
+        assert!(FileLock::acquire(&path, patience).expect("try").is_none());
+        let waited = clock::since_boot().saturating_sub(since);
+        assert!(waited >= patience && waited < patience * 500, "{waited:?}");
+        // Let go at some moment of the wait.
+        let holder = std::thread::spawn(move || drop(lock));
+        assert!(FileLock::acquire(&path, Duration::from_secs(60)).expect("try").is_some());
+        holder.join().expect("let go");
+    }
+
+    #[test]
+    fn a_file_is_locked_before_it_has_its_name_and_by_one_alone() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("l");
+        let open = || fsx::open_append(&path).expect("open");
+        let lock = FileLock::adopt(open(), &path).expect("try").expect("free");
+        assert!(FileLock::adopt(open(), &path).expect("try").is_none());
+        assert!(lock.is_current() && is_held(&path).expect("probe"));
+        fsx::remove(&path).expect("remove");
+        assert!(!lock.is_current(), "its path names nothing");
+        fsx::make_new_dir(&path).expect("folder");
+        assert!(FileLock::try_acquire(&path).is_err(), "a folder is no lock");
+    }
+
+    #[test]
+    fn a_lock_that_was_handed_down_stays_held() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("l");
+        let lock = FileLock::try_acquire(&path).expect("try").expect("free");
+        lock.hand_down().expect("hand down");
+        assert!(is_held(&path).expect("probe"));
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_looked_at_is_an_error_and_not_free() {
+        let d = tempfile::tempdir().expect("scratch");
+        std::os::unix::fs::symlink("/nowhere", d.path().join("l")).expect("link");
+        assert!(is_held(&d.path().join("l")).is_err());
+        assert!(granted(Err(ErrorKind::PermissionDenied.into())).is_err());
+        assert!(granted(Err(ErrorKind::WouldBlock.into())).is_ok_and(|granted| !granted));
     }
 }

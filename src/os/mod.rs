@@ -1,5 +1,6 @@
 //! Floor 2a: the outside world, one concern and at most one outside package a file. Nothing here knows a Numerus type.
 
+pub mod bounds;
 pub mod cgroup;
 pub mod clock;
 pub mod console;
@@ -10,6 +11,7 @@ pub mod family;
 pub mod fsx;
 pub mod git;
 pub mod lock;
+pub mod mount;
 pub mod pipe;
 pub mod process;
 pub mod pty;

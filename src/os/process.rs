@@ -19,12 +19,16 @@ pub fn leave_session() {
     let _already_a_leader = rustix::process::setsid();
 }
 
-/// What this process and its children write is for its user alone, and no dump of their memory is ever written.
+/// What this process and its children write is for its user alone.
+pub fn keep_private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
+/// No dump of the memory of this process and its children is ever written.
 ///
 /// # Errors
 /// Those of the system.
-pub fn keep_private() -> Result<()> {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+pub fn keep_no_dumps() -> Result<()> {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     Ok(rustix::process::setrlimit(Resource::Core, none)?)
 }

@@ -128,6 +128,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_question_to_the_terminal_is_answered_by_nobody() {
+        let spawner = Spawner::start().expect("thread");
+        // Device attributes, cursor position, and a line put into the input of the terminal it is on.
+        let script = "stty raw -echo min 0 time 5; printf '\\033[c\\033[6n'; dd bs=64 count=1 2>/dev/null | wc -c";
+        let argv = ["sh", "-c", script].map(OsString::from);
+        let path = crate::os::env::var_os("PATH").expect("a search path");
+        let command =
+            PtyCommand { argv: argv.to_vec(), env: vec![("PATH".into(), path)], cwd: "/".into() };
+        let mut process = spawner.spawn(command).expect("spawn");
+        let mut bytes = Vec::new();
+        drop(process.output.read_to_end(&mut bytes));
+        process.child.wait().expect("wait");
+        let said = String::from_utf8_lossy(&bytes);
+        assert!(said.trim().ends_with("[6n0"), "{said:?}");
+    }
+
+    #[test]
     fn a_program_leads_a_session_in_its_own_terminal() {
         let spawner = Spawner::start().expect("thread");
         let argv =

@@ -15,7 +15,6 @@ use crate::model::plan::Plan;
 use crate::model::root::Root;
 use crate::model::status::Status;
 use crate::os::lock::{self, FileLock};
-use crate::os::seeded;
 use crate::os::{fsx, random};
 
 /// Largest file of our own that is read as JSON.
@@ -155,6 +154,21 @@ impl RunFolder {
     /// Those of the system.
     pub fn is_held(&self) -> Result<bool> {
         lock::is_held(&self.worker_lock())
+    }
+
+    /// Clears away what unfinished writes of dead holders left, here and in the places. Wishes, which anybody may write, are
+    /// never unfinished; what lies in trees and in the job's own workspace is not ours.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn clear_temps(&self, _held: &FileLock) -> Result<()> {
+        let own = self.own_workspace();
+        let entries = fsx::list(&self.dir)?.into_iter().map(|name| self.dir.join(name));
+        let is_place = |dir: &PathBuf| {
+            *dir != own && std::fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir())
+        };
+        entries.filter(is_place).try_for_each(|place| fsx::clear_temps(&place))?;
+        fsx::clear_temps(&self.dir)
     }
 
     /// Puts `job.json` and `objective.md`, durably.
@@ -297,7 +311,7 @@ impl RunFolder {
 
     /// Whether a wish is there.
     pub fn wants(&self, want: Want) -> bool {
-        self.dir.join(want.file()).exists() && !seeded::bug("wish-forgotten")
+        self.dir.join(want.file()).exists()
     }
 
     /// Takes a wish back.

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::model::event::{Event, Fact};
 use crate::model::id::{JobId, TaskId};
-use crate::os::{fsx, reserve};
+use crate::os::{fsx, reserve, seeded};
 
 /// What a journal holds when read as a whole.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub struct Replay {
     pub events: Vec<Event>,
     /// Lines that were torn or that this version does not know.
     pub skipped: u64,
+    /// The highest number of a fact that was read, of any version.
+    pub last_seq: u64,
     /// What is destroyed, in words that follow the journal's name; `None` where every fact is there.
     pub damage: Option<String>,
 }
@@ -53,7 +55,7 @@ impl Journal {
         }
         close_torn_line(&mut file).map_err(fsx::at(path))?;
         let replay = JournalReader::open(path)?.read_all()?;
-        let next_seq = replay.events.last().map_or(1, |e| e.seq + 1);
+        let next_seq = replay.last_seq.saturating_add(1);
         Ok((Self { file, path: path.to_owned(), job: job.clone(), next_seq, broken: None }, replay))
     }
 
@@ -76,7 +78,7 @@ impl Journal {
                 file.write_all(&line)
             })
         })?;
-        self.next_seq += 1;
+        self.next_seq = self.next_seq.saturating_add(1);
         Ok(event)
     }
 
@@ -85,6 +87,9 @@ impl Journal {
     /// # Errors
     /// Those of the system, with the path; then nothing of the last appends is promised, and nothing more is taken.
     pub fn flush(&mut self) -> Result<()> {
+        if seeded::bug("no-journal-flush") {
+            return Ok(());
+        }
         self.write(|file, _| file.sync_data())
     }
 
@@ -107,7 +112,7 @@ fn alike(error: &Error) -> Error {
 
 fn close_torn_line(file: &mut File) -> Result<()> {
     let length = file.metadata()?.len();
-    if length == 0 {
+    if length == 0 || seeded::bug("torn-line-open") {
         return Ok(());
     }
     let mut last = [0u8];
@@ -169,6 +174,8 @@ impl JournalReader {
             let is_text = |byte: &u8| *byte != 0 && !byte.is_ascii_whitespace();
             let text = &line[..line.iter().rposition(is_text).map_or(0, |last| last + 1)];
             match serde_json::from_slice::<Event>(text) {
+                // Written again, since the first time seemed to have failed.
+                Ok(event) if event.seq <= self.last_seq => self.skipped += 1,
                 Ok(event) => {
                     self.count(event.seq);
                     return Ok(Some(event));
@@ -210,7 +217,8 @@ impl JournalReader {
             events.push(event);
         }
         let torn = u64::from(!self.partial.trim_ascii().is_empty());
-        Ok(Replay { events, skipped: self.skipped + torn, damage: self.damage })
+        let (last_seq, skipped) = (self.last_seq, self.skipped + torn);
+        Ok(Replay { events, skipped, last_seq, damage: self.damage })
     }
 }
 
@@ -274,13 +282,67 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_written_again_counts_once() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        let job = JobId::parse("a-abc234").expect("id");
+        let (mut journal, _) = Journal::open(&path, &job).expect("open");
+        append(&mut journal, 1);
+        append(&mut journal, 2);
+        let text = std::fs::read_to_string(&path).expect("text");
+        let last = text.lines().last().expect("a line");
+        fsx::put(&path, format!("{text}{last}\n").as_bytes()).expect("twice");
+        let (mut journal, replay) = Journal::open(&path, &job).expect("open again");
+        assert_eq!((replay.events.len(), replay.skipped, replay.damage), (2, 1, None));
+        append(&mut journal, 3);
+        let replay = JournalReader::open(&path).expect("read").read_all().expect("all");
+        assert_eq!(replay.events.iter().map(|e| e.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn after_an_error_nothing_more_is_taken() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        let job = JobId::parse("a-abc234").expect("id");
+        let fact = || Fact::ClaimUnblocked { attempt: 1 };
+        let (mut journal, _) = Journal::open(&path, &job).expect("open");
+        append(&mut journal, 1);
+        journal.flush().expect("flush");
+        let good = std::mem::replace(&mut journal.file, File::open(&path).expect("for reading"));
+        let refused = journal.append(fact(), None, Timestamp::UNIX_EPOCH).expect_err("read-only");
+        assert!(refused.to_string().contains("events.ndjson"), "{refused}");
+        journal.file = good;
+        let refused = journal.flush().expect_err("broken");
+        assert!(refused.to_string().contains("Bad file descriptor"), "{refused}");
+        assert!(journal.append(fact(), None, Timestamp::UNIX_EPOCH).is_err());
+        assert_eq!(
+            JournalReader::open(&path).expect("read").read_all().expect("all").events.len(),
+            1
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_and_blank_lines_are_not() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        for (text, skipped) in
+            [("", 0), ("\n \r\n", 0), ("x\n{}\n", 2), ("x\n\n\0\n{\"seq\"", 2), ("\n ", 0)]
+        {
+            fsx::put(&path, text.as_bytes()).expect("file");
+            let replay = JournalReader::open(&path).expect("read").read_all().expect("all");
+            assert_eq!((replay.events.len(), replay.skipped), (0, skipped), "{text:?}");
+        }
+    }
+
+    #[test]
     fn a_follower_waits_for_the_end_of_a_line() {
         let d = tempfile::tempdir().expect("scratch");
         let path = d.path().join("events.ndjson");
         let job = JobId::parse("a-abc234").expect("id");
         let (mut journal, _) = Journal::open(&path, &job).expect("open");
         append(&mut journal, 1);
-        let whole = std::fs::read(&path).expect("bytes");
+        let whole = std::fs::read_to_string(&path).expect("text").replace("\"seq\":1", "\"seq\":2");
+        let whole = whole.as_bytes();
         let mut reader = JournalReader::open(&path).expect("reader");
         assert!(reader.next_event().expect("first").is_some());
         journal.file.write_all(&whole[..10]).expect("half");

@@ -64,18 +64,28 @@ impl Spool {
     }
 
     /// Reads a file that was taken, and brings it over to `claimed/` if it is still in `incoming/`: the answer is where it
-    /// lies now. What is no readable file within the limit, or another user's by a further name, stays where it is.
+    /// lies now. What is no readable file within the limit stays where it is, and so does what is not to be copied: a copy
+    /// is ours, whoever the file belongs to.
     ///
     /// # Errors
     /// `AlreadyExists` if the job has a file in `claimed/`; otherwise those of the system.
-    pub fn bring(&self, path: &Path, limit: u64) -> Result<(PathBuf, Content)> {
+    pub fn bring(
+        &self,
+        path: &Path,
+        limit: u64,
+        may_be_copied: impl Fn(u32, bool) -> bool,
+    ) -> Result<(PathBuf, Content)> {
         let content = self.read(path, limit)?;
-        let (Some(target), Some(bytes)) = (self.target_of(path), content.ours()) else {
-            return Ok((path.to_owned(), content));
-        };
-        fsx::put_new(&target, bytes)?;
-        self.remove_held(path)?;
-        Ok((target, content))
+        match (self.target_of(path), &content) {
+            (Some(target), Content::Whole { bytes, uid, linked })
+                if may_be_copied(*uid, *linked) =>
+            {
+                fsx::put_new(&target, bytes)?;
+                self.remove_held(path)?;
+                Ok((target, content))
+            }
+            _ => Ok((path.to_owned(), content)),
+        }
     }
 
     /// Removes a file in `incoming/` that was brought over; one that was changed since is not what was brought over, and

@@ -113,6 +113,8 @@ pub enum Kind {
 pub struct Stamp {
     /// What it is.
     pub kind: Kind,
+    /// Its owner.
+    pub uid: u32,
     /// Its size in bytes.
     pub bytes: u64,
     /// Its number on the file system.
@@ -134,6 +136,7 @@ impl Stamp {
         };
         Self {
             kind,
+            uid: meta.uid(),
             bytes: meta.len(),
             inode: meta.ino(),
             mtime: (meta.mtime(), meta.mtime_nsec()),

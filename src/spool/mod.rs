@@ -5,31 +5,25 @@
 
 mod across;
 mod entry;
-mod notice;
+mod lead;
+mod rejected;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use self::across::{hold, is_across};
+use self::entry::job_of;
 pub use self::entry::{Content, Format, Kind, Place, Stamp, may_be_taken};
-use self::entry::{job_of, numbered};
-pub use self::notice::Notice;
+pub use self::lead::Notice;
 use crate::model::id::JobId;
-use crate::model::rejection::{Reason, Rejection};
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
-use crate::os::lock::{self, FileLock};
+use crate::os::lock;
 use crate::os::{digest, fsx, random, seeded};
-
-/// How many numbers are tried for a rejected name that is taken, before chance decides.
-const NUMBERED_NAMES: u32 = 100;
-/// How long others' probes of the daemon's lock may stand in the way of the one who takes it.
-const PROBES: Duration = Duration::from_millis(50);
 
 /// Which folder a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,11 +87,6 @@ impl Spool {
     /// `spool/` itself.
     pub fn dir(&self) -> &Path {
         &self.dir
-    }
-
-    /// The lock that the one active daemon holds.
-    pub fn daemon_lock(&self) -> PathBuf {
-        self.dir.join(".lock")
     }
 
     /// The file whose replacement wakes the daemon; it lies in [`Spool::wake_folder`].
@@ -208,67 +197,17 @@ impl Spool {
         })
     }
 
-    /// Puts a file that is not accepted aside, with the reason beside it; returns the name it has there. What cannot be
-    /// renamed there stays in `incoming/` under a name that is never taken, and its reason says so.
-    ///
-    /// The reason is written first, so that whoever finds the file finds its reason.
+    /// How many jobs that have not ended were dropped by this user: a file keeps its owner wherever it is moved.
     ///
     /// # Errors
-    /// `NotFound` if the file is gone; otherwise those of the system.
-    pub fn reject(
-        &self,
-        from: &Path,
-        original_name: &OsStr,
-        reason: &Reason,
-        now: Timestamp,
-    ) -> Result<OsString> {
-        let rejection = Rejection {
-            code: reason.code,
-            message: reason.message.clone(),
-            hint: reason.hint.clone(),
-            at: now,
-            original_name: original_name.to_string_lossy().into_owned(),
-            kept_as: None,
+    /// Those of the system, with the path.
+    pub fn count_claimed_of(&self, uid: u32) -> Result<usize> {
+        let claimed = self.folder(Place::Claimed);
+        let names = fsx::list_os(&claimed)?;
+        let is_of = |name: &OsString| {
+            claimed.join(name).symlink_metadata().is_ok_and(|meta| meta.uid() == uid)
         };
-        for number in 1..=NUMBERED_NAMES {
-            let name = numbered(original_name, number);
-            if let Some(name) = self.put_aside(from, &name, &rejection)? {
-                return Ok(name);
-            }
-        }
-        let name = numbered(OsStr::new(&random::base32(26)?), 1);
-        self.put_aside(from, &name, &rejection)?
-            .ok_or_else(|| fsx::at(from)(Error::from(ErrorKind::AlreadyExists)))
-    }
-
-    fn put_aside(&self, from: &Path, name: &OsStr, why: &Rejection) -> Result<Option<OsString>> {
-        let target = self.folder(Place::Rejected).join(name);
-        if std::fs::symlink_metadata(&target).is_ok() {
-            return Ok(None);
-        }
-        let mut beside = name.to_owned();
-        beside.push(".reason.json");
-        let beside = target.with_file_name(beside);
-        match fsx::put_new(&beside, &to_json(why)?) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(None),
-            result => result?,
-        }
-        let moved = match fsx::move_to(from, &target) {
-            Err(e) if is_across(&e) => {
-                let kept = self.kept_in_incoming(name);
-                let kept_as = Some(kept.to_string_lossy().into_owned());
-                fsx::put(&beside, &to_json(&Rejection { kept_as, ..why.clone() })?)
-                    .and_then(|()| fsx::move_to(from, &kept))
-            }
-            moved => moved,
-        };
-        match moved {
-            Ok(()) => Ok(Some(name.to_owned())),
-            Err(e) => {
-                fsx::remove(&beside)?;
-                if e.kind() == ErrorKind::AlreadyExists { Ok(None) } else { Err(e) }
-            }
-        }
+        Ok(names.iter().filter(|name| is_of(name)).count())
     }
 
     /// Moves a job's file to where it belongs in `phase`; one that lies there already stays, and one that is nowhere
@@ -350,21 +289,14 @@ impl Spool {
         JobId::parse(text.trim()).map_err(|e| fsx::at(&path)(Error::new(ErrorKind::InvalidData, e)))
     }
 
-    /// Becomes the one active daemon; `None` if there is one. The probe before the try leaves no trace that would wake
-    /// another waiting daemon.
+    /// Clears away what unfinished writes left in our own folders, never in `incoming/`; where anybody writes who submits or
+    /// makes the root, only what was last written before `then`.
     ///
     /// # Errors
     /// Those of the system, with the path.
-    pub fn try_lead(&self) -> Result<Option<FileLock>> {
-        let path = self.daemon_lock();
-        if lock::is_held(&path)? { Ok(None) } else { FileLock::acquire(&path, PROBES) }
-    }
-
-    /// Clears away what unfinished writes left in our own folders; never in `incoming/`.
-    ///
-    /// # Errors
-    /// Those of the system, with the path.
-    pub fn clear_temps(&self) -> Result<()> {
+    pub fn clear_temps(&self, then: Timestamp) -> Result<()> {
+        let shared = [self.tmp(), self.dir.clone(), self.root.runs(), self.root.store()];
+        shared.iter().try_for_each(|dir| fsx::clear_old_temps(dir, then))?;
         let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
         places.iter().try_for_each(|p| fsx::clear_temps(&self.folder(*p)))?;
         fsx::clear_temps(&self.keys())
@@ -382,19 +314,14 @@ fn owner_and_mode(path: &Path) -> String {
     }
 }
 
-fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    let mut json = serde_json::to_vec_pretty(value)?;
-    json.push(b'\n');
-    Ok(json)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     use super::entry::MAX_REJECTED_NAME_BYTES;
+    use super::entry::numbered;
     use super::*;
-    use crate::model::rejection::Code;
+    use crate::model::rejection::{Code, Reason, Rejection};
 
     fn spool() -> (tempfile::TempDir, Spool) {
         let d = tempfile::tempdir().expect("scratch");

@@ -86,6 +86,10 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn prepare(path: &Path, schema: &Schema) -> Result<Connection> {
+    if !path.exists() {
+        // For its owner alone, which SQLite would not do; an empty file is a new database.
+        drop(fsx::open_append(path)?);
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;

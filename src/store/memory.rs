@@ -23,6 +23,8 @@ use crate::model::id::JobId;
 use crate::model::status::JobPhase;
 use crate::os::fsx;
 
+/// The version of lines that are written here.
+const VERSION: u32 = 1;
 /// Most words of a search text that are looked for.
 const MAX_WORDS: usize = 64;
 
@@ -81,6 +83,22 @@ impl Entry {
             unused: Vec::new(),
         }
     }
+}
+
+/// A line that takes the entry of a job back.
+#[derive(Debug, Serialize, Deserialize)]
+struct Forgotten {
+    version: u32,
+    forget: JobId,
+    at: Timestamp,
+}
+
+/// A line of the truth.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Forgotten(Forgotten),
+    Entry(Box<Entry>),
 }
 
 /// The memory of one root.
@@ -157,6 +175,24 @@ impl Memory {
         let _next_time = backup::put_if_due(&self.truth);
         self.catch_up()?;
         Ok(!banks.contains(&entry.bank))
+    }
+
+    /// Forgets a job for good: a line in the truth says so, and no database that is made from it has the job. `true` if it was
+    /// remembered.
+    ///
+    /// # Errors
+    /// Trouble with the files; asking again is safe.
+    pub fn forget(&mut self, job: &JobId, at: Timestamp) -> Result<bool> {
+        let _guard = db::lock_beside(&self.truth)?;
+        self.catch_up()?;
+        let sql = "SELECT 1 FROM entries WHERE job_id = ?1";
+        let known = self.connection.query_row(sql, [job.as_str()], |_| Ok(()));
+        let known = known.optional().map_err(said(&self.path))?.is_some();
+        if known {
+            append(&self.truth, &Forgotten { version: VERSION, forget: job.clone(), at })?;
+            self.catch_up()?;
+        }
+        Ok(known)
     }
 
     /// The names of all banks, sorted.
@@ -245,8 +281,8 @@ pub fn remember_without_database(store: &Path, entry: &Entry) -> Result<()> {
     let _guard = db::lock_beside(&truth)?;
     let known =
         unread(&truth, 0).map_err(fsx::at(&truth))?.map_or_else(Vec::new, |(lines, _)| lines);
-    let is_known =
-        known.iter().filter_map(|line| read_line(line)).any(|e| e.job_id == entry.job_id);
+    let is_of_job = |line: Line| matches!(line, Line::Entry(e) if e.job_id == entry.job_id);
+    let is_known = known.iter().filter_map(|line| read_line(line)).any(is_of_job);
     if is_known { Ok(()) } else { Ok(append(&truth, entry)?) }
 }
 
@@ -284,7 +320,7 @@ fn loss(truth: &Path) -> std::io::Result<Option<Loss>> {
     Ok((!is_empty).then_some(Loss::Unreadable))
 }
 
-fn read_line(line: &[u8]) -> Option<Entry> {
+fn read_line(line: &[u8]) -> Option<Line> {
     serde_json::from_slice(line).ok()
 }
 
@@ -316,8 +352,11 @@ fn take_in(t: &Transaction<'_>, lines: &[Vec<u8>], start: u64) -> rusqlite::Resu
     if start == 0 {
         t.execute_batch("DELETE FROM words; DELETE FROM entries; DELETE FROM banks;")?;
     }
-    for entry in lines.iter().filter_map(|line| read_line(line)) {
-        put_entry(t, &entry)?;
+    for line in lines.iter().filter_map(|line| read_line(line)) {
+        match line {
+            Line::Entry(entry) => put_entry(t, &entry)?,
+            Line::Forgotten(line) => drop_entry(t, &line.forget)?,
+        }
     }
     let bytes = start + lines.iter().map(|line| line.len() as u64).sum::<u64>();
     t.execute("UPDATE taken_in SET bytes = ?1", [bytes.cast_signed()]).map(drop)
@@ -342,6 +381,17 @@ fn put_entry(t: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Takes the entry of a job out, and its bank if that is empty then.
+fn drop_entry(t: &Transaction<'_>, job: &JobId) -> rusqlite::Result<()> {
+    let job = [job.as_str()];
+    t.execute(
+        "DELETE FROM words WHERE rowid IN (SELECT number FROM entries WHERE job_id = ?1)",
+        job,
+    )?;
+    t.execute("DELETE FROM entries WHERE job_id = ?1", job)?;
+    t.execute("DELETE FROM banks WHERE name NOT IN (SELECT bank FROM entries)", []).map(drop)
+}
+
 fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let text: String = row.get(0)?;
     serde_json::from_str(&text).map_err(|e| {
@@ -350,7 +400,7 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 }
 
 /// Appends a line and flushes it; a torn line before it is closed first. The caller holds the lock beside the truth.
-fn append(truth: &Path, entry: &Entry) -> std::io::Result<()> {
+fn append(truth: &Path, entry: &impl Serialize) -> std::io::Result<()> {
     let is_new = !truth.exists();
     let mut line = serde_json::to_vec(entry)?;
     line.push(b'\n');
@@ -452,6 +502,26 @@ mod tests {
         assert_eq!((last[0].quality().precision, last[0].quality().recall), (Some(0.5), None));
         assert_eq!(last[1].quality().recall, Some(0.25));
         assert_eq!(last[1].quality().missed, ["src/lib.rs"]);
+    }
+
+    #[test]
+    fn what_was_forgotten_stays_so_when_the_database_is_made_anew() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let mut memory = filled(&dir);
+        let job = |id: &str| JobId::parse(id).expect("id");
+        assert!(memory.forget(&job("a-abc234"), Timestamp::UNIX_EPOCH).expect("forget"));
+        assert!(!memory.forget(&job("a-abc234"), Timestamp::UNIX_EPOCH).expect("again"));
+        assert!(
+            memory.forget(&job("c-abc234"), Timestamp::UNIX_EPOCH).expect("the last of a bank")
+        );
+        for _ in 0..2 {
+            assert_eq!(ids(&memory.entries("one").expect("entries")), ["b-abc234"]);
+            assert_eq!(memory.search("login", None, 9).expect("search"), []);
+            assert_eq!(memory.banks().expect("banks"), ["one"]);
+            drop(memory);
+            fsx::remove(&dir.path().join("memory.db")).expect("remove");
+            memory = Memory::open(dir.path()).expect("anew");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::model::plan::Role;
 use crate::model::workspace::Oid;
 
 use super::workspace::as_numerus;
-use super::{Audited, Tree, Trees, TreesError, copy};
+use super::{Audited, OWN_REFS, PUBLISHED, Tree, Trees, TreesError, copy};
 
 /// Longest subject of a commit, in characters.
 const SUBJECT_CHARS: usize = 72;
@@ -177,9 +177,9 @@ impl Trees {
     /// # Errors
     /// When git fails.
     pub fn forget(&self) -> Result<(), TreesError> {
-        for name in ["tip", "base", "published"] {
-            let full = self.own_ref(name)?;
-            self.write_durably(["update-ref", "-d", &full]).run()?;
+        for name in OWN_REFS {
+            let name = self.own_ref(name);
+            self.update_ref(&name, &["-d", &name])?;
         }
         Ok(())
     }
@@ -192,8 +192,8 @@ impl Trees {
     /// When no name is free, or git fails.
     pub fn create_branch(&self, commit: &str) -> Result<String, TreesError> {
         let name = self.name_branch(commit)?;
-        let published = self.own_ref("published")?;
-        self.write_durably(["update-ref", &published, commit]).run()?;
+        let published = self.own_ref(PUBLISHED);
+        self.update_ref(&published, &[&published, commit])?;
         Ok(name)
     }
 

@@ -71,6 +71,13 @@ pub enum TreesError {
     },
 }
 
+/// The newest commit of a job.
+const TIP: &str = "tip";
+/// Says that the job has, or had, a branch.
+const PUBLISHED: &str = "published";
+/// The refs of a job, below `refs/numerus/JOB/`.
+const OWN_REFS: [&str; 3] = [TIP, "base", PUBLISHED];
+
 /// The git side of one job: its repository, its tip, its trees.
 #[derive(Debug)]
 pub struct Trees {
@@ -130,7 +137,12 @@ impl Trees {
     }
 
     fn tip_ref(&self) -> String {
-        format!("refs/numerus/{}/tip", self.folder.job())
+        self.own_ref(TIP)
+    }
+
+    /// A ref that only the holder of the job's lock writes.
+    fn own_ref(&self, name: &str) -> String {
+        format!("refs/numerus/{}/{name}", self.folder.job())
     }
 
     /// The id that stands for "no object", as long as the repository's ids are.
@@ -138,22 +150,21 @@ impl Trees {
         "0".repeat(self.workspace.base.len())
     }
 
-    /// The name of a ref of the job's own, ready to be written. Only the holder of the job's lock writes there: a lock beside
-    /// it is what a killed git left.
-    fn own_ref(&self, name: &str) -> Result<String, TreesError> {
-        let full = format!("refs/numerus/{}/{name}", self.folder.job());
-        fsx::remove(&Path::new(&self.workspace.git_dir).join(format!("{full}.lock")))?;
-        Ok(full)
-    }
-
     /// Sets the job's tip, which is `old` at this moment.
     fn set_tip(&self, new: &str, old: &str) -> Result<(), TreesError> {
-        self.set_ref(&self.own_ref("tip")?, new, old)
+        self.set_ref(&self.tip_ref(), new, old)
     }
 
-    /// Sets a ref that has the value `old` at this moment.
+    /// Sets a ref of the job, its branch included, that has the value `old` at this moment.
     fn set_ref(&self, name: &str, new: &str, old: &str) -> Result<(), TreesError> {
-        self.write_durably(["update-ref", name, new, old]).run()?;
+        self.update_ref(name, &[name, new, old])
+    }
+
+    /// Calls `update-ref` about a ref of the job. Only the holder of the job's lock writes it, and its branch as long as the job
+    /// has not ended, one git at a time: a lock beside it is what a killed git left.
+    fn update_ref(&self, name: &str, words: &[&str]) -> Result<(), TreesError> {
+        fsx::remove(&Path::new(&self.workspace.git_dir).join(format!("{name}.lock")))?;
+        self.write_durably([&["update-ref"], words].concat()).run()?;
         Ok(())
     }
 

@@ -143,7 +143,7 @@ fn in_repository(
     let git = Git::at(&repository.top);
     let base = match resolve(&git, "HEAD^{commit}")? {
         Some(base) => base,
-        None => empty_base(&git, &repository.git_dir, folder)?,
+        None => empty_base(&git, Path::new(&repository.git_dir), folder)?,
     };
     if isolation == Isolation::Worktree {
         refuse_special(&git, &repository.top, &base)?;
@@ -217,7 +217,7 @@ fn refuse_filters(git: &Git, repository: &Repository, base: &str) -> Result<(), 
 }
 
 /// The commit without files that a job starts from where nothing was committed yet.
-fn empty_base(git: &Git, git_dir: &str, folder: &RunFolder) -> Result<Oid, TreesError> {
+fn empty_base(git: &Git, git_dir: &Path, folder: &RunFolder) -> Result<Oid, TreesError> {
     let name = format!("refs/numerus/{}/base", folder.job());
     if let Some(base) = resolve(git, &name)? {
         return Ok(base);
@@ -227,7 +227,7 @@ fn empty_base(git: &Git, git_dir: &str, folder: &RunFolder) -> Result<Oid, Trees
         .input(b"numerus: nothing was committed yet\n")
         .line()?;
     // Only the holder of the job's lock writes this ref: a lock beside it is what a killed git left.
-    fsx::remove(&Path::new(git_dir).join(format!("{name}.lock")))?;
+    fsx::remove(&git_dir.join(format!("{name}.lock")))?;
     git.write_durably(["update-ref", &name, &commit]).run()?;
     Ok(commit)
 }
@@ -247,13 +247,14 @@ fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
     let dir = dir.canonicalize().map_err(fsx::at(&dir))?;
     let git = Git::at(&dir);
     let there = dir.join(".git/HEAD").exists();
-    let base = match if there { resolve(&git, "refs/heads/main")? } else { None } {
-        Some(base) => base,
-        None => {
-            // What a killed git left half made, with its locks, holds nothing of anybody's yet.
-            fsx::remove_tree(&dir.join(".git"))?;
-            begin(&git)?
-        }
+    let known = if there { resolve(&git, "refs/heads/main")? } else { None };
+    let base = if let Some(base) = known {
+        base
+    } else {
+        // Where somebody died while it was made, nothing is in it yet but what is in the way, such as git's locks.
+        fsx::remove_tree(&dir)?;
+        fsx::make_dirs(&dir)?;
+        begin(&git)?
     };
     Ok(Workspace {
         isolation: Isolation::Worktree,

@@ -23,7 +23,7 @@ use crate::model::job::Job;
 use crate::model::outcome::FailureKind;
 use crate::model::root::Root;
 use crate::model::status::PauseReason;
-use crate::os::{clock, fsx};
+use crate::os::{clock, seeded};
 use crate::runs::RunFolder;
 use crate::spool::Spool;
 use crate::store::memory::{self, Entry};
@@ -88,6 +88,9 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
         let clashes = advancing::clashes(&at);
         at.book.state(|state| ending::tell(&at.folder, state, &at.job, &end, &clashes))?;
         let Ending { phase, reason, message } = end;
+        if seeded::bug("done-before-finished") {
+            Spool::of(&at.root).end(&at.job.id, phase)?;
+        }
         at.book.record(None, Fact::Finished { state: phase, reason, message })?;
         put_away(&at.root, &at.folder, &at.job, &at.book)
     })
@@ -145,9 +148,4 @@ fn claim_quality(state: &JobState) -> ClaimQuality {
     let measured = state.tasks.iter().flat_map(|t| &t.measured);
     let all: Vec<ClaimQuality> = measured.map(|(_, quality)| quality.clone()).collect();
     quality::mean(&all).unwrap_or_default()
-}
-
-/// Clears away what unfinished writes left in the run folder.
-pub(super) fn clear_temps(folder: &RunFolder) -> Result<()> {
-    fsx::clear_temps(folder.dir())
 }

@@ -96,7 +96,11 @@ fn words(
     let own = env::own_binary().map_err(|e| bug(format!("cannot find this program: {e}")))?;
     let mut process = Command::new(own);
     process.args(["__session", "-", "-", "-"]);
-    process.arg(group.map_or_else(|| "-".into(), Cgroup::procs)).arg("--");
+    let bounds = desk.asker.codex.bounds;
+    if let Some(group) = group {
+        group.bound(bounds);
+    }
+    process.arg(group.map_or_else(|| "-".into(), Cgroup::procs)).arg(bounds.to_word()).arg("--");
     let shell = ["sh", "-c", command];
     if desk.settings.verify_unsandboxed {
         process.args(shell);

@@ -9,7 +9,7 @@ use super::book::Book;
 use super::stuck::Stuck;
 use crate::codex::log_budget::Budget;
 use crate::codex::prompt::Prompts;
-use crate::codex::{Asker, Codex};
+use crate::codex::{Asker, Codex, sandbox};
 use crate::leases::Leases;
 use crate::logic::lifecycle;
 use crate::logic::state::JobState;
@@ -17,8 +17,9 @@ use crate::logic::supervise::StopReason;
 use crate::logic::task::TaskState;
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
-use crate::model::job::Job;
+use crate::model::job::{Job, Sandbox};
 use crate::model::outcome::{Failure, FailureKind};
+use crate::model::plan::Role;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::model::workspace::{Isolation, Workspace};
@@ -66,6 +67,10 @@ impl Desk {
         book: Book,
     ) -> Result<Arc<Self>, String> {
         let codex = Codex::for_job(root, settings, &job)?;
+        let is_confined = job.options.sandbox_of(Role::Executor) != Sandbox::DangerFullAccess;
+        if is_confined && !codex.is_rehearsal() {
+            sandbox::check(&codex, &root.store())?;
+        }
         let spawner =
             Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
         let slots = StartSlots::open(&root.store()).map_err(|e| e.to_string())?;

@@ -71,6 +71,7 @@ pub enum Left {
 /// Those of the system; the job is as its journal says, and another worker may go on with it.
 pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<Left> {
     process::leave_session();
+    process::keep_no_dumps()?;
     reserve::may_be_spent();
     family::adopt_orphans(job.as_str())?;
     let folder = Runs::of(root).folder(job);
@@ -80,6 +81,7 @@ pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<L
         let _worker_is_leaving = tell.send(signal);
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    folder.clear_temps(&lock)?;
     let left = runtime.block_on(work(root, settings, &folder, lock.clone(), bus, signals));
     // Blocking calls that hang must not keep a worker that is done.
     runtime.shutdown_background();
@@ -122,7 +124,6 @@ async fn work(
     let pid = process::own_pid();
     let start_time = process::start_time(pid).unwrap_or_default();
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
-    closing::clear_temps(folder)?;
     let unsettled = book.state(|s| s.parked.unsettled());
     let home = Codex::home_for(root, settings, &job);
     let ending = resume::repair(&book, folder, &job, &home, clock::steady())?;

@@ -21,12 +21,16 @@ use crate::model::id::TaskId;
 use crate::model::job::{Job, OnInterrupt};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
 use crate::model::status::{JobPhase, TaskPhase};
+use crate::os::seeded;
 use crate::runs::{RunFolder, Want};
 use crate::trees::{Trees, TreesError};
 
 /// Ends everything of the job that still lives; gives back what would not die. Nothing of the job was started yet by this
 /// worker, so everything that carries its mark is old.
 pub(super) fn fence(folder: &RunFolder, job: &Job, book: &Book) -> Vec<u32> {
+    if seeded::bug("no-fence") {
+        return Vec::new();
+    }
     let open: Vec<SessionStart> = book.state(|s| s.open_sessions.values().cloned().collect());
     let mut survivors = Vec::new();
     for start in open {

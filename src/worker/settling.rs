@@ -67,10 +67,13 @@ impl Cycle {
     fn unfit(&self, failure: &Failure) -> Option<String> {
         let (root, set) = (&self.desk.root, self.desk.settings.min_free);
         let is_told = health::tells_of_want_of_room(&failure.message);
+        let is_ours = is_told && failure.kind == FailureKind::Bug;
         let little = if is_told { LITTLE } else { set.map_or(LITTLE, |set| set.min(LITTLE)) };
         machine::cannot_write(root)
             .or_else(|| machine::short_of(root, Some(little)))
             .or_else(|| is_told.then(|| machine::short_of(root, set)).flatten())
+            // What we could not write ourselves is the machine's fault whatever room there is by now.
+            .or_else(|| is_ours.then(|| "there was no room for a moment".to_owned()))
     }
 
     fn settle_alone(&mut self, work: Alone, failure: Failure) -> Result<()> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use numerus::os::lock::FileLock;
 use serde_json::{Value, json};
 
+use crate::rehearsal::{Script, Stage, part};
 use crate::site::{Ended, Site};
 
 fn numerus(site: &Site, args: &[&str]) -> Ended {
@@ -440,4 +441,19 @@ fn the_demo_shows_what_it_promises() {
     {
         assert!(ended.stdout.contains(shown), "{shown}: {ended:?}");
     }
+}
+
+#[test]
+fn a_job_is_forgotten_for_good() {
+    let stage = Stage::new("forget", &Script::of([part("t1")]));
+    let job = stage.ends_with(0, &[]).id;
+    let memory = stage.site.root().join("store/memory.ndjson");
+    assert!(fs::read_to_string(&memory).unwrap().contains(&job));
+    let (prefix, _) = job.rsplit_once('-').unwrap();
+    let ended = stage.call(&["memory", "forget", prefix]);
+    assert_eq!((ended.code, ended.stdout), (Some(0), format!("{job}: forgotten\n")));
+    assert_eq!(stage.call(&["memory", "forget", &job]).code, Some(3), "once is enough");
+    fs::remove_file(stage.site.root().join("store/memory.db")).unwrap();
+    assert_eq!(stage.call(&["memory", "forget", &job]).code, Some(3), "nor does it come back");
+    assert_eq!(stage.call(&["memory", "forget", "no/job"]).code, Some(3));
 }

@@ -232,7 +232,9 @@ fn without_a_codex_once_leaves_the_files_and_a_job_that_rests_for_it_is_tried_by
     fs::rename(yard.incoming().join("y.md"), &waits).unwrap();
     let codex = yard.path("codex-program");
     fs::hard_link(env!("CARGO_BIN_EXE_numerus"), &codex).unwrap();
-    yard.set_settings(&format!("codex_bin = \"{}\"\n", codex.display()));
+    // It has no sandbox that could be tried.
+    let free = "sandbox = \"danger-full-access\"";
+    yard.set_settings(&format!("codex_bin = \"{}\"\n{free}\n", codex.display()));
     let daemon = yard.daemon(&[]);
     fs::remove_file(&codex).unwrap();
     fs::rename(waits, yard.incoming().join("y.md")).unwrap();

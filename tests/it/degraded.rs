@@ -239,8 +239,8 @@ fn a_root_that_becomes_read_only_is_still_read_and_goes_on_when_it_can_be_writte
     let job = yard.until_in("done", "x-");
     yard.until("its end is reported", || !yard.facts("ended").is_empty());
     let readers: [&[&str]; 5] = [
-        &["status", "--all"],
-        &["status", &job],
+        &["status", "--all", "--json"],
+        &["status", &job, "--json"],
         &["logs", &job],
         &["events", &job],
         &["wait", &job],

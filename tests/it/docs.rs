@@ -624,13 +624,61 @@ fn links_lead_somewhere() {
     assert_eq!(broken_links("docs/states.md", bad, &read).len(), 2);
 }
 
+/// The tests that a table of threats names which are not there, and the numbers that it lacks.
+fn untested_threats(security: &str) -> Vec<String> {
+    let mut offences = Vec::new();
+    for number in 1..=27 {
+        let row = security.lines().find(|line| line.starts_with(&format!("| {number} | ")));
+        let Some(tests) = row.and_then(|row| row.trim_end_matches('|').rsplit('|').next()) else {
+            offences.push(format!("threat {number} has no row"));
+            continue;
+        };
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            offences.push(format!("threat {number} has no test"));
+        }
+        offences.extend(
+            names.iter().filter(|name| !is_test(name)).map(|name| format!("{name} is no test")),
+        );
+    }
+    offences
+}
+
+/// Whether a test of that name is in the file that its path names: of this program, else of the source.
+fn is_test(name: &str) -> bool {
+    let Some((module, function)) = name.rsplit_once("::") else { return false };
+    let path = module.replace("::", "/");
+    let files =
+        [format!("tests/it/{path}.rs"), format!("src/{path}.rs"), format!("src/{path}/tests.rs")];
+    let has = |file: &String| {
+        fs::read_to_string(repository().join(file)).is_ok_and(|text| {
+            text.split("#[test]").skip(1).any(|rest| {
+                rest.trim_start()
+                    .strip_prefix("fn ")
+                    .is_some_and(|rest| rest.starts_with(&format!("{function}(")))
+            })
+        })
+    };
+    files.iter().any(has)
+}
+
+#[test]
+fn every_threat_has_a_rule_and_tests_that_are_there() {
+    assert_none(&untested_threats(&text("docs/security.md")));
+    let bad = "| 1 | high | x | y | `fence::no_such_test` |\n| 2 | low | x | y | none |\n";
+    assert_eq!(untested_threats(bad).len(), 27);
+}
+
 #[test]
 fn decisions_are_numbered_and_dated() {
     let records: Vec<(String, String)> =
         texts().into_iter().filter(|(path, _)| path.starts_with("docs/decisions/")).collect();
-    for (n, (path, text)) in records.iter().enumerate() {
-        let number = n + 1;
-        assert!(path.starts_with(&format!("docs/decisions/{number:04}-")), "{path}");
+    let mut last = 0;
+    for (path, text) in &records {
+        let number = path.strip_prefix("docs/decisions/").and_then(|name| name.get(..4));
+        let number: u32 = number.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{path}"));
+        assert!(number > last, "{path}: its number is taken");
+        last = number;
         assert!(text.starts_with(&format!("# {number}. ")), "{path}: its title has its number");
         let status = text.lines().nth(2).unwrap_or_default();
         let date = status.strip_prefix("Date: ").and_then(|rest| rest.get(..10));

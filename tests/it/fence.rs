@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::rehearsal::{
     Script, Stage, execute, on_calls, part, processes_called, unmistakable_time, wait_for,
 };
-use crate::site::PATIENCE;
+use crate::site::{PATIENCE, processes_with_env};
 
 /// Forced reuses of a process number.
 const REUSES: u32 = 100;
@@ -81,6 +81,52 @@ fn a_command_of_the_job_file_that_leaves_something_behind_leaves_nothing() {
     let job = stage.ends_with(0, &["--verify", &hides(&time, "")]);
     assert_eq!(processes_called(&time), [0_u32; 0]);
     job.is_clean();
+}
+
+#[test]
+fn a_session_inherits_its_lock_and_no_other_descriptor_of_ours() {
+    let time = unmistakable_time();
+    let command = json!({"command": format!("sleep {time}")});
+    let stage = Stage::new("descriptors", &Script::of([part("t1")]).working("t1", &[command]));
+    let (running, job) = stage.start(&[]);
+    stage.site.until("it works", PATIENCE, || processes_called(&time).len() >= 2);
+    let root = stage.site.root().canonicalize().unwrap();
+    let mut locks = 0;
+    for pid in processes_with_env("NUMERUS_TASK", "t1") {
+        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        for link in descriptors.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok()) {
+            let Ok(inside) = link.strip_prefix(&root) else { continue };
+            let name = inside.display().to_string();
+            locks += usize::from(name.ends_with("t1/session.lock"));
+            let is_its_own = name.contains("/t1/") || name.starts_with("store/rehearsal/");
+            assert!(is_its_own, "{pid} holds {name}");
+        }
+    }
+    assert!(locks > 0, "somebody holds the lock");
+    job.slay_worker();
+    drop(running);
+    assert_eq!(stage.call(&["kill", &job.id]).code, Some(0));
+    assert_eq!(processes_called(&time), [0_u32; 0]);
+}
+
+#[test]
+fn no_source_signals_a_number() {
+    let sources = walkdir::WalkDir::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    let mut found = Vec::new();
+    for entry in sources.into_iter().map(Result::unwrap).filter(|e| e.file_type().is_file()) {
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        let path = entry.path().display().to_string();
+        // The stand-in is another program; git's own group is that of a child that was not waited for.
+        if path.contains("/standin/") || path.ends_with("os/git.rs") {
+            continue;
+        }
+        let kills =
+            ["kill_process(", "kill_process_group(", "kill_current_process_group(", "\"kill\")"];
+        found.extend(
+            kills.iter().filter(|kill| text.contains(**kill)).map(|kill| format!("{path}: {kill}")),
+        );
+    }
+    assert_eq!(found, [""; 0]);
 }
 
 /// A process with this very number; `None` where another one got it first.

@@ -11,6 +11,7 @@
     reason = "tests watch the program from outside: they write files, read clocks and the environment, and fail by panicking"
 )]
 
+mod any_bytes;
 mod claims;
 mod cli;
 mod codex_bin;
@@ -19,6 +20,7 @@ mod daemon;
 mod death;
 mod degraded;
 mod docs;
+mod edge;
 mod enforce;
 mod escape;
 mod failures;
@@ -37,6 +39,7 @@ mod mounts;
 mod other_writers;
 mod real_jobs;
 mod rehearsal;
+mod safe;
 mod second_thoughts;
 mod site;
 mod stall;

@@ -323,9 +323,15 @@ fn the_house_is_tidy() {
             check(&mut found, path, rule(path, text));
         }
     }
+    for (path, text) in rust("fuzz") {
+        for rule in [head_comment, size] {
+            check(&mut found, &path, rule(&path, &text));
+        }
+    }
     let written = [
         "src",
         "tests",
+        "fuzz",
         "docs",
         "README.md",
         "Cargo.toml",

@@ -15,6 +15,8 @@ use seccompiler::{
 
 /// Longest beginning of what is written that is kept.
 const HEAD_BYTES: usize = 400;
+/// Most words of a command line that are kept.
+const WORDS: u64 = 32;
 
 /// Where a call names what it changes, by the place of its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +79,8 @@ const CALLS: [(libc::c_long, &str, Names); 32] = [
 /// One call that was stopped at.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Call {
+    /// Which one it was, counted from 1.
+    pub(crate) number: u64,
     /// The process.
     pub(crate) process: i32,
     pub(crate) name: &'static str,
@@ -84,10 +88,10 @@ pub(crate) struct Call {
     pub(crate) path: PathBuf,
     /// The new name, of a rename or link.
     pub(crate) onto: Option<PathBuf>,
-    /// The beginning of what is written.
+    /// The beginning of what is written, or the first words of a program's command line.
     pub(crate) head: String,
-    /// Whether an opened file was there before, and is to be emptied.
-    pub(crate) empties: bool,
+    /// Whether an opened file was there before.
+    pub(crate) existed: bool,
     /// What it gave back, where that was waited for; less than nothing is an error.
     pub(crate) result: Option<i64>,
 }
@@ -140,13 +144,12 @@ pub(crate) fn read(thread: Pid, regs: &user_regs_struct, root: &Path) -> Option<
     let is_counted = |path: &Path| path.starts_with(root);
     match *names {
         Names::Fd(fd) => call.path = link(thread, args[fd])?,
-        Names::Path(path) => call.path = here(path)?,
+        Names::Path(path) | Names::Open { path, .. } => call.path = here(path)?,
         Names::At(dir, path) => call.path = at(dir, path)?,
         Names::Paths(from, onto) => (call.path, call.onto) = (here(from)?, here(onto)),
         Names::Ats([from_dir, from, onto_dir, onto]) => {
             (call.path, call.onto) = (at(from_dir, from)?, at(onto_dir, onto));
         }
-        Names::Open { path, .. } => call.path = here(path)?,
         Names::OpenAt { path, .. } => call.path = at(0, path)?,
         Names::Process(signal) => {
             call.path = PathBuf::from(format!("signal {}", args[signal]));
@@ -154,16 +157,14 @@ pub(crate) fn read(thread: Pid, regs: &user_regs_struct, root: &Path) -> Option<
         }
         Names::Program => {
             call.path = here(0)?;
+            call.head = words(thread, args[1]).join(" ");
             return call.path.exists().then_some(call);
         }
     }
     if !is_counted(&call.path) && !call.onto.as_deref().is_some_and(is_counted) {
         return None;
     }
-    if let Names::Open { flags, .. } | Names::OpenAt { flags, .. } = *names {
-        let empties = args[flags] & u64::from(libc::O_TRUNC.unsigned_abs()) != 0;
-        call.empties = empties && call.path.metadata().is_ok_and(|m| m.len() > 0);
-    }
+    call.existed = call.opens() && call.path.symlink_metadata().is_ok();
     if call.is_write() {
         call.head = text(thread, args[1], usize::try_from(args[2]).ok()?.min(HEAD_BYTES));
     }
@@ -171,6 +172,22 @@ pub(crate) fn read(thread: Pid, regs: &user_regs_struct, root: &Path) -> Option<
 }
 
 impl Call {
+    /// Whether it is what a scripted agent writes in its tree.
+    pub(crate) fn is_of_agent(&self) -> bool {
+        let in_tree = self.path.iter().any(|part| part.to_string_lossy().starts_with("tree-"));
+        in_tree && self.path.extension().is_some_and(|ending| ending == "txt")
+    }
+
+    /// Whether it opens a file.
+    pub(crate) fn opens(&self) -> bool {
+        matches!(self.name, "open" | "openat" | "creat")
+    }
+
+    /// Whether it flushes a file or folder.
+    pub(crate) fn flushes(&self) -> bool {
+        matches!(self.name, "fsync" | "fdatasync")
+    }
+
     /// Whether it writes bytes whose number is its third argument.
     pub(crate) fn is_write(&self) -> bool {
         matches!(self.name, "write" | "pwrite64")
@@ -184,6 +201,17 @@ fn text(thread: Pid, address: u64, length: usize) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// The first words of a command line.
+fn words(thread: Pid, list: u64) -> Vec<String> {
+    let word = |n: u64| {
+        let mut address = [0; 8];
+        let read = read_memory(thread, list + 8 * n, &mut address);
+        let address = u64::from_ne_bytes(address);
+        (read == 8 && address != 0).then(|| text_at(thread, address)).flatten()
+    };
+    (0..WORDS).map_while(word).collect()
+}
+
 /// Reads another process's memory; the answer is how much of it there was.
 fn read_memory(thread: Pid, address: u64, into: &mut [u8]) -> usize {
     let Ok(base) = usize::try_from(address) else { return 0 };
@@ -193,6 +221,19 @@ fn read_memory(thread: Pid, address: u64, into: &mut [u8]) -> usize {
 
 /// The path that a text in another process's memory names, from its own folder or one that it has open.
 fn path_at(thread: Pid, dir: Option<u64>, address: u64) -> Option<PathBuf> {
+    let path = PathBuf::from(text_at(thread, address)?);
+    if path.is_absolute() {
+        return Some(path);
+    }
+    let folder = match dir {
+        Some(fd) if descriptor(fd) != libc::AT_FDCWD => link(thread, fd)?,
+        _ => fs::read_link(format!("/proc/{thread}/cwd")).ok()?,
+    };
+    Some(if path.as_os_str().is_empty() { folder } else { folder.join(path) })
+}
+
+/// A text in another process's memory, up to its NUL.
+fn text_at(thread: Pid, address: u64) -> Option<String> {
     const PAGE: u64 = 4096;
     let mut bytes = Vec::new();
     while bytes.len() < 8192 && !bytes.contains(&0) {
@@ -205,17 +246,14 @@ fn path_at(thread: Pid, dir: Option<u64>, address: u64) -> Option<PathBuf> {
         bytes.extend_from_slice(&page[..read]);
     }
     let end = bytes.iter().position(|byte| *byte == 0)?;
-    let path = PathBuf::from(String::from_utf8_lossy(&bytes[..end]).into_owned());
-    if path.is_absolute() {
-        return Some(path);
-    }
-    let folder = match dir {
-        Some(fd) if fd as u32 != libc::AT_FDCWD as u32 => link(thread, fd)?,
-        _ => fs::read_link(format!("/proc/{thread}/cwd")).ok()?,
-    };
-    Some(if path.as_os_str().is_empty() { folder } else { folder.join(path) })
+    Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
 }
 
 fn link(thread: Pid, fd: u64) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/{thread}/fd/{}", fd as u32)).ok()
+    fs::read_link(format!("/proc/{thread}/fd/{}", descriptor(fd))).ok()
+}
+
+/// A descriptor as the kernel reads it: the lower half of a register.
+fn descriptor(register: u64) -> i32 {
+    u32::try_from(register & u64::from(u32::MAX)).map_or(-1, u32::cast_signed)
 }

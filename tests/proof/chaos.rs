@@ -34,8 +34,9 @@ const JOBS: u64 = 40;
 const SHORT: u64 = 2;
 /// Generations at a time.
 const AT_A_TIME: usize = 2;
-/// How long a storm goes on while jobs are open.
+/// How long a storm goes on while jobs are open; a full disk stops them for seconds, and is over sooner.
 const LONGEST_STORM: Duration = Duration::from_secs(40);
+const LONGEST_FULL: Duration = Duration::from_secs(12);
 /// How long commands may take to end once nobody disturbs them.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 /// How far a process's clock may be off, in seconds.
@@ -242,7 +243,8 @@ impl<'w> Storm<'w> {
 
     /// Until every job has an end, or the time is up.
     fn rage(&mut self) {
-        let deadline = Instant::now() + LONGEST_STORM;
+        let longest = if self.filler.is_some() { LONGEST_FULL } else { LONGEST_STORM };
+        let deadline = Instant::now() + longest;
         while Instant::now() < deadline && (self.dropped < self.drops.len() || self.has_open()) {
             self.fill_posts();
             if let Some(filler) = &mut self.filler {

@@ -2,9 +2,8 @@
 //! must have become of its jobs.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -16,6 +15,9 @@ use crate::world::{World, kill, names};
 const RECOVERIES: u32 = 3;
 /// How long one traced program may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The same for one that may never end by itself.
+const SHORT_PATIENCE: Duration = Duration::from_secs(4);
 
 /// A story; see the head of this file.
 pub(crate) struct Scenario {
@@ -36,8 +38,11 @@ pub(crate) struct Scenario {
 /// Ends that a job may have.
 pub(crate) type Ends = &'static [&'static str];
 
+/// How many there are.
+pub(crate) const SCENARIOS: usize = 11;
+
 /// All of them, in the order of their numbers.
-pub(crate) const ALL: [Scenario; 9] = [
+pub(crate) static ALL: [Scenario; SCENARIOS] = [
     Scenario {
         name: "submit",
         reach: 131,
@@ -74,12 +79,9 @@ pub(crate) const ALL: [Scenario; 9] = [
     },
     Scenario {
         name: "plan",
-        reach: 9973,
-        has_repository: true,
-        prepare: |world| {
-            let repo = world.repository();
-            world.drop_file("job.md", format!("---\nworkspace: {}\n---\ndo two\n", repo.display()));
-        },
+        reach: 1999,
+        has_repository: false,
+        prepare: |world| world.drop_file("job.md", "do two\n"),
         act: daemon,
         recover: daemon,
         accepted: |_| one("job", &["done"]),
@@ -104,7 +106,7 @@ pub(crate) const ALL: [Scenario; 9] = [
         reach: 1999,
         has_repository: false,
         prepare: |world| {
-            hang_in_the_agent(world);
+            hang_in_the_agent(world, false);
             world.drop_job("job.md", "do it", "");
         },
         act: |world| {
@@ -127,9 +129,9 @@ pub(crate) const ALL: [Scenario; 9] = [
         reach: 1999,
         has_repository: false,
         prepare: |world| {
-            hang_in_the_agent(world);
+            hang_in_the_agent(world, false);
             world.drop_job("job.md", "do it", "");
-            die_in_the_agent(world);
+            die_under_the_agent(world, |_| true);
             fs::copy(world.path("works.json"), world.path("script.json")).unwrap();
         },
         act: daemon,
@@ -157,7 +159,38 @@ pub(crate) const ALL: [Scenario; 9] = [
         recover: daemon,
         accepted: |_| [one("old", &["done"]), one("good", &["claimed"])].concat(),
     },
+    Scenario {
+        name: "repository",
+        reach: 1999,
+        has_repository: true,
+        prepare: |world| {
+            let repo = world.repository();
+            world.drop_file("job.md", format!("---\nworkspace: {}\n---\ndo two\n", repo.display()));
+        },
+        act: daemon,
+        recover: daemon,
+        accepted: |_| one("job", &["done"]),
+    },
+    Scenario {
+        name: "orphan",
+        reach: 1999,
+        has_repository: false,
+        prepare: |world| {
+            hang_in_the_agent(world, true);
+            world.drop_job("job.md", "do it", "");
+            die_under_the_agent(world, |pid| !carries(pid, "NUMERUS_TASK"));
+            fs::copy(world.path("works.json"), world.path("script.json")).unwrap();
+        },
+        act: daemon,
+        recover: daemon,
+        accepted: |_| one("job", &["done"]),
+    },
 ];
+
+/// The scenario of a name.
+pub(crate) fn named(name: &str) -> &'static Scenario {
+    ALL.iter().find(|one| one.name == name).unwrap()
+}
 
 /// What goes wrong in one case.
 #[derive(Debug, Clone, Copy)]
@@ -168,6 +201,8 @@ pub(crate) struct Mishap {
     pub(crate) recovery: Option<(u64, Fault)>,
     /// Whether files that are only read count when they are opened.
     pub(crate) all_opens: bool,
+    /// Whether the act may have to be killed: what lasts may keep it from ever ending.
+    pub(crate) may_hang: bool,
 }
 
 /// What a case has shown.
@@ -189,14 +224,14 @@ impl Scenario {
         if let Some(bug) = bug {
             world.seed(bug);
         }
+        fs::create_dir(world.path("traced")).unwrap();
         (self.prepare)(&world);
         world
     }
 
     /// Runs the act without any mishap, writing down its calls.
     pub(crate) fn record(&self, world: &World) -> Traced {
-        let tracing = Tracing { records: true, ..tracing(world) };
-        tracing.run(&(self.act)(world))
+        Tracing { records: true, ..tracing(world) }.run(&(self.act)(world))
     }
 
     /// How many calls the act makes to which such a thing can happen.
@@ -211,7 +246,9 @@ impl Scenario {
     pub(crate) fn play(&self, world: &World, mishap: Mishap, ends: Ends) -> Shown {
         let mut shown = Shown::default();
         let base = Tracing { all_opens: mishap.all_opens, ..tracing(world) };
-        let act = Tracing { fault: Some(mishap.act), ..base }.run(&(self.act)(world));
+        let patience = if mishap.may_hang { SHORT_PATIENCE } else { PATIENCE };
+        let mut act = Tracing { fault: Some(mishap.act), patience, ..base }.run(&(self.act)(world));
+        act.hung &= !mishap.may_hang;
         shown.count = act.count;
         shown.hear("the act", &act);
         if let Some(fault) = mishap.recovery.filter(|_| act.hit.is_some()) {
@@ -263,7 +300,7 @@ fn tracing(world: &World) -> Tracing<'_> {
         records: false,
         all_opens: false,
         patience: PATIENCE,
-        logs: world.path("logs"),
+        logs: world.path("traced"),
     }
 }
 
@@ -281,35 +318,46 @@ fn in_shell(world: &World, script: &str) -> Command {
     command
 }
 
-/// From here on the agent says that it is there and does nothing more; what it did before lies in `works.json`.
-fn hang_in_the_agent(world: &World) {
+/// From here on the agent says that it is there and does nothing more, perhaps whatever it is asked; what it did before lies in
+/// `works.json`.
+fn hang_in_the_agent(world: &World, deaf: bool) {
     let script = world.path("script.json");
     let text = fs::read_to_string(&script).unwrap();
     fs::write(world.path("works.json"), &text).unwrap();
     let mut script_now: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let hangs = json!({"when": {"marker": "NUMERUS_EXECUTE"}, "play": [
-        {"touch_ready": {"path": world.path("ready")}}, {"hang": true}]});
+    let mut play =
+        vec![json!({"touch_ready": {"path": world.path("ready")}}), json!({"hang": true})];
+    if deaf {
+        play.insert(0, json!({"ignore_signals": true}));
+    }
+    let hangs = json!({"when": {"marker": "NUMERUS_EXECUTE"}, "play": play});
     script_now["scenes"].as_array_mut().unwrap().insert(0, hangs);
     fs::write(script, script_now.to_string()).unwrap();
 }
 
-/// Everything dies while the agent is at work.
-fn die_in_the_agent(world: &World) {
-    let mut child = daemon(world).stdout(std::process::Stdio::null()).spawn().unwrap();
-    let ready = world.path("ready");
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !ready.exists() && std::time::Instant::now() < deadline {
+/// While the agent is at work, those die that are named.
+fn die_under_the_agent(world: &World, dies: fn(u32) -> bool) {
+    let mut child = daemon(world).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !world.path("ready").exists() && Instant::now() < deadline {
         std::thread::park_timeout(Duration::from_millis(2));
     }
-    for _ in 0..100 {
-        let pids = world.processes();
-        if pids.is_empty() {
+    assert!(world.path("ready").exists(), "the agent never came");
+    for _ in 0..1000 {
+        let doomed: Vec<u32> = world.processes().into_iter().filter(|pid| dies(*pid)).collect();
+        if doomed.is_empty() {
             break;
         }
-        pids.into_iter().for_each(kill);
-        drop(child.wait());
+        doomed.into_iter().for_each(kill);
+        drop(child.try_wait());
     }
-    assert!(Path::new(&ready).exists(), "the agent never came");
+    drop(child.wait());
+}
+
+/// Whether a process has a variable in its environment.
+fn carries(pid: u32, name: &str) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|one| one.starts_with(format!("{name}=").as_bytes()))
 }
 
 fn lose_the_index(world: &World) {

@@ -10,10 +10,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use libtest_mimic::{Failed, Trial};
 use nix::errno::Errno;
 use nix::libc::user_regs_struct;
 use nix::sys::ptrace::{self, Event, Options};
@@ -41,25 +42,25 @@ pub(crate) enum Fault {
     Tear,
     /// It fails with this error; if it lasts, so does every later one that such an error can come from.
     Fail { errno: Errno, lasts: bool },
-    /// Half of what it writes is written; if it lasts, so with every later one.
+    /// Half of what it writes is written; if it lasts, of every later one, too.
     Shorten { lasts: bool },
 }
 
 impl Fault {
     /// Whether it can happen at this call; only such are counted.
     fn is_of(self, call: &Call) -> bool {
-        let opens = matches!(call.name, "open" | "openat" | "creat");
-        let flushes = matches!(call.name, "fsync" | "fdatasync");
         let writes = matches!(call.name, "write" | "pwrite64" | "writev" | "pwritev");
         match self {
             Self::KillOne | Self::KillAll | Self::Tear => true,
             Self::Shorten { .. } => call.is_write(),
+            // An agent that cannot write says so, and its job is worth what it did; that is tried elsewhere.
+            Self::Fail { .. } if call.is_of_agent() => false,
             Self::Fail { .. } if matches!(call.name, "kill" | "pidfd_send_signal" | "execve") => {
                 false
             }
             Self::Fail { errno, .. } => match errno {
-                Errno::EMFILE => opens,
-                Errno::EINTR => opens || writes || flushes,
+                Errno::EMFILE => call.opens(),
+                Errno::EINTR => call.opens() || writes || call.flushes(),
                 // What takes nothing works on a full disk.
                 Errno::ENOSPC => !matches!(
                     call.name,
@@ -70,7 +71,8 @@ impl Fault {
         }
     }
 
-    fn lasts(self) -> bool {
+    /// Whether later calls fail, too.
+    pub(crate) fn lasts(self) -> bool {
         matches!(self, Self::Fail { lasts: true, .. } | Self::Shorten { lasts: true })
     }
 }
@@ -125,21 +127,34 @@ pub(crate) fn become_traced() -> Option<ExitCode> {
     Some(ExitCode::from(127))
 }
 
-/// Why nothing can be traced here; `None` if it can.
-pub(crate) fn missing() -> Option<&'static str> {
+/// A trial for which programs have to be traced; where that is not allowed it says so, and fails where everything is to be run.
+pub(crate) fn traced_trial(
+    name: &'static str,
+    run: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    Trial::test(name, move || {
+        static CAN_TRACE: OnceLock<bool> = OnceLock::new();
+        if *CAN_TRACE.get_or_init(can_trace) {
+            return run();
+        }
+        eprintln!("not run: needs ptrace");
+        if std::env::var_os("CI").is_some() { Err("not run: needs ptrace".into()) } else { Ok(()) }
+    })
+}
+
+fn can_trace() -> bool {
     let mut command = Command::new("true");
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     let scratch = tempfile::tempdir().unwrap();
-    let traced = Tracing {
+    let tracing = Tracing {
         below: scratch.path(),
         fault: None,
         records: false,
         all_opens: false,
         patience: Duration::from_secs(20),
         logs: scratch.path().to_owned(),
-    }
-    .run(&command);
-    (traced.code != Some(0)).then_some("ptrace")
+    };
+    tracing.run(&command).code == Some(0)
 }
 
 impl Tracing<'_> {
@@ -310,6 +325,7 @@ impl Tracer<'_> {
             self.told.count += 1;
         }
         let count = self.told.count;
+        call.number = count;
         let due = fault.filter(|(at, fault)| count == *at || (fault.lasts() && count > *at));
         if let Some((at, fault)) = due {
             if count == at {
@@ -375,7 +391,7 @@ impl Tracer<'_> {
         let result = ptrace::getregs(thread).map(|regs| regs.rax.cast_signed()).ok();
         let call = &mut self.told.record[index];
         call.result = result;
-        if matches!(call.name, "fsync" | "fdatasync") {
+        if call.flushes() {
             let over = std::mem::take(call);
             self.told.record.push(over);
         }

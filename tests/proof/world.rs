@@ -123,7 +123,7 @@ impl World {
         let mut kept = self.path("");
         if self.is_mount {
             // What is mounted goes with the proof's own view of the machine.
-            kept = self.abroad.path().join("kept");
+            kept = self.logs().join("kept");
             let copy = Command::new("cp").arg("-a").arg(self.path("")).arg(&kept).status();
             assert!(copy.is_ok_and(|status| status.success()), "the world cannot be kept");
         }

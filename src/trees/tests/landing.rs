@@ -45,6 +45,19 @@ fn two_disjoint_tasks_land_one_after_the_other() {
 }
 
 #[test]
+fn a_ref_that_a_killed_git_left_locked_is_set_all_the_same() {
+    let (house, trees, _tree) = House::with_tree();
+    let tip = trees.tip().expect("tip");
+    let own = ["tip", "published"].map(|name| format!("refs/numerus/job-abc234/{name}.lock"));
+    for lock in own.iter().map(String::as_str).chain(["refs/heads/numerus/job-abc234.lock"]) {
+        put(&house.repo().join(".git").join(lock), "half a name");
+    }
+    let branch = house.trees().create_branch(&tip).expect("branch");
+    assert_eq!(branch, "numerus/job-abc234");
+    assert_eq!(house.git(&["rev-parse", "refs/numerus/job-abc234/published"]).trim(), tip);
+}
+
+#[test]
 fn a_path_that_moved_under_a_task_lets_nothing_land() {
     let house = House::furnished();
     let trees = house.trees();

@@ -90,6 +90,13 @@ enum Key {
     Unknown,
 }
 
+/// What somebody has done to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hand {
+    Moved(Place),
+    Removed,
+}
+
 /// A job that was dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
@@ -98,8 +105,8 @@ pub(crate) struct Job {
     pub(crate) priority: i8,
     /// Where it may lie.
     pub(crate) may: BTreeSet<Place>,
-    /// Where somebody has put its file; `None` in it is nowhere.
-    pub(crate) by_hand: Option<Option<Place>>,
+    /// What somebody has done to its file.
+    pub(crate) by_hand: Option<Hand>,
     pub(crate) is_paused: bool,
     /// Whether another job had its key before.
     is_second: bool,
@@ -250,8 +257,8 @@ impl Model {
             Step::Wait(at) => self.code = Some(i32::from(self.jobs[at].at() != Some(Done))),
             Step::Once => self.once(),
             Step::OnceKilled(..) => self.once_killed(),
-            Step::Move(at, to) => self.jobs[at].by_hand = Some(Some(to)),
-            Step::Unlink(at) => self.jobs[at].by_hand = Some(None),
+            Step::Move(at, to) => self.jobs[at].by_hand = Some(Hand::Moved(to)),
+            Step::Unlink(at) => self.jobs[at].by_hand = Some(Hand::Removed),
             Step::ForgetRun(at) => self.jobs[at].is_lost = true,
             Step::ForgetStatus(_) | Step::ForgetIndex => {}
         }
@@ -322,7 +329,9 @@ impl Model {
         let job = &self.jobs[at];
         let rest_of = |place: &Place| match place {
             Incoming | Claimed if job.is_lost => BTreeSet::from([Failed]),
-            Incoming | Claimed if job.by_hand == Some(Some(Killed)) => BTreeSet::from([Killed]),
+            Incoming | Claimed if job.by_hand == Some(Hand::Moved(Killed)) => {
+                BTreeSet::from([Killed])
+            }
             Incoming | Claimed => self.comes_to(job),
             ended => BTreeSet::from([*ended]),
         };
@@ -367,13 +376,12 @@ impl Model {
             });
         }
         for (job, rests) in self.jobs.iter_mut().zip(rests) {
-            match job.ask {
-                Ask::Keyed(key) if rests.len() == 1 && rests.contains(&Claimed) => {
-                    self.keys.insert(key, Key::Held);
-                }
-                _ => {}
+            if let Ask::Keyed(key) = job.ask
+                && rests.iter().eq([&Claimed])
+            {
+                self.keys.insert(key, Key::Held);
             }
-            job.copies += usize::from(job.by_hand == Some(Some(Incoming)));
+            job.copies += usize::from(job.by_hand == Some(Hand::Moved(Incoming)));
             (job.may, job.by_hand, job.is_stirred) = (rests, None, false);
         }
     }

@@ -1,4 +1,5 @@
-//! What the active daemon has to say to every command: the content of its lock file, which counts as long as that is held.
+//! The lock file of the one active daemon, and its content: what that daemon has to say to every command, as long as the
+//! lock is held.
 //!
 //! It lies there since it must be written when the disk is full or no file can be opened any more, and must not outlive
 //! the daemon: its room is taken when the daemon starts, it is written over in place, through a file that stays open.
@@ -6,12 +7,17 @@
 use std::fs::File;
 use std::io::Result;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Spool;
-use crate::os::{fsx, lock};
+use crate::os::fsx;
+use crate::os::lock::{self, FileLock};
 
 /// Room for it, in bytes.
 const BYTES: usize = 1024;
+/// How long others' probes of the daemon's lock may stand in the way of the one who takes it.
+const PROBES: Duration = Duration::from_millis(50);
 
 /// The daemon's hand on its notice.
 #[derive(Debug)]
@@ -44,6 +50,21 @@ impl Notice {
 }
 
 impl Spool {
+    /// The lock that the one active daemon holds.
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.dir.join(".lock")
+    }
+
+    /// Becomes the one active daemon; `None` if there is one. The probe before the try leaves no trace that would wake
+    /// another waiting daemon.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn try_lead(&self) -> Result<Option<FileLock>> {
+        let path = self.daemon_lock();
+        if lock::is_held(&path)? { Ok(None) } else { FileLock::acquire(&path, PROBES) }
+    }
+
     /// What the active daemon has to say; nothing where there is none.
     pub fn notice(&self) -> Option<String> {
         let path = self.daemon_lock();

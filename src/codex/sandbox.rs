@@ -1,0 +1,105 @@
+//! Whether codex's sandbox confines anything here. Codex ends well although every command in it failed, or although nothing
+//! confined them: only what was written tells. Looked at once for each program, home, kernel start and user.
+//!
+//! Diagnostics: a sandbox that does not work is told with what codex said of it; nothing is started then.
+
+use std::fs;
+use std::io::{Error, Result};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::command::confinement;
+use super::program::Codex;
+use crate::os::console::one_line;
+use crate::os::{clock, digest, env, family, fsx, process, random};
+
+/// Where in the store it is remembered.
+const REMEMBERED: &str = "sandbox";
+/// How long the look may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Rest between two looks for its end.
+const REST: Duration = Duration::from_millis(5);
+/// How much of what codex said is repeated, in bytes.
+const SAID_BYTES: u64 = 300;
+
+/// Looks whether commands in codex's sandbox can write where they may, and nowhere else.
+///
+/// # Errors
+/// A sentence that says what is wrong and what to do.
+pub fn check(codex: &Codex, store: &Path) -> std::result::Result<(), String> {
+    let cannot = |e: Error| format!("cannot try codex's sandbox: {e}");
+    fsx::make_dirs(store).map_err(cannot)?;
+    let remembered = store.join(REMEMBERED);
+    let here = fingerprint(codex);
+    if fsx::read_optional(&remembered).ok().flatten().as_deref() == Some(here.as_str()) {
+        return Ok(());
+    }
+    let probe = store.join(format!(".sandbox-{}", random::base32(8).map_err(cannot)?));
+    let tried = try_it(codex, &probe);
+    let _of_no_use = fsx::remove_tree(&probe);
+    match tried.map_err(cannot)? {
+        None => fsx::replace_derived(&remembered, here.as_bytes()).map_err(cannot),
+        Some(why) => Err(format!(
+            "codex's sandbox does not work here: {why}. Try `codex sandbox -- true`; see docs/security.md. \
+             To run agents without a sandbox, set `sandbox = \"danger-full-access\"` in numerus.toml and in the job"
+        )),
+    }
+}
+
+/// What the answer depends on.
+fn fingerprint(codex: &Codex) -> String {
+    let stamp = |word| {
+        let meta = fs::metadata(word).ok();
+        meta.map(|m| (m.ino(), m.len(), m.mtime(), m.mtime_nsec()))
+    };
+    let program: Vec<_> = codex.program.iter().map(|word| (word, stamp(word))).collect();
+    let temp = codex.env.iter().find(|(name, _)| name == "TMPDIR");
+    let all = (process::boot_id(), env::own_uid(), &codex.home, program, temp);
+    digest::sha256_hex(format!("{all:?}").as_bytes())
+}
+
+/// Writes inside and outside; what is wrong, if anything is.
+fn try_it(codex: &Codex, probe: &Path) -> Result<Option<String>> {
+    let (inside, outside, temp) = (probe.join("in"), probe.join("out"), probe.join("temp"));
+    for dir in [&inside, &outside, &temp] {
+        fsx::make_dirs(dir)?;
+    }
+    let said = probe.join("said");
+    let script = "echo x > written; echo x > ../out/written";
+    let mut command = Command::new(codex.program.first().cloned().unwrap_or_default());
+    command.args(codex.program.iter().skip(1)).arg("sandbox");
+    command.args(["-c", "sandbox_mode=\"workspace-write\""]);
+    for setting in confinement(false, &[], Some(&temp)) {
+        command.args(["-c", &setting]);
+    }
+    command.args(["--", "sh", "-c", script]).current_dir(&inside);
+    command.env_clear().envs(codex.env.iter().cloned());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fsx::create_new(&said)?);
+    let mut child = family::spawn(|| command.spawn(), Child::id)?;
+    if !ends(&mut child)? {
+        return Ok(Some(format!("it does not end within {} s", PATIENCE.as_secs())));
+    }
+    if outside.join("written").exists() {
+        return Ok(Some("a command in it could write outside of its directory".to_owned()));
+    }
+    if inside.join("written").exists() {
+        return Ok(None);
+    }
+    let said = one_line(&String::from_utf8_lossy(&fsx::read_tail(&said, SAID_BYTES)?));
+    Ok(Some(format!("a command in it could not write in its own directory ({said})")))
+}
+
+fn ends(child: &mut Child) -> Result<bool> {
+    let deadline = clock::since_boot() + PATIENCE;
+    while child.try_wait()?.is_none() {
+        if clock::since_boot() > deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok(false);
+        }
+        clock::pause(REST);
+    }
+    Ok(true)
+}
