@@ -11,6 +11,10 @@ use crate::spool::{Kind, Stamp};
 /// Names remembered at a time; the rest of a flood stays in the folder until these are done.
 const MAX_NAMES: usize = 10_000;
 
+/// How many quiet times a file must stand still that was made here: either it was linked, or the event of its first write is
+/// on its way, which takes its time on a busy machine.
+const QUIET_TIMES_OF_MADE: u32 = 10;
+
 /// What the events have told of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
@@ -143,15 +147,16 @@ impl Looks {
             _ => now,
         };
         look.seen = Some((stamp, still_since));
-        let quiet_since = match look.told {
+        let due = match look.told {
             Told::Renamed => return Verdict::Take,
-            Told::Closed(at) => Some(at),
+            Told::Closed(at) => Some(at + settle),
             Told::Writing => None,
             // An empty file that was made here is about to be written, more likely than not.
             Told::Made if stamp.kind == Kind::Regular && stamp.bytes == 0 => None,
-            Told::Made | Told::Nothing => Some(still_since),
+            Told::Made => Some(still_since + QUIET_TIMES_OF_MADE * settle),
+            Told::Nothing => Some(still_since + settle),
         };
-        look.due = quiet_since.map(|since| since + settle);
+        look.due = due;
         if look.due.is_some_and(|due| due <= now) { Verdict::Take } else { Verdict::Leave }
     }
 
@@ -256,7 +261,12 @@ mod tests {
     fn a_linked_file_stands_still_and_is_taken() {
         let mut looks = told(&[(Change::Other, 0)]);
         assert_eq!(looks.judge(name(), stamp(5), ms(0)), Verdict::Leave);
-        assert_eq!(looks.judge(name(), stamp(5), ms(100)), Verdict::Take);
+        assert_eq!(
+            looks.judge(name(), stamp(5), ms(999)),
+            Verdict::Leave,
+            "a write may be on its way"
+        );
+        assert_eq!(looks.judge(name(), stamp(5), ms(1000)), Verdict::Take);
     }
 
     #[test]

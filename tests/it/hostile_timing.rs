@@ -40,6 +40,9 @@ fn what_a_writer_changes_after_the_taking_changes_no_job() {
 fn a_file_is_taken_as_a_dead_writer_left_it_and_one_byte_at_a_time_only_when_it_is_closed() {
     let yard = Yard::new("slow");
     let mut daemon = yard.daemon(&[]);
+    // From here on it surely hears of what happens there.
+    yard.drop_file("first.md", format!("{LATER}x"));
+    yard.until_in("claimed", "first-");
     let slow = yard.incoming().join("slow.md");
     let mut writer = fs::File::create(&slow).unwrap();
     let text = format!("{LATER}slowly");
