@@ -5,6 +5,7 @@
 //! and what was reached is appended. The table in `docs/reliability.md` is made from the ledger; a trial holds that it is
 //! the newest.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -131,9 +132,11 @@ fn table(entries: &[Value]) -> String {
         let mended = faults.iter().sum::<u64>() - newest;
         let minutes = of_proof("seconds").iter().sum::<u64>() / 60;
         let (hours, minutes) = (minutes / 60, minutes % 60);
-        text += &format!(
-            "| {proof} | {what} | {goal} | {cases} | {mended} | {newest} | {hours}:{minutes:02} |\n"
-        );
+        writeln!(
+            text,
+            "| {proof} | {what} | {goal} | {cases} | {mended} | {newest} | {hours}:{minutes:02} |"
+        )
+        .unwrap();
     }
     text
 }
