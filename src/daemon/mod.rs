@@ -222,10 +222,10 @@ impl Daemon {
 
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
+        self.lift_refused_logins();
         self.watch_folders();
         // Whoever reads this may drop files, and is seen to do it.
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
-        self.lift_refused_logins();
         self.look_before_work();
         self.clear();
         loop {

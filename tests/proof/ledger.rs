@@ -1,7 +1,7 @@
 //! What the long runs have shown so far: one line a run in `docs/reliability.ndjson`, so that runs add up.
 //!
 //! A proof asks [`Bounds::of`] how far it is to go. Short (`cargo test`): a fixed number of cases from a fixed start. Long
-//! (`NUMERUS_PROOF_MINUTES=N cargo test --release --test proof NAME`): on from where the ledger stopped, until the time is up,
+//! (`NUMERUS_PROOF_MINUTES=N cargo test --profile proof --test proof NAME`): on from where the ledger stopped, until the time is up,
 //! and what was reached is appended. The table in `docs/reliability.md` is made from the ledger; a trial holds that it is
 //! the newest.
 
