@@ -30,35 +30,38 @@ pub(super) struct Record {
     pub(super) job: Option<Job>,
     /// What of it is destroyed; of a job that has ended nobody asks.
     pub(super) damage: Option<String>,
+    /// Whether its status can be read.
+    pub(super) has_status: bool,
 }
 
 /// Reads what a run folder says of its job.
 pub(super) fn look_into(folder: &RunFolder) -> Result<Record> {
     let (state, damage) = read_journal(folder)?;
-    if state.phase.is_final() {
-        return Ok(Record { state, job: None, damage: None });
-    }
     // The status is written after the journal was flushed, and so never knows more.
     let status = folder.read_status();
+    let has_status = status.is_some();
+    if state.phase.is_final() {
+        return Ok(Record { state, job: None, damage: None, has_status });
+    }
     let damage = damage.or_else(|| match status {
         Some(_) if !state.claimed => Some("its journal has lost its beginning".to_owned()),
         Some(s) if s.state.is_final() => Some("its journal has lost its end".to_owned()),
         Some(_) | None => None,
     });
-    if !state.claimed {
-        return Ok(Record { state, job: None, damage });
-    }
-    match folder.read_job() {
-        Ok(Some(job)) if job.id == *folder.job() => Ok(Record { state, job: Some(job), damage }),
-        Ok(Some(job)) => Ok(damaged(state, format!("its job.json is that of {}", job.id))),
-        Ok(None) => Ok(damaged(state, "its job.json is gone".to_owned())),
-        Err(e) if e.kind() == ErrorKind::InvalidData => Ok(damaged(state, e.to_string())),
-        Err(e) => Err(e),
-    }
+    let (job, damage) = if state.claimed { read_job(folder, damage)? } else { (None, damage) };
+    Ok(Record { state, job, damage, has_status })
 }
 
-fn damaged(state: JobState, how: String) -> Record {
-    Record { state, job: None, damage: Some(how) }
+/// The accepted job, or what is wrong with its file.
+fn read_job(folder: &RunFolder, damage: Option<String>) -> Result<(Option<Job>, Option<String>)> {
+    let how = match folder.read_job() {
+        Ok(Some(job)) if job.id == *folder.job() => return Ok((Some(job), damage)),
+        Ok(Some(job)) => format!("its job.json is that of {}", job.id),
+        Ok(None) => "its job.json is gone".to_owned(),
+        Err(e) if e.kind() == ErrorKind::InvalidData => e.to_string(),
+        Err(e) => return Err(e),
+    };
+    Ok((None, Some(how)))
 }
 
 /// What a journal adds up to, and what of it is destroyed; none is that of a job that nobody has taken yet.

@@ -112,6 +112,8 @@ struct Daemon {
     settled: BTreeSet<JobId>,
     /// Jobs to look at again.
     unchecked: BTreeSet<JobId>,
+    /// Jobs whose lock is watched, since someone else holds it.
+    watched_locks: BTreeSet<JobId>,
     /// What kept us from looking after a job when that was tried last.
     complaints: BTreeMap<JobId, String>,
     /// Whether the jobs are to be scheduled anew.
@@ -204,6 +206,7 @@ impl Daemon {
             jobs: BTreeMap::new(),
             settled: BTreeSet::new(),
             unchecked: BTreeSet::new(),
+            watched_locks: BTreeSet::new(),
             complaints: BTreeMap::new(),
             is_dirty: true,
             has_more: false,

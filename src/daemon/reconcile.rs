@@ -28,6 +28,8 @@ struct Sight {
     state: JobState,
     /// The accepted job, where it has not ended.
     job: Option<Job>,
+    /// Whether its status can be read.
+    has_status: bool,
 }
 
 impl Daemon {
@@ -86,7 +88,7 @@ impl Daemon {
     /// Looks at one job: puts right what is wrong, then enters it into the queue or takes it out. What keeps us from that is
     /// told once.
     pub(super) fn check(&mut self, job: &JobId) {
-        match self.mend(job).and_then(|()| self.enlist(job)) {
+        match self.look_after(job) {
             Ok(()) => drop(self.complaints.remove(job)),
             Err(e) => {
                 let before = self.complaints.insert(job.clone(), e.to_string());
@@ -97,19 +99,31 @@ impl Daemon {
         }
     }
 
+    fn look_after(&mut self, job: &JobId) -> Result<()> {
+        let sight = self.see(job)?;
+        match recover::repair(sight.run.as_ref(), &sight.files) {
+            None => self.enlist(job, sight),
+            Some(repair) => {
+                self.mend(job, repair)?;
+                self.see(job).and_then(|sight| self.enlist(job, sight))
+            }
+        }
+    }
+
     fn see(&self, job: &JobId) -> Result<Sight> {
         let folder = self.desk.runs.folder(job);
         let files = self.lies(job);
         if !folder.dir().is_dir() {
-            return Ok(Sight { run: None, files, state: JobState::default(), job: None });
+            let (state, job) = (JobState::default(), None);
+            return Ok(Sight { run: None, files, state, job, has_status: false });
         }
         // The lock first: a journal read while nobody holds it is as its last holder left it.
         let is_held = folder.is_held()?;
-        let Record { state, job, damage } = lost::look_into(&folder)?;
+        let Record { state, job, damage, has_status } = lost::look_into(&folder)?;
         let finished = state.phase.is_final().then_some(state.phase);
         let is_damaged = damage.is_some();
         let run = Run { is_held, is_claimed: state.claimed, is_damaged, finished };
-        Ok(Sight { run: Some(run), files, state, job })
+        Ok(Sight { run: Some(run), files, state, job, has_status })
     }
 
     fn lies(&self, job: &JobId) -> BTreeSet<Lies> {
@@ -125,11 +139,7 @@ impl Daemon {
     }
 
     /// Puts right what is wrong with one job. What is decided without the lock is decided again under it.
-    fn mend(&mut self, job: &JobId) -> Result<()> {
-        let sight = self.see(job)?;
-        let Some(repair) = recover::repair(sight.run.as_ref(), &sight.files) else {
-            return Ok(());
-        };
+    fn mend(&mut self, job: &JobId, repair: Repair) -> Result<()> {
         match repair {
             Repair::TellHolder => {
                 let folder = self.desk.runs.folder(job);
@@ -203,15 +213,14 @@ impl Daemon {
     }
 
     /// Enters a job that has not ended into the queue as it stands now, and takes one that has out.
-    fn enlist(&mut self, job: &JobId) -> Result<()> {
-        let sight = self.see(job)?;
+    fn enlist(&mut self, job: &JobId, sight: Sight) -> Result<()> {
         let repair = recover::repair(sight.run.as_ref(), &sight.files);
         if repair.is_some_and(|repair| repair != Repair::TellHolder) {
             // Its holder let go of it between the two looks.
             self.unchecked.insert(job.clone());
             return Ok(());
         }
-        if sight.run.is_some_and(|run| run.is_claimed && !run.is_held) {
+        if !sight.has_status && sight.run.is_some_and(|run| run.is_claimed && !run.is_held) {
             self.restate(job)?;
         }
         match sight.run {
@@ -306,6 +315,7 @@ impl Daemon {
         }
         let folder = self.desk.runs.folder(job);
         let is_watched = self.watch.as_mut().is_none_or(|w| w.add(&folder.worker_lock()).is_ok());
+        self.watched_locks.insert(job.clone());
         // It may have been let go before the watch was there.
         if !is_watched || !folder.is_held().unwrap_or(true) {
             self.next_rescan = self.next_rescan.min(clock::since_boot() + super::WITHOUT_EVENTS);
@@ -317,7 +327,9 @@ impl Daemon {
 
     fn unwatch_lock(&mut self, job: &JobId) {
         let path = self.desk.runs.folder(job).worker_lock();
-        if let Some(watch) = &mut self.watch {
+        if self.watched_locks.remove(job)
+            && let Some(watch) = &mut self.watch
+        {
             watch.remove(&path);
         }
     }
