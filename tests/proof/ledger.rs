@@ -21,19 +21,39 @@ const WRITE: &str = "NUMERUS_PROOF_WRITE_FIGURES";
 /// Where the table stands.
 const TABLE: [&str; 2] = ["<!-- figures -->\n", "<!-- end of figures -->\n"];
 
-/// Each proof of the ledger: what a case of it is, and how many are the goal.
-const PROOFS: &[(&str, &str, u64)] = &[
-    ("crash", "a process, or all of them, killed just before one mutating system call", 10_000),
-    ("errno", "one mutating system call that fails, once or from then on", 5_000),
-    ("chaos", "a job in a storm of kills, stops and clock jumps", 20_000),
-    ("chaos-full", "the same on a disk that fills up and is freed again", 2_000),
+/// Each proof of the ledger: what a case of it is, and what is the goal.
+const PROOFS: &[(&str, &str, &str)] = &[
+    (
+        "crash",
+        "one process, or all, killed at a call that changes files, and again in the recovery",
+        "10,000 points",
+    ),
+    ("errno", "one call that changes files fails, once or from then on", "5,000"),
+    ("chaos", "a job in a storm of kills, stops and clock jumps", "20,000"),
+    ("chaos-full", "the same on a disk that fills up and is freed again", "2,000"),
+    ("model", "a random sequence of commands, compared with a model", "20,000"),
     (
         "scale",
-        "a job of a flood of a million files, run once within the promised time and memory",
-        20_000,
+        "a job of a flood of a million files, run once, in the promised time and memory",
+        "20,000",
     ),
-    ("model", "a random sequence of commands, compared with a model", 20_000),
+    ("fuzz-claims", "any bytes as the paths of claims", TEN_MINUTES),
+    ("fuzz-escape", "any bytes on their way to a terminal", TEN_MINUTES),
+    ("fuzz-front_matter", "any bytes as front matter", TEN_MINUTES),
+    ("fuzz-job", "any bytes as a job file", TEN_MINUTES),
+    ("fuzz-journal", "any bytes as a journal", TEN_MINUTES),
+    ("fuzz-settings", "any bytes as settings", TEN_MINUTES),
+    ("fuzz-status", "any bytes as a status", TEN_MINUTES),
+    ("fuzz-transcript", "any bytes as what codex prints", TEN_MINUTES),
+    (
+        "mutants",
+        "one place of the deciding or writing code changed, and the unit tests run",
+        "none unexplained",
+    ),
 ];
+
+/// How long each reader is to be fuzzed.
+const TEN_MINUTES: &str = "10 minutes";
 
 /// The variable that names the first case, to see one again.
 const FIRST: &str = "NUMERUS_PROOF_FIRST";
@@ -120,21 +140,16 @@ fn table(entries: &[Value]) -> String {
                     |---|---|---|---|---|---|---|\n"
         .to_owned();
     for (proof, what, goal) in PROOFS {
-        let of_proof = |key: &str| -> Vec<u64> {
-            entries
-                .iter()
-                .filter(|e| e["proof"] == *proof)
-                .filter_map(|e| e[key].as_u64())
-                .collect()
-        };
-        let (cases, faults) = (of_proof("cases").iter().sum::<u64>(), of_proof("faults"));
-        let newest = faults.last().copied().unwrap_or_default();
-        let mended = faults.iter().sum::<u64>() - newest;
-        let minutes = of_proof("seconds").iter().sum::<u64>() / 60;
-        let (hours, minutes) = (minutes / 60, minutes % 60);
+        let runs: Vec<&Value> = entries.iter().filter(|e| e["proof"] == *proof).collect();
+        let sum = |at: &str| -> u64 { runs.iter().filter_map(|e| e.pointer(at)?.as_u64()).sum() };
+        let points = sum("/figures/points") + sum("/figures/nested");
+        let points = if points > 0 { format!(", {points} points") } else { String::new() };
+        let newest = runs.last().and_then(|e| e["faults"].as_u64()).unwrap_or_default();
+        let (cases, mended) = (sum("/cases"), sum("/faults") - newest);
+        let (hours, minutes) = (sum("/seconds") / 3600, sum("/seconds") / 60 % 60);
         writeln!(
             text,
-            "| {proof} | {what} | {goal} | {cases} | {mended} | {newest} | {hours}:{minutes:02} |"
+            "| {proof} | {what} | {goal} | {cases}{points} | {mended} | {newest} | {hours}:{minutes:02} |"
         )
         .unwrap();
     }
