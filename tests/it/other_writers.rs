@@ -94,6 +94,9 @@ fn run_of(yard: &Yard, job: &str) -> PathBuf {
     yard.site.root().join("runs").join(job)
 }
 
+/// What a job is called, and what is done to its run folder.
+type Harm<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[test]
 fn a_job_whose_record_is_destroyed_fails_and_never_runs_and_what_is_left_of_it_stays() {
     let yard = Yard::new("destroyed");
@@ -104,7 +107,7 @@ fn a_job_whose_record_is_destroyed_fails_and_never_runs_and_what_is_left_of_it_s
         let lines = change(text.lines().map(|line| format!("{line}\n")).collect());
         fs::write(path, lines.concat()).unwrap();
     };
-    let destroy: [(&str, &dyn Fn(&Path)); 9] = [
+    let destroy: [Harm<'_>; 9] = [
         ("no-job", &|run| fs::remove_file(run.join("job.json")).unwrap()),
         ("bad-json", &|run| fs::write(run.join("job.json"), "{\"version\": 1").unwrap()),
         ("link", &|run| {
@@ -268,9 +271,8 @@ fn a_run_folder_that_is_removed_under_its_worker_ends_the_agent_and_fails_the_jo
     yard.until_in("failed", &job);
     yard.until("it has ended", || yard.count(&job, "job.finished") == 1);
     assert_eq!(yard.end_of(&job).0, "run_lost");
-    yard.until("nothing of it lives", || {
-        crate::site::processes_with_env("NUMERUS_JOB", &job).is_empty()
-    });
+    let left = crate::site::processes_with_env("NUMERUS_JOB", &job);
+    assert_eq!(left, [0_u32; 0], "nothing of it lives once it has ended");
     yard.drop_job("control", "control", "");
     yard.until_in("done", "control-");
     assert!(daemon.ends_within(Duration::ZERO).is_none(), "the daemon stays up");
