@@ -45,7 +45,8 @@ impl Held {
         let job = folder.read_job()?.ok_or_else(|| {
             fsx::at(folder.dir())(Error::new(ErrorKind::NotFound, "it has no job.json"))
         })?;
-        folder.clear_temps(&lock)?;
+        // What cannot be cleared away is no reason for a job not to end.
+        let _left_there = folder.clear_temps(&lock);
         let (journal, replay) = Journal::open(&folder.journal(), folder.job())?;
         let state = JobState::replay(&replay.events);
         Ok(Self { folder, lock, journal, state, job })

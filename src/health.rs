@@ -73,15 +73,6 @@ pub fn problem(what: &str, error: &Error) -> String {
     health::told(what, &error.to_string(), fault)
 }
 
-/// What does not hold on the file systems of a root, one line for each folder that lies on such a one.
-pub fn weaknesses(root: &Root) -> Vec<String> {
-    let line = |dir: &PathBuf| {
-        let what = disk::weakness(dir).ok().flatten()?;
-        Some(format!("{} lies on {what}", dir.display()))
-    };
-    folders(root).iter().filter_map(line).collect()
-}
-
 /// Makes the reserves that are missing, where that leaves enough for new work.
 pub fn keep_reserves(root: &Root, min_free: Option<u64>) {
     for dir in folders(root) {

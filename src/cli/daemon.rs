@@ -54,7 +54,7 @@ fn tell(fact: &Fact) {
         Fact::Ignored { name, message } => format!("{name}: left where it is: {message}"),
         Fact::Degraded { reason } => format!("no new work is started: {reason}"),
         Fact::Recovered { reason } => format!("goes on; it was: {reason}"),
-        Fact::Warning { message } | Fact::Trouble { message } => message.clone(),
+        Fact::Trouble { message } => message.clone(),
         Fact::DaemonStarted { .. } | Fact::DaemonStopped { .. } => return,
     };
     // Whoever watched may have gone; the daemon stays.

@@ -1,7 +1,7 @@
 //! The fence: proves that nothing of an ended or abandoned session lives, before anything else may happen in its place.
 //!
 //! In order, all that exist: another boot means nothing lives; the control group is ended; every process of the
-//! [family](crate::os::family) is ended, by its marks, by its seal, or as an orphan that came to the worker; the session's
+//! [family] is ended, by its marks, by its seal, or as an orphan that came to the worker; the session's
 //! lock must be free.
 
 use std::path::Path;

@@ -80,6 +80,9 @@ impl Daemon {
         match loss {
             Some(message) => self.record(&Fact::Trouble { message }),
             None if was_lost => {
+                // What could not be taken meanwhile is looked at like anything new.
+                self.looks = Looks::new(self.desk.settings.settle);
+                self.has_more = false;
                 // The journal may have been lost with its folder.
                 if let Ok(log) = DaemonLog::open(&self.desk.root) {
                     self.log = log;

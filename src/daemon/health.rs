@@ -18,9 +18,6 @@ impl Daemon {
 
     /// Looks at the machine before anything is done on it, by writing as well.
     pub(super) fn look_before_work(&mut self) {
-        for message in health::weaknesses(&self.desk.root) {
-            self.record(&Fact::Warning { message });
-        }
         let found = health::test(&self.desk.root, self.desk.settings.min_free);
         self.learn(found);
     }

@@ -94,11 +94,6 @@ pub enum Fact {
         /// How.
         repair: String,
     },
-    /// Something about the machine that does not stop the work.
-    Warning {
-        /// What, in words.
-        message: String,
-    },
     /// The machine is not fit: no file is taken and no worker started.
     Degraded {
         /// Why, and what to do.

@@ -46,7 +46,7 @@ use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
 use crate::os::signals::Listener;
 use crate::os::watch::{Change, Hint, Watch};
-use crate::os::{clock, fsx, lock};
+use crate::os::{clock, fsx};
 use crate::spool::{Notice, Place, may_be_taken};
 use crate::store::holds::Holds;
 
@@ -179,12 +179,6 @@ async fn lead(
     if let Some(watch) = &mut watch {
         watch.remove(&path);
     }
-    // Everything rests on it that one process at a time holds a lock.
-    if !lock::is_held(&path)? {
-        return Err(fsx::at(&path)(std::io::Error::other(
-            "locks do not exclude on this file system",
-        )));
-    }
     let daemon = Daemon::new(desk, options, watch, inputs)?;
     Ok(daemon.work(heard, &lock).await)
 }
@@ -231,10 +225,10 @@ impl Daemon {
 
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
+        self.lift_refused_logins();
         self.watch_folders();
         // Whoever reads this may drop files, and is seen to do it.
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
-        self.lift_refused_logins();
         self.look_before_work();
         self.clear();
         loop {

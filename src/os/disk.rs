@@ -37,42 +37,9 @@ pub fn room(path: &Path) -> Result<Room> {
     })
 }
 
-/// Kinds of file systems, by the numbers that the kernel gives them, on which not everything holds that is relied on
-/// elsewhere, and what does not.
-const WEAK: [(u32, &str); 7] = [
-    (0x0102_1994, "tmpfs: nothing of it survives a restart of the machine"),
-    (0x6969, "NFS: locks and renames of other machines may be seen late"),
-    (0x517b, "SMB: locks and renames of other machines may be seen late"),
-    (0xff53_4d42, "CIFS: locks and renames of other machines may be seen late"),
-    (0xfe53_4d42, "SMB2: locks and renames of other machines may be seen late"),
-    (0x0102_1997, "9p: locks may not exclude, and changes may be seen late"),
-    (0x4d44, "FAT: names and rights are not kept as they are given"),
-];
-
-/// What does not hold on the file system that a path lies on, if that is known of its kind.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn weakness(path: &Path) -> Result<Option<&'static str>> {
-    let stat = rustix::fs::statfs(path).map_err(|e| fsx::at(path)(e.into()))?;
-    // The numbers have 32 bits, whatever the type of the field is on this machine.
-    let kind = u32::try_from(i128::from(stat.f_type) & 0xffff_ffff).unwrap_or(0);
-    Ok(WEAK.iter().find(|(number, _)| *number == kind).map(|(_, what)| *what))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_does_not_survive_a_restart_is_known() {
-        let memory = Path::new("/dev/shm");
-        if memory.is_dir() {
-            let what = weakness(memory).expect("there").unwrap_or_default();
-            assert!(what.starts_with("tmpfs: "), "{what}");
-        }
-        assert_eq!(weakness(Path::new("/proc")).expect("there"), None);
-    }
 
     #[test]
     fn a_file_system_says_what_it_has() {

@@ -126,7 +126,7 @@ fn put_flushed_by(
         }
         written => written,
     };
-    let temp = temp.map_err(at(path))?;
+    let temp = temp?;
     let named = rename_onto(&temp, path, onto);
     named.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
 }
@@ -138,10 +138,9 @@ fn write_beside(
     flush: &mut dyn FnMut(&File) -> Result<()>,
 ) -> Result<PathBuf> {
     let temp = temp_beside(path)?;
-    let mut file = open_new(&temp)?;
+    let mut file = create_new(&temp)?;
     let done = file.write_all(bytes).and_then(|()| flush(&file));
-    done.inspect_err(|_| drop(remove_quietly(&temp)))?;
-    Ok(temp)
+    done.inspect_err(|_| drop(remove_quietly(&temp))).map(|()| temp).map_err(at(path))
 }
 
 /// A fresh name beside `path`, of the form that start-up clears away: `.<random>.tmp`.
@@ -162,13 +161,9 @@ fn parent(path: &Path) -> &Path {
 /// # Errors
 /// `AlreadyExists` if the name is taken; otherwise those of the system.
 pub fn create_new(path: &Path) -> Result<File> {
-    open_new(path).map_err(at(path))
-}
-
-fn open_new(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).custom_flags(nofollow());
-    options.open(path)
+    options.open(path).map_err(at(path))
 }
 
 /// Opens a file that is there for writing over what it holds, at its place: where it is long enough already, that needs no

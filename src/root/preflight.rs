@@ -11,7 +11,7 @@ use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
 use crate::os::mount::{Ground, Rights, ground, open_ancestor};
-use crate::os::{env, fsx};
+use crate::os::{env, fsx, reserve};
 use crate::spool::{Place, Spool};
 
 /// Folders that are emptied by themselves.
@@ -28,7 +28,9 @@ pub fn preflight(root: &Root, settings: &Settings) -> Result<Vec<String>, RootEr
         let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
         let spool = Spool::of(root);
         let own = volumes.iter().cloned().chain(places.map(|place| spool.folder(place)));
-        own.chain([root.path().to_owned()]).try_for_each(|folder| is_private(&folder))?;
+        // The root may be named by a link, but nobody else may turn that link elsewhere.
+        own.chain([root.path().canonicalize()?]).try_for_each(|folder| is_private(&folder))?;
+        is_lasting(root.path())?;
         volumes.iter().try_for_each(|folder| keeps_promises(folder))?;
     }
     told.extend(lasts(root.path(), &volumes)?);
@@ -59,14 +61,14 @@ fn is_private(folder: &Path) -> Result<(), RootError> {
             format!("others may write in it (mode {:04o}); chmod go-w makes it safe", rights.mode);
         return Err(refuse(folder, why));
     }
-    match open_ancestor(folder) {
-        Some(above) => {
-            let why =
-                format!("anybody may replace it, since anybody may write in {}", above.display());
-            Err(refuse(folder, why))
-        }
-        None => Ok(()),
-    }
+    is_lasting(folder)
+}
+
+/// A path that nobody else can put something else at.
+fn is_lasting(folder: &Path) -> Result<(), RootError> {
+    let Some(above) = open_ancestor(folder) else { return Ok(()) };
+    let why = format!("anybody may replace it, since anybody may write in {}", above.display());
+    Err(refuse(folder, why))
 }
 
 /// Locks exclude, folders can be flushed, and the file system is one where both mean something.
@@ -81,6 +83,8 @@ fn keeps_promises(folder: &Path) -> Result<(), RootError> {
     fsx::remove(&probe)?;
     match both {
         (Ok(Some(_held)), Ok(None)) => Ok(fsx::sync_dir(folder)?),
+        // A full disk is for the daemon to wait on.
+        (Err(e), _) if reserve::is_for_want_of_room(&e) => Ok(()),
         (Err(e), _) | (_, Err(e)) => Err(e.into()),
         _ => Err(refuse(folder, "locks (flock) do not exclude anybody there".to_owned())),
     }

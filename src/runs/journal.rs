@@ -197,7 +197,7 @@ impl JournalReader {
     }
 
     fn count(&mut self, seq: u64) {
-        if seq > self.last_seq + 1 {
+        if seq > self.last_seq.saturating_add(1) {
             self.is_damaged(format!("fact {} is missing", self.last_seq + 1));
         }
         self.last_seq = self.last_seq.max(seq);

@@ -9,15 +9,15 @@
 //! again is told of by [`Memory::restored`], and one that could not be read is put aside.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
-use super::backup;
 use super::db::{self, Result, Schema, said};
+use super::truth::{self, append};
 use crate::model::claim::ClaimQuality;
 use crate::model::id::JobId;
 use crate::model::status::JobPhase;
@@ -134,14 +134,17 @@ impl Memory {
     /// Writes a truth that is lost again: from the database, which took every entry in, or from the newest copy. The
     /// caller holds the lock beside the truth.
     fn restore(&mut self) -> Result<()> {
-        let Some(loss) = loss(&self.truth).map_err(fsx::at(&self.truth))? else { return Ok(()) };
-        let lines = self.lines().map_err(said(&self.path))?;
-        let from_database = (!lines.is_empty()).then(|| (self.path.clone(), lines));
-        let Some((source, bytes)) = from_database.or_else(|| backup::newest(&self.truth)) else {
+        let reads = |line: &[u8]| read_line(line).is_some();
+        let Some(loss) = truth::loss(&self.truth, &reads).map_err(fsx::at(&self.truth))? else {
             return Ok(());
         };
-        if loss == Loss::Unreadable {
-            backup::put_aside(&self.truth)?;
+        let lines = self.lines().map_err(said(&self.path))?;
+        let from_database = (!lines.is_empty()).then(|| (self.path.clone(), lines));
+        let Some((source, bytes)) = from_database.or_else(|| truth::newest(&self.truth)) else {
+            return Ok(());
+        };
+        if loss == truth::Loss::Unreadable {
+            truth::put_aside(&self.truth)?;
         }
         fsx::put_new(&self.truth, &bytes)?;
         // What was taken in is counted in bytes of the old one.
@@ -172,7 +175,7 @@ impl Memory {
         let banks = self.banks()?;
         append(&self.truth, entry)?;
         // A copy that cannot be put now is due again with the next entry.
-        let _next_time = backup::put_if_due(&self.truth);
+        let _next_time = truth::put_if_due(&self.truth);
         self.catch_up()?;
         Ok(!banks.contains(&entry.bank))
     }
@@ -190,6 +193,8 @@ impl Memory {
         let known = known.optional().map_err(said(&self.path))?.is_some();
         if known {
             append(&self.truth, &Forgotten { version: VERSION, forget: job.clone(), at })?;
+            // No copy may bring it back.
+            truth::put(&self.truth)?;
             self.catch_up()?;
         }
         Ok(known)
@@ -286,40 +291,6 @@ pub fn remember_without_database(store: &Path, entry: &Entry) -> Result<()> {
     if is_known { Ok(()) } else { Ok(append(&truth, entry)?) }
 }
 
-/// How a truth is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Loss {
-    Missing,
-    Unreadable,
-}
-
-impl Loss {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Unreadable => "unreadable, and is put aside",
-        }
-    }
-}
-
-/// Whether the truth is lost. One line that can be read is enough for it not to be, and so is none at all.
-fn loss(truth: &Path) -> std::io::Result<Option<Loss>> {
-    let lines = match File::open(truth) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Some(Loss::Missing)),
-        file => BufReader::new(file?).split(b'\n'),
-    };
-    let mut is_empty = true;
-    for line in lines {
-        // A disk that cannot give what it was given has lost it.
-        let Ok(line) = line else { return Ok(Some(Loss::Unreadable)) };
-        if read_line(&line).is_some() {
-            return Ok(None);
-        }
-        is_empty &= line.is_empty();
-    }
-    Ok((!is_empty).then_some(Loss::Unreadable))
-}
-
 fn read_line(line: &[u8]) -> Option<Line> {
     serde_json::from_slice(line).ok()
 }
@@ -399,29 +370,6 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     })
 }
 
-/// Appends a line and flushes it; a torn line before it is closed first. The caller holds the lock beside the truth.
-fn append(truth: &Path, entry: &impl Serialize) -> std::io::Result<()> {
-    let is_new = !truth.exists();
-    let mut line = serde_json::to_vec(entry)?;
-    line.push(b'\n');
-    let mut file = fsx::open_append(truth)?;
-    if ends_torn(&mut file).map_err(fsx::at(truth))? {
-        line.insert(0, b'\n');
-    }
-    file.write_all(&line).and_then(|()| file.sync_data()).map_err(fsx::at(truth))?;
-    if is_new { fsx::sync_dir(truth.parent().unwrap_or(truth)) } else { Ok(()) }
-}
-
-fn ends_torn(file: &mut File) -> std::io::Result<bool> {
-    if file.metadata()?.len() == 0 {
-        return Ok(false);
-    }
-    let mut last = [0u8];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(last != [b'\n'])
-}
-
 /// A query for any of the words of a text, each quoted so that none is an operator; `None` if there is no word.
 fn any_word_of(text: &str) -> Option<String> {
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
@@ -433,6 +381,8 @@ fn any_word_of(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn entry(job: &str, bank: &str, objective: &str) -> Entry {
@@ -514,12 +464,15 @@ mod tests {
         assert!(
             memory.forget(&job("c-abc234"), Timestamp::UNIX_EPOCH).expect("the last of a bank")
         );
-        for _ in 0..2 {
+        for is_truth_lost in [true, false] {
             assert_eq!(ids(&memory.entries("one").expect("entries")), ["b-abc234"]);
             assert_eq!(memory.search("login", None, 9).expect("search"), []);
             assert_eq!(memory.banks().expect("banks"), ["one"]);
             drop(memory);
             fsx::remove(&dir.path().join("memory.db")).expect("remove");
+            if is_truth_lost {
+                fsx::remove(&dir.path().join("memory.ndjson")).expect("remove");
+            }
             memory = Memory::open(dir.path()).expect("anew");
         }
     }

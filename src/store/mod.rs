@@ -4,13 +4,13 @@
 //! Promise: no file here is the only place of a fact, but the holds. A damaged database is put aside
 //! under another name, never deleted, and made anew; one that a newer program wrote is refused.
 
-mod backup;
 mod db;
 pub mod holds;
 pub mod index;
 pub mod log_bytes;
 pub mod memory;
 pub mod starts;
+mod truth;
 
 use std::path::PathBuf;
 

@@ -2,4 +2,4 @@
 # Confined: caught
 # Free: caught
 
-truncate -s 100G "$mine/new.txt"
+truncate -s 10G "$mine/new.txt"

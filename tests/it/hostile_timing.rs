@@ -101,15 +101,15 @@ fn a_daemon_that_was_stopped_finds_what_came_meanwhile() {
     daemon.signal(Signal::STOP);
     let stat = format!("/proc/{}/stat", daemon.pid());
     yard.until("it is stopped", || fs::read_to_string(&stat).unwrap().contains(") T "));
-    for number in 0..300 {
+    for number in 0..100 {
         fs::write(yard.incoming().join(format!("in-place{number}.md")), format!("{LATER}x"))
             .unwrap();
         yard.drop_file(&format!("renamed{number}.md"), format!("{LATER}x"));
     }
     daemon.signal(Signal::CONT);
-    yard.until("all are taken", || yard.facts("taken").len() == 600);
+    yard.until("all are taken", || yard.facts("taken").len() == 200);
     control(&yard, &mut daemon);
-    assert_eq!(yard.names("claimed").len(), 600, "each once");
+    assert_eq!(yard.names("claimed").len(), 200, "each once");
 }
 
 #[test]

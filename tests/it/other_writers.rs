@@ -12,6 +12,9 @@ use serde_json::Value;
 use crate::hostile::{control, reason, until_rejected};
 use crate::yard::{Yard, names};
 
+/// A name, and what is done to a run folder.
+type Destruction<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[test]
 fn a_claimed_file_moved_to_killed_by_hand_kills_the_job() {
     let yard = Yard::new("kill-by-hand");
@@ -94,9 +97,6 @@ fn run_of(yard: &Yard, job: &str) -> PathBuf {
     yard.site.root().join("runs").join(job)
 }
 
-/// What a job is called, and what is done to its run folder.
-type Harm<'a> = (&'a str, &'a dyn Fn(&Path));
-
 #[test]
 fn a_job_whose_record_is_destroyed_fails_and_never_runs_and_what_is_left_of_it_stays() {
     let yard = Yard::new("destroyed");
@@ -107,7 +107,7 @@ fn a_job_whose_record_is_destroyed_fails_and_never_runs_and_what_is_left_of_it_s
         let lines = change(text.lines().map(|line| format!("{line}\n")).collect());
         fs::write(path, lines.concat()).unwrap();
     };
-    let destroy: [Harm<'_>; 9] = [
+    let destroy: [Destruction<'_>; 9] = [
         ("no-job", &|run| fs::remove_file(run.join("job.json")).unwrap()),
         ("bad-json", &|run| fs::write(run.join("job.json"), "{\"version\": 1").unwrap()),
         ("link", &|run| {

@@ -474,14 +474,16 @@ fn trouble_while_the_branch_is_made_passes() {
     let (running, job) = stage.start(&[]);
     stage.until_raised("works");
     let refs = stage.workspace.join(".git/refs/numerus").join(&job.id);
-    std::fs::write(refs.join("published.lock"), "").unwrap();
+    let in_the_way = refs.join("published");
+    std::fs::create_dir(&in_the_way).unwrap();
+    std::fs::write(in_the_way.join("x"), "").unwrap();
     stage.raise("go");
     job.until("job.locks_released", "t1");
     stage.site.until("a try has failed", PATIENCE, || {
         stage.workspace.join(".git/refs/heads").join(job.branch()).exists()
     });
     assert!(job.all("job.finished", "").is_empty());
-    std::fs::remove_file(refs.join("published.lock")).unwrap();
+    std::fs::remove_dir_all(in_the_way).unwrap();
     assert_eq!(running.wait(PATIENCE).code, Some(0));
     assert_eq!((job.all("job.landed", "").len(), job.landed()), (1, vec!["t1".to_owned()]));
 }

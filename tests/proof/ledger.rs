@@ -1,10 +1,11 @@
 //! What the long runs have shown so far: one line a run in `docs/reliability.ndjson`, so that runs add up.
 //!
 //! A proof asks [`Bounds::of`] how far it is to go. Short (`cargo test`): a fixed number of cases from a fixed start. Long
-//! (`NUMERUS_PROOF_MINUTES=N cargo test --release --test proof NAME`): on from where the ledger stopped, until the time is up,
+//! (`NUMERUS_PROOF_MINUTES=N cargo test --profile proof --test proof NAME`): on from where the ledger stopped, until the time is up,
 //! and what was reached is appended. The table in `docs/reliability.md` is made from the ledger; a trial holds that it is
 //! the newest.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -131,9 +132,11 @@ fn table(entries: &[Value]) -> String {
         let mended = faults.iter().sum::<u64>() - newest;
         let minutes = of_proof("seconds").iter().sum::<u64>() / 60;
         let (hours, minutes) = (minutes / 60, minutes % 60);
-        text += &format!(
-            "| {proof} | {what} | {goal} | {cases} | {mended} | {newest} | {hours}:{minutes:02} |\n"
-        );
+        writeln!(
+            text,
+            "| {proof} | {what} | {goal} | {cases} | {mended} | {newest} | {hours}:{minutes:02} |"
+        )
+        .unwrap();
     }
     text
 }

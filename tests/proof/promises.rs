@@ -271,7 +271,7 @@ fn each_kind_of_damage_is_seen() {
         ("doubled", &|| fs::write(world.folder("failed").join(&file), "x").unwrap()),
         ("after the job's end", &|| append(&run, r#"{"seq":SEQ,"event":"job.paused"}"#)),
         ("ended 2 times", &|| {
-            append(&run, r#"{"seq":SEQ,"event":"job.finished","payload":{"state":"succeeded"}}"#)
+            append(&run, r#"{"seq":SEQ,"event":"job.finished","payload":{"state":"succeeded"}}"#);
         }),
         ("torn", &|| fs::write(run.join("plan.json"), "").unwrap()),
         ("unfinished", &|| fs::write(run.join(".x.tmp"), "").unwrap()),

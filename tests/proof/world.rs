@@ -85,7 +85,8 @@ impl World {
     pub(crate) fn set_settings(&self, further: &str) {
         let script = self.path("script.json");
         let text = format!(
-            "rehearse = {script:?}\nrehearsal_commands = true\nsettle = \"10ms\"\n{further}"
+            "rehearse = \"{}\"\nrehearsal_commands = true\nsettle = \"10ms\"\n{further}",
+            script.display()
         );
         fs::write(self.root().join("numerus.toml"), text).unwrap();
     }

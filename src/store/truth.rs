@@ -1,12 +1,15 @@
-//! Copies of the memory's truth: `memory.ndjson.bak-N`, the newest with the largest number, a few of them.
+//! The memory's truth as a file: appended to, copied, and known to be lost.
 //!
-//! What they buy: the database holds every entry as well, so that a truth that is lost is written again from there. The
+//! The copies are `memory.ndjson.bak-N`, the newest with the largest number, a few of them. What they buy: the database holds every entry as well, so that a truth that is lost is written again from there. The
 //! copies are for the day when both are gone, as after a bad disk or a wrong `rm`. One is put whenever the truth has grown
 //! by an eighth, so that all copies together cost no more than the truth itself does over time.
 
 use std::ffi::OsStr;
-use std::io::{ErrorKind, Result};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use crate::os::fsx;
 
@@ -17,6 +20,72 @@ const LEAST_GROWTH: u64 = 4096;
 /// Files put aside at most.
 const MAX_PUT_ASIDE: u32 = 1000;
 
+/// Appends a line and flushes it; a torn line before it is closed first. The caller holds the lock beside the truth.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub(super) fn append(truth: &Path, entry: &impl Serialize) -> Result<()> {
+    let is_new = !truth.exists();
+    let mut line = serde_json::to_vec(entry)?;
+    line.push(b'\n');
+    let mut file = fsx::open_append(truth)?;
+    if ends_torn(&mut file).map_err(fsx::at(truth))? {
+        line.insert(0, b'\n');
+    }
+    file.write_all(&line).and_then(|()| file.sync_data()).map_err(fsx::at(truth))?;
+    if is_new { fsx::sync_dir(truth.parent().unwrap_or(truth)) } else { Ok(()) }
+}
+
+fn ends_torn(file: &mut File) -> Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0u8];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != [b'\n'])
+}
+
+/// How a truth is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// It is not there.
+    Missing,
+    /// Nothing of it can be read.
+    Unreadable,
+}
+
+impl Loss {
+    /// In words.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unreadable => "unreadable, and is put aside",
+        }
+    }
+}
+
+/// Whether the truth is lost. One line that can be read is enough for it not to be, and so is none at all.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(super) fn loss(truth: &Path, reads: &dyn Fn(&[u8]) -> bool) -> Result<Option<Loss>> {
+    let lines = match File::open(truth) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Some(Loss::Missing)),
+        file => BufReader::new(file?).split(b'\n'),
+    };
+    let mut is_empty = true;
+    for line in lines {
+        // A disk that cannot give what it was given has lost it.
+        let Ok(line) = line else { return Ok(Some(Loss::Unreadable)) };
+        if reads(&line) {
+            return Ok(None);
+        }
+        is_empty &= line.is_empty();
+    }
+    Ok((!is_empty).then_some(Loss::Unreadable))
+}
+
 /// Puts a copy if the truth has grown enough since the last one. A truth that has shrunk takes no copy's place.
 ///
 /// # Errors
@@ -26,9 +95,15 @@ pub(super) fn put_if_due(truth: &Path) -> Result<()> {
     let length = truth.metadata().map_err(fsx::at(truth))?.len();
     let last = copies.last().map(|(_, path)| path.metadata().map_or(0, |m| m.len()));
     let is_due = last.is_none_or(|last| length >= last + LEAST_GROWTH.max(last / 8));
-    if !is_due {
-        return Ok(());
-    }
+    if is_due { put(truth) } else { Ok(()) }
+}
+
+/// Puts a copy, and removes the oldest one.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub(super) fn put(truth: &Path) -> Result<()> {
+    let copies = copies(truth)?;
     let number = copies.last().map_or(1, |(number, _)| number + 1);
     let bytes = std::fs::read(truth).map_err(fsx::at(truth))?;
     fsx::put_new(&numbered(truth, "bak", number), &bytes)?;
