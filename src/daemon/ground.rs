@@ -89,6 +89,7 @@ impl Daemon {
                 }
                 self.watch_folders();
                 self.next_rescan = clock::since_boot();
+                self.looks.come_back(self.next_rescan);
                 self.record(&Fact::Trouble { message: over.to_owned() });
             }
             None => {}

@@ -176,6 +176,13 @@ impl Looks {
         }
     }
 
+    /// Comes back at once to what was left aside: what was in the way may be gone.
+    pub fn come_back(&mut self, now: Duration) {
+        for look in self.names.values_mut().filter(|look| look.is_aside) {
+            look.due = Some(now);
+        }
+    }
+
     /// Forgets a name that was taken or is gone.
     pub fn forget(&mut self, name: &OsStr) {
         self.names.remove(name);

@@ -3,12 +3,13 @@
 //!
 //! Diagnostics: what cannot be read for a passing reason is an error, and looked at again; what is destroyed is a fact.
 
-use std::io::{ErrorKind, Result};
+use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 
 use super::Daemon;
 use super::queue::end_held;
 use super::refusal::duplicate;
+use crate::codex::fence;
 use crate::ending::{self, Ending, Held};
 use crate::logic::recover::Lies;
 use crate::logic::state::JobState;
@@ -105,6 +106,11 @@ impl Daemon {
         if crate::root::check(&self.desk.root).is_err() {
             // The run folders may be on a volume that is not mounted.
             return Ok(false);
+        }
+        // A worker may still be at it, and its agent; nothing is told of the job before they are gone.
+        let left = fence::fence_job(job);
+        if !left.is_empty() {
+            return Err(Error::other(format!("processes of it still live: {left:?}")));
         }
         let folder = match self.desk.runs.create(job) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),

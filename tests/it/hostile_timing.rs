@@ -116,8 +116,8 @@ fn a_daemon_that_was_stopped_finds_what_came_meanwhile() {
 fn a_second_daemon_by_another_path_stands_by_and_takes_over_and_nothing_is_taken_twice() {
     let yard = Yard::new("two-paths");
     let first = yard.daemon(&[]);
-    let other = yard.path("other-path");
-    symlink(yard.site.root(), &other).unwrap();
+    symlink(yard.site.path(), yard.path("other-path")).unwrap();
+    let other = yard.path("other-path").join("root");
     let mut second = yard.numerus(&["daemon"]);
     let mut second = yard.site.spawn(second.env("NUMERUS_ROOT", &other));
     for number in 0..20 {
