@@ -107,10 +107,8 @@ impl Desk {
         let Some(room) = self.make_room(name)? else { return Ok(Taken::Gone) };
         match self.spool.take(name, room.folder.job(), format) {
             Ok(claimed) => self.accept(room.folder, room.lock, &claimed, name),
-            // It moved, and only a flush failed: it is taken again from the reading on, and for that its folder stays.
-            Err(e) if self.spool.has(Place::Claimed, room.folder.job()) => Err(e),
             Err(e) => {
-                // A rename whose flush failed has been made: then the folder is that file's.
+                // A rename whose flush failed has been made: the file is taken again, and for that its folder stays.
                 if !self.spool.has_taken(room.folder.job()) {
                     self.leave(&room)?;
                 }
