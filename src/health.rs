@@ -69,8 +69,10 @@ pub fn fault(error: &Error) -> Option<Fault> {
 
 /// An error as a reason; one that is no fault of the machine stops a test all the same.
 pub fn problem(what: &str, error: &Error) -> String {
-    let fault = fault(error).unwrap_or(Fault::Broken);
-    health::told(what, &error.to_string(), fault)
+    match fault(error) {
+        Some(fault) => health::told(what, &error.to_string(), fault),
+        None => format!("{what}: {error}"),
+    }
 }
 
 /// Makes the reserves that are missing, where that leaves enough for new work.

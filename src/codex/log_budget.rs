@@ -116,9 +116,14 @@ impl Purse {
         }
         let missing = bytes - self.granted;
         for wanted in [missing.max(self.grant), missing] {
-            if account.take(wanted).unwrap_or(true) {
-                (self.granted, self.refused) = (self.granted + wanted, None);
-                return true;
+            match account.take(wanted) {
+                Ok(true) => {
+                    (self.granted, self.refused) = (self.granted + wanted, None);
+                    return true;
+                }
+                Ok(false) => {}
+                // An account that cannot be asked stops no log; what it did not give is not given back.
+                Err(_) => return true,
             }
         }
         self.refused = Some(0);

@@ -280,6 +280,9 @@ impl Daemon {
         if let Err(e) = self.desk.spool.clear_temps(then) {
             self.trouble("cannot clear away unfinished files", &e);
         }
+        if let Err(e) = self.desk.spool.finish_withdrawn() {
+            self.trouble("cannot finish what was withdrawn", &e);
+        }
     }
 
     /// Marks what an input tells of; nothing is done yet.

@@ -142,8 +142,9 @@ impl Desk {
     pub(super) fn clear_held(&self, job: &JobId) -> Result<()> {
         let Some(held) = self.spool.held(job) else { return Ok(()) };
         let limit = self.settings.max_objective_bytes;
-        let copy = self.spool.taken(job);
-        if copy.is_some_and(|copy| self.spool.drop_held(&held, &copy, limit).unwrap_or(false)) {
+        if let Some(copy) = self.spool.taken(job)
+            && self.spool.drop_held(&held, &copy, limit)?
+        {
             return Ok(());
         }
         let why = format!("it was changed after job {job} was made of it");

@@ -138,6 +138,7 @@ pub fn carriers(marks: &[(&str, &str)]) -> Vec<u32> {
 /// Ends every process of a family, again and again until none is left; gives back what would not die within a bound.
 pub fn sweep(marks: &[(&str, &str)]) -> Vec<u32> {
     for _ in 0..SWEEP_ROUNDS {
+        reap_orphans();
         let (left, strays) = (carriers(marks), strays(marks));
         if left.is_empty() && strays.is_empty() {
             return left;
@@ -148,7 +149,6 @@ pub fn sweep(marks: &[(&str, &str)]) -> Vec<u32> {
         for (pid, started) in strays {
             end(pid, |pid| start_time(pid) == Some(started));
         }
-        reap_orphans();
         clock::pause(SWEEP_REST);
     }
     let mut left = carriers(marks);

@@ -7,17 +7,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "the one door to files")]
 
-use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use jiff::Timestamp;
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
+pub use self::temps::{clear_old_temps, clear_temps};
 use super::{random, reserve, seeded};
+
+mod temps;
 
 /// Adds the path to an error that has none.
 pub fn at(path: &Path) -> impl FnOnce(Error) -> Error + '_ {
@@ -314,6 +314,14 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     if !meta.is_file() {
         return Err(at(path)(Error::new(ErrorKind::InvalidInput, "not a regular file")));
     }
+    read_at_most(file, path, limit)
+}
+
+/// Reads a file that is open, at most `limit` bytes; `None` if it is larger. `path` is for errors.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn read_at_most(file: File, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(at(path))?;
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
@@ -364,43 +372,13 @@ pub fn list_os(dir: &Path) -> Result<Vec<std::ffi::OsString>> {
     entries.map(|entry| entry.map(|e| e.file_name()).map_err(at(dir))).collect()
 }
 
-/// Clears away what an unfinished [`put`] left in a folder where nobody else writes.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn clear_temps(dir: &Path) -> Result<()> {
-    temps(dir)?.iter().try_for_each(|path| remove(path))
-}
-
-/// Clears away what an unfinished [`put`] left in a folder where others may just be writing: only what was last written
-/// before `then`.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn clear_old_temps(dir: &Path, then: Timestamp) -> Result<()> {
-    for path in temps(dir)? {
-        let written = std::fs::symlink_metadata(&path).and_then(|meta| meta.modified());
-        let is_old = |at: SystemTime| Timestamp::try_from(at).is_ok_and(|at| at < then);
-        if written.is_ok_and(is_old) {
-            remove(&path)?;
-        }
-    }
-    Ok(())
-}
-
-/// The names that [`temp_beside`] makes, in a folder.
-fn temps(dir: &Path) -> Result<Vec<PathBuf>> {
-    let is_temp = |name: &String| {
-        name.starts_with('.') && Path::new(name).extension() == Some(OsStr::new("tmp"))
-    };
-    Ok(list(dir)?.into_iter().filter(is_temp).map(|name| dir.join(name)).collect())
-}
-
 #[cfg(test)]
 mod edges;
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn dir() -> tempfile::TempDir {

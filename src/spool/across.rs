@@ -11,6 +11,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -131,11 +132,38 @@ impl Spool {
             Err(e) if is_across(&e) => {}
             moved => return moved,
         }
+        if std::fs::symlink_metadata(&target).is_ok() {
+            return Err(fsx::at(&target)(ErrorKind::AlreadyExists.into()));
+        }
         let held = file.with_file_name(marked(WITHDRAWN, name));
         fsx::move_to(file, &held)?;
-        match self.read(&held, MAX_WITHDRAWN_BYTES)?.ours() {
-            Some(bytes) => fsx::put_new(&target, bytes).and_then(|()| self.remove_held(&held)),
-            None => Ok(()),
+        self.bring_withdrawn(&held, &target)
+    }
+
+    /// Brings to `killed/` what was withdrawn by somebody who died over it.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn finish_withdrawn(&self) -> Result<()> {
+        let incoming = self.folder(Place::Incoming);
+        for name in fsx::list_os(&incoming)? {
+            if let Some(of) = name.as_bytes().strip_prefix(WITHDRAWN.as_bytes()) {
+                let target = self.folder(Place::Killed).join(OsStr::from_bytes(of));
+                self.bring_withdrawn(&incoming.join(&name), &target)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a withdrawn file, and removes it. What is not to be copied stays, and so does what is not what lies there.
+    fn bring_withdrawn(&self, held: &Path, target: &Path) -> Result<()> {
+        let content = self.read(held, MAX_WITHDRAWN_BYTES)?;
+        let Some(bytes) = content.ours() else { return Ok(()) };
+        match fsx::put_new(target, bytes) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                self.drop_held(held, target, MAX_WITHDRAWN_BYTES).map(drop)
+            }
+            put => put.and_then(|()| self.remove_held(held)),
         }
     }
 }

@@ -191,7 +191,7 @@ impl Spool {
             return Ok(Content::TooLarge(meta.len()));
         }
         let linked = meta.nlink() > 1;
-        Ok(match fsx::read_bounded(path, limit)? {
+        Ok(match fsx::read_at_most(file, path, limit)? {
             Some(bytes) => Content::Whole { bytes, uid: meta.uid(), linked },
             None => Content::TooLarge(limit + 1),
         })
@@ -289,17 +289,17 @@ impl Spool {
         JobId::parse(text.trim()).map_err(|e| fsx::at(&path)(Error::new(ErrorKind::InvalidData, e)))
     }
 
-    /// Clears away what unfinished writes left in our own folders, never in `incoming/`; where anybody writes who submits or
-    /// makes the root, only what was last written before `then`.
+    /// Clears away what unfinished writes left in our own folders before `then`, never in `incoming/`: others may just be
+    /// writing there.
     ///
     /// # Errors
     /// Those of the system, with the path.
     pub fn clear_temps(&self, then: Timestamp) -> Result<()> {
-        let shared = [self.tmp(), self.dir.clone(), self.root.runs(), self.root.store()];
-        shared.iter().try_for_each(|dir| fsx::clear_old_temps(dir, then))?;
         let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
-        places.iter().try_for_each(|p| fsx::clear_temps(&self.folder(*p)))?;
-        fsx::clear_temps(&self.keys())
+        let of_spool =
+            [self.tmp(), self.dir.clone(), self.keys(), self.root.runs(), self.root.store()];
+        let folders = of_spool.into_iter().chain(places.map(|place| self.folder(place)));
+        folders.into_iter().try_for_each(|dir| fsx::clear_old_temps(&dir, then))
     }
 }
 

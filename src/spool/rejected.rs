@@ -61,9 +61,9 @@ impl Spool {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(None),
             result => result?,
         }
+        let kept = self.kept_in_incoming(name);
         let moved = match fsx::move_to(from, &target) {
             Err(e) if is_across(&e) => {
-                let kept = self.kept_in_incoming(name);
                 let kept_as = Some(kept.to_string_lossy().into_owned());
                 fsx::put(&beside, &to_json(&Rejection { kept_as, ..why.clone() })?)
                     .and_then(|()| fsx::move_to(from, &kept))
@@ -73,7 +73,7 @@ impl Spool {
         match moved {
             Ok(()) => Ok(Some(name.to_owned())),
             // A rename whose flush failed has been made: then the reason is that file's.
-            Err(e) if !exists(from) && exists(&target) => Err(e),
+            Err(e) if !exists(from) && (exists(&target) || exists(&kept)) => Err(e),
             Err(e) => {
                 fsx::remove(&beside)?;
                 if e.kind() == ErrorKind::AlreadyExists { Ok(None) } else { Err(e) }

@@ -9,7 +9,7 @@
 //! again is told of by [`Memory::restored`], and one that could not be read is put aside.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -194,7 +194,7 @@ impl Memory {
         if known {
             append(&self.truth, &Forgotten { version: VERSION, forget: job.clone(), at })?;
             // No copy may bring it back.
-            truth::put(&self.truth)?;
+            truth::put_alone(&self.truth)?;
             self.catch_up()?;
         }
         Ok(known)
@@ -284,6 +284,12 @@ impl Memory {
 pub fn remember_without_database(store: &Path, entry: &Entry) -> Result<()> {
     let truth = store.join("memory.ndjson");
     let _guard = db::lock_beside(&truth)?;
+    let is_lost = !truth.exists();
+    if is_lost && (store.join("memory.db").exists() || truth::newest(&truth).is_some()) {
+        // A new truth of one line would look whole, and the rest be forgotten.
+        let why = Error::new(ErrorKind::NotFound, "it is lost, and cannot be restored now");
+        return Err(fsx::at(&truth)(why).into());
+    }
     let known =
         unread(&truth, 0).map_err(fsx::at(&truth))?.map_or_else(Vec::new, |(lines, _)| lines);
     let is_of_job = |line: Line| matches!(line, Line::Entry(e) if e.job_id == entry.job_id);

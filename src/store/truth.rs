@@ -115,6 +115,16 @@ pub(super) fn put(truth: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Puts a copy and removes all older ones: none that knows more may come back.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub(super) fn put_alone(truth: &Path) -> Result<()> {
+    let older = copies(truth)?;
+    put(truth)?;
+    older.into_iter().try_for_each(|(_, path)| fsx::remove(&path))
+}
+
 /// What the newest copy holds that can be read, with its path.
 pub(super) fn newest(truth: &Path) -> Option<(PathBuf, Vec<u8>)> {
     let copies = copies(truth).ok()?;

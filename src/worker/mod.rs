@@ -81,7 +81,8 @@ pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<L
         let _worker_is_leaving = tell.send(signal);
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    folder.clear_temps(&lock)?;
+    // What cannot be cleared away is in nobody's way.
+    let _stays = folder.clear_temps(&lock);
     let left = runtime.block_on(work(root, settings, &folder, lock.clone(), bus, signals));
     // Blocking calls that hang must not keep a worker that is done.
     runtime.shutdown_background();

@@ -172,10 +172,12 @@ pub(crate) fn read(thread: Pid, regs: &user_regs_struct, root: &Path) -> Option<
 }
 
 impl Call {
-    /// Whether it is what a scripted agent writes in its tree.
+    /// Whether it is what a scripted agent writes in its tree, the folder included, which it makes sure of.
     pub(crate) fn is_of_agent(&self) -> bool {
-        let in_tree = self.path.iter().any(|part| part.to_string_lossy().starts_with("tree-"));
-        in_tree && self.path.extension().is_some_and(|ending| ending == "txt")
+        let of_tree = |part: &std::ffi::OsStr| part.to_string_lossy().starts_with("tree-");
+        let is_text = self.path.extension().is_some_and(|ending| ending == "txt");
+        let makes_tree = self.name == "mkdir" && self.path.file_name().is_some_and(of_tree);
+        makes_tree || (is_text && self.path.iter().any(of_tree))
     }
 
     /// Whether it opens a file.
