@@ -154,15 +154,20 @@ fn a_worker_that_ends_at_once_three_times_fails_its_job() {
     let _daemon = yard.daemon(&[]);
     yard.drop_job("x", "hold-x", "");
     yard.until_reached("hold-x");
-    yard.drop_job("y", "y", &format!("after: [{}]\n", yard.job("x-").unwrap()));
-    let job = yard.until_in("claimed", "y-");
-    // What a worker clears away when it starts cannot be cleared away.
-    let in_the_way = yard.site.root().join(format!("runs/{job}/.in-the-way.tmp/full"));
-    fs::create_dir_all(in_the_way).unwrap();
-    yard.let_go("hold-x");
-    yard.until_in("failed", "y-");
+    let job = yard.job("x-").unwrap();
+    // No worker can look at the leases of this job from now on, which is the first thing that a worker does.
+    let leases = yard.site.root().join(format!("runs/{job}/workspace/.git/numerus/leases"));
+    fs::rename(&leases, yard.path("leases")).unwrap();
+    fs::write(&leases, "").unwrap();
+    kill(yard.worker(&job));
+    yard.until_in("failed", "x-");
     assert_eq!(yard.end_of(&job).0, "worker_crashed");
-    assert_eq!(yard.facts("started").iter().filter(|fact| fact["job"] == *job).count(), 3);
+    let started = yard.facts("started").iter().filter(|fact| fact["job"] == *job).count();
+    assert_eq!(
+        started,
+        1 + 1 + 3,
+        "the killed one, the one that told of its death, and three idle ones"
+    );
     yard.drop_job("z", "z", "");
     yard.until_in("done", "z-");
 }
