@@ -83,24 +83,30 @@ pub fn fence(held: &Held) -> Vec<u32> {
 /// # Errors
 /// Those of the system; whatever was done stays done, and ending the job again does the rest.
 pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()> {
-    let folder = held.folder.dir().to_owned();
-    reserve::spent_on(&folder, || finish_once(spool, held, ending, now))
+    let _carries_on = reserve::spend();
+    write_down(held, ending, now)?;
+    settle(spool, &held.folder, &held.state, &held.job)
 }
 
-fn finish_once(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()> {
-    if !held.state.phase.is_final() {
-        publish_held(held, now);
-        tell(&held.folder, &held.state, &held.job, ending, &[])?;
-        let fact = Fact::Finished {
-            state: ending.phase,
-            reason: ending.reason.clone(),
-            message: ending.message.clone(),
-        };
-        let event = held.journal.append(fact, None, now)?;
-        held.journal.flush()?;
-        held.state.apply(&event);
+/// The first half of [`finish`]: from here on the job has ended, and what follows from that can be done by anybody.
+///
+/// # Errors
+/// Those of the system; then the job has not ended.
+pub fn write_down(held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()> {
+    if held.state.phase.is_final() {
+        return Ok(());
     }
-    settle(spool, &held.folder, &held.state, &held.job)
+    publish_held(held, now);
+    tell(&held.folder, &held.state, &held.job, ending, &[])?;
+    let fact = Fact::Finished {
+        state: ending.phase,
+        reason: ending.reason.clone(),
+        message: ending.message.clone(),
+    };
+    let event = held.journal.append(fact, None, now)?;
+    held.journal.flush()?;
+    held.state.apply(&event);
+    Ok(())
 }
 
 /// Writes the summary, before anybody can see that the job has ended: with what its result will conflict, a line each, as far

@@ -171,7 +171,7 @@ fn mark(found: &[(PathBuf, Option<Instance>)], known: Option<Instance>) -> Resul
     };
     let mut instance = known.map_or_else(fresh, Ok)?;
     for (folder, _) in found {
-        fsx::make_dirs(folder)?;
+        fsx::make_kept_dirs(folder)?;
         put_if_absent(&folder.join(".gitignore"), b"*\n")?;
         let json = serde_json::to_vec(&instance).map_err(Error::from)?;
         put_if_absent(&folder.join(".instance"), &json)?;

@@ -29,14 +29,14 @@ pub(super) struct Daemon {
 /// Runs the daemon until it is told to stop or, with `--once`, has nothing left to do.
 pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
     let Daemon { once, max_jobs, stop_jobs } = *asked;
-    seams::codex_is_there(&here.root, false)?;
     for line in seams::preflight(&here.root)? {
         here.out.note(&format!("warning: {line}"));
     }
+    let settings = seams::codex_is_there(&here.root, false)?;
     here.out.note(&format!("watching {}", here.root.spool().join("incoming").display()));
     let max_jobs = max_jobs.map(usize::from);
     let options = Options { once, max_jobs, stop_jobs, program: None, tell: Some(tell) };
-    seams::daemon(&here.root, options)
+    seams::daemon(&here.root, settings, options)
 }
 
 /// One line for each thing that somebody who watches wants to know.

@@ -203,7 +203,9 @@ pub(super) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Settings, F
         let there = Codex::real(&settings).and_then(|codex| match settings.sandbox {
             // Whether a job asks for that is looked at when it starts.
             Sandbox::DangerFullAccess => Ok(()),
-            Sandbox::ReadOnly | Sandbox::WorkspaceWrite => sandbox::check(&codex, &root.store()),
+            // Where nothing can be written it cannot be tried: that is waited for, and the worker tries it.
+            Sandbox::ReadOnly | Sandbox::WorkspaceWrite => sandbox::check(&codex, &root.store())
+                .or_else(|why| health::cannot_write(root).map(drop).ok_or(why)),
         });
         there.map_err(|why| {
             Failure::new(Exit::Codex, why)
@@ -218,8 +220,11 @@ pub(super) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Settings, F
 }
 
 /// The loop of `numerus daemon`.
-pub(super) fn daemon(root: &Root, options: daemon::Options) -> Result<Exit, Failure> {
-    let settings = codex_is_there(root, false)?;
+pub(super) fn daemon(
+    root: &Root,
+    settings: Settings,
+    options: daemon::Options,
+) -> Result<Exit, Failure> {
     let code = daemon::run(root, settings, options);
     code.map(Exit::Own).map_err(|e| Failure::system("watch the spool", &e))
 }

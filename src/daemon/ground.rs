@@ -101,7 +101,7 @@ impl Daemon {
         if let Err(e) = crate::root::check(&self.desk.root) {
             return Some(format!("{e}; nothing is taken or started until it is there again"));
         }
-        for (folder, is_of_keys) in self.desk.spool.own_folders() {
+        for folder in self.desk.spool.own_folders() {
             match std::fs::symlink_metadata(&folder) {
                 Ok(meta) if meta.is_dir() => {}
                 Ok(_) => {
@@ -109,31 +109,31 @@ impl Daemon {
                     return Some(format!("{} {what}", folder.display()));
                 }
                 Err(e) if e.kind() == ErrorKind::NotFound => {
-                    if let Err(e) = self.make_again(&folder, is_of_keys) {
+                    if let Err(e) = self.make_again(&folder) {
                         return Some(format!("cannot make a folder again: {e}"));
                     }
                 }
                 Err(e) => return Some(format!("{}: {e}", folder.display())),
             }
         }
-        None
+        match self.desk.keep_keys() {
+            Ok(0) => None,
+            Ok(jobs) => {
+                let message = format!("spool/keys was gone; it is made again from {jobs} jobs");
+                self.record(&Fact::Trouble { message });
+                None
+            }
+            Err(e) => Some(format!("cannot make spool/keys again: {e}")),
+        }
     }
 
-    fn make_again(&mut self, folder: &Path, is_of_keys: bool) -> std::io::Result<()> {
-        fsx::make_dirs(folder)?;
+    fn make_again(&mut self, folder: &Path) -> std::io::Result<()> {
+        fsx::make_kept_dirs(folder)?;
         let message =
             format!("{} was gone; it is made again, what lay there is not", folder.display());
         self.record(&Fact::Trouble { message });
         self.watch_folders();
         self.next_rescan = clock::since_boot();
-        if is_of_keys {
-            for job in self.desk.runs.jobs()? {
-                let accepted = self.desk.runs.folder(&job).read_job().ok().flatten();
-                if let Some(key) = accepted.and_then(|job| job.options.key) {
-                    self.desk.spool.claim_key(&key, &job)?;
-                }
-            }
-        }
         Ok(())
     }
 

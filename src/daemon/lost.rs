@@ -7,7 +7,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 
 use super::Daemon;
-use super::queue::end_held;
+use super::queue::refuse_to_end_alive;
 use super::refusal::duplicate;
 use crate::codex::fence;
 use crate::ending::{self, Ending, Held};
@@ -17,9 +17,8 @@ use crate::model::PROTOCOL_VERSION;
 use crate::model::id::JobId;
 use crate::model::job::{Job, Options, Origin};
 use crate::model::rejection::Code;
-use crate::model::status::JobPhase;
-use crate::os::clock;
 use crate::os::lock::FileLock;
+use crate::os::{clock, fsx, reserve};
 use crate::runs::{Journal, JournalReader, RunFolder};
 use crate::spool::Place;
 
@@ -98,10 +97,10 @@ fn stand_in(job: &JobId, objective: Option<String>) -> Job {
 }
 
 impl Daemon {
-    /// A claimed file without a run folder does not run: nobody knows how far it got. Whoever takes a job locks its
-    /// folder first, so only under that lock it is sure that the file is not just being taken or put aside. Then the file
-    /// moves before anything is written, so that a death leaves a failed job without a record rather than one that looks
-    /// new. The answer is whether there was a loss.
+    /// A claimed file without a run folder does not run: nobody knows how far it got. Its record is made aside, with its end,
+    /// and gets its name as a whole, so that whoever dies here never leaves a folder that looks like a new job's. Whoever takes
+    /// a job makes its folder before the file is moved, so that a file without one is not just being taken. The answer is
+    /// whether there was a loss.
     pub(super) fn record_loss(&self, job: &JobId) -> Result<bool> {
         if crate::root::check(&self.desk.root).is_err() {
             // The run folders may be on a volume that is not mounted.
@@ -112,44 +111,45 @@ impl Daemon {
         if !left.is_empty() {
             return Err(Error::other(format!("processes of it still live: {left:?}")));
         }
-        let folder = match self.desk.runs.create(job) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(false),
-            created => created?,
-        };
-        let Some(lock) = folder.try_lock()? else { return Ok(false) };
-        if !self.desk.spool.has(Place::Claimed, job) {
-            self.desk.runs.put_away(&lock, job)?;
+        let (runs, spool) = (&self.desk.runs, &self.desk.spool);
+        if runs.folder(job).dir().exists() || !spool.has(Place::Claimed, job) {
             return Ok(false);
         }
-        self.desk.spool.end(job, JobPhase::Failed)?;
+        let folder = runs.stage(job)?;
+        let Some(lock) = folder.try_lock()? else { return Ok(false) };
         folder.put_job(&stand_in(job, None))?;
         let mut held = Held::open(folder, lock)?;
         let message = format!("{}: its run folder is gone", Code::RunLost.as_str());
-        ending::finish(
-            &self.desk.spool,
-            &mut held,
-            &Ending::failed("run_lost", message),
-            clock::now(),
-        )?;
+        let _carries_on = reserve::spend();
+        ending::write_down(&mut held, &Ending::failed("run_lost", message), clock::now())?;
+        if !runs.install(&held.folder)? {
+            return Ok(false);
+        }
+        ending::settle(spool, &runs.folder(job), &held.state, &held.job)?;
         Ok(true)
     }
 
     /// A job whose journal or `job.json` is destroyed ends as failed. Its end is written before anything that would make it
-    /// look whole, so that a death in between never lets it run.
+    /// look whole, so that a death in between never lets it run: what is no journal changes places with one that has the end.
     pub(super) fn end_damaged(&self, folder: RunFolder, lock: FileLock) -> Result<()> {
         let Record { job, damage, .. } = look_into(&folder)?;
         let Some(damage) = damage else { return Ok(()) };
-        if is_no_file(&folder.journal()) {
-            folder.put_by(&folder.journal())?;
-        }
         let is_whole = job.is_some();
         let job = job.unwrap_or_else(|| stand_in(folder.job(), folder.read_objective()));
-        let (journal, replay) = Journal::open(&folder.journal(), folder.job())?;
+        let path = folder.journal();
+        let written = if is_no_file(&path) { RunFolder::beside(&path)? } else { path.clone() };
+        let (journal, replay) = Journal::open(&written, folder.job())?;
         let state = JobState::replay(&replay.events);
         let mut held = Held { folder, lock, journal, state, job };
+        refuse_to_end_alive(&held)?;
         let message =
             format!("{}: {damage}; everything that is left of it is kept", Code::Corrupt.as_str());
-        end_held(&self.desk.spool, &mut held, &Ending::failed("corrupt", message))?;
+        let _carries_on = reserve::spend();
+        ending::write_down(&mut held, &Ending::failed("corrupt", message), clock::now())?;
+        if written != path {
+            fsx::exchange(&written, &path)?;
+        }
+        ending::settle(&self.desk.spool, &held.folder, &held.state, &held.job)?;
         if !is_whole {
             held.folder.put_by(&held.folder.job_file())?;
             held.folder.put_job(&held.job)?;

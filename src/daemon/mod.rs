@@ -190,8 +190,8 @@ impl Daemon {
         watch: Option<Watch>,
         inputs: UnboundedSender<Input>,
     ) -> Result<Self> {
-        fsx::make_dirs(desk.runs.dir())?;
-        fsx::make_dirs(&desk.root.store())?;
+        fsx::make_kept_dirs(desk.runs.dir())?;
+        fsx::make_kept_dirs(&desk.root.store())?;
         let log = DaemonLog::open(&desk.root)?;
         let notice = Notice::open(&desk.spool).ok();
         Ok(Self {

@@ -223,9 +223,18 @@ impl Daemon {
 /// # Errors
 /// When something would not die, and those of the system; then the job has not ended and is to be ended again later.
 pub(super) fn end_held(spool: &Spool, held: &mut Held, ending: &Ending) -> Result<()> {
-    let left = ending::fence(held);
-    if !left.is_empty() {
-        return Err(Error::other(format!("processes of it still live: {left:?}")));
-    }
+    refuse_to_end_alive(held)?;
     ending::finish(spool, held, ending, clock::now())
+}
+
+/// Ends what lives of a job; while something does, the job must not be ended.
+///
+/// # Errors
+/// When something would not die.
+pub(super) fn refuse_to_end_alive(held: &Held) -> Result<()> {
+    let left = ending::fence(held);
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Error::other(format!("processes of it still live: {left:?}")))
 }

@@ -82,6 +82,7 @@ impl Desk {
             }
         }
         if let Some(key) = &admitted.options.key {
+            self.keep_keys()?;
             let first = self.spool.claim_key(key, job)?;
             if first != *job {
                 return Ok(Err(duplicate(
@@ -91,6 +92,20 @@ impl Desk {
             }
         }
         Ok(Ok(admitted))
+    }
+
+    /// Makes the folder of the keys where there is none, from the jobs that have one, the oldest first; how many there were.
+    pub(super) fn keep_keys(&self) -> Result<usize> {
+        if self.spool.has_keys() {
+            return Ok(0);
+        }
+        let jobs = self.runs.jobs()?.into_iter();
+        let read = jobs.filter_map(|job| self.runs.folder(&job).read_job().ok().flatten());
+        let mut keyed: Vec<Job> = read.filter(|job| job.options.key.is_some()).collect();
+        keyed.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        let pairs = keyed.iter().filter_map(|job| Some((job.options.key.as_deref()?, &job.id)));
+        self.spool.fill_keys(pairs)?;
+        Ok(keyed.len())
     }
 
     /// All jobs that `after` may name: taken ones, ended ones, those still in `incoming/` under their id, and those that were

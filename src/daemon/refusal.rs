@@ -23,11 +23,21 @@ impl Desk {
     /// That there are too many, and those of the system.
     pub(super) fn has_room(&self, stamp: Stamp) -> Result<()> {
         let most = self.settings.max_open_per_user;
-        if is_ours(stamp.uid) || self.spool.count_claimed_of(stamp.uid)? < most {
+        if is_ours(stamp.uid) || self.count_open_of(stamp.uid)? < most {
             return Ok(());
         }
         let (uid, wait) = (stamp.uid, "it is taken after some have");
         Err(Error::other(format!("user {uid} has {most} jobs that have not ended; {wait}")))
+    }
+
+    /// How many jobs that have not ended somebody dropped: what was moved is still theirs, of a copy the record tells.
+    fn count_open_of(&self, uid: u32) -> Result<usize> {
+        let is_copied = self.spool.is_copied_from();
+        let origin = |job: &JobId| Some(self.runs.folder(job).read_job().ok()??.origin.uid);
+        let is_theirs = |(job, owner): &(JobId, u32)| {
+            *owner == uid || (is_copied && is_ours(*owner) && origin(job) == Some(uid))
+        };
+        Ok(self.spool.owners_of_claimed()?.iter().filter(|file| is_theirs(file)).count())
     }
 
     /// Why a file of this owner is not taken; `linked` is one that may have other names.

@@ -235,6 +235,7 @@ fn a_taking_that_was_cut_short_is_done_again() {
     let id = JobId::parse("fix-abc234").expect("id");
     let folder = desk.runs.create(&id).expect("folder");
     desk.spool.take(OsStr::new("fix-abc234.md"), &id, Format::Markdown).expect("rename");
+    desk.keep_keys().expect("folder");
     assert_eq!(desk.spool.claim_key("k", &id).expect("key"), id);
     let lock = folder.try_lock().expect("lock").expect("free");
     let job = accepted(desk.take_again(folder, lock).expect("again"));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::state::JobState;
+use crate::model::duration::was_ahead;
 use crate::model::id::JobId;
 use crate::model::job::After;
 use crate::model::status::PauseReason;
@@ -224,7 +225,9 @@ fn has_rested(job: &Waiting, rest: Rest, now: Timestamp) -> bool {
         PauseReason::Limit | PauseReason::Auth => match job.account {
             Account::Held(_) => false,
             Account::Free(since) if since >= rest.since => true,
-            Account::Free(_) | Account::Unknown => rest.until.is_some_and(|until| until <= now),
+            Account::Free(_) | Account::Unknown => {
+                rest.until.is_some_and(|until| until <= now || was_ahead(rest.since, now))
+            }
         },
         // What these wait for is looked at before: a wish taken back, another job, the time.
         PauseReason::User | PauseReason::Dependency | PauseReason::NotBefore => true,
@@ -331,6 +334,11 @@ mod tests {
             let rest = Some(Rest { reason, since: at(50), until: until.map(at) });
             let s = one(Waiting { rest, is_approved: approved, is_begun: true, ..job("a") });
             assert_eq!(!s.start.is_empty(), starts, "{reason:?} {until:?} {approved}");
+        }
+        for (since, until, starts) in [(160, 900, false), (161, 900, true)] {
+            let rest = Some(Rest { reason: Limit, since: at(since), until: Some(at(until)) });
+            let s = one(Waiting { rest, is_begun: true, ..job("a") });
+            assert_eq!(!s.start.is_empty(), starts, "the clock was set back from {since} to 100");
         }
     }
 

@@ -1,11 +1,15 @@
-//! Durations as people write them: `"90s"`, `"10m"`, `"2h"`, `"1h30m"`, `"500ms"`.
+//! Durations as people write them: `"90s"`, `"10m"`, `"2h"`, `"1h30m"`, `"500ms"`; and what a clock that was set means for them.
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serializer};
 
 /// Longest duration that a setting may name.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// How far a clock may be set back without anybody minding.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(60);
 
 /// Reads a duration: numbers, each with one of the units `ms s m h d`, largest first by habit, in any order.
 pub fn parse(text: &str) -> Option<Duration> {
@@ -65,6 +69,11 @@ pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Er
     let text = String::deserialize(from)?;
     parse(&text)
         .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a duration like \"90s\"")))
+}
+
+/// Whether something was written down by a clock that was ahead of this one: times that follow from it mean nothing.
+pub fn was_ahead(written: Timestamp, now: Timestamp) -> bool {
+    written > now + CLOCK_SLACK
 }
 
 #[cfg(test)]

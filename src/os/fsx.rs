@@ -205,9 +205,19 @@ pub fn move_to(from: &Path, to: &Path) -> Result<()> {
     if seeded::bug("copy-instead-of-rename") {
         return std::fs::copy(from, to).and_then(|_| remove(from));
     }
-    rename_onto(from, to, Onto::Free).map_err(at(from))?;
+    reserve::write_with(to, || rename_onto(from, to, Onto::Free)).map_err(at(from))?;
     sync_dir(parent(to))?;
     if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
+}
+
+/// Two names of one folder change what they stand for, in one step, and the folder is flushed.
+///
+/// # Errors
+/// Those of the system, with the path; not every file system can do it.
+pub fn exchange(one: &Path, other: &Path) -> Result<()> {
+    let exchanged = rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE);
+    exchanged.map_err(Error::from).map_err(at(one))?;
+    sync_dir(parent(one))
 }
 
 /// Renames onto whatever is there and flushes the folder; both names are in one folder.
@@ -244,6 +254,17 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
 /// Those of the system, with the path.
 pub fn make_dirs(dir: &Path) -> Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir))
+}
+
+/// Makes a folder and those above it, as [`make_dirs`] does, and flushes each folder that one was made in.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn make_kept_dirs(dir: &Path) -> Result<()> {
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let missing: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
+    make_dirs(dir)?;
+    missing.into_iter().rev().try_for_each(|made| sync_dir(parent(made)))
 }
 
 /// Makes one folder that did not exist, and flushes the folder it lies in.

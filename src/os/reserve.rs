@@ -2,13 +2,14 @@
 //! work that is under way meets a full disk.
 //!
 //! Only a folder with an `.instance` file has one, so that no other `.reserve` above a path is ever touched. Only a process
-//! that carries accepted work on spends it: new work must not use up what is to bring the old one to its end.
+//! that carries accepted work on, or ends it, spends it, and only meanwhile ([`spend`]): new work must not use up what is to
+//! bring the old one to its end.
 
 use std::fs::File;
 use std::io::{Error, Read, Result};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -20,12 +21,23 @@ pub const NAME: &str = ".reserve";
 /// Its size in bytes.
 pub const BYTES: u64 = 8 * 1024 * 1024;
 
-/// Whether this process carries accepted work on.
-static SPENDS: AtomicBool = AtomicBool::new(false);
+/// How many of [`Spending`] there are in this process.
+static SPENDING: AtomicUsize = AtomicUsize::new(0);
 
-/// Says that this process carries accepted work on: each of its writes may use the reserve from now on.
-pub fn may_be_spent() {
-    SPENDS.store(true, Ordering::Relaxed);
+/// As long as it lives, writes of this process that meet a full disk may use the reserve above them.
+#[derive(Debug)]
+pub struct Spending(());
+
+/// Says that this process carries accepted work on.
+pub fn spend() -> Spending {
+    SPENDING.fetch_add(1, Ordering::Relaxed);
+    Spending(())
+}
+
+impl Drop for Spending {
+    fn drop(&mut self) {
+        SPENDING.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Whether the reserve of a folder is there as a whole.
@@ -66,17 +78,16 @@ fn fill(mut file: &File) -> Result<()> {
 
 /// Gives up the reserve above a path if an error says that there is no room and this process may spend it.
 pub fn give_up_for(error: &Error, path: &Path) -> bool {
-    SPENDS.load(Ordering::Relaxed) && is_for_want_of_room(error) && give_up_above(path)
+    SPENDING.load(Ordering::Relaxed) > 0 && is_for_want_of_room(error) && give_up_above(path)
 }
 
-/// Does what ends accepted work, in whichever process; where there is no room for it, gives up the reserve above the path
-/// and does it once more.
+/// Writes at a path; where there is no room and the reserve could be given up for it, once more.
 ///
 /// # Errors
-/// Those of the work.
-pub fn spent_on<T>(path: &Path, mut work: impl FnMut() -> Result<T>) -> Result<T> {
-    match work() {
-        Err(e) if is_for_want_of_room(&e) && give_up_above(path) => work(),
+/// Those of the writing.
+pub fn write_with<T>(path: &Path, mut write: impl FnMut() -> Result<T>) -> Result<T> {
+    match write() {
+        Err(e) if give_up_for(&e, path) => write(),
         done => done,
     }
 }
@@ -134,24 +145,27 @@ mod tests {
     }
 
     #[test]
-    fn work_that_meets_a_full_disk_is_done_once_more_if_there_was_a_reserve() {
+    fn what_is_written_for_accepted_work_and_meets_a_full_disk_is_written_once_more() {
         let (d, below) = folder();
-        for (has_reserve, tries) in [(false, 1), (true, 2), (false, 1)] {
-            if has_reserve {
-                make(d.path()).expect("room");
-            }
+        let tries = || {
             let mut count = 0;
-            let done: Result<()> = spent_on(&below, || {
+            let done: Result<()> = write_with(&below, || {
                 count += 1;
                 Err(full())
             });
             assert!(done.is_err());
-            assert_eq!(count, tries);
-        }
+            count
+        };
         make(d.path()).expect("room");
-        let other: Result<()> = spent_on(&below, || Err(Error::other("no matter of room")));
+        assert_eq!(tries(), 1, "new work spends nothing");
+        assert!(is_whole(d.path()));
+        let spending = spend();
+        assert_eq!((tries(), tries()), (2, 1), "it is there once");
+        make(d.path()).expect("room");
+        let other: Result<()> = write_with(&below, || Err(Error::other("no matter of room")));
         assert!(other.is_err() && is_whole(d.path()));
-        assert!(!give_up_for(&full(), &below), "this process is no worker");
+        drop(spending);
+        assert_eq!(tries(), 1, "that work is over");
     }
 
     #[test]

@@ -52,6 +52,28 @@ impl Runs {
         Ok(folder)
     }
 
+    /// A run folder of a job under no name yet, for the one daemon that leads to fill; what an earlier one left there is gone.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn stage(&self, job: &JobId) -> Result<RunFolder> {
+        let dir = self.dir.join(".staged");
+        fsx::remove_tree(&dir)?;
+        fsx::make_new_dir(&dir)?;
+        Ok(RunFolder { dir, job: job.clone() })
+    }
+
+    /// Gives a staged folder its name; false if the job has a folder meanwhile.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn install(&self, staged: &RunFolder) -> Result<bool> {
+        match fsx::move_to(staged.dir(), self.folder(staged.job()).dir()) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+            moved => moved.map(|()| true),
+        }
+    }
+
     /// Puts a run folder that never became a job's out of the way: removed if it holds nothing but its lock, else kept
     /// in `runs/.aside/`. The caller holds its lock.
     ///
@@ -66,7 +88,7 @@ impl Runs {
             return fsx::remove_tree(folder.dir());
         }
         let aside = self.dir.join(".aside");
-        fsx::make_dirs(&aside)?;
+        fsx::make_kept_dirs(&aside)?;
         fsx::move_to(folder.dir(), &aside.join(format!("{job}.{}", random::base32(6)?)))
     }
 
@@ -210,12 +232,20 @@ impl RunFolder {
     /// # Errors
     /// Those of the system; what is not there is no error.
     pub fn put_by(&self, path: &Path) -> Result<()> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".bad-{}", random::base32(6)?));
-        match fsx::move_to(path, &path.with_file_name(name)) {
+        match fsx::move_to(path, &Self::beside(path)?) {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
             moved => moved,
         }
+    }
+
+    /// A free name beside one of ours, for what lies there and is not ours: `NAME.bad-RANDOM`.
+    ///
+    /// # Errors
+    /// When the kernel gives no randomness.
+    pub fn beside(path: &Path) -> Result<PathBuf> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".bad-{}", random::base32(6)?));
+        Ok(path.with_file_name(name))
     }
 
     /// `job.json`.

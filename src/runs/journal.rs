@@ -71,7 +71,7 @@ impl Journal {
         line.push(b'\n');
         self.write(|file, path| {
             let mut is_torn = false;
-            reserve::spent_on(path, || {
+            reserve::write_with(path, || {
                 if std::mem::replace(&mut is_torn, true) {
                     close_torn_line(file)?;
                 }

@@ -57,6 +57,12 @@ impl Spool {
         Err(fsx::at(&path)(Error::new(ErrorKind::NotADirectory, what)))
     }
 
+    /// Whether `incoming/` is a mount of its own, from which files are copied, as far as can be seen.
+    pub fn is_copied_from(&self) -> bool {
+        let device = |place| std::fs::metadata(self.folder(place)).ok().map(|meta| meta.dev());
+        device(Place::Incoming) != device(Place::Claimed)
+    }
+
     /// The file in `incoming/` that is being taken as this job.
     pub fn held(&self, job: &JobId) -> Option<PathBuf> {
         let dir = self.folder(Place::Incoming);

@@ -5,11 +5,12 @@
 
 mod across;
 mod entry;
+mod keys;
 mod lead;
 mod rejected;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{Error, ErrorKind, Result};
+use std::io::{ErrorKind, Result};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,7 @@ use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
 use crate::os::lock;
-use crate::os::{digest, fsx, random, seeded};
+use crate::os::{fsx, random};
 
 /// Which folder a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,18 +51,15 @@ impl Spool {
         &self.root
     }
 
-    /// Makes what is missing of its folders. Only `incoming/` may be opened to others, by the operator.
+    /// Makes what is missing of its folders, durably. Only `incoming/` may be opened to others, by the operator. That of the
+    /// keys is never made empty: see [`Spool::fill_keys`].
     ///
     /// # Errors
     /// Those of the system, with the path.
     pub fn create(&self) -> Result<()> {
-        for place in Place::OF_JOBS {
-            fsx::make_dirs(&self.folder(place))?;
-        }
-        for dir in [self.folder(Place::Rejected), self.tmp(), self.keys()] {
-            fsx::make_dirs(&dir)?;
-        }
-        Ok(())
+        let of_jobs = Place::OF_JOBS.map(|place| self.folder(place));
+        let others = [self.folder(Place::Rejected), self.tmp()];
+        of_jobs.iter().chain(&others).try_for_each(|dir| fsx::make_kept_dirs(dir))
     }
 
     /// One of its folders.
@@ -73,15 +71,11 @@ impl Spool {
         self.dir.join("tmp")
     }
 
-    fn keys(&self) -> PathBuf {
-        self.dir.join("keys")
-    }
-
-    /// The folders that hold nothing which the run folders do not tell, too; with each, whether it is that of the keys.
-    pub fn own_folders(&self) -> Vec<(PathBuf, bool)> {
+    /// The folders that hold nothing which the run folders do not tell, too, but for that of the keys.
+    pub fn own_folders(&self) -> Vec<PathBuf> {
         let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
-        let plain = places.into_iter().map(|place| self.folder(place)).chain([self.tmp()]);
-        plain.map(|folder| (folder, false)).chain([(self.keys(), true)]).collect()
+        let of_jobs = places.into_iter().map(|place| self.folder(place));
+        of_jobs.chain([self.tmp()]).collect()
     }
 
     /// `spool/` itself.
@@ -197,17 +191,16 @@ impl Spool {
         })
     }
 
-    /// How many jobs that have not ended were dropped by this user: a file keeps its owner wherever it is moved.
+    /// The jobs whose files lie in `claimed/`, each with the owner of its file: a file keeps that wherever it is moved, but
+    /// not where it is copied.
     ///
     /// # Errors
     /// Those of the system, with the path.
-    pub fn count_claimed_of(&self, uid: u32) -> Result<usize> {
+    pub fn owners_of_claimed(&self) -> Result<Vec<(JobId, u32)>> {
         let claimed = self.folder(Place::Claimed);
-        let names = fsx::list_os(&claimed)?;
-        let is_of = |name: &OsString| {
-            claimed.join(name).symlink_metadata().is_ok_and(|meta| meta.uid() == uid)
-        };
-        Ok(names.iter().filter(|name| is_of(name)).count())
+        let owner = |name: &str| Some(claimed.join(name).symlink_metadata().ok()?.uid());
+        let files = self.jobs_in(Place::Claimed)?.into_iter();
+        Ok(files.filter_map(|(job, name)| Some((job, owner(&name)?))).collect())
     }
 
     /// Moves a job's file to where it belongs in `phase`; one that lies there already stays, and one that is nowhere
@@ -269,24 +262,6 @@ impl Spool {
     /// `AlreadyExists` if there is one; otherwise those of the system.
     pub fn restore(&self, file: &str, bytes: &[u8]) -> Result<()> {
         fsx::put_new(&self.folder(Place::Claimed).join(file), bytes)
-    }
-
-    /// Remembers that `job` has `key`, durably; the answer is the job that has it: `job` itself, or an earlier one.
-    ///
-    /// # Errors
-    /// Those of the system, with the path.
-    pub fn claim_key(&self, key: &str, job: &JobId) -> Result<JobId> {
-        if seeded::bug("key-not-kept") {
-            return Ok(job.clone());
-        }
-        let path = self.keys().join(digest::sha256_hex(key.as_bytes()));
-        match fsx::put_new(&path, job.as_str().as_bytes()) {
-            Ok(()) => return Ok(job.clone()),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
-        }
-        let text = fsx::read_optional(&path)?.unwrap_or_default();
-        JobId::parse(text.trim()).map_err(|e| fsx::at(&path)(Error::new(ErrorKind::InvalidData, e)))
     }
 
     /// Clears away what unfinished writes left in our own folders before `then`, never in `incoming/`: others may just be
@@ -401,15 +376,6 @@ mod tests {
         assert_eq!(numbered(OsStr::new(&long), 1).len(), 200);
         let odd = format!("x{long}");
         assert!(numbered(OsStr::new(&odd), 12).into_string().is_ok(), "cut between characters");
-    }
-
-    #[test]
-    fn a_key_belongs_to_its_first_job() {
-        let (_d, spool) = spool();
-        assert_eq!(spool.claim_key("nightly", &id("a-abc234")).expect("first"), id("a-abc234"));
-        assert_eq!(spool.claim_key("nightly", &id("a-abc234")).expect("again"), id("a-abc234"));
-        assert_eq!(spool.claim_key("nightly", &id("b-abc234")).expect("other"), id("a-abc234"));
-        assert_eq!(spool.claim_key("weekly", &id("b-abc234")).expect("free"), id("b-abc234"));
     }
 
     #[test]

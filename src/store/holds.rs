@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use crate::model::PROTOCOL_VERSION;
+use crate::model::duration::was_ahead;
 use crate::model::status::PauseReason;
 use crate::os::digest::sha256_hex;
 use crate::os::fsx;
@@ -70,9 +71,9 @@ impl Hold {
         Self { version: PROTOCOL_VERSION, account, kind, at, until, message, login }
     }
 
-    /// Whether its time is not over at that moment.
+    /// Whether its time is not over at that moment; that of one which a clock that was ahead wrote is.
     pub fn is_active(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| now < until)
+        self.until.is_none_or(|until| now < until && !was_ahead(self.at, now))
     }
 
     /// Whether it holds at that moment the account whose login's files look like this.
@@ -213,6 +214,7 @@ mod tests {
             (Limit, Some("2026-01-02T00:00:00Z"), "2026-01-01T23:59:59Z", "old", true),
             (Limit, Some("2026-01-02T00:00:00Z"), "2026-01-01T23:59:59Z", "new", true),
             (Limit, Some("2026-01-02T00:00:00Z"), "2026-01-02T00:00:00Z", "old", false),
+            (Limit, Some("2026-01-02T00:00:00Z"), "2025-12-31T00:00:00Z", "old", false),
             (Auth, None, "9000-01-01T00:00:00Z", "old", true),
             (Auth, None, "2026-01-02T00:00:00Z", "new", false),
             (Auth, Some("2026-01-02T00:00:00Z"), "2026-01-02T00:00:00Z", "old", false),

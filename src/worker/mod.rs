@@ -72,7 +72,7 @@ pub enum Left {
 pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<Left> {
     process::leave_session();
     process::keep_no_dumps()?;
-    reserve::may_be_spent();
+    let _carries_on = reserve::spend();
     family::adopt_orphans(job.as_str())?;
     let folder = Runs::of(root).folder(job);
     let Some(lock) = take_lock(&folder)?.map(Arc::new) else { return Ok(Left::Held) };

@@ -228,9 +228,10 @@ fn of_files(world: &World) -> Vec<String> {
     faults
 }
 
-/// Whether anybody writes in a folder who submits or makes the root: what is left there is cleared away once it is old.
+/// Whether anybody writes in a folder who submits, takes or makes the root: what is left there is cleared away once it is
+/// old.
 fn is_shared(folder: Option<&Path>) -> bool {
-    let shared = ["root/spool/tmp", "root/spool", "root/runs", "root/store"];
+    let shared = ["root/spool/tmp", "root/spool", "root/spool/rejected", "root/runs", "root/store"];
     folder.is_some_and(|folder| shared.iter().any(|one| folder.ends_with(one)))
 }
 

@@ -1,4 +1,5 @@
-//! Many cases, as many at a time as there are processors, with a line now and then of how far they are.
+//! Many cases, two at a time for each processor, since a case waits more than it computes, with a line now and then of how
+//! far they are.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -42,7 +43,7 @@ pub(crate) fn sweep(bounds: &Bounds, play: &(dyn Fn(u64) -> Outcome + Sync)) -> 
         return outcome.fault.map_or(Ok(()), |fault| Err(fault.into()));
     }
     let (started, next, tally) = (Instant::now(), AtomicU64::new(0), Mutex::new(Tally::default()));
-    let lanes = thread::available_parallelism().map_or(1, usize::from);
+    let lanes = 2 * thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..lanes {
             scope.spawn(|| {
@@ -52,7 +53,8 @@ pub(crate) fn sweep(bounds: &Bounds, play: &(dyn Fn(u64) -> Outcome + Sync)) -> 
                         break;
                     }
                     let case = bounds.first + index;
-                    tally.lock().unwrap().take(case, play(case), started.elapsed());
+                    let outcome = play(case);
+                    tally.lock().unwrap().take(case, outcome, started.elapsed());
                 }
             });
         }

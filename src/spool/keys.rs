@@ -1,0 +1,106 @@
+//! `keys/`: which job has which `key`, a file each, so that a key is used once, however often its file is dropped.
+//!
+//! Diagnostics: the accepted jobs tell of their keys, too. So a folder that is gone is filled again from them, aside, and
+//! gets its name as a whole: a key that is not there was never used.
+
+use std::io::{Error, ErrorKind, Result};
+use std::path::PathBuf;
+
+use super::Spool;
+use crate::model::id::JobId;
+use crate::os::{digest, fsx, seeded};
+
+impl Spool {
+    pub(super) fn keys(&self) -> PathBuf {
+        self.dir.join("keys")
+    }
+
+    /// Whether the folder of the keys is there.
+    pub fn has_keys(&self) -> bool {
+        self.keys().exists()
+    }
+
+    /// Remembers that `job` has `key`, durably; the answer is the job that has it: `job` itself, or an earlier one.
+    ///
+    /// # Errors
+    /// `NotFound` if the folder is gone; otherwise those of the system, with the path.
+    pub fn claim_key(&self, key: &str, job: &JobId) -> Result<JobId> {
+        if seeded::bug("key-not-kept") {
+            return Ok(job.clone());
+        }
+        let path = self.keys().join(file_name(key));
+        match fsx::put_new(&path, job.as_str().as_bytes()) {
+            Ok(()) => return Ok(job.clone()),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+        let text = fsx::read_optional(&path)?.unwrap_or_default();
+        JobId::parse(text.trim()).map_err(|e| fsx::at(&path)(Error::new(ErrorKind::InvalidData, e)))
+    }
+
+    /// Makes the folder of the keys again, with these in it; of two jobs with one key the first has it. Of two that do so at
+    /// once one fails, and may do it again.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn fill_keys<'a>(&self, keys: impl Iterator<Item = (&'a str, &'a JobId)>) -> Result<()> {
+        let aside = self.dir.join(".keys");
+        fsx::remove_tree(&aside)?;
+        fsx::make_new_dir(&aside)?;
+        for (key, job) in keys {
+            let path = aside.join(file_name(key));
+            match fsx::put_new(&path, job.as_str().as_bytes()) {
+                Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
+                _ => {}
+            }
+        }
+        match fsx::move_to(&aside, &self.keys()) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => fsx::remove_tree(&aside),
+            moved => moved,
+        }
+    }
+}
+
+fn file_name(key: &str) -> String {
+    digest::sha256_hex(key.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::root::Root;
+
+    fn id(text: &str) -> JobId {
+        JobId::parse(text).expect("id")
+    }
+
+    #[test]
+    fn a_key_belongs_to_the_first_job_for_ever() {
+        let d = tempfile::tempdir().expect("scratch");
+        let spool = Spool::of(&Root::new(d.path()));
+        spool.create().expect("folders");
+        let (a, b) = (id("a-abc234"), id("b-abc234"));
+        spool.fill_keys(std::iter::empty()).expect("folder");
+        assert_eq!(spool.claim_key("nightly", &a).expect("first"), a);
+        assert_eq!(spool.claim_key("nightly", &a).expect("again"), a);
+        assert_eq!(spool.claim_key("nightly", &b).expect("other"), a);
+        assert_eq!(spool.claim_key("weekly", &b).expect("free"), b);
+    }
+
+    #[test]
+    fn a_folder_that_was_lost_is_filled_again_and_never_made_empty() {
+        let d = tempfile::tempdir().expect("scratch");
+        let spool = Spool::of(&Root::new(d.path()));
+        spool.create().expect("folders");
+        assert!(!spool.has_keys(), "nobody may think that no key was used");
+        let (a, b) = (id("a-abc234"), id("b-abc234"));
+        let lost = spool.claim_key("nightly", &b).expect_err("the folder is gone");
+        assert_eq!(lost.kind(), ErrorKind::NotFound);
+        fsx::make_dirs(&spool.dir.join(".keys/half-made")).expect("what a death left");
+        spool.fill_keys([("nightly", &a), ("nightly", &b)].into_iter()).expect("filled");
+        assert_eq!(spool.claim_key("nightly", &b).expect("kept"), a);
+        spool.fill_keys(std::iter::empty()).expect("one that is there stays");
+        assert_eq!(spool.claim_key("nightly", &b).expect("kept"), a);
+        assert!(!spool.dir.join(".keys").exists());
+    }
+}
