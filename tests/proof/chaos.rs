@@ -32,8 +32,8 @@ use crate::world::World;
 const JOBS: u64 = 40;
 /// Generations of a short run.
 const SHORT: u64 = 2;
-/// Generations at a time.
-const AT_A_TIME: usize = 2;
+/// Generations at a time: most of a storm is rest.
+const AT_A_TIME: usize = 5;
 /// How long a storm goes on while jobs are open; a full disk stops them for seconds, and is over sooner.
 const LONGEST_STORM: Duration = Duration::from_secs(40);
 const LONGEST_FULL: Duration = Duration::from_secs(12);

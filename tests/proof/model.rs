@@ -25,8 +25,8 @@ use crate::world::{Ended, World, kill, names};
 
 /// Sequences of a short run.
 const SHORT: u64 = 40;
-/// Sequences at a time.
-const AT_A_TIME: usize = 2;
+/// Sequences at a time: half of one is waiting.
+const AT_A_TIME: usize = 4;
 /// Steps of a sequence.
 const STEPS: std::ops::Range<usize> = 3..9;
 /// Sequences in which a mistake on purpose has to be seen.
