@@ -22,6 +22,8 @@ pub enum Exit {
     Root,
     /// Codex cannot be used: not found or not logged in.
     Codex,
+    /// The machine keeps a worker from going on; the job is not to blame.
+    Unfit,
     /// Ended by this signal.
     Signal(u8),
     /// The code of a hidden command, which has a contract of its own.
@@ -39,6 +41,7 @@ impl Exit {
             Self::Blocked => 4,
             Self::Root => 5,
             Self::Codex => 6,
+            Self::Unfit => 75,
             Self::Signal(number) => 128u8.saturating_add(number),
             Self::Own(code) => code,
         }

@@ -15,9 +15,6 @@ const PROBE: &str = ".probe";
 /// Its size: more than what fits beside a file's name on any file system.
 const PROBE_BYTES: usize = 4096;
 
-/// Exit code of a worker that the machine kept from going on; the job is not to blame.
-pub const EXIT_UNFIT: u8 = 75;
-
 fn folders(root: &Root) -> [PathBuf; 3] {
     [root.spool(), root.runs(), root.store()]
 }

@@ -193,7 +193,7 @@ pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
 }
 
 fn unfit(why: &str) -> Failure {
-    Failure::new(Exit::Own(health::EXIT_UNFIT), format!("cannot carry the job on for now: {why}"))
+    Failure::new(Exit::Unfit, format!("cannot carry the job on for now: {why}"))
 }
 
 /// Refuses early what would only park later: no codex, or no home for it. A rehearsal needs neither.
@@ -225,8 +225,7 @@ pub(super) fn daemon(
     settings: Settings,
     options: daemon::Options,
 ) -> Result<Exit, Failure> {
-    let code = daemon::run(root, settings, options);
-    code.map(Exit::Own).map_err(|e| Failure::system("watch the spool", &e))
+    daemon::run(root, settings, options).map_err(|e| Failure::system("watch the spool", &e))
 }
 
 /// Ends a job that has no worker, under its lock and after the fence; false if someone holds it.

@@ -13,6 +13,7 @@ use std::path::Path;
 use super::log::{DaemonLog, Fact};
 use super::looks::Looks;
 use super::{Daemon, Stop, WITHOUT_EVENTS};
+use crate::error::Exit;
 use crate::os::lock::FileLock;
 use crate::os::{clock, fsx};
 use crate::spool::Identity;
@@ -161,18 +162,18 @@ impl Daemon {
     }
 
     /// Ends since the lock is another file now: whoever holds that one leads, too.
-    pub(super) fn yield_lead(&mut self, lock: &FileLock) -> u8 {
+    pub(super) fn yield_lead(&mut self, lock: &FileLock) -> Exit {
         let path = lock.path().display();
         let message =
             format!("{path} was removed or replaced: another daemon may lead, so this one ends");
         self.record(&Fact::Trouble { message });
         self.record(&Fact::DaemonStopped { reason: "its lock was replaced".to_owned() });
-        super::over::ROOT_DAMAGED
+        Exit::Root
     }
 
-    /// The exit code of a daemon that was to drain a spool whose ground is gone.
-    pub(super) fn code_without_ground(&self) -> Option<u8> {
+    /// The end of a daemon that was to drain a spool whose ground is gone.
+    pub(super) fn code_without_ground(&self) -> Option<Exit> {
         let is_stuck = self.options.once && self.stop == Stop::No && !self.ground.is_firm();
-        is_stuck.then_some(super::over::ROOT_DAMAGED)
+        is_stuck.then_some(Exit::Root)
     }
 }

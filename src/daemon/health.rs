@@ -5,6 +5,7 @@ use std::io::Error;
 
 use super::Daemon;
 use super::log::Fact;
+use crate::error::Exit;
 use crate::health;
 use crate::logic::health::News;
 use crate::model::id::JobId;
@@ -47,7 +48,7 @@ impl Daemon {
 
     /// Takes in how a worker of ours has ended: one that failed may have met what we have not seen yet.
     pub(super) fn learn_from_end(&mut self, job: &JobId, code: Option<i32>) {
-        let is_machines = code == Some(i32::from(health::EXIT_UNFIT));
+        let is_machines = code == Some(i32::from(Exit::Unfit.code()));
         if code == Some(0) || !self.is_fit() {
             return;
         }

@@ -39,6 +39,7 @@ use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
 use self::take::Desk;
 use self::workers::Live;
+use crate::error::Exit;
 use crate::logic::health::Health;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -56,8 +57,6 @@ const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
 const OTHERS_TEMPS: Duration = Duration::from_secs(3600);
 /// Most inputs heard before looking and deciding again.
 const INPUTS_PER_TURN: usize = 1024;
-/// Exit code of a daemon that finds another one at work.
-const ALREADY_RUNNING: u8 = 4;
 
 /// How a daemon is to run.
 #[derive(Debug, Clone, Default)]
@@ -143,7 +142,7 @@ struct Daemon {
 ///
 /// # Errors
 /// When the spool cannot be used.
-pub fn run(root: &Root, settings: Settings, options: Options) -> Result<u8> {
+pub fn run(root: &Root, settings: Settings, options: Options) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _guard = runtime.enter();
     let (inputs, heard) = unbounded_channel();
@@ -158,7 +157,7 @@ async fn lead(
     options: Options,
     inputs: UnboundedSender<Input>,
     mut heard: UnboundedReceiver<Input>,
-) -> Result<u8> {
+) -> Result<Exit> {
     desk.spool.create()?;
     let mut watch = watching::open(&inputs);
     let path = desk.spool.daemon_lock();
@@ -169,11 +168,11 @@ async fn lead(
             break lock;
         }
         if options.once {
-            return Ok(ALREADY_RUNNING);
+            return Ok(Exit::Blocked);
         }
         let patience = if is_watched { desk.settings.rescan } else { WITHOUT_EVENTS };
         if let Ok(Some(Input::Signal(_))) = timeout(patience, heard.recv()).await {
-            return Ok(0);
+            return Ok(Exit::Done);
         }
     };
     if let Some(watch) = &mut watch {
@@ -224,7 +223,7 @@ impl Daemon {
     }
 
     /// The loop. It ends when there is nothing left to do for it.
-    async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> u8 {
+    async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> Exit {
         self.lift_refused_logins();
         self.watch_folders();
         // Whoever reads this may drop files, and is seen to do it.

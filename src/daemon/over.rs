@@ -1,20 +1,12 @@
-//! When a daemon's work is over, and its exit code then.
+//! When a daemon's work is over, and how it ends then.
 
 use super::workers::Live;
 use super::{Daemon, Stop};
-
-/// Exit code when a job failed.
-const JOB_FAILED: u8 = 1;
-/// Exit code when only resting jobs are left, or those that the machine keeps from starting.
-const ONLY_RESTING: u8 = 4;
-/// Exit code when the root cannot be used any more.
-pub(super) const ROOT_DAMAGED: u8 = 5;
-/// Exit code when jobs rest since codex cannot be used.
-const CODEX_UNUSABLE: u8 = 6;
+use crate::error::Exit;
 
 impl Daemon {
-    /// The exit code, once there is nothing left to do.
-    pub(super) fn end_of_work(&self) -> Option<u8> {
+    /// How it ends, once there is nothing left to do.
+    pub(super) fn end_of_work(&self) -> Option<Exit> {
         let works = self.jobs.values().any(Live::works);
         if let Some(code) = self.code_without_ground() {
             return Some(code);
@@ -41,21 +33,21 @@ impl Daemon {
     }
 
     /// A daemon that is told to end has done its work; one that was to drain the spool has not.
-    fn code_of(&self, signal: i32) -> u8 {
-        if self.options.once { 128 + u8::try_from(signal).unwrap_or(0) } else { 0 }
+    fn code_of(&self, signal: i32) -> Exit {
+        if self.options.once { Exit::Signal(u8::try_from(signal).unwrap_or(0)) } else { Exit::Done }
     }
 
-    fn code_once(&self) -> u8 {
+    fn code_once(&self) -> Exit {
         if !self.ground.is_open() {
-            ROOT_DAMAGED
+            Exit::Root
         } else if self.has_failed {
-            JOB_FAILED
+            Exit::JobFailed
         } else if self.jobs.is_empty() && self.is_idle() {
-            0
+            Exit::Done
         } else if self.jobs.values().any(Live::lacks_codex) {
-            CODEX_UNUSABLE
+            Exit::Codex
         } else {
-            ONLY_RESTING
+            Exit::Blocked
         }
     }
 }

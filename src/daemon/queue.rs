@@ -200,14 +200,12 @@ impl Daemon {
         }
     }
 
-    /// Shows in a job's status that it no longer waits for what it waited for, or that it waits where there is no status at all.
+    /// Shows in a job's status that it no longer waits for what it waited for.
     fn show(&mut self, job: &JobId, hold: Hold) {
         let Some(live) = self.jobs.get_mut(job) else { return };
         let pause = hold.pause();
         let before = live.hold.replace(hold);
-        let is_missing = || self.desk.runs.folder(job).read_status().is_none();
-        let has_changed = before.map_or_else(is_missing, |b| b.pause() != pause);
-        if !has_changed {
+        if before.is_none_or(|before| before.pause() == pause) {
             return;
         }
         // Best effort: a status that cannot be written now is written by the worker.

@@ -32,6 +32,13 @@ struct Sight {
     has_status: bool,
 }
 
+impl Sight {
+    /// What is to be put right.
+    fn repair(&self) -> Option<Repair> {
+        recover::repair(self.run.as_ref(), &self.files)
+    }
+}
+
 impl Daemon {
     /// Marks every job for a look: those with a run folder and those with a file, but for those seen to have ended.
     pub(super) fn mark_all(&mut self) {
@@ -101,11 +108,15 @@ impl Daemon {
 
     fn look_after(&mut self, job: &JobId) -> Result<()> {
         let sight = self.see(job)?;
-        match recover::repair(sight.run.as_ref(), &sight.files) {
-            None => self.enlist(job, sight),
-            Some(repair) => {
-                self.mend(job, repair)?;
-                self.see(job).and_then(|sight| self.enlist(job, sight))
+        let Some(repair) = sight.repair() else { return self.enlist(job, sight) };
+        self.mend(job, repair)?;
+        let sight = self.see(job)?;
+        match sight.repair() {
+            None | Some(Repair::TellHolder) => self.enlist(job, sight),
+            // Its holder let go of it between the two looks, or there is more to put right.
+            Some(_) => {
+                self.unchecked.insert(job.clone());
+                Ok(())
             }
         }
     }
@@ -214,12 +225,6 @@ impl Daemon {
 
     /// Enters a job that has not ended into the queue as it stands now, and takes one that has out.
     fn enlist(&mut self, job: &JobId, sight: Sight) -> Result<()> {
-        let repair = recover::repair(sight.run.as_ref(), &sight.files);
-        if repair.is_some_and(|repair| repair != Repair::TellHolder) {
-            // Its holder let go of it between the two looks.
-            self.unchecked.insert(job.clone());
-            return Ok(());
-        }
         if !sight.has_status && sight.run.is_some_and(|run| run.is_claimed && !run.is_held) {
             self.restate(job)?;
         }

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc;
 
 use super::*;
+use crate::error::Exit;
 use crate::model::event::{Fact as JobFact, SessionKind, SessionStart};
 use crate::model::status::JobPhase;
 use crate::os::process;
@@ -60,14 +61,14 @@ impl Site {
         self.submit(id, &serde_json::json!({ "objective": text }).to_string())
     }
 
-    fn run(&self, mut options: Options, with: UnboundedSender<Input>, heard: Heard) -> u8 {
+    fn run(&self, mut options: Options, with: UnboundedSender<Input>, heard: Heard) -> Exit {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         options.program = Some(self.dir.path().join("worker"));
         runtime.block_on(lead(self.desk.clone(), options, with, heard)).expect("daemon")
     }
 
-    fn once(&self) -> u8 {
+    fn once(&self) -> Exit {
         let (inputs, heard) = unbounded_channel();
         self.run(Options { once: true, ..Options::default() }, inputs, heard)
     }
@@ -104,13 +105,13 @@ fn once_carries_every_job_to_its_end_and_ends() {
     let jobs: Vec<JobId> =
         (2..8).map(|n| site.objective(&format!("good-abcde{n}"), "good")).collect();
     fsx::put_new(&site.desk.spool.folder(Place::Incoming).join("x.json"), b"{").expect("drop");
-    assert_eq!(site.once(), 0);
+    assert_eq!(site.once(), Exit::Done);
     for job in &jobs {
         assert_eq!(site.place(job), Some(Place::Done));
         assert_eq!(site.starts(job), 1, "nothing runs twice");
     }
     assert!(site.desk.spool.folder(Place::Rejected).join("x.json.reason.json").exists());
-    assert_eq!(site.once(), 0, "there is nothing left to do");
+    assert_eq!(site.once(), Exit::Done, "there is nothing left to do");
     assert_eq!(site.starts(&jobs[0]), 1);
 }
 
@@ -119,10 +120,10 @@ fn a_machine_without_room_takes_nothing_and_once_does_not_wait_for_it() {
     let mut site = Site::new();
     site.desk.settings.min_free = Some(u64::MAX / 2);
     let job = site.objective("good-abcdef", "good");
-    assert_eq!(site.once(), 4);
+    assert_eq!(site.once(), Exit::Blocked);
     assert_eq!(site.place(&job), Some(Place::Incoming));
     site.desk.settings.min_free = Some(0);
-    assert_eq!(site.once(), 0);
+    assert_eq!(site.once(), Exit::Done);
     assert_eq!(site.place(&job), Some(Place::Done));
 }
 
@@ -131,7 +132,7 @@ fn a_worker_that_the_machine_keeps_from_going_on_may_be_started_any_number_of_ti
     let site = Site::new();
     let job = site.objective("full-abcdef", "full");
     for starts in 1..6 {
-        assert_eq!(site.once(), 4, "it is left for a better time");
+        assert_eq!(site.once(), Exit::Blocked, "it is left for a better time");
         assert_eq!((site.starts(&job), site.place(&job)), (starts, Some(Place::Claimed)));
     }
 }
@@ -146,7 +147,7 @@ fn a_failure_fails_what_waits_for_it_and_so_on_down() {
     let second = then("b-abcdef", "a-abcdef");
     let third = then("c-abcdef", "b-abcdef");
     let any = then("d-abcdef", "a-abcdef:any");
-    assert_eq!(site.once(), 1);
+    assert_eq!(site.once(), Exit::JobFailed);
     assert_eq!(site.place(&first), Some(Place::Failed));
     for job in [&second, &third] {
         assert_eq!(site.reason(job).as_deref(), Some("dependency"));
@@ -159,7 +160,7 @@ fn a_failure_fails_what_waits_for_it_and_so_on_down() {
 fn a_worker_that_gets_nowhere_is_given_up_after_three_starts() {
     let site = Site::new();
     let job = site.objective("a-abcdef", "crash");
-    assert_eq!(site.once(), 1);
+    assert_eq!(site.once(), Exit::JobFailed);
     assert_eq!(site.reason(&job).as_deref(), Some("worker_crashed"));
     assert_eq!(site.starts(&job), 3);
 }
@@ -170,12 +171,12 @@ fn once_leaves_resting_jobs_and_says_so() {
     let resting = site.objective("a-abcdef", "rest");
     let later = r#"{"objective": "good", "not_before": "2999-01-01T00:00:00Z"}"#;
     let later = site.submit("b-abcdef", later);
-    assert_eq!(site.once(), 4);
+    assert_eq!(site.once(), Exit::Blocked);
     assert_eq!(site.place(&resting), Some(Place::Claimed));
     assert_eq!((site.place(&later), site.starts(&later)), (Some(Place::Claimed), 0));
     site.desk.runs.folder(&resting).wish(Want::Killed).expect("wish");
     site.desk.runs.folder(&later).wish(Want::Killed).expect("wish");
-    assert_eq!(site.once(), 0);
+    assert_eq!(site.once(), Exit::Done);
     assert_eq!(site.place(&resting), Some(Place::Killed));
     assert_eq!(site.place(&later), Some(Place::Killed));
 }
@@ -186,12 +187,12 @@ fn a_status_that_is_not_there_is_written_again() {
     let jobs = [site.objective("good-abc234", "good"), site.objective("rest-abc234", "rest")];
     let phases =
         || jobs.each_ref().map(|job| site.desk.runs.folder(job).read_status().map(|s| s.state));
-    assert_eq!(site.once(), 4);
+    assert_eq!(site.once(), Exit::Blocked);
     for job in &jobs {
         fsx::remove(&site.desk.runs.folder(job).dir().join("status.json")).expect("remove");
     }
     assert_eq!(phases(), [None; 2]);
-    assert_eq!(site.once(), 4);
+    assert_eq!(site.once(), Exit::Blocked);
     assert_eq!(phases(), [Some(JobPhase::Succeeded), Some(JobPhase::Paused)]);
 }
 
@@ -199,7 +200,7 @@ fn a_status_that_is_not_there_is_written_again() {
 fn once_does_not_wait_for_another_daemon() {
     let site = Site::new();
     let _lead = site.desk.spool.try_lead().expect("try").expect("free");
-    assert_eq!(site.once(), ALREADY_RUNNING);
+    assert_eq!(site.once(), Exit::Blocked);
 }
 
 #[test]
@@ -220,7 +221,7 @@ fn what_lies_wrong_at_the_start_is_put_right() {
     fsx::remove(&spool.find(&vanished).expect("file").1).expect("vanish");
     let (_, path) = spool.find(&moved).expect("file");
     fsx::move_to(&path, &spool.folder(Place::Killed).join("moved-abcdef.json")).expect("by hand");
-    assert_eq!(site.once(), 4);
+    assert_eq!(site.once(), Exit::Blocked);
     assert_eq!(site.place(&lost), Some(Place::Failed));
     assert_eq!(site.reason(&lost).as_deref(), Some("run_lost"));
     assert!(!empty.dir().exists());
@@ -269,7 +270,7 @@ fn a_running_daemon_takes_what_is_dropped_and_ends_when_told() {
         drop(stop);
         daemon.join().expect("daemon")
     });
-    assert_eq!(code, 0);
+    assert_eq!(code, Exit::Done);
 }
 
 #[test]
@@ -308,7 +309,7 @@ fn workers_outlive_the_daemon_and_the_next_one_finds_and_stops_them() {
     let (inputs, heard) = unbounded_channel();
     inputs.send(Input::Signal(15)).expect("told to end before it begins");
     let options = Options { stop_jobs: true, ..Options::default() };
-    assert_eq!(site.run(options, inputs, heard), 0);
+    assert_eq!(site.run(options, inputs, heard), Exit::Done);
     assert!(!folder.is_held().expect("probe"), "the worker was stopped");
     assert_eq!(site.starts(&job), 1, "and not started again");
 }
@@ -378,7 +379,7 @@ fn a_job_of_which_something_will_not_die_is_ended_later() {
     let log = fsx::read_optional(&log).expect("read").expect("there");
     assert_eq!(log.matches("still live").count(), 2, "{log}");
     drop(locks);
-    assert_eq!(site.once(), 0);
+    assert_eq!(site.once(), Exit::Done);
     assert_eq!(phases(), [true, true]);
 }
 

@@ -1,8 +1,9 @@
 //! The memory's truth as a file: appended to, copied, and known to be lost.
 //!
-//! The copies are `memory.ndjson.bak-N`, the newest with the largest number, a few of them. What they buy: the database holds every entry as well, so that a truth that is lost is written again from there. The
-//! copies are for the day when both are gone, as after a bad disk or a wrong `rm`. One is put whenever the truth has grown
-//! by an eighth, so that all copies together cost no more than the truth itself does over time.
+//! The copies are `memory.ndjson.bak-N`, the newest with the largest number, a few of them. The database holds every entry as
+//! well, and a truth that is lost is written again from there: the copies are for the day when both are gone, as after a bad disk
+//! or a wrong `rm`. One is put whenever the truth has grown by an eighth, so that all copies together cost no more than the
+//! truth itself does over time.
 
 use std::ffi::OsStr;
 use std::fs::File;

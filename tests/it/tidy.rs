@@ -43,7 +43,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "health", "root", "trees",
+            "ending", "error", "health", "root", "trees",
         ],
     ),
     (
