@@ -127,11 +127,9 @@ impl std::fmt::Debug for PtyProcess {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_question_to_the_terminal_is_answered_by_nobody() {
+    /// Runs a script in a terminal of its own to its end: what it wrote, its code and its process id.
+    fn played(script: &str) -> (String, Option<i32>, u32) {
         let spawner = Spawner::start().expect("thread");
-        // Device attributes, cursor position, and a line put into the input of the terminal it is on.
-        let script = "stty raw -echo min 0 time 5; printf '\\033[c\\033[6n'; dd bs=64 count=1 2>/dev/null | wc -c";
         let argv = ["sh", "-c", script].map(OsString::from);
         let path = crate::os::env::var_os("PATH").expect("a search path");
         let command =
@@ -139,23 +137,21 @@ mod tests {
         let mut process = spawner.spawn(command).expect("spawn");
         let mut bytes = Vec::new();
         drop(process.output.read_to_end(&mut bytes));
-        process.child.wait().expect("wait");
-        let said = String::from_utf8_lossy(&bytes);
-        assert!(said.trim().ends_with("[6n0"), "{said:?}");
+        let code = process.child.wait().expect("wait");
+        (String::from_utf8_lossy(&bytes).trim().to_owned(), code, process.pid)
+    }
+
+    #[test]
+    fn a_question_to_the_terminal_is_answered_by_nobody() {
+        // Device attributes, cursor position, and a line put into the input of the terminal it is on.
+        let script = "stty raw -echo min 0 time 5; printf '\\033[c\\033[6n'; dd bs=64 count=1 2>/dev/null | wc -c";
+        let (said, ..) = played(script);
+        assert!(said.ends_with("[6n0"), "{said:?}");
     }
 
     #[test]
     fn a_program_leads_a_session_in_its_own_terminal() {
-        let spawner = Spawner::start().expect("thread");
-        let argv =
-            ["sh", "-c", "test -t 1 && ps -o sid= -p $$ | tr -d ' '; exit 3"].map(OsString::from);
-        let path = crate::os::env::var_os("PATH").expect("a search path");
-        let command =
-            PtyCommand { argv: argv.to_vec(), env: vec![("PATH".into(), path)], cwd: "/".into() };
-        let mut process = spawner.spawn(command).expect("spawn");
-        let mut bytes = Vec::new();
-        drop(process.output.read_to_end(&mut bytes));
-        assert_eq!(process.child.wait().expect("wait"), Some(3));
-        assert_eq!(String::from_utf8_lossy(&bytes).trim(), process.pid.to_string());
+        let (said, code, pid) = played("test -t 1 && ps -o sid= -p $$ | tr -d ' '; exit 3");
+        assert_eq!((said, code), (pid.to_string(), Some(3)));
     }
 }
