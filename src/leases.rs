@@ -91,12 +91,14 @@ pub struct Survey {
 }
 
 impl Leases {
-    /// Opens the folder, making it and clearing away what dead writers left half written.
+    /// Opens the folder, making it and the one above it, and clearing away what dead writers left half written.
     ///
     /// # Errors
     /// Those of the system, or a folder whose lock stays held.
     pub fn open(dir: &Path) -> Result<Self> {
-        fsx::make_dirs(dir)?;
+        // What the leases belong to is there, or there is nothing to lease.
+        dir.parent().map_or(Ok(()), fsx::make_dir)?;
+        fsx::make_dir(dir)?;
         let leases = Self { dir: dir.to_owned() };
         let _guard = leases.guard()?;
         fsx::clear_temps(dir)?;

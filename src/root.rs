@@ -111,11 +111,11 @@ pub fn open(root: &Root, create: bool) -> Result<Settings, RootError> {
     load_settings(root, &env::var)
 }
 
-/// Checks that the folders of a root are there and belong together.
+/// Checks that the folders of a root belong together; the answer is their id, `None` for a root that is not made yet, or gone.
 ///
 /// # Errors
 /// What is wrong with them.
-pub fn check(root: &Root) -> Result<(), RootError> {
+pub fn check(root: &Root) -> Result<Option<String>, RootError> {
     check_instance(root, false)
 }
 
@@ -124,7 +124,7 @@ fn folders(root: &Root) -> [PathBuf; 3] {
     [root.store(), root.runs(), root.spool()]
 }
 
-fn check_instance(root: &Root, create: bool) -> Result<(), RootError> {
+fn check_instance(root: &Root, create: bool) -> Result<Option<String>, RootError> {
     // Read from the last one made to the first: a root that somebody is just making never looks as if one were missing.
     let mut found = Vec::new();
     for folder in folders(root).into_iter().rev() {
@@ -148,7 +148,10 @@ fn check_instance(root: &Root, create: bool) -> Result<(), RootError> {
             _ => {}
         }
     }
-    if create && !is_complete { mark(&found, known) } else { Ok(()) }
+    if create && !is_complete {
+        return mark(&found, known).map(Some);
+    }
+    Ok(known.map(|instance| instance.id))
 }
 
 fn read_instance(folder: &Path) -> Result<Option<Instance>, RootError> {
@@ -164,8 +167,11 @@ fn read_instance(folder: &Path) -> Result<Option<Instance>, RootError> {
     Ok(Some(instance))
 }
 
-/// Makes the folders and gives each the same id; two programs that do so at once agree on the first one's.
-fn mark(found: &[(PathBuf, Option<Instance>)], known: Option<Instance>) -> Result<(), RootError> {
+/// Makes the folders and gives each the same id, which is the answer; two programs that do so at once agree on the first one's.
+fn mark(
+    found: &[(PathBuf, Option<Instance>)],
+    known: Option<Instance>,
+) -> Result<String, RootError> {
     let fresh = || -> Result<Instance, Error> {
         Ok(Instance { version: PROTOCOL_VERSION, id: random::base32(26)? })
     };
@@ -177,7 +183,7 @@ fn mark(found: &[(PathBuf, Option<Instance>)], known: Option<Instance>) -> Resul
         put_if_absent(&folder.join(".instance"), &json)?;
         instance = read_instance(folder)?.unwrap_or(instance);
     }
-    Ok(())
+    Ok(instance.id)
 }
 
 fn put_if_absent(path: &Path, bytes: &[u8]) -> Result<(), Error> {

@@ -148,6 +148,11 @@ impl JournalTail {
                 reader => Some(reader?),
             };
         }
+        if self.reader.as_ref().is_some_and(JournalReader::is_replaced) {
+            // The record of a job whose journal was lost, or destroyed: it says how that ended.
+            *self = Self::new(self.folder.clone());
+            return self.read_on();
+        }
         let mut events = Vec::new();
         while let Some(event) = self.reader.as_mut().map_or(Ok(None), JournalReader::next_event)? {
             self.state.apply(&event);

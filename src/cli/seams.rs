@@ -50,7 +50,7 @@ pub(super) fn open(root: &Root) -> Result<Settings, Failure> {
 
 /// Refuses a root of which a folder is missing, or that a later version wrote: whoever read on would tell half of it.
 pub(super) fn check(root: &Root) -> Result<(), Failure> {
-    crate::root::check(root).map_err(unusable)
+    crate::root::check(root).map(drop).map_err(unusable)
 }
 
 fn unusable(why: RootError) -> Failure {
@@ -105,6 +105,7 @@ pub(super) fn take(root: &Root, job: &JobId) -> Result<(), Failure> {
     let taken = desk.take(name.as_ref()).map_err(|e| Failure::system("take the job", &e))?;
     match taken {
         Taken::Rejected { reason, .. } => Err(refused(&reason)),
+        Taken::Later(why) => Err(Failure::new(Exit::Blocked, why)),
         Taken::Job(_) | Taken::Gone => Ok(()),
     }
 }

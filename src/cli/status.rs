@@ -1,5 +1,7 @@
 //! `numerus status`: a plain reader of the files; nothing has to be running.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::json;
 
@@ -9,6 +11,7 @@ use super::ink::Tone;
 use super::lookup::{self, Known, Whereabouts};
 use super::{ended, held, render, snapshot};
 use crate::error::{Exit, Failure};
+use crate::model::id::JobId;
 use crate::model::status::Status;
 use crate::os::console::one_line;
 use crate::runs::Runs;
@@ -82,9 +85,12 @@ fn outside(here: &mut Here, known: &Known, at: &Whereabouts, as_json: bool) -> R
 }
 
 fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
-    let live = snapshot::live(&here.root)?;
+    let mut live = snapshot::live(&here.root)?;
     let recent =
         if asked.all { ended::all(&here.root) } else { ended::recent(&here.root, RECENT) }?;
+    // One that ended between the two looks is in both.
+    let ended: BTreeSet<&JobId> = recent.iter().map(|row| &row.status.job_id).collect();
+    live.retain(|row| !ended.contains(&row.status.job_id));
     let incoming = snapshot::incoming(&here.root)?;
     if asked.json {
         for row in live.iter().chain(&recent) {

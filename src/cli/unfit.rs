@@ -9,7 +9,7 @@ use crate::spool::Spool;
 /// Says on stderr why no new work is started, if so: what the daemon says, else what looking shows.
 pub(super) fn tell(here: &mut Here) {
     if let Some(why) = why(&here.root) {
-        here.out.note(&one_line(&format!("no new work is started: {why}")));
+        here.out.note(&one_line(&format!("no daemon starts new work: {why}")));
     }
 }
 

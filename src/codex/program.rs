@@ -102,7 +102,7 @@ impl Codex {
         let own =
             env::own_binary().map_err(|e| format!("cannot find this program's own file: {e}"))?;
         let home = rehearsal_home(root);
-        fsx::make_dirs(&home).map_err(|e| format!("cannot make the stand-in's home: {e}"))?;
+        fsx::make_dir(&home).map_err(|e| format!("cannot make the stand-in's home: {e}"))?;
         let mut env = passed(&settings.env);
         env.push(("CODEX_HOME".into(), home.clone().into()));
         if !script.is_empty() {

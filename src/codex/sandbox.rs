@@ -30,7 +30,6 @@ const SAID_BYTES: u64 = 300;
 /// A sentence that says what is wrong and what to do.
 pub fn check(codex: &Codex, store: &Path) -> std::result::Result<(), String> {
     let cannot = |e: Error| format!("cannot try codex's sandbox: {e}");
-    fsx::make_dirs(store).map_err(cannot)?;
     let remembered = store.join(REMEMBERED);
     let here = fingerprint(codex);
     if fsx::read_optional(&remembered).ok().flatten().as_deref() == Some(here.as_str()) {

@@ -183,9 +183,9 @@ async fn end_family(spec: &SessionSpec, group: Option<Cgroup>) -> Result<Vec<u32
 }
 
 fn prepare(spec: &SessionSpec) -> Result<()> {
-    fsx::make_dirs(spec.place.dir())?;
+    fsx::make_dir(spec.place.dir())?;
     if let Some(temp) = temp(spec) {
-        fsx::make_dirs(&temp)?;
+        fsx::make_dir(&temp)?;
     }
     fsx::replace_derived(&spec.place.prompt(spec.number), spec.prompt.as_bytes())?;
     if let Some(schema) = &spec.schema {

@@ -99,8 +99,14 @@ impl Daemon {
 
     /// Why nothing may be done; what may be made again is.
     fn find_loss(&mut self) -> Option<String> {
-        if let Err(e) = crate::root::check(&self.desk.root) {
-            return Some(format!("{e}; nothing is taken or started until it is there again"));
+        let rest = "nothing is taken or started until it is there again";
+        match crate::root::check(&self.desk.root) {
+            Err(e) => return Some(format!("{e}; {rest}")),
+            Ok(id) if id != self.root_id => {
+                let root = self.desk.root.path().display();
+                return Some(format!("{root} is gone, or another root than before; {rest}"));
+            }
+            Ok(_) => {}
         }
         for folder in self.desk.spool.own_folders() {
             match std::fs::symlink_metadata(&folder) {

@@ -179,7 +179,7 @@ impl Looks {
     /// Comes back at once to what was left aside: what was in the way may be gone.
     pub fn come_back(&mut self, now: Duration) {
         for look in self.names.values_mut().filter(|look| look.is_aside) {
-            look.due = Some(now);
+            (look.due, look.is_aside) = (Some(now), false);
         }
     }
 

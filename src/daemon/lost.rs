@@ -112,8 +112,13 @@ impl Daemon {
             return Err(Error::other(format!("processes of it still live: {left:?}")));
         }
         let (runs, spool) = (&self.desk.runs, &self.desk.spool);
-        if runs.folder(job).dir().exists() || !spool.has(Place::Claimed, job) {
+        let dir = runs.folder(job).dir().to_owned();
+        if dir.is_dir() || !spool.has(Place::Claimed, job) {
             return Ok(false);
+        }
+        if dir.symlink_metadata().is_ok() {
+            // A file, or a link that leads nowhere.
+            runs.move_aside(job)?;
         }
         let folder = runs.stage(job)?;
         let Some(lock) = folder.try_lock()? else { return Ok(false) };
@@ -133,7 +138,7 @@ impl Daemon {
     /// look whole, so that a death in between never lets it run: what is no journal changes places with one that has the end.
     pub(super) fn end_damaged(&self, folder: RunFolder, lock: FileLock) -> Result<()> {
         let Record { job, damage, .. } = look_into(&folder)?;
-        let Some(damage) = damage else { return Ok(()) };
+        let damage = damage.unwrap_or_else(|| "its journal is gone".to_owned());
         let is_whole = job.is_some();
         let job = job.unwrap_or_else(|| stand_in(folder.job(), folder.read_objective()));
         let path = folder.journal();

@@ -103,6 +103,8 @@ struct Daemon {
     log: DaemonLog,
     looks: Looks,
     ground: Ground,
+    /// The root's id when the daemon started: another root may be put in its place.
+    root_id: Option<String>,
     watch: Option<Watch>,
     inputs: UnboundedSender<Input>,
     /// Jobs that were taken and have not ended.
@@ -132,6 +134,8 @@ struct Daemon {
     next_rescan: Duration,
     stop: Stop,
     has_failed: bool,
+    /// Whether a file waits for another job of its owner to end.
+    keeps_waiting: bool,
     /// How fit the machine is.
     health: Health,
     /// Where commands hear of it; `None` where that could not be opened.
@@ -193,10 +197,12 @@ impl Daemon {
         fsx::make_kept_dirs(&desk.root.store())?;
         let log = DaemonLog::open(&desk.root)?;
         let notice = Notice::open(&desk.spool).ok();
+        let root_id = crate::root::check(&desk.root).ok().flatten();
         Ok(Self {
             lanes: options.max_jobs.unwrap_or(desk.settings.max_jobs),
             looks: Looks::new(desk.settings.settle),
             ground: Ground::default(),
+            root_id,
             desk,
             options,
             log,
@@ -217,6 +223,7 @@ impl Daemon {
             next_rescan: Duration::ZERO,
             stop: Stop::No,
             has_failed: false,
+            keeps_waiting: false,
             health: Health::default(),
             notice,
         })
@@ -275,8 +282,7 @@ impl Daemon {
     }
 
     fn clear(&mut self) {
-        let then = clock::now() - OTHERS_TEMPS;
-        if let Err(e) = self.desk.spool.clear_temps(then) {
+        if let Err(e) = self.desk.spool.clear_temps(OTHERS_TEMPS) {
             self.trouble("cannot clear away unfinished files", &e);
         }
         if let Err(e) = self.desk.spool.finish_withdrawn() {

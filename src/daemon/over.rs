@@ -3,6 +3,7 @@
 use super::workers::Live;
 use super::{Daemon, Stop};
 use crate::error::Exit;
+use crate::spool::Place;
 
 impl Daemon {
     /// How it ends, once there is nothing left to do.
@@ -37,12 +38,19 @@ impl Daemon {
         if self.options.once { Exit::Signal(u8::try_from(signal).unwrap_or(0)) } else { Exit::Done }
     }
 
+    /// Whether no accepted job is left, not even one that cannot be looked after.
+    fn has_finished_all(&self) -> bool {
+        let none_is_claimed =
+            || self.desk.spool.jobs_in(Place::Claimed).is_ok_and(|j| j.is_empty());
+        self.jobs.is_empty() && self.is_idle() && none_is_claimed()
+    }
+
     fn code_once(&self) -> Exit {
         if !self.ground.is_open() {
             Exit::Root
         } else if self.has_failed {
             Exit::JobFailed
-        } else if self.jobs.is_empty() && self.is_idle() {
+        } else if self.has_finished_all() {
             Exit::Done
         } else if self.jobs.values().any(Live::lacks_codex) {
             Exit::Codex

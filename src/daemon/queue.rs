@@ -97,6 +97,10 @@ impl Daemon {
             return self.looks.postpone(name, now + LOCKED_REST);
         }
         match self.desk.take(name) {
+            Ok(Taken::Later(why)) => {
+                self.keeps_waiting = true;
+                self.leave_for(name, why);
+            }
             Ok(taken) => {
                 self.looks.forget(name);
                 self.enter(name, taken);
@@ -110,9 +114,12 @@ impl Daemon {
         if self.blames_machine("cannot take a file", error) {
             return;
         }
-        self.looks.postpone(name, self.next_rescan);
         self.ground.doubt();
-        let message = error.to_string();
+        self.leave_for(name, error.to_string());
+    }
+
+    fn leave_for(&mut self, name: &OsStr, message: String) {
+        self.looks.postpone(name, self.next_rescan);
         if self.looks.complain(name, &message) {
             let name = name.to_string_lossy().into_owned();
             self.record(&Fact::Ignored { name, message });
@@ -123,7 +130,7 @@ impl Daemon {
     pub(super) fn enter(&mut self, name: &OsStr, taken: Taken) {
         let name = name.to_string_lossy().into_owned();
         match taken {
-            Taken::Gone => {}
+            Taken::Gone | Taken::Later(_) => {}
             Taken::Rejected { kept_as, reason } => self.record(&Fact::Rejected {
                 name,
                 kept_as: kept_as.to_string_lossy().into_owned(),

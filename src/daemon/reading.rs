@@ -99,13 +99,14 @@ impl Desk {
         if self.spool.has_keys() {
             return Ok(0);
         }
-        let jobs = self.runs.jobs()?.into_iter();
-        let read = jobs.filter_map(|job| self.runs.folder(&job).read_job().ok().flatten());
-        let mut keyed: Vec<Job> = read.filter(|job| job.options.key.is_some()).collect();
+        let mut keyed = Vec::new();
+        for id in self.runs.jobs()? {
+            // One that cannot be read may have a key, too.
+            keyed.extend(self.runs.folder(&id).read_job()?.filter(|job| job.options.key.is_some()));
+        }
         keyed.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         let pairs = keyed.iter().filter_map(|job| Some((job.options.key.as_deref()?, &job.id)));
-        self.spool.fill_keys(pairs)?;
-        Ok(keyed.len())
+        Ok(if self.spool.fill_keys(pairs)? { keyed.len() } else { 0 })
     }
 
     /// All jobs that `after` may name: taken ones, ended ones, those still in `incoming/` under their id, and those that were

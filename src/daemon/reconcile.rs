@@ -107,9 +107,16 @@ impl Daemon {
     }
 
     fn look_after(&mut self, job: &JobId) -> Result<()> {
+        self.desk.runs.folder(job).mend_lock()?;
         let sight = self.see(job)?;
         let Some(repair) = sight.repair() else { return self.enlist(job, sight) };
-        self.mend(job, repair)?;
+        let mended = self.mend(job, repair);
+        if mended.is_err() && repair.is_of_surplus() {
+            // What lies about keeps no job from going on.
+            self.enlist(job, sight)?;
+            return mended;
+        }
+        mended?;
         let sight = self.see(job)?;
         match sight.repair() {
             None | Some(Repair::TellHolder) => self.enlist(job, sight),
@@ -133,7 +140,8 @@ impl Daemon {
         let Record { state, job, damage, has_status } = lost::look_into(&folder)?;
         let finished = state.phase.is_final().then_some(state.phase);
         let is_damaged = damage.is_some();
-        let run = Run { is_held, is_claimed: state.claimed, is_damaged, finished };
+        let (is_claimed, is_being_taken) = (state.claimed, folder.is_being_taken());
+        let run = Run { is_held, is_claimed, is_being_taken, is_damaged, finished };
         Ok(Sight { run: Some(run), files, state, job, has_status })
     }
 
@@ -181,6 +189,7 @@ impl Daemon {
                 self.carry_out(repair, folder, lock)?;
             }
         }
+        self.has_failed |= matches!(repair, Repair::EndDamaged | Repair::RunLost);
         self.record(&Fact::Repaired { job: job.clone(), repair: format!("{repair:?}") });
         Ok(())
     }
@@ -266,6 +275,9 @@ impl Daemon {
         let was_live = self.jobs.remove(job).is_some();
         if was_live {
             self.is_dirty = true;
+            if std::mem::take(&mut self.keeps_waiting) {
+                self.looks.come_back(clock::since_boot());
+            }
             self.has_failed |= state.phase == JobPhase::Failed;
             let state = state.phase.as_str().to_owned();
             self.record(&Fact::Ended { job: job.clone(), state });

@@ -1,6 +1,6 @@
 //! The reasons for not taking a file that only whoever touches it can know: what it is, and whose.
 
-use std::io::{Error, Result};
+use std::io::Result;
 
 use super::take::Desk;
 use crate::model::id::JobId;
@@ -17,17 +17,17 @@ impl Desk {
         self.settings.droppers(own, incoming.map_or(own, |rights| rights.uid))
     }
 
-    /// Whether a file's owner, if that is somebody else, may have one more job.
+    /// Why a file's owner, if that is somebody else, may not have one more job now.
     ///
     /// # Errors
-    /// That there are too many, and those of the system.
-    pub(super) fn has_room(&self, stamp: Stamp) -> Result<()> {
+    /// Those of the system.
+    pub(super) fn has_no_room(&self, stamp: Stamp) -> Result<Option<String>> {
         let most = self.settings.max_open_per_user;
         if is_ours(stamp.uid) || self.count_open_of(stamp.uid)? < most {
-            return Ok(());
+            return Ok(None);
         }
         let (uid, wait) = (stamp.uid, "it is taken after some have");
-        Err(Error::other(format!("user {uid} has {most} jobs that have not ended; {wait}")))
+        Ok(Some(format!("user {uid} has {most} jobs that have not ended; {wait}")))
     }
 
     /// How many jobs that have not ended somebody dropped: what was moved is still theirs, of a copy the record tells.

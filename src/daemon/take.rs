@@ -83,6 +83,8 @@ pub enum Taken {
     },
     /// It was gone before.
     Gone,
+    /// It is left until a job of its owner has ended, and why.
+    Later(String),
 }
 
 impl Desk {
@@ -96,13 +98,17 @@ impl Desk {
     /// # Errors
     /// Those of the system; then the file is where it was, or claimed, and will be taken later.
     pub fn take(&self, name: &OsStr) -> Result<Taken> {
+        // Before anything moves: a part of the root that is gone may come back with another file of this job.
+        crate::root::check(&self.root).map_err(Error::other)?;
         self.spool.incoming_identity()?;
         let Some(stamp) = self.spool.look(name)? else { return Ok(Taken::Gone) };
         let from = self.spool.folder(Place::Incoming).join(name);
         if let Some(reason) = self.refuse_unread(name, stamp) {
             return self.put_aside(&from, name, reason);
         }
-        self.has_room(stamp)?;
+        if let Some(why) = self.has_no_room(stamp)? {
+            return Ok(Taken::Later(why));
+        }
         let format = Format::of(name);
         let Some(room) = self.make_room(name)? else { return Ok(Taken::Gone) };
         match self.spool.take(name, room.folder.job(), format) {
@@ -206,6 +212,7 @@ impl Desk {
         let Record { state, damage, .. } = lost::look_into(&room.folder)?;
         let is_used = state.claimed || state.phase.is_final() || damage.is_some();
         if !is_used && !self.spool.has_taken(room.folder.job()) {
+            room.folder.begin_taking(&room.lock)?;
             return Ok(Occupied::Ours(room));
         }
         self.leave(&room)?;
@@ -231,6 +238,8 @@ impl Desk {
         match self.read(content, name, &folder, clock::now())? {
             Ok(job) => {
                 self.put(&folder, &job, &claimed)?;
+                // Where it stays, the journal says more.
+                let _stays = folder.end_taking(&lock);
                 Ok(Taken::Job(Box::new(Fresh { job, folder, lock })))
             }
             Err(reason) => {

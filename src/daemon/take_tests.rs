@@ -38,7 +38,7 @@ fn accepted(taken: Taken) -> Job {
 fn code(taken: &Taken) -> Option<Code> {
     match taken {
         Taken::Rejected { reason, .. } => Some(reason.code),
-        Taken::Job(_) | Taken::Gone => None,
+        Taken::Job(_) | Taken::Gone | Taken::Later(_) => None,
     }
 }
 

@@ -13,7 +13,8 @@
 //! | claimed | in `killed/` | ended as killed |
 //! | claimed | in `done/` or `failed/` | moved back |
 //! | claimed | nowhere | written again |
-//! | not claimed | in `claimed/`, or in `incoming/` as `.claim-JOB` | taken again, from the reading on |
+//! | being taken | in `claimed/`, or in `incoming/` as `.claim-JOB` | taken again, from the reading on |
+//! | neither claimed nor being taken | the same | damaged: ended as failed, everything kept |
 //! | not claimed | nowhere or elsewhere | the folder is put away |
 //! | none | in `claimed/` | failed: the run is lost |
 
@@ -57,6 +58,8 @@ pub struct Run {
     pub is_held: bool,
     /// Whether its journal says that the job was taken as a whole.
     pub is_claimed: bool,
+    /// Whether it is marked as one whose job is being taken.
+    pub is_being_taken: bool,
     /// Whether its journal or its `job.json` is destroyed.
     pub is_damaged: bool,
     /// How its journal says that the job ended.
@@ -90,6 +93,13 @@ pub enum Repair {
     RunLost,
 }
 
+impl Repair {
+    /// Whether it is about what lies there besides the one file that counts.
+    pub fn is_of_surplus(self) -> bool {
+        matches!(self, Self::DropHeld | Self::PutCopyAside(_))
+    }
+}
+
 /// What to put right about one job: what its run folder shows, if it has one, and where its file lies.
 pub fn repair(run: Option<&Run>, files: &BTreeSet<Lies>) -> Option<Repair> {
     let Some(run) = run else {
@@ -104,8 +114,9 @@ pub fn repair(run: Option<&Run>, files: &BTreeSet<Lies>) -> Option<Repair> {
         (false, Some(phase)) => after_the_end(phase, files),
         (false, None) if run.is_damaged => Some(Repair::EndDamaged),
         (false, None) if run.is_claimed => before_the_end(files),
-        (false, None) if is_claimed_file || files.contains(&Lies::Held) => Some(Repair::TakeAgain),
-        (false, None) => Some(Repair::PutAway),
+        (false, None) if !is_claimed_file && !files.contains(&Lies::Held) => Some(Repair::PutAway),
+        (false, None) if run.is_being_taken => Some(Repair::TakeAgain),
+        (false, None) => Some(Repair::EndDamaged),
     }
 }
 
@@ -139,7 +150,13 @@ fn surplus(home: Lies, files: &BTreeSet<Lies>) -> Option<Repair> {
 mod tests {
     use super::*;
 
-    const FRESH: Run = Run { is_held: false, is_claimed: false, is_damaged: false, finished: None };
+    const FRESH: Run = Run {
+        is_held: false,
+        is_claimed: false,
+        is_being_taken: true,
+        is_damaged: false,
+        finished: None,
+    };
     const CLAIMED: Run = Run { is_claimed: true, ..FRESH };
     const HELD: Run = Run { is_held: true, ..CLAIMED };
     const DONE: Run = Run { finished: Some(JobPhase::Succeeded), ..CLAIMED };
@@ -151,6 +168,7 @@ mod tests {
         use Repair::{DropHeld, EndDamaged, PutCopyAside};
         let damaged = Run { is_damaged: true, ..CLAIMED };
         let unclear = Run { is_damaged: true, ..FRESH };
+        let emptied = Run { is_being_taken: false, ..FRESH };
         for (run, files, expected) in [
             (Some(HELD), vec![Killed], Some(Repair::TellHolder)),
             (Some(HELD), vec![Claimed], None),
@@ -185,6 +203,9 @@ mod tests {
             (Some(CLAIMED), vec![Failed], Some(Repair::MoveBack)),
             (Some(CLAIMED), vec![], Some(Repair::Rewrite)),
             (Some(FRESH), vec![Claimed], Some(Repair::TakeAgain)),
+            (Some(emptied), vec![Claimed], Some(Repair::EndDamaged)),
+            (Some(emptied), vec![Held], Some(Repair::EndDamaged)),
+            (Some(emptied), vec![], Some(Repair::PutAway)),
             (Some(FRESH), vec![], Some(Repair::PutAway)),
             (Some(FRESH), vec![Done], Some(Repair::PutAway)),
             (None, vec![Claimed], Some(Repair::RunLost)),

@@ -224,7 +224,7 @@ fn has_rested(job: &Waiting, rest: Rest, now: Timestamp) -> bool {
         PauseReason::Approval => job.is_approved,
         PauseReason::Limit | PauseReason::Auth => match job.account {
             Account::Held(_) => false,
-            Account::Free(since) if since >= rest.since => true,
+            Account::Free(since) if since >= rest.since || was_ahead(rest.since, now) => true,
             Account::Free(_) | Account::Unknown => {
                 rest.until.is_some_and(|until| until <= now || was_ahead(rest.since, now))
             }

@@ -66,7 +66,7 @@ impl JobState {
             state: state.phase,
             attempt: state.attempt,
             waits_for,
-            until: state.due,
+            until: state.due.filter(|_| state.phase == TaskPhase::Pending),
             message: asked.or(failed.map(|f| f.message.clone())).unwrap_or(state.summary.clone()),
             tokens: state.tokens,
         }

@@ -8,15 +8,19 @@
 #![expect(clippy::disallowed_methods, reason = "the one door to files")]
 
 use std::fs::{File, OpenOptions};
-use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
+use std::io::{Error, ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
-pub use self::temps::{clear_old_temps, clear_temps};
+pub use self::reading::{
+    is_at, list, list_os, open_hostile, read_at_most, read_bounded, read_optional, read_tail,
+};
+pub use self::temps::{clear_old_temps, clear_temps, is_older};
 use super::{random, reserve, seeded};
 
+mod reading;
 mod temps;
 
 /// Adds the path to an error that has none.
@@ -256,6 +260,17 @@ pub fn make_dirs(dir: &Path) -> Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir))
 }
 
+/// Makes one folder for the owner alone, in one that is there; one that is there already stays as it is.
+///
+/// # Errors
+/// `NotFound` if the folder above is gone; otherwise those of the system, with the path.
+pub fn make_dir(dir: &Path) -> Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists || !dir.is_dir() => Err(at(dir)(e)),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a folder and those above it, as [`make_dirs`] does, and flushes each folder that one was made in.
 ///
 /// # Errors
@@ -312,85 +327,13 @@ pub fn remove_tree(dir: &Path) -> Result<()> {
     }
 }
 
-/// Opens a file that someone else named: never through a link, never waiting for a FIFO's writer.
+/// Removes whatever lies there, as [`remove`] and [`remove_tree`] do.
 ///
 /// # Errors
 /// Those of the system, with the path.
-pub fn open_hostile(path: &Path) -> Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-        .map_err(at(path))
-}
-
-/// Reads a regular file of at most `limit` bytes; `None` if it is larger. Never follows a link or hangs on a FIFO.
-///
-/// # Errors
-/// `InvalidInput` if it is no regular file; otherwise those of the system.
-pub fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let file = open_hostile(path)?;
-    let meta = file.metadata().map_err(at(path))?;
-    if !meta.is_file() {
-        return Err(at(path)(Error::new(ErrorKind::InvalidInput, "not a regular file")));
-    }
-    read_at_most(file, path, limit)
-}
-
-/// Reads a file that is open, at most `limit` bytes; `None` if it is larger. `path` is for errors.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn read_at_most(file: File, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(at(path))?;
-    Ok((bytes.len() as u64 <= limit).then_some(bytes))
-}
-
-/// Reads the last `limit` bytes of a regular file. Never follows a link or hangs on a FIFO.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn read_tail(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut file = open_hostile(path)?;
-    let length = file.metadata().map_err(at(path))?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(limit))).map_err(at(path))?;
-    let mut bytes = Vec::new();
-    file.take(limit).read_to_end(&mut bytes).map_err(at(path))?;
-    Ok(bytes)
-}
-
-/// Reads a file of our own as text; `None` if it is not there.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn read_optional(path: &Path) -> Result<Option<String>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(at(path)(e)),
-    }
-}
-
-/// The names in a folder, unsorted; none if the folder is not there. Names that are no UTF-8 are left out.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn list(dir: &Path) -> Result<Vec<String>> {
-    Ok(list_os(dir)?.into_iter().filter_map(|n| n.into_string().ok()).collect())
-}
-
-/// The names in a folder as the system has them, unsorted; none if the folder is not there.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn list_os(dir: &Path) -> Result<Vec<std::ffi::OsString>> {
-    let entries = match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(at(dir))?,
-    };
-    entries.map(|entry| entry.map(|e| e.file_name()).map_err(at(dir))).collect()
+pub fn remove_any(path: &Path) -> Result<()> {
+    let is_dir = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    if is_dir { remove_tree(path) } else { remove(path) }
 }
 
 #[cfg(test)]
@@ -398,7 +341,7 @@ mod edges;
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
+    use std::time::Duration;
 
     use super::*;
 
@@ -467,9 +410,9 @@ mod tests {
         for name in [".a.tmp", "b.tmp", ".c"] {
             put_new(&d.path().join(name), b"half").expect("file");
         }
-        clear_old_temps(d.path(), Timestamp::UNIX_EPOCH).expect("clear");
+        clear_old_temps(d.path(), Duration::from_secs(60)).expect("clear");
         assert_eq!(list(d.path()).expect("list").len(), 3, "somebody may be writing it");
-        clear_old_temps(d.path(), Timestamp::MAX).expect("clear");
+        clear_old_temps(d.path(), Duration::ZERO).expect("clear");
         let mut left = list(d.path()).expect("list");
         left.sort();
         assert_eq!(left, [".c", "b.tmp"]);

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Result};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,10 +63,7 @@ impl FileLock {
 
     /// Whether the locked file is still the one that its path names.
     pub fn is_current(&self) -> bool {
-        match (self.file.metadata(), std::fs::symlink_metadata(&self.path)) {
-            (Ok(held), Ok(named)) => held.ino() == named.ino() && held.dev() == named.dev(),
-            _ => false,
-        }
+        fsx::is_at(&self.file, &self.path)
     }
 
     /// Hands the lock down to whatever program this process becomes: it stays held until the last heir of the descriptor

@@ -3,7 +3,7 @@
 //! Diagnostics: what lets others change the queue, or makes locks and renames worth nothing, is an error, unless the
 //! operator has said `trust_root`; what only loses the root with the machine is told.
 
-use std::io::Error;
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::RootError;
@@ -85,6 +85,10 @@ fn keeps_promises(folder: &Path) -> Result<(), RootError> {
         (Ok(Some(_held)), Ok(None)) => Ok(fsx::sync_dir(folder)?),
         // A full disk is for the daemon to wait on.
         (Err(e), _) if reserve::is_for_want_of_room(&e) => Ok(()),
+        (Err(e), _) if e.kind() == ErrorKind::ReadOnlyFilesystem => {
+            let why = "it is mounted read-only; mount it for writing";
+            Err(fsx::at(folder)(Error::new(e.kind(), why)).into())
+        }
         (Err(e), _) | (_, Err(e)) => Err(e.into()),
         _ => Err(refuse(folder, "locks (flock) do not exclude anybody there".to_owned())),
     }

@@ -1,4 +1,4 @@
-//! The run folders: which jobs have one, and what lies where inside. Promises that a file is written by one of the
+//! One run folder: what lies where inside. Promises that a file is written by one of the
 //! durable calls of `os::fsx`, but for those that can be derived again.
 
 use std::io::{Error, ErrorKind, Result};
@@ -12,7 +12,6 @@ use crate::model::claim::ClaimRecord;
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::Job;
 use crate::model::plan::Plan;
-use crate::model::root::Root;
 use crate::model::status::Status;
 use crate::os::lock::{self, FileLock};
 use crate::os::{fsx, random};
@@ -20,86 +19,8 @@ use crate::os::{fsx, random};
 /// Largest file of our own that is read as JSON.
 const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
 
-/// `runs/` of a root.
-#[derive(Debug, Clone)]
-pub struct Runs {
-    dir: PathBuf,
-}
-
-impl Runs {
-    /// Names the runs of a root.
-    pub fn of(root: &Root) -> Self {
-        Self { dir: root.runs() }
-    }
-
-    /// `runs/` itself.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// A job's run folder, whether it exists or not.
-    pub fn folder(&self, job: &JobId) -> RunFolder {
-        RunFolder { dir: self.dir.join(job.as_str()), job: job.clone() }
-    }
-
-    /// Makes a job's run folder, durably.
-    ///
-    /// # Errors
-    /// `AlreadyExists` if the job has one.
-    pub fn create(&self, job: &JobId) -> Result<RunFolder> {
-        let folder = self.folder(job);
-        fsx::make_new_dir(folder.dir())?;
-        Ok(folder)
-    }
-
-    /// A run folder of a job under no name yet, for the one daemon that leads to fill; what an earlier one left there is gone.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn stage(&self, job: &JobId) -> Result<RunFolder> {
-        let dir = self.dir.join(".staged");
-        fsx::remove_tree(&dir)?;
-        fsx::make_new_dir(&dir)?;
-        Ok(RunFolder { dir, job: job.clone() })
-    }
-
-    /// Gives a staged folder its name; false if the job has a folder meanwhile.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn install(&self, staged: &RunFolder) -> Result<bool> {
-        match fsx::move_to(staged.dir(), self.folder(staged.job()).dir()) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
-            moved => moved.map(|()| true),
-        }
-    }
-
-    /// Puts a run folder that never became a job's out of the way: removed if it holds nothing but its lock, else kept
-    /// in `runs/.aside/`. The caller holds its lock.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn put_away(&self, lock: &FileLock, job: &JobId) -> Result<()> {
-        let folder = self.folder(job);
-        let holds_more = fsx::list_os(folder.dir())?
-            .iter()
-            .any(|name| Some(name.as_os_str()) != lock.path().file_name());
-        if !holds_more {
-            return fsx::remove_tree(folder.dir());
-        }
-        let aside = self.dir.join(".aside");
-        fsx::make_kept_dirs(&aside)?;
-        fsx::move_to(folder.dir(), &aside.join(format!("{job}.{}", random::base32(6)?)))
-    }
-
-    /// The jobs that have a run folder, unsorted.
-    ///
-    /// # Errors
-    /// When `runs/` cannot be read.
-    pub fn jobs(&self) -> Result<Vec<JobId>> {
-        Ok(fsx::list(&self.dir)?.iter().filter_map(|n| JobId::parse(n).ok()).collect())
-    }
-}
+/// The mark of a folder whose job is being taken.
+pub(super) const TAKING: &str = "taking";
 
 /// What someone wants of a worker; the file is created, never replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,8 +43,8 @@ impl Want {
 /// One job's run folder.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
-    dir: PathBuf,
-    job: JobId,
+    pub(super) dir: PathBuf,
+    pub(super) job: JobId,
 }
 
 impl RunFolder {
@@ -168,6 +89,38 @@ impl RunFolder {
     /// Those of the system. A held lock is `None`.
     pub fn try_lock(&self) -> Result<Option<FileLock>> {
         Ok(FileLock::try_acquire(&self.worker_lock())?.filter(FileLock::is_current))
+    }
+
+    /// Marks the folder as one whose job is being taken, durably, before the job's file moves: a folder without that mark and
+    /// without `job.claimed` has lost something, since nobody takes away a folder with all its files in one step.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn begin_taking(&self, _held: &FileLock) -> Result<()> {
+        fsx::put_mark(&self.dir.join(TAKING))
+    }
+
+    /// Takes the mark away: `job.claimed` is on disk.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn end_taking(&self, _held: &FileLock) -> Result<()> {
+        fsx::remove(&self.dir.join(TAKING))
+    }
+
+    /// Whether its job is being taken, or somebody has died over that.
+    pub fn is_being_taken(&self) -> bool {
+        self.dir.join(TAKING).is_file()
+    }
+
+    /// Puts by what lies in the place of the worker lock and is no file.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn mend_lock(&self) -> Result<()> {
+        let lock = self.worker_lock();
+        let is_odd = std::fs::symlink_metadata(&lock).is_ok_and(|meta| !meta.is_file());
+        if is_odd { self.put_by(&lock) } else { Ok(()) }
     }
 
     /// Whether a worker, a taker or a killer holds the folder at this moment.

@@ -157,6 +157,11 @@ impl JournalReader {
         })
     }
 
+    /// Whether another file has its name by now.
+    pub fn is_replaced(&self) -> bool {
+        self.path.exists() && !fsx::is_at(self.lines.get_ref(), &self.path)
+    }
+
     /// The next whole event; `None` when there is none yet. A line without its newline is waited for.
     ///
     /// # Errors

@@ -4,11 +4,13 @@
 //! the job file. Readers need no lock: every file is whole, append-only or derived.
 
 pub mod folder;
+mod folders;
 pub mod journal;
 pub mod parts;
 mod place;
 mod worker;
 
-pub use folder::{RunFolder, Runs, Want};
+pub use folder::{RunFolder, Want};
+pub use folders::Runs;
 pub use journal::{Journal, JournalReader, Replay};
 pub use place::Place;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use super::entry::{Content, Format, Place};
 use super::{Identity, Spool, job_of};
 use crate::model::id::JobId;
-use crate::os::{env, fsx};
+use crate::os::{env, fsx, mount};
 
 /// How a file that is being taken is called.
 const CLAIM: &str = ".claim-";
@@ -59,15 +59,17 @@ impl Spool {
 
     /// Whether `incoming/` is a mount of its own, from which files are copied, as far as can be seen.
     pub fn is_copied_from(&self) -> bool {
-        let device = |place| std::fs::metadata(self.folder(place)).ok().map(|meta| meta.dev());
-        device(Place::Incoming) != device(Place::Claimed)
+        let mount = |place| mount::id(&self.folder(place)).ok();
+        mount(Place::Incoming) != mount(Place::Claimed)
     }
 
-    /// The file in `incoming/` that is being taken as this job.
+    /// The file in `incoming/` that is being taken as this job. Where files are not copied, nothing of that name is ours:
+    /// whoever drops files may have made it.
     pub fn held(&self, job: &JobId) -> Option<PathBuf> {
         let dir = self.folder(Place::Incoming);
         let paths = Format::ALL.map(|f| dir.join(format!("{CLAIM}{job}.{}", f.ending())));
-        paths.into_iter().find(|p| std::fs::symlink_metadata(p).is_ok())
+        let is_file = |p: &PathBuf| std::fs::symlink_metadata(p).is_ok_and(|meta| meta.is_file());
+        paths.into_iter().find(is_file).filter(|_| self.is_copied_from())
     }
 
     /// Reads a file that was taken, and brings it over to `claimed/` if it is still in `incoming/`: the answer is where it

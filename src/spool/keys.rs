@@ -4,11 +4,15 @@
 //! gets its name as a whole: a key that is not there was never used.
 
 use std::io::{Error, ErrorKind, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Spool;
 use crate::model::id::JobId;
-use crate::os::{digest, fsx, seeded};
+use crate::os::{digest, fsx, random, seeded};
+
+/// How the name of a folder begins that is being filled.
+const FILLED: &str = ".keys-";
 
 impl Spool {
     pub(super) fn keys(&self) -> PathBuf {
@@ -17,7 +21,7 @@ impl Spool {
 
     /// Whether the folder of the keys is there.
     pub fn has_keys(&self) -> bool {
-        self.keys().exists()
+        std::fs::symlink_metadata(self.keys()).is_ok_and(|meta| meta.is_dir())
     }
 
     /// Remembers that `job` has `key`, durably; the answer is the job that has it: `job` itself, or an earlier one.
@@ -38,15 +42,27 @@ impl Spool {
         JobId::parse(text.trim()).map_err(|e| fsx::at(&path)(Error::new(ErrorKind::InvalidData, e)))
     }
 
-    /// Makes the folder of the keys again, with these in it; of two jobs with one key the first has it. Of two that do so at
-    /// once one fails, and may do it again.
+    /// Makes the folder of the keys again, with these in it; of two jobs with one key the first has it. False if somebody else
+    /// has just made it.
     ///
     /// # Errors
-    /// Those of the system, with the path.
-    pub fn fill_keys<'a>(&self, keys: impl Iterator<Item = (&'a str, &'a JobId)>) -> Result<()> {
-        let aside = self.dir.join(".keys");
-        fsx::remove_tree(&aside)?;
+    /// Those of the system, with the path; also that something lies there which is no folder.
+    pub fn fill_keys<'a>(&self, keys: impl Iterator<Item = (&'a str, &'a JobId)>) -> Result<bool> {
+        // A name of its own: somebody else may be at it, too.
+        let aside = self.dir.join(format!("{FILLED}{}", random::base32(8)?));
         fsx::make_new_dir(&aside)?;
+        let filled = self.fill(&aside, keys);
+        if !matches!(filled, Ok(true)) {
+            fsx::remove_tree(&aside)?;
+        }
+        filled
+    }
+
+    fn fill<'a>(
+        &self,
+        aside: &Path,
+        keys: impl Iterator<Item = (&'a str, &'a JobId)>,
+    ) -> Result<bool> {
         for (key, job) in keys {
             let path = aside.join(file_name(key));
             match fsx::put_new(&path, job.as_str().as_bytes()) {
@@ -54,10 +70,20 @@ impl Spool {
                 _ => {}
             }
         }
-        match fsx::move_to(&aside, &self.keys()) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => fsx::remove_tree(&aside),
-            moved => moved,
+        match fsx::move_to(aside, &self.keys()) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && self.has_keys() => Ok(false),
+            moved => moved.map(|()| true),
         }
+    }
+
+    /// Clears away what whoever died over filling left, longer than `age` ago.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub(super) fn clear_filled(&self, age: Duration) -> Result<()> {
+        let names = fsx::list(&self.dir)?.into_iter().filter(|name| name.starts_with(FILLED));
+        let mut paths = names.map(|name| self.dir.join(name));
+        paths.try_for_each(|p| if fsx::is_older(&p, age) { fsx::remove_any(&p) } else { Ok(()) })
     }
 }
 
@@ -96,11 +122,28 @@ mod tests {
         let (a, b) = (id("a-abc234"), id("b-abc234"));
         let lost = spool.claim_key("nightly", &b).expect_err("the folder is gone");
         assert_eq!(lost.kind(), ErrorKind::NotFound);
-        fsx::make_dirs(&spool.dir.join(".keys/half-made")).expect("what a death left");
-        spool.fill_keys([("nightly", &a), ("nightly", &b)].into_iter()).expect("filled");
+        let left = spool.dir.join(".keys-half-made");
+        fsx::make_dir(&left).expect("what a death left");
+        assert!(spool.fill_keys([("nightly", &a), ("nightly", &b)].into_iter()).expect("filled"));
         assert_eq!(spool.claim_key("nightly", &b).expect("kept"), a);
-        spool.fill_keys(std::iter::empty()).expect("one that is there stays");
+        assert!(!spool.fill_keys(std::iter::empty()).expect("one that is there stays"));
         assert_eq!(spool.claim_key("nightly", &b).expect("kept"), a);
-        assert!(!spool.dir.join(".keys").exists());
+        spool.clear_filled(Duration::from_secs(60)).expect("it may be somebody's");
+        assert!(left.exists());
+        spool.clear_filled(Duration::ZERO).expect("it is nobody's");
+        let names = fsx::list(&spool.dir).expect("names");
+        assert!(names.iter().all(|name| !name.starts_with(FILLED)), "{names:?}");
+    }
+
+    #[test]
+    fn what_lies_in_the_place_of_the_keys_and_is_no_folder_is_told() {
+        let d = tempfile::tempdir().expect("scratch");
+        let spool = Spool::of(&Root::new(d.path()));
+        spool.create().expect("folders");
+        std::os::unix::fs::symlink("nowhere", spool.keys()).expect("link");
+        assert!(!spool.has_keys());
+        assert!(spool.fill_keys(std::iter::empty()).is_err());
+        let names = fsx::list(&spool.dir).expect("names");
+        assert!(names.iter().all(|name| !name.starts_with(FILLED)), "{names:?}");
     }
 }

@@ -13,8 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Result};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use jiff::Timestamp;
+use std::time::Duration;
 
 use self::across::{hold, is_across};
 use self::entry::job_of;
@@ -264,17 +263,18 @@ impl Spool {
         fsx::put_new(&self.folder(Place::Claimed).join(file), bytes)
     }
 
-    /// Clears away what unfinished writes left in our own folders before `then`, never in `incoming/`: others may just be
+    /// Clears away what unfinished writes left in our own folders longer than `age` ago, never in `incoming/`: others may just be
     /// writing there.
     ///
     /// # Errors
     /// Those of the system, with the path.
-    pub fn clear_temps(&self, then: Timestamp) -> Result<()> {
+    pub fn clear_temps(&self, age: Duration) -> Result<()> {
         let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed, Place::Rejected];
         let of_spool =
             [self.tmp(), self.dir.clone(), self.keys(), self.root.runs(), self.root.store()];
         let folders = of_spool.into_iter().chain(places.map(|place| self.folder(place)));
-        folders.into_iter().try_for_each(|dir| fsx::clear_old_temps(&dir, then))
+        folders.into_iter().try_for_each(|dir| fsx::clear_old_temps(&dir, age))?;
+        self.clear_filled(age)
     }
 }
 
@@ -292,6 +292,8 @@ fn owner_and_mode(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStrExt;
+
+    use jiff::Timestamp;
 
     use super::entry::MAX_REJECTED_NAME_BYTES;
     use super::entry::numbered;

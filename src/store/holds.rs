@@ -99,7 +99,7 @@ impl Holds {
     /// Those of the system, with the path.
     pub fn open(store: &Path) -> Result<Self, StoreError> {
         let dir = store.join("holds");
-        fsx::make_dirs(&dir)?;
+        fsx::make_dir(&dir)?;
         Ok(Self { dir })
     }
 

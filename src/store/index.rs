@@ -13,7 +13,6 @@ use super::db::{self, Result, Schema, said};
 use crate::model::id::JobId;
 use crate::model::outcome::Tokens;
 use crate::model::status::{Status, TaskStatus};
-use crate::os::fsx;
 
 /// Statuses that one transaction of a rebuild takes in, so that nobody waits long for the lock.
 const REBUILD_BATCH: usize = 200;
@@ -54,7 +53,6 @@ impl Index {
     /// # Errors
     /// One that a newer program wrote, and trouble with the file.
     pub fn open(store: &Path) -> Result<Self> {
-        fsx::make_dirs(store)?;
         let path = store.join("tasks.db");
         Ok(Self { connection: db::open(&path, &SCHEMA)?, path })
     }
@@ -249,6 +247,7 @@ mod tests {
     use crate::model::id::TaskId;
     use crate::model::plan::Role;
     use crate::model::status::{JobPhase, TaskPhase};
+    use crate::os::fsx;
 
     fn status(id: &str, ended: &str) -> Status {
         let task = |id: &str| TaskStatus {
@@ -290,7 +289,9 @@ mod tests {
     }
 
     fn open(dir: &tempfile::TempDir) -> Index {
-        Index::open(&dir.path().join("store")).expect("open")
+        let store = dir.path().join("store");
+        fsx::make_dir(&store).expect("store");
+        Index::open(&store).expect("open")
     }
 
     fn ids(statuses: &[Status]) -> Vec<&str> {

@@ -116,7 +116,6 @@ impl Memory {
     /// # Errors
     /// A database that a newer program wrote, and trouble with the files.
     pub fn open(store: &Path) -> Result<Self> {
-        fsx::make_dirs(store)?;
         let (path, truth) = (store.join("memory.db"), store.join("memory.ndjson"));
         let connection = db::open(&path, &SCHEMA)?;
         let mut memory = Self { connection, truth, path, restored: None };

@@ -23,7 +23,7 @@ impl StartSlots {
     /// Those of the system, with the path.
     pub fn open(store: &Path) -> Result<Self, StoreError> {
         let dir = store.join("starts");
-        fsx::make_dirs(&dir)?;
+        fsx::make_dir(&dir)?;
         Ok(Self { dir })
     }
 

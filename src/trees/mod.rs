@@ -178,7 +178,7 @@ impl Trees {
 
     /// Makes the folder of a task, within reach of the user that git runs as.
     fn make_room(&self, place: &Place) -> Result<(), TreesError> {
-        fsx::make_dirs(place.dir())?;
+        fsx::make_dir(place.dir())?;
         if self.git.owner().is_some() {
             self.give(place.dir())?;
             let runs = self.folder.dir().parent();

@@ -40,7 +40,7 @@ pub(super) async fn run(
     stop: &Stop,
 ) -> Outcome<CommandResult> {
     let place = desk.folder.place(at.place);
-    fsx::make_dirs(place.dir()).map_err(|e| bug(e.to_string()))?;
+    fsx::make_dir(place.dir()).map_err(|e| bug(e.to_string()))?;
     let log = place.dir().join(format!("{}.log", at.name));
     let log = Log::open(&log, Style::Text, &desk.asker.logs).map_err(|e| bug(e.to_string()))?;
     let (output, pipe) = Capture::start(log).map_err(|e| bug(e.to_string()))?;
@@ -48,7 +48,7 @@ pub(super) async fn run(
     // For people; the journal has the same.
     output.say(&format!("{COMMAND_MARK}{command}"));
     let temp = place.temp(at.name);
-    fsx::make_dirs(&temp).map_err(|e| bug(e.to_string()))?;
+    fsx::make_dir(&temp).map_err(|e| bug(e.to_string()))?;
     let group = Cgroup::create(&format!("{}-{}", desk.job.id, at.place));
     let mut process = words(desk, at.place, command, &temp, group.as_ref())?;
     process.current_dir(at.cwd).env_clear().envs(environment(&desk.asker.codex.env));

@@ -97,7 +97,7 @@ fn until_degraded(yard: &Yard, daemon: &Running, says: &str) {
         daemon
             .stderr()
             .lines()
-            .any(|l| l.starts_with("no new work is started:") && l.contains(says))
+            .any(|l| l.starts_with("no daemon starts new work:") && l.contains(says))
     });
 }
 
@@ -118,8 +118,11 @@ fn every_reader_says(yard: &Yard, job: &str, says: &str) {
     for words in [&["status"][..], &["status", job, "--json"], &["logs", job], &["events", job]] {
         let answer = yard.ask(words);
         assert_eq!(answer.code, Some(0), "{words:?}: {answer:?}");
-        let lines: Vec<&str> =
-            answer.stderr.lines().filter(|l| l.starts_with("no new work is started: ")).collect();
+        let lines: Vec<&str> = answer
+            .stderr
+            .lines()
+            .filter(|l| l.starts_with("no daemon starts new work: "))
+            .collect();
         assert!(lines.len() == 1 && lines[0].contains(says), "{words:?}: {answer:?}");
         assert!(!answer.stdout.contains("no new work"), "{words:?}: {answer:?}");
         assert!(!answer.stdout.is_empty(), "{words:?}: {answer:?}");
@@ -152,7 +155,7 @@ fn a_full_disk_lets_what_runs_end_by_its_reserve_and_new_work_wait_until_there_i
     let words = ["submit", "z", "--plan", "single", "--workspace", repo.to_str().unwrap()];
     let submitted = yard.ask(&words);
     assert_eq!(submitted.code, Some(0), "the spool has room: {submitted:?}");
-    assert!(submitted.stderr.contains("no new work is started"), "{submitted:?}");
+    assert!(submitted.stderr.contains("no daemon starts new work"), "{submitted:?}");
     assert!(is_whole(), "new work does not use up what is to end the old one");
     yard.let_go("hold-x");
     yard.until_in("done", "x-");

@@ -36,6 +36,7 @@ mod limits;
 mod meanwhile;
 mod model_server;
 mod mounts;
+mod odd_records;
 mod other_writers;
 mod real_jobs;
 mod rehearsal;

@@ -153,11 +153,22 @@ fn of_result(world: &World, dir: &Path, job: &str, journal: &[Value]) -> Vec<Str
         let count = text.lines().filter(|line| *line == objective).count();
         // The same session goes on in the same tree when it was cut, and the stand-in does not look what is there.
         let again = |l: &&Value| l["event"] == "terminal.session_retried" && l["task_id"] == task;
-        if count == 0 || count > 1 + journal.iter().filter(again).count() {
+        let is_too_few = count == 0 && !could_not_write(&dir.join(task));
+        if is_too_few || count > 1 + journal.iter().filter(again).count() {
             faults.push(format!("{file} has its line {count} times: {text:?}"));
         }
     }
     faults
+}
+
+/// Whether the agent of a task has said that it could not write, as on a full disk: then its work is worth what it did.
+fn could_not_write(task: &Path) -> bool {
+    let logs = names(task).into_iter().filter(|name| name.starts_with("stdout.log"));
+    let texts = logs.map(|name| fs::read(task.join(name)).unwrap_or_default());
+    texts.into_iter().any(|text| {
+        lines_of(&text)
+            .any(|line| line["item"]["type"] == "file_change" && line["item"]["status"] == "failed")
+    })
 }
 
 fn journal_objective(dir: &Path) -> String {
@@ -237,9 +248,11 @@ fn is_shared(folder: Option<&Path>) -> bool {
 
 /// The whole lines of a journal; one that was torn by a death is closed and passed over.
 pub(crate) fn lines(path: &Path) -> Vec<Value> {
-    let text = fs::read(path).unwrap_or_default();
-    let lines = text.split(|byte| *byte == b'\n');
-    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    lines_of(&fs::read(path).unwrap_or_default()).collect()
+}
+
+fn lines_of(text: &[u8]) -> impl Iterator<Item = Value> + '_ {
+    text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 fn stem(name: &str) -> &str {

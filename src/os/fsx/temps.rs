@@ -3,9 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Result;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-
-use jiff::Timestamp;
+use std::time::Duration;
 
 use super::{list, remove};
 
@@ -17,20 +15,18 @@ pub fn clear_temps(dir: &Path) -> Result<()> {
     temps(dir)?.iter().try_for_each(|path| remove(path))
 }
 
-/// Clears away what an unfinished [`put`] left in a folder where others may just be writing: only what was last written
-/// before `then`.
+/// Clears away what an unfinished [`put`] left in a folder where others may just be writing: only what is older than `age`.
 ///
 /// # Errors
 /// Those of the system, with the path.
-pub fn clear_old_temps(dir: &Path, then: Timestamp) -> Result<()> {
-    for path in temps(dir)? {
-        let written = std::fs::symlink_metadata(&path).and_then(|meta| meta.modified());
-        let is_old = |at: SystemTime| Timestamp::try_from(at).is_ok_and(|at| at < then);
-        if written.is_ok_and(is_old) {
-            remove(&path)?;
-        }
-    }
-    Ok(())
+pub fn clear_old_temps(dir: &Path, age: Duration) -> Result<()> {
+    temps(dir)?.iter().filter(|path| is_older(path, age)).try_for_each(|path| remove(path))
+}
+
+/// Whether something was last written longer ago, by the clock that files are dated with.
+pub fn is_older(path: &Path, age: Duration) -> bool {
+    let written = std::fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
+    written.and_then(|at| at.elapsed().ok()).is_some_and(|passed| passed >= age)
 }
 
 /// The names that [`temp_beside`] makes, in a folder.

@@ -1,0 +1,97 @@
+//! All run folders of a root: which jobs have one, how one is made, filled aside, and put out of the way.
+
+use std::io::{ErrorKind, Result};
+use std::path::{Path, PathBuf};
+
+use super::RunFolder;
+use super::folder::TAKING;
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::os::lock::FileLock;
+use crate::os::{fsx, random};
+
+/// `runs/` of a root.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    dir: PathBuf,
+}
+
+impl Runs {
+    /// Names the runs of a root.
+    pub fn of(root: &Root) -> Self {
+        Self { dir: root.runs() }
+    }
+
+    /// `runs/` itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A job's run folder, whether it exists or not.
+    pub fn folder(&self, job: &JobId) -> RunFolder {
+        RunFolder { dir: self.dir.join(job.as_str()), job: job.clone() }
+    }
+
+    /// Makes a job's run folder, durably.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the job has one.
+    pub fn create(&self, job: &JobId) -> Result<RunFolder> {
+        let folder = self.folder(job);
+        fsx::make_new_dir(folder.dir())?;
+        Ok(folder)
+    }
+
+    /// A run folder of a job under no name yet, for the one daemon that leads to fill; what an earlier one left there is gone.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn stage(&self, job: &JobId) -> Result<RunFolder> {
+        let dir = self.dir.join(".staged");
+        fsx::remove_any(&dir)?;
+        fsx::make_new_dir(&dir)?;
+        Ok(RunFolder { dir, job: job.clone() })
+    }
+
+    /// Gives a staged folder its name; false if the job has a folder meanwhile.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn install(&self, staged: &RunFolder) -> Result<bool> {
+        match fsx::move_to(staged.dir(), self.folder(staged.job()).dir()) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+            moved => moved.map(|()| true),
+        }
+    }
+
+    /// Puts a run folder that never became a job's out of the way: removed if it holds nothing but its lock and its mark, else
+    /// kept in `runs/.aside/`. The caller holds its lock.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn put_away(&self, lock: &FileLock, job: &JobId) -> Result<()> {
+        let folder = self.folder(job);
+        let holds_more = fsx::list_os(folder.dir())?
+            .iter()
+            .any(|name| Some(name.as_os_str()) != lock.path().file_name() && name != TAKING);
+        if holds_more { self.move_aside(job) } else { fsx::remove_tree(folder.dir()) }
+    }
+
+    /// Moves what lies under a job's name to `runs/.aside/`.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn move_aside(&self, job: &JobId) -> Result<()> {
+        let aside = self.dir.join(".aside");
+        fsx::make_kept_dirs(&aside)?;
+        fsx::move_to(self.folder(job).dir(), &aside.join(format!("{job}.{}", random::base32(6)?)))
+    }
+
+    /// The jobs that have a run folder, unsorted.
+    ///
+    /// # Errors
+    /// When `runs/` cannot be read.
+    pub fn jobs(&self) -> Result<Vec<JobId>> {
+        Ok(fsx::list(&self.dir)?.iter().filter_map(|n| JobId::parse(n).ok()).collect())
+    }
+}
