@@ -54,6 +54,8 @@ fn only_older_waiting_claims_stand_in_the_way_and_never_ones_own() {
     let mine = lease("me", 5, LeaseState::Waiting, claim(&[], &["a"]));
     for (task, ticket, state, blocks) in [
         ("other", 4, LeaseState::Waiting, true),
+        // As old is not older: two that waited for each other would wait for ever.
+        ("other", 5, LeaseState::Waiting, false),
         ("other", 6, LeaseState::Waiting, false),
         ("other", 6, LeaseState::Held, true),
         ("me", 4, LeaseState::Waiting, false),
