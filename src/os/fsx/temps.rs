@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{list, remove};
 
-/// Clears away what an unfinished [`put`] left in a folder where nobody else writes.
+/// Clears away what an unfinished [`put`](super::put) left in a folder where nobody else writes.
 ///
 /// # Errors
 /// Those of the system, with the path.
@@ -15,7 +15,7 @@ pub fn clear_temps(dir: &Path) -> Result<()> {
     temps(dir)?.iter().try_for_each(|path| remove(path))
 }
 
-/// Clears away what an unfinished [`put`] left in a folder where others may just be writing: only what is older than `age`.
+/// Clears away what an unfinished [`put`](super::put) left in a folder where others may just be writing: only what is older than `age`.
 ///
 /// # Errors
 /// Those of the system, with the path.
