@@ -221,7 +221,7 @@ fn what_lies_wrong_at_the_start_is_put_right() {
     fsx::remove(&spool.find(&vanished).expect("file").1).expect("vanish");
     let (_, path) = spool.find(&moved).expect("file");
     fsx::move_to(&path, &spool.folder(Place::Killed).join("moved-abcdef.json")).expect("by hand");
-    assert_eq!(site.once(), Exit::Blocked);
+    assert_eq!(site.once(), Exit::JobFailed);
     assert_eq!(site.place(&lost), Some(Place::Failed));
     assert_eq!(site.reason(&lost).as_deref(), Some("run_lost"));
     assert!(!empty.dir().exists());
