@@ -169,7 +169,9 @@ fn a_taking_across_mounts_that_was_cut_short_anywhere_is_gone_on_with() {
         ("changed-abcdef", Some("changed"), Some(later)),
     ] {
         fs::create_dir(runs.join(job)).unwrap();
-        fs::write(runs.join(job).join("worker.lock"), "").unwrap();
+        for name in ["worker.lock", "taking"] {
+            fs::write(runs.join(job).join(name), "").unwrap();
+        }
         let put = |folder: &Path, name: String, text: Option<&str>| {
             text.map(|text| fs::write(folder.join(name), text).unwrap())
         };
