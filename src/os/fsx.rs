@@ -206,7 +206,7 @@ fn rename_onto(from: &Path, to: &Path, onto: Onto) -> Result<()> {
 /// # Errors
 /// `AlreadyExists` if the target is taken, `NotFound` if someone else was first; otherwise those of the system.
 pub fn move_to(from: &Path, to: &Path) -> Result<()> {
-    if seeded::bug("copy-instead-of-rename") {
+    if seeded::bug("copy-instead-of-rename") && from.is_file() {
         return std::fs::copy(from, to).and_then(|_| remove(from));
     }
     reserve::write_with(to, || rename_onto(from, to, Onto::Free)).map_err(at(from))?;
