@@ -124,7 +124,15 @@ fn folders(root: &Root) -> [PathBuf; 3] {
     [root.store(), root.runs(), root.spool()]
 }
 
+/// Looks once more before it says that something is missing: somebody may just have made the root, and taken its first job.
 fn check_instance(root: &Root, create: bool) -> Result<Option<String>, RootError> {
+    match look_at_instances(root, create) {
+        Err(RootError::Mismatch { .. }) => look_at_instances(root, create),
+        looked => looked,
+    }
+}
+
+fn look_at_instances(root: &Root, create: bool) -> Result<Option<String>, RootError> {
     // Read from the last one made to the first: a root that somebody is just making never looks as if one were missing.
     let mut found = Vec::new();
     for folder in folders(root).into_iter().rev() {
