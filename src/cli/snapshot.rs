@@ -53,16 +53,19 @@ pub(super) fn told(folder: &RunFolder) -> Result<Option<Row>, Failure> {
     Ok(derived(folder)?.map(|status| Row { status, held }))
 }
 
-/// The jobs that have not ended, oldest first: those whose files lie in `claimed/`.
-pub(super) fn live(root: &Root) -> Result<Vec<Row>, Failure> {
+/// The jobs that have not ended, oldest first: those whose files lie in `claimed/`; and a line for each that cannot be looked
+/// at: the daemon mends it, and it hides no other.
+pub(super) fn live(root: &Root) -> Result<(Vec<Row>, Vec<String>), Failure> {
     let claimed = Spool::of(root).jobs_in(Place::Claimed);
-    let mut rows = Vec::new();
+    let (mut rows, mut unseen) = (Vec::new(), Vec::new());
     for (job, _) in claimed.map_err(|e| Failure::system("read the spool", &e))? {
-        // One that cannot be looked at is the daemon's to mend, and hides no other.
-        rows.extend(row(&Runs::of(root).folder(&job)).ok().flatten());
+        match row(&Runs::of(root).folder(&job)) {
+            Ok(row) => rows.extend(row),
+            Err(failure) => unseen.push(format!("{job}: {}", failure.message)),
+        }
     }
     rows.sort_by_key(|row| row.status.created_at);
-    Ok(rows)
+    Ok((rows, unseen))
 }
 
 /// The names in `incoming/`, sorted.
@@ -155,7 +158,7 @@ mod tests {
         let ids = |rows: Vec<Row>| -> Vec<String> {
             rows.into_iter().map(|r| r.status.job_id.to_string()).collect()
         };
-        assert_eq!(ids(live(&root).expect("live")), ["b-abc234"]);
+        assert_eq!(ids(live(&root).expect("live").0), ["b-abc234"]);
         for _with_and_without_index in 0..2 {
             assert_eq!(ids(ended::recent(&root, 10).expect("recent")), ["a-abc234"]);
             assert_eq!(ids(ended::recent(&root, 0).expect("recent")), Vec::<String>::new());

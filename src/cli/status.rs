@@ -85,7 +85,10 @@ fn outside(here: &mut Here, known: &Known, at: &Whereabouts, as_json: bool) -> R
 }
 
 fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
-    let mut live = snapshot::live(&here.root)?;
+    let (mut live, unseen) = snapshot::live(&here.root)?;
+    for line in &unseen {
+        here.out.note(&one_line(line));
+    }
     let recent =
         if asked.all { ended::all(&here.root) } else { ended::recent(&here.root, RECENT) }?;
     // One that ended between the two looks is in both.

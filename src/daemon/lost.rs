@@ -3,11 +3,11 @@
 //!
 //! Diagnostics: what cannot be read for a passing reason is an error, and looked at again; what is destroyed is a fact.
 
-use std::io::{Error, ErrorKind, Result};
+use std::io::{ErrorKind, Result};
 use std::path::Path;
 
 use super::Daemon;
-use super::queue::refuse_to_end_alive;
+use super::queue::{none_lives, refuse_to_end_alive};
 use super::refusal::duplicate;
 use crate::codex::fence;
 use crate::ending::{self, Ending, Held};
@@ -107,10 +107,7 @@ impl Daemon {
             return Ok(false);
         }
         // A worker may still be at it, and its agent; nothing is told of the job before they are gone.
-        let left = fence::fence_job(job);
-        if !left.is_empty() {
-            return Err(Error::other(format!("processes of it still live: {left:?}")));
-        }
+        none_lives(&fence::fence_job(job))?;
         let (runs, spool) = (&self.desk.runs, &self.desk.spool);
         let dir = runs.folder(job).dir().to_owned();
         if dir.is_dir() || !spool.has(Place::Claimed, job) {

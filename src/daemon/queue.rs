@@ -237,7 +237,14 @@ pub(super) fn end_held(spool: &Spool, held: &mut Held, ending: &Ending) -> Resul
 /// # Errors
 /// When something would not die.
 pub(super) fn refuse_to_end_alive(held: &Held) -> Result<()> {
-    let left = ending::fence(held);
+    none_lives(&ending::fence(held))
+}
+
+/// Takes in what a fence could not end.
+///
+/// # Errors
+/// When there is anything.
+pub(super) fn none_lives(left: &[u32]) -> Result<()> {
     if left.is_empty() {
         return Ok(());
     }

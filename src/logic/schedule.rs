@@ -335,9 +335,15 @@ mod tests {
             let s = one(Waiting { rest, is_approved: approved, is_begun: true, ..job("a") });
             assert_eq!(!s.start.is_empty(), starts, "{reason:?} {until:?} {approved}");
         }
-        for (since, until, starts) in [(160, 900, false), (161, 900, true)] {
-            let rest = Some(Rest { reason: Limit, since: at(since), until: Some(at(until)) });
-            let s = one(Waiting { rest, is_begun: true, ..job("a") });
+        let (unknown, login) = (Account::Unknown, Account::Free(at(99)));
+        for (reason, since, until, account, starts) in [
+            (Limit, 160, Some(900), unknown, false),
+            (Limit, 161, Some(900), unknown, true),
+            (Auth, 160, None, login, false),
+            (Auth, 161, None, login, true),
+        ] {
+            let rest = Some(Rest { reason, since: at(since), until: until.map(at) });
+            let s = one(Waiting { rest, account, is_begun: true, ..job("a") });
             assert_eq!(!s.start.is_empty(), starts, "the clock was set back from {since} to 100");
         }
     }
@@ -353,6 +359,7 @@ mod tests {
             (Auth, None, Account::Held(None), false, None),
             (Auth, None, Account::Free(at(50)), true, None),
             (Auth, None, Account::Free(at(49)), false, None),
+            (Limit, None, Account::Free(at(49)), false, None),
             (Approval, None, Account::Free(at(60)), false, None),
         ] {
             let rest = Some(Rest { reason, since: at(50), until: until.map(at) });

@@ -419,6 +419,23 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_made_only_where_the_one_above_it_is_there() {
+        let d = dir();
+        let (deep, one) = (d.path().join("gone/one"), d.path().join("one"));
+        assert_eq!(make_dir(&deep).map_err(|e| e.kind()), Err(ErrorKind::NotFound));
+        for _ in 0..2 {
+            make_dir(&one).expect("one that is there will do");
+        }
+        put_new(&d.path().join("file"), b"").expect("file");
+        assert!(make_dir(&d.path().join("file")).is_err(), "a file is no folder");
+        make_kept_dirs(&deep).expect("with those above it");
+        for path in [deep, d.path().join("file"), d.path().join("file")] {
+            remove_any(&path).expect("of any kind, there or not");
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
     fn a_move_replaces_nothing_and_says_who_was_first() {
         let d = dir();
         let (a, b) = (d.path().join("a"), d.path().join("b"));

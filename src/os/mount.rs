@@ -36,14 +36,12 @@ const KNOWN: [(u32, Ground); 13] = [
     (0x5346_414f, Ground::Foreign("AFS")),
 ];
 
-/// Which mount a path lies on: renames do not go from one to another, even if both show the same disk.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn id(path: &Path) -> Result<u64> {
+/// Which mount a path lies on: renames do not go from one to another, even if both show the same disk. `None` where the
+/// kernel does not say.
+pub fn id(path: &Path) -> Option<u64> {
     use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-    let told = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID);
-    told.map(|told| told.stx_mnt_id).map_err(|e| fsx::at(path)(e.into()))
+    let told = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
+    (told.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(told.stx_mnt_id)
 }
 
 /// What a folder lies on.

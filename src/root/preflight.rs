@@ -80,7 +80,10 @@ fn keeps_promises(folder: &Path) -> Result<(), RootError> {
     }
     let probe = fsx::temp_beside(&folder.join("preflight"))?;
     let both = (FileLock::try_acquire(&probe), FileLock::try_acquire(&probe));
-    fsx::remove(&probe)?;
+    // Where it could not be made it need not go, and a disk that is read-only would say no to that first.
+    if both.0.is_ok() {
+        fsx::remove(&probe)?;
+    }
     match both {
         (Ok(Some(_held)), Ok(None)) => Ok(fsx::sync_dir(folder)?),
         // A full disk is for the daemon to wait on.

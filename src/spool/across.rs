@@ -57,10 +57,11 @@ impl Spool {
         Err(fsx::at(&path)(Error::new(ErrorKind::NotADirectory, what)))
     }
 
-    /// Whether `incoming/` is a mount of its own, from which files are copied, as far as can be seen.
+    /// Whether `incoming/` is a mount of its own, from which files are copied, or may be one.
     pub fn is_copied_from(&self) -> bool {
-        let mount = |place| mount::id(&self.folder(place)).ok();
-        mount(Place::Incoming) != mount(Place::Claimed)
+        let mount = |place| mount::id(&self.folder(place));
+        let both = mount(Place::Incoming).zip(mount(Place::Claimed));
+        both.is_none_or(|(incoming, claimed)| incoming != claimed)
     }
 
     /// The file in `incoming/` that is being taken as this job. Where files are not copied, nothing of that name is ours:

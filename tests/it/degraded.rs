@@ -262,16 +262,17 @@ fn a_root_that_becomes_read_only_is_still_read_and_goes_on_when_it_can_be_writte
         assert_eq!((answer.code, &answer.stdout), (before.code, &before.stdout), "{words:?}");
         assert!(answer.stderr.contains("it is mounted read-only"), "{answer:?}");
     }
-    for words in [&["submit", "z"][..], &["daemon", "--once"]] {
+    let (to_submit, to_lead) = ("Read-only file system", "mounted read-only; mount it for writing");
+    for (words, said) in [(&["submit", "z"][..], to_submit), (&["daemon", "--once"], to_lead)] {
         let refused = yard.ask(words);
         assert_eq!(refused.code, Some(5), "{refused:?}");
-        assert!(refused.stderr.contains("Read-only file system"), "{refused:?}");
+        assert!(refused.stderr.contains(said), "{refused:?}");
     }
     daemon.signal(rustix::process::Signal::TERM);
     assert_eq!(daemon.wait(crate::site::PATIENCE).code, Some(0));
     let refused = yard.ask(&["daemon"]);
     assert_eq!(refused.code, Some(5), "{refused:?}");
-    assert!(refused.stderr.contains("Read-only file system"), "{refused:?}");
+    assert!(refused.stderr.contains(to_lead), "{refused:?}");
     let _daemon = {
         drop(mount);
         yard.daemon(&[])

@@ -3,18 +3,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 
 use crate::site::PATIENCE;
 use crate::yard::{Yard, names};
-
-/// A job that rests, as its files lie.
-fn resting(yard: &Yard, stem: &str) -> String {
-    let before = yard.facts("taken").len();
-    yard.drop_job(stem, stem, "not_before: 2999-01-01T00:00:00Z\n");
-    yard.until("it is taken", || yard.facts("taken").len() > before);
-    yard.job(&format!("{stem}-")).unwrap()
-}
 
 /// A yard whose daemon looks at everything every second: nobody is told of a folder that is moved or removed as a whole.
 fn hasty(name: &str) -> Yard {
@@ -24,20 +15,15 @@ fn hasty(name: &str) -> Yard {
     yard
 }
 
-fn run_of(yard: &Yard, job: &str) -> PathBuf {
-    yard.site.root().join("runs").join(job)
-}
-
 #[test]
 fn a_run_folder_that_is_half_removed_is_never_taken_for_a_new_jobs() {
     let yard = Yard::new("half-removed");
     let daemon = yard.daemon(&[]);
-    let jobs = ["a", "b"].map(|stem| resting(&yard, stem));
+    let jobs = ["a", "b"].map(|stem| yard.resting(stem));
     drop(daemon);
     for (job, rest) in jobs.iter().zip([&["worker.lock"][..], &["objective.md", "job.json"]]) {
-        for name in names(&run_of(&yard, job)).iter().filter(|name| !rest.contains(&name.as_str()))
-        {
-            fs::remove_file(run_of(&yard, job).join(name)).unwrap();
+        for name in names(&yard.run(job)).iter().filter(|name| !rest.contains(&name.as_str())) {
+            fs::remove_file(yard.run(job).join(name)).unwrap();
         }
     }
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(1));
@@ -53,21 +39,22 @@ fn what_is_no_lock_and_no_folder_keeps_no_job_from_its_end_and_hides_no_other() 
     let yard = Yard::new("odd");
     let daemon = yard.daemon(&[]);
     let [link, dir, file, dangling, whole] =
-        ["link", "dir", "file", "dangling", "whole"].map(|stem| resting(&yard, stem));
+        ["link", "dir", "file", "dangling", "whole"].map(|stem| yard.resting(stem));
     drop(daemon);
-    let lock = |job: &str| run_of(&yard, job).join("worker.lock");
+    let lock = |job: &str| yard.run(job).join("worker.lock");
     for job in [&link, &dir] {
         fs::remove_file(lock(job)).unwrap();
     }
     symlink("/etc/passwd", lock(&link)).unwrap();
     fs::create_dir(lock(&dir)).unwrap();
     for job in [&file, &dangling] {
-        fs::remove_dir_all(run_of(&yard, job)).unwrap();
+        fs::remove_dir_all(yard.run(job)).unwrap();
     }
-    fs::write(run_of(&yard, &file), "x").unwrap();
-    symlink("nowhere", run_of(&yard, &dangling)).unwrap();
+    fs::write(yard.run(&file), "x").unwrap();
+    symlink("nowhere", yard.run(&dangling)).unwrap();
     let said = yard.ask(&["status"]);
     assert!(said.code == Some(0) && said.stdout.contains(&whole), "{said:?}");
+    assert!(said.stderr.contains(&link), "what cannot be looked at is told: {said:?}");
     let _daemon = yard.daemon(&[]);
     for job in [&file, &dangling] {
         yard.until_in("failed", job);
@@ -123,7 +110,7 @@ fn keys_that_are_a_link_are_told_of_once_and_no_key_is_used_twice() {
 fn nothing_is_made_in_the_place_of_a_root_that_was_moved_away() {
     let yard = hasty("moved");
     let daemon = yard.daemon(&[]);
-    let job = resting(&yard, "a");
+    let job = yard.resting("a");
     let (root, away) = (yard.site.root().clone(), yard.path("away"));
     fs::rename(&root, &away).unwrap();
     yard.until("it is told of", || daemon.stderr().contains("is gone, or another root"));
@@ -143,7 +130,7 @@ fn whoever_waits_for_a_job_hears_of_its_end_though_its_record_is_a_new_one() {
     let waits = yard.site.spawn(&mut command);
     yard.until_reached("hold-x");
     let job = yard.job("hold-x-").unwrap();
-    fs::rename(run_of(&yard, &job), yard.path("away")).unwrap();
+    fs::rename(yard.run(&job), yard.path("away")).unwrap();
     yard.until_in("failed", &job);
     assert_eq!(waits.wait(PATIENCE).code, Some(1));
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, mknodat};
@@ -85,18 +85,6 @@ fn a_claimed_file_without_a_run_folder_fails_and_a_folder_that_never_was_a_job_i
     assert!(!stray.exists());
 }
 
-/// A job that rests, as its files lie.
-fn resting(yard: &Yard, stem: &str) -> String {
-    let before = yard.facts("taken").len();
-    yard.drop_job(stem, stem, "not_before: 2999-01-01T00:00:00Z\n");
-    yard.until("it is taken", || yard.facts("taken").len() > before);
-    yard.job(&format!("{stem}-")).unwrap()
-}
-
-fn run_of(yard: &Yard, job: &str) -> PathBuf {
-    yard.site.root().join("runs").join(job)
-}
-
 #[test]
 fn a_job_whose_record_is_destroyed_fails_and_never_runs_and_what_is_left_of_it_stays() {
     let yard = Yard::new("destroyed");
@@ -127,13 +115,13 @@ fn a_job_whose_record_is_destroyed_fails_and_never_runs_and_what_is_left_of_it_s
             symlink("/etc/passwd", run.join("events.ndjson")).unwrap();
         }),
     ];
-    let jobs: Vec<String> = destroy.iter().map(|(stem, _)| resting(&yard, stem)).collect();
-    let whole = resting(&yard, "whole");
+    let jobs: Vec<String> = destroy.iter().map(|(stem, _)| yard.resting(stem)).collect();
+    let whole = yard.resting("whole");
     drop(daemon);
     for ((_, destroy), job) in destroy.iter().zip(&jobs) {
-        destroy(&run_of(&yard, job));
+        destroy(&yard.run(job));
     }
-    let kept: Vec<usize> = jobs.iter().map(|job| names(&run_of(&yard, job)).len()).collect();
+    let kept: Vec<usize> = jobs.iter().map(|job| names(&yard.run(job)).len()).collect();
     let mut daemon = yard.daemon(&[]);
     for (job, kept) in jobs.iter().zip(kept) {
         yard.until_in("failed", job);
@@ -142,7 +130,7 @@ fn a_job_whose_record_is_destroyed_fails_and_never_runs_and_what_is_left_of_it_s
         assert_eq!(reason, "corrupt", "{job}: {message}");
         assert!(message.starts_with("E_CORRUPT: "), "{message}");
         assert_eq!(yard.count(job, "job.worker_started"), 0, "{job}");
-        yard.until("all is kept", || names(&run_of(&yard, job)).len() > kept);
+        yard.until("all is kept", || names(&yard.run(job)).len() > kept);
     }
     assert_eq!(yard.count(&whole, "job.finished"), 0);
     let said = yard.ask(&["status", "--all"]);
@@ -162,7 +150,7 @@ fn a_further_copy_of_a_jobs_file_is_put_aside_and_runs_nothing() {
     let daemon = yard.daemon(&[]);
     yard.drop_job("ended", "ended", "");
     let ended = yard.until_in("done", "ended-");
-    let open = resting(&yard, "open");
+    let open = yard.resting("open");
     yard.until("it is reported", || yard.facts("ended").len() == 1);
     drop(daemon);
     let file = |place: &str, job: &str| yard.folder(place).join(format!("{job}.md"));
@@ -214,7 +202,7 @@ fn without_run_folders_or_a_store_nothing_is_taken_until_they_are_back() {
     for missing in ["runs", "store"] {
         let yard = Yard::new("taken-away");
         let mut daemon = yard.daemon(&[]);
-        let job = resting(&yard, "a");
+        let job = yard.resting("a");
         let (folder, away) = (yard.site.root().join(missing), yard.path("away"));
         fs::rename(&folder, &away).unwrap();
         yard.drop_job("b", "b", "");
@@ -267,7 +255,7 @@ fn a_run_folder_that_is_removed_under_its_worker_ends_the_agent_and_fails_the_jo
     yard.drop_job("gone", "hold-gone", "");
     yard.until_reached("hold-gone");
     let job = yard.job("gone-").unwrap();
-    fs::rename(run_of(&yard, &job), yard.path("away")).unwrap();
+    fs::rename(yard.run(&job), yard.path("away")).unwrap();
     yard.until_in("failed", &job);
     yard.until("it has ended", || yard.count(&job, "job.finished") == 1);
     assert_eq!(yard.end_of(&job).0, "run_lost");
@@ -285,7 +273,7 @@ fn who_holds_a_lock_that_was_replaced_leaves() {
     yard.drop_job("x", "hold-x", "");
     yard.until_reached("hold-x");
     let job = yard.job("x-").unwrap();
-    let lock = run_of(&yard, &job).join("worker.lock");
+    let lock = yard.run(&job).join("worker.lock");
     fs::remove_file(&lock).unwrap();
     fs::write(&lock, "").unwrap();
     yard.let_go("hold-x");
@@ -293,7 +281,7 @@ fn who_holds_a_lock_that_was_replaced_leaves() {
     yard.until_in("done", &job);
     yard.until("it has ended", || yard.count(&job, "job.finished") == 1);
     assert_eq!(yard.count(&job, "job.worker_started"), 2);
-    let log = fs::read_to_string(run_of(&yard, &job).join("worker.log")).unwrap();
+    let log = fs::read_to_string(yard.run(&job).join("worker.log")).unwrap();
     assert!(log.contains("was removed or replaced"), "{log}");
     let lock = yard.site.root().join("spool/.lock");
     fs::remove_file(&lock).unwrap();
@@ -306,10 +294,10 @@ fn who_holds_a_lock_that_was_replaced_leaves() {
 fn a_status_that_is_a_link_a_fifo_or_a_folder_is_derived_and_replaced() {
     let yard = Yard::new("status");
     let daemon = yard.daemon(&[]);
-    let jobs: Vec<String> = ["link", "fifo", "folder"].iter().map(|s| resting(&yard, s)).collect();
+    let jobs: Vec<String> = ["link", "fifo", "folder"].iter().map(|s| yard.resting(s)).collect();
     drop(daemon);
     for (job, kind) in jobs.iter().zip(0..) {
-        let path = run_of(&yard, job).join("status.json");
+        let path = yard.run(job).join("status.json");
         fs::remove_file(&path).unwrap();
         match kind {
             0 => symlink("/etc/passwd", &path).unwrap(),
@@ -334,9 +322,9 @@ fn a_wish_for_a_job_that_has_ended_or_never_was_is_no_wish() {
     yard.drop_job("ended", "ended", "");
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
     let ended = yard.job("ended-").unwrap();
-    fs::write(run_of(&yard, &ended).join("want.killed"), "").unwrap();
-    fs::create_dir(run_of(&yard, "never-abcdef")).unwrap();
-    fs::write(run_of(&yard, "never-abcdef").join("want.killed"), "").unwrap();
+    fs::write(yard.run(&ended).join("want.killed"), "").unwrap();
+    fs::create_dir(yard.run("never-abcdef")).unwrap();
+    fs::write(yard.run("never-abcdef").join("want.killed"), "").unwrap();
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
     assert_eq!(yard.names("done"), [format!("{ended}.md")]);
     assert_eq!(yard.count(&ended, "job.finished"), 1);
@@ -351,7 +339,7 @@ fn a_wish_for_a_job_that_has_ended_or_never_was_is_no_wish() {
 fn nobody_else_can_reach_a_lock() {
     let yard = Yard::new("modes");
     let _daemon = yard.daemon(&[]);
-    let job = resting(&yard, "a");
+    let job = yard.resting("a");
     let lock = format!("runs/{job}/worker.lock");
     for path in ["spool/claimed", "spool/keys", "runs", "store", &lock, "spool/.lock"] {
         let mode = yard.site.root().join(path).metadata().unwrap().permissions().mode();

@@ -176,7 +176,7 @@ fn another_user_has_a_bounded_number_of_open_jobs_and_the_rest_waits() {
         return;
     }
     let yard = made("many");
-    settings(&yard, &format!("allowed_uids = [{NOBODY}]\nmax_open_per_user = 2\nrescan = \"1s\""));
+    settings(&yard, &format!("allowed_uids = [{NOBODY}]\nmax_open_per_user = 2"));
     for name in ["a.md", "b.md", "c.md"] {
         drop_of(&yard, NOBODY, name, "x");
     }

@@ -135,6 +135,19 @@ impl Yard {
         self.job(start).expect("seen just now")
     }
 
+    /// Drops a job that rests, waits until it is taken, and tells its id.
+    pub(crate) fn resting(&self, stem: &str) -> String {
+        let before = self.facts("taken").len();
+        self.drop_job(stem, stem, "not_before: 2999-01-01T00:00:00Z\n");
+        self.until("it is taken", || self.facts("taken").len() > before);
+        self.job(&format!("{stem}-")).unwrap()
+    }
+
+    /// A job's run folder.
+    pub(crate) fn run(&self, job: &str) -> PathBuf {
+        self.site.root().join("runs").join(job)
+    }
+
     /// Waits until the held execution of this objective has begun.
     pub(crate) fn until_reached(&self, objective: &str) {
         let ready = self.path(&format!("ready-{objective}"));

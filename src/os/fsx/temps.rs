@@ -15,7 +15,8 @@ pub fn clear_temps(dir: &Path) -> Result<()> {
     temps(dir)?.iter().try_for_each(|path| remove(path))
 }
 
-/// Clears away what an unfinished [`put`](super::put) left in a folder where others may just be writing: only what is older than `age`.
+/// Clears away what an unfinished [`put`](super::put) left in a folder where others may just be writing: only what is older
+/// than `age`.
 ///
 /// # Errors
 /// Those of the system, with the path.
