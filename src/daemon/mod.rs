@@ -48,7 +48,7 @@ use crate::os::lock::FileLock;
 use crate::os::signals::Listener;
 use crate::os::watch::{Change, Hint, Watch};
 use crate::os::{clock, fsx};
-use crate::spool::{Notice, Place, may_be_taken};
+use crate::spool::{Notice, Place, Spool, may_be_taken};
 use crate::store::holds::Holds;
 
 /// How often the disk is looked at where events cannot be had.
@@ -327,7 +327,9 @@ impl Daemon {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
         let spool = &self.desk.spool;
         if folder == spool.dir() {
-            self.ground.doubt();
+            if !Spool::is_being_filled(name) {
+                self.ground.doubt();
+            }
         } else if folder == spool.folder(Place::Incoming) {
             if may_be_taken(name) && self.ground.is_open() {
                 self.has_more |= !self.looks.tell(name, change, clock::since_boot());

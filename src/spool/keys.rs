@@ -3,6 +3,7 @@
 //! Diagnostics: the accepted jobs tell of their keys, too. So a folder that is gone is filled again from them, aside, and
 //! gets its name as a whole: a key that is not there was never used.
 
+use std::ffi::OsStr;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +18,11 @@ const FILLED: &str = ".keys-";
 impl Spool {
     pub(super) fn keys(&self) -> PathBuf {
         self.dir.join("keys")
+    }
+
+    /// Whether a name in `spool/` is that of a folder which is being filled: who looks at the spool for it would fill it again.
+    pub fn is_being_filled(name: &OsStr) -> bool {
+        name.as_encoded_bytes().starts_with(FILLED.as_bytes())
     }
 
     /// Whether the folder of the keys is there.
@@ -48,6 +54,10 @@ impl Spool {
     /// # Errors
     /// Those of the system, with the path; also that something lies there which is no folder.
     pub fn fill_keys<'a>(&self, keys: impl Iterator<Item = (&'a str, &'a JobId)>) -> Result<bool> {
+        if !self.has_keys() && std::fs::symlink_metadata(self.keys()).is_ok() {
+            let what = Error::new(ErrorKind::NotADirectory, "it is no folder");
+            return Err(fsx::at(&self.keys())(what));
+        }
         // A name of its own: somebody else may be at it, too.
         let aside = self.dir.join(format!("{FILLED}{}", random::base32(8)?));
         fsx::make_new_dir(&aside)?;
