@@ -93,6 +93,9 @@ enum Command {
     /// Play two jobs on a scratch repository, with a scripted agent
     #[command(after_help = "Example:\n  numerus demo")]
     Demo(demo::Demo),
+    /// Call hooks: started by whoever writes what they are called for
+    #[command(hide = true, name = crate::hooks::RUNNER)]
+    Hooks,
     /// Work on one job: started by the daemon and by run
     #[command(hide = true)]
     Worker {
@@ -128,7 +131,10 @@ pub fn session(words: &[OsString]) -> u8 {
 
 fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
     // These two see it for themselves, and the demo has a root of its own.
-    if !matches!(command, Command::Daemon(_) | Command::Worker { .. } | Command::Demo(_)) {
+    if !matches!(
+        command,
+        Command::Daemon(_) | Command::Worker { .. } | Command::Hooks | Command::Demo(_)
+    ) {
         unfit::tell(here);
     }
     match command {
@@ -143,6 +149,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),
         Command::Demo(asked) => demo::run(here, asked),
+        Command::Hooks => seams::run_hooks(&here.root),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;
             seams::work(&here.root, &job)

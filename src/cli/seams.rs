@@ -1,7 +1,9 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
+mod hook;
 mod memory;
 
+pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
 
 use std::ffi::OsString;
@@ -19,6 +21,7 @@ use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
 use crate::health;
+use crate::hooks;
 use crate::logic::admission::{self, Facts, Shape};
 use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
@@ -109,7 +112,10 @@ pub(super) fn take(root: &Root, job: &JobId) -> Result<(), Failure> {
     match taken {
         Taken::Rejected { reason, .. } => Err(refused(&reason)),
         Taken::Later(why) => Err(Failure::new(Exit::Blocked, why)),
-        Taken::Job(_) | Taken::Gone => Ok(()),
+        Taken::Job(_) | Taken::Gone => {
+            hooks::rouse(root, job);
+            Ok(())
+        }
     }
 }
 
@@ -229,7 +235,12 @@ pub(super) fn daemon(
     settings: Settings,
     options: daemon::Options,
 ) -> Result<Exit, Failure> {
-    daemon::run(root, settings, options).map_err(|e| Failure::system("watch the spool", &e))
+    let once = options.once;
+    let ended = daemon::run(root, settings, options);
+    if once {
+        drain(root, None);
+    }
+    ended.map_err(|e| Failure::system("watch the spool", &e))
 }
 
 /// Ends a job that has no worker, under its lock and after the fence; false if someone holds it.

@@ -40,6 +40,7 @@ use self::looks::Looks;
 use self::take::Desk;
 use self::workers::Live;
 use crate::error::Exit;
+use crate::hooks;
 use crate::logic::health::Health;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -237,6 +238,7 @@ impl Daemon {
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
         self.look_before_work();
         self.clear();
+        hooks::resume(&self.desk.root);
         loop {
             self.check_ground_if_doubted();
             self.look_after_health();

@@ -15,6 +15,7 @@ pub mod followups;
 pub mod frontmatter;
 pub mod globs;
 pub mod health;
+pub mod hooks;
 pub mod keep;
 pub mod lifecycle;
 pub mod parked;

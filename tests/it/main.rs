@@ -27,6 +27,7 @@ mod failures;
 mod fence;
 mod floods;
 mod grounds;
+mod hooks;
 mod hostile;
 mod hostile_content;
 mod hostile_names;
