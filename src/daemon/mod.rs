@@ -14,6 +14,7 @@ mod holds;
 pub mod log;
 pub mod looks;
 mod lost;
+mod metrics;
 mod over;
 mod queue;
 pub mod reading;
@@ -37,6 +38,7 @@ use self::backlog::Turn;
 use self::ground::Ground;
 use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
+use self::metrics::Metrics;
 use self::take::Desk;
 use self::workers::Live;
 use crate::error::Exit;
@@ -137,6 +139,8 @@ struct Daemon {
     has_failed: bool,
     /// Whether a file waits for another job of its owner to end.
     keeps_waiting: bool,
+    /// What is told of it all.
+    metrics: Metrics,
     /// How fit the machine is.
     health: Health,
     /// Where commands hear of it; `None` where that could not be opened.
@@ -225,6 +229,7 @@ impl Daemon {
             stop: Stop::No,
             has_failed: false,
             keeps_waiting: false,
+            metrics: Metrics::default(),
             health: Health::default(),
             notice,
         })
@@ -232,6 +237,7 @@ impl Daemon {
 
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> Exit {
+        self.metrics = Metrics::begin(&self);
         self.lift_refused_logins();
         self.watch_folders();
         // Whoever reads this may drop files, and is seen to do it.
@@ -255,8 +261,10 @@ impl Daemon {
             }
             if let Some(code) = self.end_of_work() {
                 self.record(&Fact::DaemonStopped { reason: "done".to_owned() });
+                self.write_metrics();
                 return code;
             }
+            self.tell_metrics();
             let Ok(first) = timeout(self.patience(), heard.recv()).await else { continue };
             let mut next = first;
             for _ in 0..INPUTS_PER_TURN {
@@ -271,6 +279,7 @@ impl Daemon {
         if let Some(tell) = self.options.tell {
             tell(fact);
         }
+        self.metrics.hear(fact);
         self.log.record(fact, clock::now());
     }
 
@@ -373,7 +382,8 @@ impl Daemon {
         let retry = self.jobs.values().filter_map(Live::retry_at).min();
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);
-        [wall, looks, retry].into_iter().flatten().fold(rescan, Duration::min)
+        let told = self.metrics.due(self.busy() > 0).map(|at| at.saturating_sub(now));
+        [wall, looks, retry, told].into_iter().flatten().fold(rescan, Duration::min)
     }
 }
 

@@ -36,6 +36,7 @@ mod jobs;
 mod limits;
 mod meanwhile;
 mod memory;
+mod metrics;
 mod model_server;
 mod mounts;
 mod odd_records;
