@@ -9,6 +9,7 @@ mod events;
 mod follow;
 mod held;
 mod here;
+mod idle;
 mod ink;
 mod jobfile;
 mod kill;

@@ -49,4 +49,5 @@ mod site;
 mod stall;
 mod standin;
 mod tidy;
+mod told;
 mod yard;
