@@ -212,7 +212,7 @@ enum As {
 }
 
 /// The variables and the keys that they set.
-const VARIABLES: [(&str, &str, As); 27] = [
+const VARIABLES: [(&str, &str, As); 28] = [
     ("NUMERUS_MAX_JOBS", "max_jobs", As::Number),
     ("NUMERUS_MAX_OBJECTIVE", "max_objective", As::Number),
     ("NUMERUS_MAX_LOG", "max_log", As::Number),
@@ -234,6 +234,7 @@ const VARIABLES: [(&str, &str, As); 27] = [
     ("NUMERUS_SANDBOX", "sandbox", As::Text),
     ("NUMERUS_NETWORK", "network", As::Flag),
     ("NUMERUS_AMEND", "amend", As::Flag),
+    ("NUMERUS_MEMORY", "memory", As::Flag),
     ("NUMERUS_ENFORCE", "enforce", As::Text),
     ("NUMERUS_TAKE_IN", "take_in", As::Flag),
     ("NUMERUS_ENV", "env", As::Text),

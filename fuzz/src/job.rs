@@ -103,6 +103,7 @@ fn job_file(admitted: &Admitted) -> Value {
         "network",
         "sandbox",
         "amend",
+        "memory",
         "enforce",
         "on_interrupt",
         "roles",

@@ -86,8 +86,9 @@ enum Command {
     #[command(after_help = "Example:\n  numerus events fix-the\n  \
                             numerus events --follow --json --match 'job.*'")]
     Events(events::Events),
-    /// Take a job out of what later jobs are told
-    #[command(after_help = "Example:\n  numerus memory forget fix-the")]
+    /// Search and show what ended jobs left for later ones, or take it back
+    #[command(after_help = "Example:\n  numerus memory search login --workspace .\n  \
+                            numerus memory show fix-the\n  numerus memory forget fix-the")]
     Memory(memory::Memory),
     /// Play two jobs on a scratch repository, with a scripted agent
     #[command(after_help = "Example:\n  numerus demo")]

@@ -1,5 +1,9 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
+mod memory;
+
+pub(super) use self::memory::{bank_of, forget, memory, unreadable};
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -31,7 +35,6 @@ use crate::root::RootError;
 use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::Spool;
 use crate::store::holds::Holds;
-use crate::store::memory::Memory;
 use crate::worker::Left;
 
 /// How long a lock is tried for that its holder is about to let go.
@@ -246,13 +249,6 @@ pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Fai
     }
     ending::finish(&Spool::of(root), &mut held, &Ending::killed(), clock::now()).map_err(cannot)?;
     Ok(true)
-}
-
-/// Takes a job out of the memory for good; false if nothing is remembered of it.
-pub(super) fn forget(root: &Root, job: &JobId) -> Result<bool, Failure> {
-    open(root)?;
-    let forgotten = Memory::open(&root.store()).and_then(|mut m| m.forget(job, clock::now()));
-    forgotten.map_err(|e| Failure::new(Exit::Root, format!("cannot change the memory: {e}")))
 }
 
 /// Asks the worker that holds a folder to end; false if no worker could be told apart.

@@ -152,6 +152,7 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
         sandbox: f.choice("sandbox", &SANDBOXES),
         widest_role: own_roles.values().filter_map(|r| r.sandbox).max(),
         amend: f.flag("amend"),
+        memory: f.flag("memory"),
         enforce: f.choice("enforce", &ENFORCE),
     };
     let workspace = f.text("workspace", MAX_PATH_BYTES).or_else(|| settings.workspace.clone());
@@ -163,6 +164,7 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
         sandbox: asked.sandbox.unwrap_or(defaults.sandbox.min(settings.sandbox)),
         network: asked.network.unwrap_or(false),
         amend: asked.amend.unwrap_or(settings.amend),
+        memory: asked.memory.unwrap_or(settings.memory),
         enforce: asked.enforce.unwrap_or(settings.enforce),
         roles: overlaid_roles(own_roles, &settings.roles),
         rehearse: script.clone().or_else(|| settings.rehearse.clone()),
@@ -268,6 +270,7 @@ struct Rights {
     network: Option<bool>,
     sandbox: Option<Sandbox>,
     amend: Option<bool>,
+    memory: Option<bool>,
     enforce: Option<Enforce>,
     widest_role: Option<Sandbox>,
 }
@@ -289,6 +292,9 @@ impl Rights {
         }
         if self.amend == Some(true) && !settings.amend {
             return refused("claims are not widened here".to_owned(), "amend");
+        }
+        if self.memory == Some(true) && !settings.memory {
+            return refused("nothing is remembered here".to_owned(), "memory");
         }
         if self.enforce.is_some_and(|asked| asked < settings.enforce) {
             return refused("claims are enforced strictly here".to_owned(), "enforce");
@@ -501,7 +507,7 @@ mod tests {
             "timeouts": {"execute": "2h", "no_progress": "30s"},
             "budget": {"tokens": 1000, "wall": "1h"}, "isolation": "in-place",
             "setup": ["make"], "carry": [".env"], "verify": "cargo test", "review": true,
-            "network": false, "sandbox": "read-only", "amend": false, "enforce": "audit",
+            "network": false, "sandbox": "read-only", "amend": false, "memory": false, "enforce": "audit",
             "on_interrupt": "hold",
             "labels": ["night"], "rehearse": "builtin", "approve": true,
             "roles": {"queen": {"model": "q"}, "planner": {"profile": "deep"}}}"#;
@@ -536,6 +542,7 @@ mod tests {
                 network: false,
                 sandbox: Sandbox::ReadOnly,
                 amend: false,
+                memory: false,
                 enforce: Enforce::Audit,
                 on_interrupt: OnInterrupt::Hold,
                 roles: Roles::from([
@@ -622,6 +629,24 @@ mod tests {
         assert_eq!(amend(false, ""), Ok(false));
         assert_eq!(amend(false, r#", "amend": false"#), Ok(false));
         assert_eq!(amend(false, r#", "amend": true"#), Err(Code::Policy));
+    }
+
+    #[test]
+    fn a_job_may_leave_the_memory_out_and_not_bring_it_back() {
+        for (setting, job, expected) in [
+            (true, "", Ok(true)),
+            (true, r#", "memory": false"#, Ok(false)),
+            (false, "", Ok(false)),
+            (false, r#", "memory": true"#, Err(Code::Policy)),
+        ] {
+            let settings = Settings { memory: setting, ..Settings::default() };
+            let json = format!(r#"{{"objective": "x"{job}}}"#);
+            facts_with(&settings, |facts| {
+                let found = admit(json.as_bytes(), Shape::Json, facts);
+                let found = found.map(|a| a.options.memory).map_err(|r| r.code);
+                assert_eq!(found, expected, "{setting} {job}");
+            });
+        }
     }
 
     #[test]

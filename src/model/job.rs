@@ -222,6 +222,9 @@ pub struct Options {
     /// Whether a claim may be widened at landing by paths that nobody else holds.
     #[serde(default = "yes")]
     pub amend: bool,
+    /// Whether it is told of earlier jobs, and remembered for later ones.
+    #[serde(default = "yes")]
+    pub memory: bool,
     /// How claims are kept while agents work.
     #[serde(default)]
     pub enforce: Enforce,
@@ -279,6 +282,7 @@ impl Default for Options {
             network: false,
             sandbox: Sandbox::WorkspaceWrite,
             amend: true,
+            memory: true,
             enforce: Enforce::Audit,
             on_interrupt: OnInterrupt::Retry,
             roles: Roles::new(),

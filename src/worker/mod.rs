@@ -17,6 +17,7 @@ mod in_place;
 mod landing;
 mod lane;
 mod leasing;
+mod memory;
 mod mending;
 mod parcel;
 mod parked;

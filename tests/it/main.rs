@@ -34,6 +34,7 @@ mod hostile_timing;
 mod jobs;
 mod limits;
 mod meanwhile;
+mod memory;
 mod model_server;
 mod mounts;
 mod odd_records;
