@@ -61,6 +61,23 @@ pub enum RootError {
     Io(#[from] Error),
 }
 
+impl RootError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Mismatch { .. } => "mount what is missing, or name another root with --root",
+            Self::Newer { .. } => "use that version, or name another root with --root",
+            Self::Unsafe { .. } => {
+                "where that is meant to be so, set `trust_root = true` in numerus.toml; see docs/security.md"
+            }
+            Self::Settings { .. } => {
+                "README.md lists every setting; `numerus doctor` looks at all of it"
+            }
+            Self::Io(_) => "let your user write there, or name another root with --root",
+        }
+    }
+}
+
 /// `.instance` in each of the three folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Instance {
@@ -108,6 +125,14 @@ pub fn open(root: &Root, create: bool) -> Result<Settings, RootError> {
     if create {
         Spool::of(root).create()?;
     }
+    load_settings(root, &env::var)
+}
+
+/// The settings of a root, whatever state its folders are in.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn settings(root: &Root) -> Result<Settings, RootError> {
     load_settings(root, &env::var)
 }
 

@@ -4,6 +4,7 @@
 mod answer;
 mod daemon;
 mod demo;
+mod doctor;
 mod ended;
 mod events;
 mod follow;
@@ -90,6 +91,9 @@ enum Command {
     #[command(after_help = "Example:\n  numerus memory search login --workspace .\n  \
                             numerus memory show fix-the\n  numerus memory forget fix-the")]
     Memory(memory::Memory),
+    /// Look whether everything is there that work depends on
+    #[command(after_help = "Example:\n  numerus doctor\n  numerus doctor --json | jq .findings")]
+    Doctor(doctor::Doctor),
     /// Play two jobs on a scratch repository, with a scripted agent
     #[command(after_help = "Example:\n  numerus demo")]
     Demo(demo::Demo),
@@ -113,8 +117,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Err(failure) => return failed(&mut out, &failure).code(),
     };
     let exit = match &cli.command {
-        // It has a root of its own.
-        Command::Demo(_) => Ok(()),
+        // It has a root of its own, or tells all that is wrong with this one.
+        Command::Demo(_) | Command::Doctor(_) => Ok(()),
         _others => seams::check(&here.root),
     };
     let exit = exit.and_then(|()| dispatch(&mut here, &cli.command));
@@ -127,8 +131,9 @@ pub fn session(words: &[OsString]) -> u8 {
 }
 
 fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
-    // These two see it for themselves, and the demo has a root of its own.
-    if !matches!(command, Command::Daemon(_) | Command::Worker { .. } | Command::Demo(_)) {
+    // These see it for themselves, and the demo has a root of its own.
+    use Command::{Daemon, Demo, Doctor, Worker};
+    if !matches!(command, Daemon(_) | Worker { .. } | Demo(_) | Doctor(_)) {
         unfit::tell(here);
     }
     match command {
@@ -142,6 +147,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),
+        Command::Doctor(asked) => doctor::run(here, asked),
         Command::Demo(asked) => demo::run(here, asked),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;

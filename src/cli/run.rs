@@ -25,8 +25,7 @@ pub(super) struct Run {
 /// Runs.
 pub(super) fn run(here: &mut Here, asked: &Run) -> Result<Exit, Failure> {
     asked.flags.begin_at_once("run")?;
-    seams::preflight(&here.root)?;
-    seams::codex_is_there(&here.root, asked.flags.rehearse.is_some())?;
+    can_begin(here, &asked.flags)?;
     let job = submit::submit(here, Draft::of_text(&asked.objective), &asked.flags, false)?;
     here.out.note(&format!("job {job}"));
     seams::take(&here.root, &job)?;
@@ -35,6 +34,16 @@ pub(super) fn run(here: &mut Here, asked: &Run) -> Result<Exit, Failure> {
     let mut tail = JournalTail::new(Runs::of(&here.root).folder(&job));
     let end = work(here, &mut wakes, &mut tail)?;
     conclude(here, &job, &end)
+}
+
+/// Refuses early what would only fail or rest later, before anything is submitted.
+pub(super) fn can_begin(here: &Here, flags: &Flags) -> Result<(), Failure> {
+    seams::preflight(&here.root)?;
+    let settings = seams::codex_is_there(&here.root, flags.rehearse.is_some())?;
+    // Roles may have logins of their own: whoever speaks for them finds out.
+    let is_told = flags.rehearse.is_none() && flags.role.is_empty() && settings.roles.is_empty();
+    let lack = is_told.then(|| seams::lacks_login(&settings, flags.profile.as_deref())).flatten();
+    lack.map_or(Ok(()), |lack| Err(lack.hint("nothing was begun")))
 }
 
 /// Starts a worker and tells what happens while it works; what `tail` has read before is not told again.

@@ -1,8 +1,7 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
+mod doctor;
 mod memory;
-
-pub(super) use self::memory::{bank_of, forget, memory, unreadable};
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::lookup;
 use crate::bus::Bus;
-use crate::codex::{Codex, account, sandbox};
+use crate::codex::{Codex, account};
 use crate::daemon::take::{self, Desk, Taken};
 use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
@@ -25,7 +24,6 @@ use crate::logic::schedule::{self, Hold, Waiting};
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
-use crate::model::job::Sandbox;
 use crate::model::rejection::Reason;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
@@ -36,6 +34,9 @@ use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::Spool;
 use crate::store::holds::Holds;
 use crate::worker::Left;
+
+pub(super) use self::doctor::{codex_is_there, examine, lacks_login, preflight};
+pub(super) use self::memory::{bank_of, forget, memory, unreadable};
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -48,35 +49,19 @@ pub(super) fn root(flag: Option<&Path>) -> Result<Root, Failure> {
 
 /// Makes the root if need be, checks it, and reads its settings.
 pub(super) fn open(root: &Root) -> Result<Settings, Failure> {
-    crate::root::open(root, true).map_err(unusable)
+    crate::root::open(root, true).map_err(|e| unusable(&e))
 }
 
 /// Refuses a root of which a folder is missing, or that a later version wrote: whoever read on would tell half of it.
 pub(super) fn check(root: &Root) -> Result<(), Failure> {
-    crate::root::check(root).map(drop).map_err(unusable)
+    crate::root::check(root).map(drop).map_err(|e| unusable(&e))
 }
 
-fn unusable(why: RootError) -> Failure {
-    match why {
-        RootError::Settings { .. } => Failure::usage(why.to_string()),
-        RootError::Mismatch { .. } => Failure::new(Exit::Root, why.to_string())
-            .hint("mount what is missing, or name another root with --root"),
-        RootError::Newer { .. } | RootError::Unsafe { .. } => {
-            Failure::new(Exit::Root, why.to_string())
-        }
-        RootError::Io(e) => Failure::system("use the root", &e),
-    }
-}
-
-/// Whether the root may be worked on; what its user should know. From here on this process leaves no dump of its memory.
-pub(super) fn preflight(root: &Root) -> Result<Vec<String>, Failure> {
-    let settings = open(root)?;
-    process::keep_no_dumps().map_err(|e| Failure::system("turn off core dumps", &e))?;
-    crate::root::preflight(root, &settings).map_err(|e| match e {
-        RootError::Io(e) => Failure::system("look at the root", &e),
-        e => Failure::new(Exit::Root, e.to_string())
-            .hint("where that is meant to be so, set `trust_root = true` in numerus.toml; see docs/security.md"),
-    })
+/// A root that cannot be used, as its error says it.
+fn unusable(why: &RootError) -> Failure {
+    let kind = if matches!(why, RootError::Settings { .. }) { Exit::Usage } else { Exit::Root };
+    let cannot = if matches!(why, RootError::Io(_)) { "cannot use the root: " } else { "" };
+    Failure::new(kind, format!("{cannot}{why}")).hint(why.hint())
 }
 
 /// Splits a Markdown file into its front matter, as options, and the objective.
@@ -198,29 +183,6 @@ pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
 
 fn unfit(why: &str) -> Failure {
     Failure::new(Exit::Unfit, format!("cannot carry the job on for now: {why}"))
-}
-
-/// Refuses early what would only park later: no codex, or no home for it. A rehearsal needs neither.
-pub(super) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Settings, Failure> {
-    let settings = open(root)?;
-    if !rehearses && settings.rehearse.is_none() {
-        let there = Codex::real(&settings).and_then(|codex| match settings.sandbox {
-            // Whether a job asks for that is looked at when it starts.
-            Sandbox::DangerFullAccess => Ok(()),
-            // Where nothing can be written it cannot be tried: that is waited for, and the worker tries it.
-            Sandbox::ReadOnly | Sandbox::WorkspaceWrite => sandbox::check(&codex, &root.store())
-                .or_else(|why| health::cannot_write(root).map(drop).ok_or(why)),
-        });
-        there.map_err(|why| {
-            Failure::new(Exit::Codex, why)
-                .hint("nothing was begun: job files stay where they are")
-                .hint(
-                    "to play jobs without codex, set NUMERUS_REHEARSE=builtin, or `rehearse` in numerus.toml; \
-                     run, start and submit also take --rehearse",
-                )
-        })?;
-    }
-    Ok(settings)
 }
 
 /// The loop of `numerus daemon`.

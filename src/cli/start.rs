@@ -85,8 +85,7 @@ fn named(here: &Here, what: &str) -> Result<Option<Known>, Failure> {
 }
 
 fn begin(here: &mut Here, wakes: &mut Wakes, draft: Draft, flags: &Flags) -> Result<Exit, Failure> {
-    seams::preflight(&here.root)?;
-    seams::codex_is_there(&here.root, flags.rehearse.is_some())?;
+    run::can_begin(here, flags)?;
     let job = submit::submit(here, draft, flags, true)?;
     here.out.note(&format!("job {job}"));
     seams::take(&here.root, &job)?;

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod base;
 pub mod claims;
 pub mod classify;
+pub mod doctor;
 pub mod earlier;
 pub mod enforce;
 pub mod followups;

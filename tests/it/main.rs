@@ -20,6 +20,7 @@ mod daemon;
 mod death;
 mod degraded;
 mod docs;
+mod doctor;
 mod edge;
 mod enforce;
 mod escape;
