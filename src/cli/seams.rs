@@ -1,5 +1,7 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
+mod steering;
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -33,6 +35,8 @@ use crate::spool::Spool;
 use crate::store::holds::Holds;
 use crate::store::memory::Memory;
 use crate::worker::Left;
+
+pub(super) use steering::{go_on, has_daemon, rest, take_to_rest};
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);
