@@ -108,6 +108,7 @@ fn job_file(admitted: &Admitted) -> Value {
         "roles",
         "labels",
         "approve",
+        "retry_of",
     ];
     object.insert("objective".to_owned(), json!(admitted.objective));
     for key in as_on_disk {

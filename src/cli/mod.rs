@@ -19,6 +19,7 @@ mod out;
 mod pause;
 mod render;
 mod resume;
+mod retry;
 mod run;
 mod seams;
 mod several;
@@ -88,6 +89,12 @@ enum Command {
     /// Let paused jobs go on
     #[command(after_help = "Example:\n  numerus resume fix-the")]
     Resume(resume::Resume),
+    /// Do an ended job once more, try a task again now, or drop a rejected file again
+    #[command(
+        after_help = "Example:\n  numerus retry fix-the\n  numerus retry fix-the --model gpt-5 --from-scratch\n  \
+                            numerus retry fix-the/tests\n  numerus retry notes.md"
+    )]
+    Retry(retry::Retry),
     /// Wait until jobs have ended, and end with the worst of their codes
     #[command(after_help = "Example:\n  numerus wait fix-the add-docs && echo both are done")]
     Wait(wait::Wait),
@@ -149,6 +156,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Kill(asked) => kill::run(here, asked),
         Command::Pause(asked) => pause::run(here, asked),
         Command::Resume(asked) => resume::run(here, asked),
+        Command::Retry(asked) => retry::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),

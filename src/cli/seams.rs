@@ -36,7 +36,7 @@ use crate::store::holds::Holds;
 use crate::store::memory::Memory;
 use crate::worker::Left;
 
-pub(super) use steering::{go_on, has_daemon, rest, take_to_rest};
+pub(super) use steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);

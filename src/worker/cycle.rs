@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::desk::{Desk, Outcome, Stop};
-use super::{Left, advising, closing, lane, mending, planning, reading};
+use super::{Left, advising, closing, lane, mending, planning, reading, reopening};
 use crate::logic::lifecycle::{self, Alone, Ending, Step};
 use crate::logic::supervise::StopReason;
 use crate::logic::task::Turn;
@@ -106,14 +106,14 @@ impl Cycle {
             open.map(|t| (t.task.id.clone(), t.attempt)).collect::<Vec<_>>()
         });
         for (task, attempt) in
-            open.into_iter().filter(|(t, _)| self.desk.folder.wants_task_killed(t))
+            open.into_iter().filter(|(t, _)| self.desk.folder.wants_of_task(t, Want::Killed))
         {
             match self.stops.get(&task) {
                 Some(stop) => drop(stop.send_replace(Some(StopReason::Kill))),
                 None => self.fail_unstarted(&task, attempt)?,
             }
         }
-        Ok(())
+        if self.closing.is_none() { reopening::obey(&self.desk, self.alone) } else { Ok(()) }
     }
 
     /// A task that someone wants ended before it has begun.

@@ -22,6 +22,7 @@ mod parcel;
 mod parked;
 mod planning;
 mod reading;
+mod reopening;
 mod resume;
 mod settling;
 mod stuck;

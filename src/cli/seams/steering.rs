@@ -1,14 +1,19 @@
 //! The seams of steering: a job without a worker is taken, put to rest or let go on here, under its lock.
 
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::path::Path;
 
-use super::{Desk, Failure, Held, PATIENCE, Runs, Spool, Taken, Want, clock, ending, open, refused};
+use super::{
+    Desk, Failure, Held, PATIENCE, Runs, Spool, Taken, Want, clock, ending, open, refused,
+};
 use crate::error::Exit;
 use crate::model::event::Fact;
 use crate::model::root::Root;
 use crate::model::status::PauseReason;
 use crate::os::lock::FileLock;
 use crate::runs::RunFolder;
+use crate::spool::Place;
 
 /// What a person's pause says in the journal.
 const PAUSED: &str = "paused by a person: `numerus resume` lets it go on";
@@ -78,6 +83,24 @@ fn write_down(held: &mut Held, fact: Fact) -> std::io::Result<()> {
     held.journal.flush()?;
     held.state.apply(&event);
     held.folder.write_status(&held.state.status(&held.job))
+}
+
+/// Drops a rejected file once more, as it is; `None` if no file of that name was rejected.
+pub(in crate::cli) fn drop_again(
+    root: &Root,
+    name: &OsStr,
+    as_it_is: bool,
+) -> Result<Option<OsString>, Failure> {
+    let is_there = Spool::of(root).folder(Place::Rejected).join(name).exists();
+    if is_there && !as_it_is {
+        return Err(Failure::usage("a rejected file keeps its options")
+            .hint("change the file in spool/rejected, then retry it without flags"));
+    }
+    match Spool::of(root).drop_again(name) {
+        Ok(dropped) => Ok(Some(dropped)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Failure::system("drop the file once more", &e)),
+    }
 }
 
 /// Whether a daemon looks after the root.
