@@ -17,9 +17,13 @@ mod logs;
 mod lookup;
 mod memory;
 mod out;
+mod pause;
 mod render;
+mod resume;
+mod retry;
 mod run;
 mod seams;
+mod several;
 mod snapshot;
 mod start;
 mod status;
@@ -80,6 +84,18 @@ enum Command {
     /// End a job or one of its tasks
     #[command(after_help = "Example:\n  numerus kill fix-the\n  numerus kill fix-the/tests")]
     Kill(kill::Kill),
+    /// Let jobs rest until they are resumed
+    #[command(after_help = "Example:\n  numerus pause fix-the add-docs")]
+    Pause(pause::Pause),
+    /// Let paused jobs go on
+    #[command(after_help = "Example:\n  numerus resume fix-the")]
+    Resume(resume::Resume),
+    /// Do an ended job once more, try a task again now, or drop a rejected file again
+    #[command(
+        after_help = "Example:\n  numerus retry fix-the\n  numerus retry fix-the --model gpt-5 --from-scratch\n  \
+                            numerus retry fix-the/tests\n  numerus retry notes.md"
+    )]
+    Retry(retry::Retry),
     /// Wait until jobs have ended, and end with the worst of their codes
     #[command(after_help = "Example:\n  numerus wait fix-the add-docs && echo both are done")]
     Wait(wait::Wait),
@@ -144,6 +160,9 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Status(asked) => status::run(here, asked),
         Command::Logs(asked) => logs::run(here, asked),
         Command::Kill(asked) => kill::run(here, asked),
+        Command::Pause(asked) => pause::run(here, asked),
+        Command::Resume(asked) => resume::run(here, asked),
+        Command::Retry(asked) => retry::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),

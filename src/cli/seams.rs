@@ -2,6 +2,7 @@
 
 mod doctor;
 mod memory;
+mod steering;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -37,6 +38,7 @@ use crate::worker::Left;
 
 pub(super) use self::doctor::{codex_is_there, examine, lacks_login, preflight};
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
+pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);

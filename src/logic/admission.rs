@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::frontmatter;
 use crate::model::fields::{Fields, quoted};
 use crate::model::job::{
-    After, Budget, Enforce, OnInterrupt, Options, Planning, Sandbox, Timeouts,
+    After, Budget, Enforce, OnInterrupt, Options, Planning, RetryOf, Sandbox, Timeouts,
 };
 use crate::model::plan::Role;
 use crate::model::rejection::{Code, Reason};
@@ -220,8 +220,14 @@ fn how(f: &mut Fields, defaults: Options) -> Options {
         verify: f.texts("verify", MAX_LIST).unwrap_or_default(),
         review: f.flag("review").unwrap_or(defaults.review),
         approve: f.flag("approve").unwrap_or(defaults.approve),
+        retry_of: retry_of(f),
         ..defaults
     }
+}
+
+fn retry_of(f: &mut Fields) -> Option<RetryOf> {
+    let text = f.text("retry_of", 128)?;
+    RetryOf::try_from(text).map_err(|problem| f.problem(format!("`retry_of`: {problem}"))).ok()
 }
 
 fn after(f: &mut Fields) -> Vec<After> {

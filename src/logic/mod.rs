@@ -23,6 +23,7 @@ pub mod paths;
 pub mod planning;
 pub mod quality;
 pub mod recover;
+pub mod reopen;
 pub mod report;
 pub mod reset;
 pub mod retry;

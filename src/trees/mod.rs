@@ -19,6 +19,7 @@ pub mod in_place;
 mod land;
 mod patch;
 mod pinned;
+mod retried;
 mod secure;
 mod take_in;
 mod tree;

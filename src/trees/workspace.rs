@@ -10,8 +10,8 @@ use crate::os::fsx;
 use crate::os::git::{Call, Git, GitError};
 use crate::runs::RunFolder;
 
-use super::TreesError;
 use super::pinned::filter_drivers;
+use super::{TreesError, retried};
 
 /// Longest time to find out whether the user has uncommitted changes; a slower answer counts as yes.
 const DIRTY_PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +32,21 @@ pub struct Ground<'a> {
 /// # Errors
 /// [`TreesError::Refused`] when nobody can work there; otherwise those of git and of the system.
 pub fn fix(
+    options: &Options,
+    folder: &RunFolder,
+    ground: Ground<'_>,
+) -> Result<Workspace, TreesError> {
+    let workspace = find(options, folder, ground)?;
+    match &options.retry_of {
+        Some(retry) if !retry.from_scratch && workspace.isolation == Isolation::Worktree => {
+            retried::build_on(workspace, folder, &retry.job)
+        }
+        _ => Ok(workspace),
+    }
+}
+
+/// Finds it, as it lies there.
+fn find(
     options: &Options,
     folder: &RunFolder,
     ground: Ground<'_>,

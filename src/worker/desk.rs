@@ -89,6 +89,7 @@ impl Desk {
             objection: Arc::new(move || purse.state(|s| over_budget(s, &purse_of))),
             logs: Arc::new(Budget::open(root, settings, folder)),
             numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),
+            resting: Mutex::default(),
         };
         let max_parallel = job.options.max_parallel.max(1);
         Ok(Arc::new(Self {

@@ -47,5 +47,7 @@ mod second_thoughts;
 mod site;
 mod stall;
 mod standin;
+mod steering;
+mod steering_again;
 mod tidy;
 mod yard;
