@@ -174,7 +174,7 @@ fn paths(paths: &[String]) -> Vec<&str> {
 }
 
 fn indented<'a>(lines: impl Iterator<Item = &'a str>) -> String {
-    lines.map(|line| format!("  {}\n", neutral(line))).collect()
+    lines.flat_map(|line| ["  ".to_owned(), neutral(line), "\n".to_owned()]).collect()
 }
 
 fn forget(here: &mut Here, job: &JobId) -> Result<Exit, Failure> {

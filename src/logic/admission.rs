@@ -558,6 +558,7 @@ mod tests {
                 labels: vec!["night".into()],
                 rehearse: Some(String::new()),
                 approve: true,
+                retry_of: None,
             };
             assert_eq!(o, expected);
         });
