@@ -1,6 +1,7 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
 mod doctor;
+mod init;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -36,6 +37,7 @@ use crate::store::memory::Memory;
 use crate::worker::Left;
 
 pub(super) use doctor::{codex_is_there, examine, lacks_login, preflight};
+pub(super) use init::{init, write_page};
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);
