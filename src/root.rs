@@ -78,6 +78,25 @@ impl RootError {
     }
 }
 
+/// `numerus.toml` as `numerus init` writes it: every setting with its default, all of it commented out.
+pub const TEMPLATE: &str = include_str!("root/numerus.toml");
+
+/// Makes a root with such a file; false if there is one already, which stays as it is.
+///
+/// # Errors
+/// What is wrong with the root, or those of the system.
+pub fn init(root: &Root) -> Result<bool, RootError> {
+    if root.settings_file().symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    check_instance(root, true)?;
+    Spool::of(root).create()?;
+    match fsx::put_new(&root.settings_file(), TEMPLATE.as_bytes()) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+        made => Ok(made.map(|()| true)?),
+    }
+}
+
 /// `.instance` in each of the three folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Instance {

@@ -2,6 +2,7 @@
 //! with an exit. They work with nothing running, but for `run`, `start` and `daemon`, which are what runs.
 
 mod answer;
+mod completions;
 mod daemon;
 mod demo;
 mod doctor;
@@ -10,11 +11,13 @@ mod events;
 mod follow;
 mod held;
 mod here;
+mod init;
 mod ink;
 mod jobfile;
 mod kill;
 mod logs;
 mod lookup;
+mod man;
 mod memory;
 mod out;
 mod pause;
@@ -38,7 +41,7 @@ mod wait;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
@@ -107,12 +110,26 @@ enum Command {
     #[command(after_help = "Example:\n  numerus memory search login --workspace .\n  \
                             numerus memory show fix-the\n  numerus memory forget fix-the")]
     Memory(memory::Memory),
+    /// Make a root with a settings file in which every setting is explained
+    #[command(after_help = "Example:\n  numerus init\n  numerus init /srv/numerus")]
+    Init(init::Init),
     /// Look whether everything is there that work depends on
     #[command(after_help = "Example:\n  numerus doctor\n  numerus doctor --json | jq .findings")]
     Doctor(doctor::Doctor),
     /// Play two jobs on a scratch repository, with a scripted agent
     #[command(after_help = "Example:\n  numerus demo")]
     Demo(demo::Demo),
+    /// Print what makes a shell complete commands, flags, jobs and tasks
+    #[command(
+        after_help = "Example:\n  numerus completions bash > ~/.local/share/bash-completion/completions/numerus\n  \
+                            numerus completions fish > ~/.config/fish/completions/numerus.fish"
+    )]
+    Completions(completions::Completions),
+    /// Print the manual page, or write those of all commands
+    #[command(
+        after_help = "Example:\n  numerus man | man -l -\n  numerus man --out ~/.local/share/man/man1"
+    )]
+    Man(man::Man),
     /// Work on one job: started by the daemon and by run
     #[command(hide = true)]
     Worker {
@@ -121,9 +138,23 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Whether it has a root of its own, asks none, or tells itself all that is wrong with this one.
+    fn needs_no_root(&self) -> bool {
+        use Command::{Completions, Demo, Doctor, Init, Man};
+        matches!(self, Demo(_) | Doctor(_) | Init(_) | Completions(_) | Man(_))
+    }
+}
+
 /// Runs the command that the words ask for; the answer is the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
     let mut out = Out::standard();
+    let words: Vec<OsString> = words.into_iter().collect();
+    match completions::answer(&words, Cli::command) {
+        Ok(true) => return Exit::Done.code(),
+        Ok(false) => {}
+        Err(failure) => return failed(&mut out, &failure).code(),
+    }
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(refusal) => return said(&mut out, &refusal).code(),
@@ -133,8 +164,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Err(failure) => return failed(&mut out, &failure).code(),
     };
     let exit = match &cli.command {
-        // It has a root of its own, or tells all that is wrong with this one.
-        Command::Demo(_) | Command::Doctor(_) => Ok(()),
+        command if command.needs_no_root() => Ok(()),
         _others => seams::check(&here.root),
     };
     let exit = exit.and_then(|()| dispatch(&mut here, &cli.command));
@@ -147,9 +177,9 @@ pub fn session(words: &[OsString]) -> u8 {
 }
 
 fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
-    // These see it for themselves, and the demo has a root of its own.
-    use Command::{Daemon, Demo, Doctor, Worker};
-    if !matches!(command, Daemon(_) | Worker { .. } | Demo(_) | Doctor(_)) {
+    // These two see it for themselves.
+    let sees_it = matches!(command, Command::Daemon(_) | Command::Worker { .. });
+    if !sees_it && !command.needs_no_root() {
         unfit::tell(here);
     }
     match command {
@@ -166,7 +196,10 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),
+        Command::Init(asked) => init::run(here, asked),
         Command::Doctor(asked) => doctor::run(here, asked),
+        Command::Completions(asked) => completions::run(here, asked),
+        Command::Man(asked) => man::run(here, asked, Cli::command()),
         Command::Demo(asked) => demo::run(here, asked),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;
@@ -192,8 +225,6 @@ fn said(out: &mut Out, refusal: &clap::Error) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

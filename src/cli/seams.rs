@@ -1,6 +1,7 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
 mod doctor;
+mod init;
 mod memory;
 mod steering;
 
@@ -37,6 +38,7 @@ use crate::store::holds::Holds;
 use crate::worker::Left;
 
 pub(super) use self::doctor::{codex_is_there, examine, lacks_login, preflight};
+pub(super) use self::init::{init, write_page};
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
 pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 
