@@ -4,6 +4,8 @@
 mod answer;
 mod daemon;
 mod demo;
+mod edit;
+mod editor;
 mod ended;
 mod events;
 mod follow;
@@ -17,6 +19,7 @@ mod lookup;
 mod memory;
 mod out;
 mod pause;
+mod planedit;
 mod render;
 mod resume;
 mod retry;
@@ -89,6 +92,11 @@ enum Command {
     /// Let paused jobs go on
     #[command(after_help = "Example:\n  numerus resume fix-the")]
     Resume(resume::Resume),
+    /// Change a job that has not begun: another one takes its place
+    #[command(
+        after_help = "Example:\n  numerus edit fix-the\n  numerus edit fix-the --priority 20"
+    )]
+    Edit(edit::Edit),
     /// Do an ended job once more, try a task again now, or drop a rejected file again
     #[command(
         after_help = "Example:\n  numerus retry fix-the\n  numerus retry fix-the --model gpt-5 --from-scratch\n  \
@@ -156,6 +164,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Kill(asked) => kill::run(here, asked),
         Command::Pause(asked) => pause::run(here, asked),
         Command::Resume(asked) => resume::run(here, asked),
+        Command::Edit(asked) => edit::run(here, asked),
         Command::Retry(asked) => retry::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),

@@ -1,5 +1,6 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
+mod editing;
 mod steering;
 
 use std::ffi::OsString;
@@ -17,7 +18,7 @@ use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
 use crate::health;
-use crate::logic::admission::{self, Facts, Shape};
+use crate::logic::admission;
 use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
 use crate::logic::state::JobState;
@@ -36,6 +37,9 @@ use crate::store::holds::Holds;
 use crate::store::memory::Memory;
 use crate::worker::Left;
 
+pub(super) use editing::{
+    draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waits_for,
+};
 pub(super) use steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 
 /// How long a lock is tried for that its holder is about to let go.
@@ -90,11 +94,7 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
 
 /// Judges a job file as the taker will, and drops it into the spool.
 pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
-    let settings = open(root)?;
-    let facts = Facts { settings: &settings, resolve: &reading::resolve };
-    let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
-    let known: Vec<String> = lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
-    admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
+    judge(root, json)?;
     Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
 }
 

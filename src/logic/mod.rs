@@ -25,6 +25,7 @@ pub mod reopen;
 pub mod report;
 pub mod reset;
 pub mod retry;
+pub mod revise;
 pub mod schedule;
 mod sessions;
 pub mod state;

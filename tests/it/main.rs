@@ -47,5 +47,6 @@ mod stall;
 mod standin;
 mod steering;
 mod steering_again;
+mod steering_edit;
 mod tidy;
 mod yard;
