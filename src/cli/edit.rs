@@ -121,9 +121,9 @@ fn by_hand(here: &mut Here, old: &Draft) -> Result<ByHand, Failure> {
 
 /// A job file to be edited: Markdown where that says the same, else JSON.
 fn written(draft: &Draft) -> (String, &'static str) {
-    let options: String =
-        draft.options.iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
-    let text = format!("---\n{options}---\n{}", draft.objective);
+    let options = draft.options.iter().map(|(key, value)| format!("{key}: {value}"));
+    let lines: Vec<String> = std::iter::once("---".to_owned()).chain(options).collect();
+    let text = format!("{}\n---\n{}", lines.join("\n"), draft.objective);
     let same = |read: &(serde_json::Map<String, Value>, String)| {
         read.0 == draft.options && read.1 == draft.objective
     };

@@ -2,6 +2,8 @@
 //! with an exit. They work with nothing running, but for `run`, `start` and `daemon`, which are what runs.
 
 mod answer;
+mod apply;
+mod attach;
 mod daemon;
 mod demo;
 mod edit;
@@ -25,6 +27,7 @@ mod resume;
 mod retry;
 mod run;
 mod seams;
+mod send;
 mod several;
 mod snapshot;
 mod start;
@@ -103,6 +106,18 @@ enum Command {
                             numerus retry fix-the/tests\n  numerus retry notes.md"
     )]
     Retry(retry::Retry),
+    /// Bring the result of a job into its repository's checkout
+    #[command(after_help = "Example:\n  numerus apply fix-the --check\n  numerus apply fix-the")]
+    Apply(apply::Apply),
+    /// Tell the agents of a job or task something, with their next prompts
+    #[command(after_help = "Example:\n  numerus send fix-the/tests \"Hurry\"\n  \
+                            git diff | numerus send fix-the -")]
+    Send(send::Send),
+    /// Watch what the agent of a task prints, until the task has ended
+    #[command(
+        after_help = "Example:\n  numerus attach fix-the/tests\n\nCtrl-C detaches; the agent goes on."
+    )]
+    Attach(attach::Attach),
     /// Wait until jobs have ended, and end with the worst of their codes
     #[command(after_help = "Example:\n  numerus wait fix-the add-docs && echo both are done")]
     Wait(wait::Wait),
@@ -166,6 +181,9 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Resume(asked) => resume::run(here, asked),
         Command::Edit(asked) => edit::run(here, asked),
         Command::Retry(asked) => retry::run(here, asked),
+        Command::Apply(asked) => apply::run(here, asked),
+        Command::Send(asked) => send::run(here, asked),
+        Command::Attach(asked) => attach::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),

@@ -1,5 +1,6 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
+mod applying;
 mod editing;
 mod steering;
 
@@ -37,6 +38,7 @@ use crate::store::holds::Holds;
 use crate::store::memory::Memory;
 use crate::worker::Left;
 
+pub(super) use applying::{bring, of_trees};
 pub(super) use editing::{
     draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waits_for,
 };

@@ -16,6 +16,7 @@ pub mod globs;
 pub mod health;
 pub mod keep;
 pub mod lifecycle;
+pub mod notes;
 pub mod parked;
 pub mod paths;
 pub mod planning;
