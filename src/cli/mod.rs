@@ -2,10 +2,14 @@
 //! with an exit. They work with nothing running, but for `run`, `start` and `daemon`, which are what runs.
 
 mod answer;
+mod apply;
+mod attach;
 mod completions;
 mod daemon;
 mod demo;
 mod doctor;
+mod edit;
+mod editor;
 mod ended;
 mod events;
 mod follow;
@@ -21,11 +25,13 @@ mod man;
 mod memory;
 mod out;
 mod pause;
+mod planedit;
 mod render;
 mod resume;
 mod retry;
 mod run;
 mod seams;
+mod send;
 mod several;
 mod snapshot;
 mod start;
@@ -93,12 +99,29 @@ enum Command {
     /// Let paused jobs go on
     #[command(after_help = "Example:\n  numerus resume fix-the")]
     Resume(resume::Resume),
+    /// Change a job that has not begun: another one takes its place
+    #[command(
+        after_help = "Example:\n  numerus edit fix-the\n  numerus edit fix-the --priority 20"
+    )]
+    Edit(edit::Edit),
     /// Do an ended job once more, try a task again now, or drop a rejected file again
     #[command(
         after_help = "Example:\n  numerus retry fix-the\n  numerus retry fix-the --model gpt-5 --from-scratch\n  \
                             numerus retry fix-the/tests\n  numerus retry notes.md"
     )]
     Retry(retry::Retry),
+    /// Bring the result of a job into its repository's checkout
+    #[command(after_help = "Example:\n  numerus apply fix-the --check\n  numerus apply fix-the")]
+    Apply(apply::Apply),
+    /// Tell the agents of a job or task something, with their next prompts
+    #[command(after_help = "Example:\n  numerus send fix-the/tests \"Hurry\"\n  \
+                            git diff | numerus send fix-the -")]
+    Send(send::Send),
+    /// Watch what the agent of a task prints, until the task has ended
+    #[command(
+        after_help = "Example:\n  numerus attach fix-the/tests\n\nCtrl-C detaches; the agent goes on."
+    )]
+    Attach(attach::Attach),
     /// Wait until jobs have ended, and end with the worst of their codes
     #[command(after_help = "Example:\n  numerus wait fix-the add-docs && echo both are done")]
     Wait(wait::Wait),
@@ -192,7 +215,11 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Kill(asked) => kill::run(here, asked),
         Command::Pause(asked) => pause::run(here, asked),
         Command::Resume(asked) => resume::run(here, asked),
+        Command::Edit(asked) => edit::run(here, asked),
         Command::Retry(asked) => retry::run(here, asked),
+        Command::Apply(asked) => apply::run(here, asked),
+        Command::Send(asked) => send::run(here, asked),
+        Command::Attach(asked) => attach::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),

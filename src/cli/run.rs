@@ -32,7 +32,7 @@ pub(super) fn run(here: &mut Here, asked: &Run) -> Result<Exit, Failure> {
     let mut wakes = Wakes::new();
     wakes.catch_signals()?;
     let mut tail = JournalTail::new(Runs::of(&here.root).folder(&job));
-    let end = work(here, &mut wakes, &mut tail)?;
+    let end = work(here, &mut wakes, &mut tail, tell)?;
     conclude(here, &job, &end)
 }
 
@@ -51,17 +51,23 @@ pub(super) fn work(
     here: &mut Here,
     wakes: &mut Wakes,
     tail: &mut JournalTail,
+    tell: impl FnMut(&mut Here, &Event, &JobState),
 ) -> Result<End, Failure> {
     wakes.collect(seams::start_worker(&here.root, tail.folder())?);
     follow::job(here, wakes, tail, Patience::WhileWorked, tell)
 }
 
-/// One event for someone who watches: the plan as a table, what matters as a line.
-pub(super) fn tell(here: &mut Here, event: &Event, state: &JobState) {
+/// One event for someone who watches, as a line if it matters.
+pub(super) fn tell_line(here: &mut Here, event: &Event, _state: &JobState) {
     if !story::tell(&event.fact).minor {
         let line = story::line(event, false, &here.view);
         here.out.note(&line);
     }
+}
+
+/// The same, and the plan as a table.
+pub(super) fn tell(here: &mut Here, event: &Event, state: &JobState) {
+    tell_line(here, event, state);
     if matches!(event.fact, Fact::RolesAssigned { .. }) {
         let table = render::plan(&state.plan(), &here.view);
         here.out.note_text(&table);

@@ -1,6 +1,8 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
+mod applying;
 mod doctor;
+mod editing;
 mod init;
 mod memory;
 mod steering;
@@ -20,7 +22,7 @@ use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
 use crate::health;
-use crate::logic::admission::{self, Facts, Shape};
+use crate::logic::admission;
 use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
 use crate::logic::state::JobState;
@@ -37,7 +39,11 @@ use crate::spool::Spool;
 use crate::store::holds::Holds;
 use crate::worker::Left;
 
+pub(super) use self::applying::{bring, of_trees};
 pub(super) use self::doctor::{codex_is_there, examine, lacks_login, preflight};
+pub(super) use self::editing::{
+    draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waits_for,
+};
 pub(super) use self::init::{init, write_page};
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
 pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
@@ -78,11 +84,7 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
 
 /// Judges a job file as the taker will, and drops it into the spool.
 pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
-    let settings = open(root)?;
-    let facts = Facts { settings: &settings, resolve: &reading::resolve };
-    let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
-    let known: Vec<String> = lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
-    admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
+    judge(root, json)?;
     Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
 }
 

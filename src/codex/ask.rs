@@ -19,6 +19,7 @@ use super::question::{Question, Reply};
 use super::schema;
 use super::session::{self, Ended, SessionSpec};
 use crate::logic::classify;
+use crate::logic::notes;
 use crate::logic::parked::Parked;
 use crate::logic::retry::{self, Next};
 use crate::logic::supervise::{Limits, StopReason};
@@ -150,7 +151,7 @@ impl Asker {
         mut question: Question,
         stop: &Stop,
     ) -> std::result::Result<Reply, Failure> {
-        let length = question.prompt.chars().count();
+        let length = self.prompt(&question).chars().count();
         if length > MAX_PROMPT_CHARS {
             let message =
                 format!("the prompt has {length} characters, codex takes {MAX_PROMPT_CHARS}");
@@ -302,7 +303,7 @@ impl Asker {
             kind: question.kind,
             attempt: question.attempt,
             cwd: question.cwd.clone(),
-            prompt: question.prompt.clone(),
+            prompt: self.prompt(question),
             schema: question.schema.clone(),
             resume: question.resume.clone(),
             sandbox,
@@ -313,6 +314,13 @@ impl Asker {
             limits: limits(&self.job, question.kind),
             logs: self.logs.clone(),
         }
+    }
+
+    /// What a session is asked, with the notes that a person has sent up to now.
+    fn prompt(&self, question: &Question) -> String {
+        let of_task = question.task.as_ref().map(|task| self.folder.notes(Some(task)));
+        let of_job = self.folder.notes(None);
+        notes::with_notes(&question.prompt, &of_job, &of_task.unwrap_or_default())
     }
 
     fn next_number(&self, place: &str) -> u32 {

@@ -413,6 +413,7 @@ mod tests {
             "network": false, "sandbox": "read-only", "amend": false, "memory": false, "enforce": "audit",
             "on_interrupt": "hold",
             "labels": ["night"], "rehearse": "builtin", "approve": true,
+            "retry_of": "old-abc234:scratch",
             "roles": {"queen": {"model": "q"}, "planner": {"profile": "deep"}}}"#;
         facts_with(&Settings::default(), |facts| {
             let o = admit(json, Shape::Json, facts).expect("good").options;
@@ -455,7 +456,7 @@ mod tests {
                 labels: vec!["night".into()],
                 rehearse: Some(String::new()),
                 approve: true,
-                retry_of: None,
+                retry_of: RetryOf::try_from("old-abc234:scratch".to_owned()).ok(),
             };
             assert_eq!(o, expected);
         });

@@ -6,6 +6,7 @@
 pub mod folder;
 mod folders;
 pub mod journal;
+pub mod notes;
 pub mod parts;
 mod place;
 mod wishes;

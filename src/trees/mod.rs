@@ -11,6 +11,7 @@
 //! [`Trees::remove`].
 
 mod again;
+mod apply;
 mod audit;
 mod copy;
 mod diff;
@@ -35,6 +36,7 @@ use crate::os::fsx;
 use crate::os::git::{Call, Git, GitError};
 use crate::runs::{Place, RunFolder};
 
+pub use apply::{Checkout, Outlook};
 pub use audit::Audited;
 pub use land::{Landing, Words};
 pub use take_in::{Foreign, Intake};

@@ -52,5 +52,8 @@ mod stall;
 mod standin;
 mod steering;
 mod steering_again;
+mod steering_apply;
+mod steering_edit;
+mod steering_say;
 mod tidy;
 mod yard;

@@ -39,8 +39,7 @@ fn a_job_that_is_paused_at_work_rests_and_does_what_is_left_when_it_is_resumed()
 #[test]
 fn what_nobody_works_on_rests_too_and_no_daemon_starts_it() {
     let yard = Yard::new("pause-queued");
-    let submitted = yard.ask(&["submit", "wait", "--plan", "single"]);
-    let waits = submitted.stdout.trim_end().to_owned();
+    let waits = yard.submit(&["wait", "--plan", "single"]);
     yard.drop_job("other", "other", "");
     said(&yard.ask(&["pause", &waits]), 0, "paused");
     assert_eq!(status(&yard, &waits)["reason"], json!("user"), "it was taken, to rest");
@@ -58,7 +57,7 @@ fn what_nobody_works_on_rests_too_and_no_daemon_starts_it() {
 #[test]
 fn of_several_jobs_each_has_its_answer_and_the_worst_code_counts() {
     let yard = Yard::new("pause-many");
-    let one = yard.ask(&["submit", "one", "--plan", "single"]).stdout.trim_end().to_owned();
+    let one = yard.submit(&["one", "--plan", "single"]);
     yard.drop_job("over", "over", "");
     said(&yard.ask(&["pause", &one]), 0, "paused");
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(4));

@@ -78,7 +78,7 @@ pub(in crate::cli) fn go_on(root: &Root, folder: &RunFolder) -> Result<(), Failu
 }
 
 /// Appends a fact, durably, and brings what is derived from it up to date.
-fn write_down(held: &mut Held, fact: Fact) -> std::io::Result<()> {
+pub(super) fn write_down(held: &mut Held, fact: Fact) -> std::io::Result<()> {
     let event = held.journal.append(fact, None, clock::now())?;
     held.journal.flush()?;
     held.state.apply(&event);
