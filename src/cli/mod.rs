@@ -1,7 +1,9 @@
 //! Floor 4: the commands. One file a command; each reads files or asks a floor below, writes through `out` and answers
 //! with an exit. They work with nothing running, but for `run`, `start` and `daemon`, which are what runs.
 
+mod activity;
 mod answer;
+mod board;
 mod daemon;
 mod demo;
 mod ended;
@@ -12,11 +14,13 @@ mod here;
 mod ink;
 mod jobfile;
 mod kill;
+mod live;
 mod logs;
 mod lookup;
 mod memory;
 mod out;
 mod render;
+mod row;
 mod run;
 mod seams;
 mod snapshot;
@@ -29,6 +33,7 @@ mod tail;
 mod transcript;
 mod unfit;
 mod wait;
+mod wakes;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,6 +43,7 @@ use clap::{Parser, Subcommand};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use here::{Here, View};
+use ink::Colour;
 use out::Out;
 
 /// Spool objectives for coding agents: drop a file, get a landed, explained result
@@ -47,6 +53,17 @@ struct Cli {
     /// Use this root instead of `NUMERUS_ROOT`, the nearest spool above, or the user's state directory
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Use colours: on a terminal without `NO_COLOR`, always, or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "auto|always|never",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    color: Colour,
     #[command(subcommand)]
     command: Command,
 }
@@ -102,13 +119,13 @@ enum Command {
 
 /// Runs the command that the words ask for; the answer is the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
-    let mut out = Out::standard();
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
-        Err(refusal) => return said(&mut out, &refusal).code(),
+        Err(refusal) => return said(&mut Out::standard(Colour::Auto), &refusal).code(),
     };
+    let mut out = Out::standard(cli.color);
     let mut here = match seams::root(cli.root.as_deref()) {
-        Ok(root) => Here { root, out, view: View::of_terminal() },
+        Ok(root) => Here { root, out, view: View::of_terminal(cli.color) },
         Err(failure) => return failed(&mut out, &failure).code(),
     };
     let exit = match &cli.command {

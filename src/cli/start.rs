@@ -38,7 +38,7 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
     wakes.catch_signals()?;
     let what = match &asked.what {
         Some(what) => what.clone(),
-        None => match objective(here, &wakes) {
+        None => match objective(here, &mut wakes) {
             Ok(text) => text,
             Err(signal) => return Ok(Exit::Signal(signal)),
         },
@@ -60,14 +60,14 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
     }
 }
 
-fn objective(here: &mut Here, wakes: &Wakes) -> Result<String, u8> {
+fn objective(here: &mut Here, wakes: &mut Wakes) -> Result<String, u8> {
     here.out.note_text("objective: ");
     wakes.read_line();
     loop {
         match wakes.next() {
             Wake::Answer(line) => return Ok(line.unwrap_or_default().trim().to_owned()),
             Wake::Signal(signal) => return Err(signal),
-            Wake::Look | Wake::Child => {}
+            Wake::Look | Wake::Child | Wake::Continued => {}
         }
     }
 }
@@ -128,7 +128,7 @@ fn see_through(
 ) -> Result<Exit, Failure> {
     let job = tail.folder().job().clone();
     while matches!(end, End::Paused(PauseReason::Approval, _)) {
-        let plan = render::plan(&tail.state().plan(), &here.view);
+        let plan = render::plan(&tail.state().plan(), &here.aside());
         here.out.note_text(&format!("\n{plan}\n"));
         match ask(here, wakes) {
             Answer::Go => {
@@ -147,7 +147,7 @@ fn see_through(
     run::conclude(here, &job, &end)
 }
 
-fn ask(here: &mut Here, wakes: &Wakes) -> Answer {
+fn ask(here: &mut Here, wakes: &mut Wakes) -> Answer {
     loop {
         here.out.note_text("go or cancel? [g/c] ");
         wakes.read_line();
@@ -155,7 +155,7 @@ fn ask(here: &mut Here, wakes: &Wakes) -> Answer {
             match wakes.next() {
                 Wake::Answer(line) => break line,
                 Wake::Signal(signal) => return Answer::Signal(signal),
-                Wake::Look | Wake::Child => {}
+                Wake::Look | Wake::Child | Wake::Continued => {}
             }
         };
         if let Some(answer) = understood(line.as_deref()) {
