@@ -42,8 +42,8 @@ pub(super) struct Board {
     pub(super) lanes: Vec<Lane>,
 }
 
-/// Where the words of an agent come from: the last that was said in a place.
-pub(super) type Words<'a> = dyn FnMut(&str) -> Option<(Tone, String)> + 'a;
+/// Where the words of an agent come from: the last that was said in a place, since a session began.
+pub(super) type Words<'a> = dyn FnMut(&str, u32) -> Option<(Tone, String)> + 'a;
 
 /// Whether somebody works on a task.
 pub(super) fn is_active(phase: TaskPhase) -> bool {
@@ -63,7 +63,7 @@ impl Board {
     /// A job as its status alone tells it: one that no worker works on.
     pub(super) fn at_rest(status: Status, held: bool) -> Self {
         let doing = resting(&status);
-        let lanes = status.tasks.iter().map(|task| lane(task, None, &mut |_| None)).collect();
+        let lanes = status.tasks.iter().map(|task| lane(task, None, None)).collect();
         Self { status, held, doing, lanes }
     }
 
@@ -76,7 +76,12 @@ impl Board {
         now: Timestamp,
     ) -> Self {
         let status = state.status(job);
-        let lane = |task: &TaskStatus| self::lane(task, timeline.since(&task.id), words);
+        let lane = |task: &TaskStatus| {
+            let id = task.id.as_str();
+            let session = timeline.open_sessions().find(|s| s.place == id).map_or(0, |s| s.number);
+            let said = is_active(task.state).then(|| words(id, session)).flatten();
+            self::lane(task, timeline.since(&task.id), said)
+        };
         let lanes = status.tasks.iter().map(lane).collect();
         let doing = match status.state {
             JobPhase::Planning | JobPhase::Running => working(state, timeline, job, words, now),
@@ -101,21 +106,25 @@ impl Board {
     }
 }
 
-fn lane(task: &TaskStatus, since: Option<Timestamp>, words: &mut Words<'_>) -> Lane {
-    let said = match task.state {
-        phase if is_active(phase) => {
-            words(task.id.as_str()).unwrap_or_else(|| (Tone::Dim, task.summary.clone()))
+fn lane(task: &TaskStatus, since: Option<Timestamp>, said: Option<(Tone, String)>) -> Lane {
+    let first_line = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+    let words = match task.state {
+        TaskPhase::Claiming | TaskPhase::Executing | TaskPhase::Landing | TaskPhase::Reviewing => {
+            said.unwrap_or_else(|| (Tone::Dim, task.summary.clone()))
+        }
+        TaskPhase::Blocked if task.waits_for.is_empty() => {
+            (Tone::Plain, "what stood in the way is gone".to_owned())
         }
         TaskPhase::Blocked => (Tone::Wait, format!("waits for {}", task.waits_for.join(", "))),
         TaskPhase::Pending => pending(task),
         TaskPhase::Failed => (Tone::Bad, task.message.clone()),
         TaskPhase::Succeeded => {
             let said = answer::in_words(&task.message).unwrap_or_else(|| task.message.clone());
-            (Tone::Dim, said.lines().next().unwrap_or_default().to_owned())
+            (Tone::Dim, first_line(&said))
         }
-        _ => (Tone::Dim, task.message.lines().next().unwrap_or_default().to_owned()),
+        TaskPhase::Skipped => (Tone::Dim, first_line(&task.message)),
     };
-    Lane { status: task.clone(), since, words: said }
+    Lane { status: task.clone(), since, words }
 }
 
 fn pending(task: &TaskStatus) -> (Tone, String) {
@@ -131,6 +140,7 @@ fn resting(status: &Status) -> (Tone, String) {
     let tone = super::render::job_tone(status.state);
     let words = match (status.state, status.reason.as_deref()) {
         (JobPhase::Queued, None) => "waits for a worker".to_owned(),
+        (JobPhase::Paused, Some("not_before")) => "waits for its time".to_owned(),
         (JobPhase::Paused | JobPhase::Queued, Some(reason)) if status.message.is_empty() => {
             reason.replace('_', " ")
         }
@@ -167,7 +177,7 @@ fn working(
             None => "",
         },
     };
-    let said = place.and_then(|s| words(&s.place)).map(|(_, said)| format!(": {said}"));
+    let said = place.and_then(|s| words(&s.place, s.number)).map(|(_, said)| format!(": {said}"));
     (Tone::Plain, format!("{what}{}", said.unwrap_or_default()))
 }
 

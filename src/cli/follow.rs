@@ -201,7 +201,7 @@ pub(super) trait Onlooker {
     fn woken(&mut self, _here: &mut Here, _wakes: &mut Wakes, wake: Wake) -> Option<End> {
         match wake {
             Wake::Signal(number) => Some(End::Signal(number)),
-            Wake::Look | Wake::Child | Wake::Continued | Wake::Answer(_) => None,
+            _ => None,
         }
     }
 }

@@ -109,7 +109,7 @@ impl Live {
             self.job = tail.folder().read_job().ok().flatten();
         }
         let (job, words) = (self.job.as_ref()?, &mut self.words);
-        let mut words = |place: &str| words.of(tail.folder(), place);
+        let mut words = |place: &str, session| words.of(tail.folder(), place, session);
         Some(Board::of(tail.state(), tail.timeline(), (job, held), &mut words, clock::now()))
     }
 
@@ -198,7 +198,7 @@ impl Onlooker for Live {
                 }
                 None
             }
-            Wake::Look | Wake::Child | Wake::Answer(_) => None,
+            _ => None,
         }
     }
 }

@@ -116,7 +116,7 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
         match wakes.next_within(time.unwrap_or(Duration::MAX)) {
             Wake::Signal(signal) => return Ok(Exit::Signal(signal)),
             Wake::Continued => here.out.forget(),
-            Wake::Look | Wake::Child | Wake::Answer(_) => {}
+            _ => {}
         }
     }
 }

@@ -30,6 +30,7 @@ mod story;
 mod submit;
 mod table;
 mod tail;
+mod top;
 mod transcript;
 mod unfit;
 mod wait;
@@ -89,6 +90,9 @@ enum Command {
     /// Show jobs, or one job with its tasks
     #[command(after_help = "Example:\n  numerus status\n  numerus status fix-the --json")]
     Status(status::AskStatus),
+    /// Watch the spool on the whole screen
+    #[command(after_help = "Example:\n  numerus top")]
+    Top(top::Top),
     /// Show what the agents of a job said and did
     #[command(after_help = "Example:\n  numerus logs fix-the --follow\n  \
                             numerus logs fix-the/tests --raw | less -R")]
@@ -153,6 +157,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Start(asked) => start::run(here, asked),
         Command::Daemon(asked) => daemon::run(here, asked),
         Command::Status(asked) => status::run(here, asked),
+        Command::Top(asked) => top::run(here, asked),
         Command::Logs(asked) => logs::run(here, asked),
         Command::Kill(asked) => kill::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),

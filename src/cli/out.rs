@@ -6,11 +6,35 @@
 //! is written, and drawn over when they stand anew. Nothing is asked of the terminal and no mode of it is changed, so there
 //! is nothing to put right after an end of any kind.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind, Write};
+use std::rc::Rc;
 
 use super::ink::{Colour, Ink};
 use crate::error::{Exit, Failure};
 use crate::os::console;
+
+/// Keeps what a command says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Paper(Rc<RefCell<Vec<u8>>>);
+
+impl Paper {
+    /// What was said, on one line.
+    pub(super) fn take(&self) -> String {
+        console::one_line(&String::from_utf8_lossy(&self.0.take()))
+    }
+}
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// Where a command writes.
 pub(super) struct Out {
@@ -32,7 +56,12 @@ impl Out {
         Self { data, notes, coloured, coloured_notes, standing: 0 }
     }
 
-    #[cfg(test)]
+    /// Where nothing is shown: what is said can be taken up afterwards.
+    pub(super) fn on_paper() -> (Self, Paper) {
+        let paper = Paper::default();
+        (Self::to(paper.clone(), paper.clone()), paper)
+    }
+
     fn to(data: impl Write + 'static, notes: impl Write + 'static) -> Self {
         let ink = Ink { coloured: false };
         let (data, notes) = (Box::new(data), Box::new(notes));
@@ -156,20 +185,6 @@ mod tests {
         assert_eq!(end(ErrorKind::StorageFull), 5);
     }
 
-    /// Both streams of a command on one screen.
-    #[derive(Clone, Default)]
-    struct Paper(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-
-    impl Write for Paper {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("paper").extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn what_stands_makes_way_for_what_is_said_and_leaves_nothing_behind() {
         let paper = Paper::default();
@@ -177,17 +192,14 @@ mod tests {
         let size = |n| std::num::NonZero::<u16>::new(n).expect("some");
         let screen = |rows: &[&str]| {
             let mut screen = vt100::Parser::new(size(6), size(20), 0);
-            screen.process(&paper.0.lock().expect("paper").iter().fold(
-                Vec::new(),
-                |mut all, b| {
-                    // As a terminal does it with a newline that a program writes.
-                    if *b == b'\n' {
-                        all.push(b'\r');
-                    }
-                    all.push(*b);
-                    all
-                },
-            ));
+            screen.process(&paper.0.borrow().iter().fold(Vec::new(), |mut all, b| {
+                // As a terminal does it with a newline that a program writes.
+                if *b == b'\n' {
+                    all.push(b'\r');
+                }
+                all.push(*b);
+                all
+            }));
             assert_eq!(screen.screen().contents().trim_end(), rows.join("\n"));
         };
         let rows = |rows: &[&str]| rows.iter().map(|r| (*r).to_owned()).collect::<Vec<_>>();

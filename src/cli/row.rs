@@ -5,12 +5,14 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::ink::{Ink, Tone};
-use crate::os::console::one_line;
+use crate::os::console::{neutral, one_line};
 
 /// One row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Row {
     pieces: Vec<(Tone, String)>,
+    /// Whether it is the one that is chosen.
+    chosen: bool,
 }
 
 /// How many columns a text takes.
@@ -43,10 +45,9 @@ impl Row {
     /// The same with one more piece.
     #[must_use]
     pub(super) fn and(mut self, tone: Tone, text: &str) -> Self {
-        // Blanks at both ends are part of a row's form.
-        let (front, rest) = text.split_at(text.len() - text.trim_start_matches(' ').len());
-        let back = &rest[rest.trim_end_matches(' ').len()..];
-        let text = format!("{front}{}{back}", one_line(rest));
+        // Blanks are part of a row's form; whatever else parts words is one.
+        let text: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
+        let text = neutral(&text);
         self.pieces.push((tone, text));
         self
     }
@@ -59,17 +60,31 @@ impl Row {
         self.and(tone, &shown).and(Tone::Plain, &gap)
     }
 
+    /// The same with another row behind it.
+    #[must_use]
+    pub(super) fn then(mut self, other: Self) -> Self {
+        self.pieces.extend(other.pieces);
+        self
+    }
+
+    /// The same, as the chosen one of several.
+    #[must_use]
+    pub(super) fn chosen(self) -> Self {
+        Self { chosen: true, ..self }
+    }
+
     /// The columns that it takes.
+    #[cfg(test)]
     pub(super) fn width(&self) -> usize {
         self.pieces.iter().map(|(_, text)| width(text)).sum()
     }
 
     /// The front of it that fits.
     #[must_use]
-    pub(super) fn cut(self, columns: usize) -> Self {
+    pub(super) fn cut(mut self, columns: usize) -> Self {
         let mut left = columns;
         let mut pieces = Vec::new();
-        for (tone, text) in self.pieces {
+        for (tone, text) in std::mem::take(&mut self.pieces) {
             let shown = fit(&text, left);
             let is_cut = shown != text;
             left = left.saturating_sub(width(&shown));
@@ -78,7 +93,7 @@ impl Row {
                 break;
             }
         }
-        Self { pieces }
+        Self { pieces, ..self }
     }
 
     /// As text with colours.
@@ -90,7 +105,9 @@ impl Row {
     /// As a line of a screen.
     pub(super) fn line(&self, ink: Ink) -> Line<'static> {
         let span = |(tone, text): &(Tone, String)| Span::styled(text.clone(), style(*tone, ink));
-        Line::from(self.pieces.iter().map(span).collect::<Vec<_>>())
+        let line = Line::from(self.pieces.iter().map(span).collect::<Vec<_>>());
+        // Weight, not colour: the mark in front of it says the same.
+        if self.chosen { line.patch_style(Style::new().add_modifier(Modifier::BOLD)) } else { line }
     }
 }
 

@@ -67,7 +67,7 @@ fn objective(here: &mut Here, wakes: &mut Wakes) -> Result<String, u8> {
         match wakes.next() {
             Wake::Answer(line) => return Ok(line.unwrap_or_default().trim().to_owned()),
             Wake::Signal(signal) => return Err(signal),
-            Wake::Look | Wake::Child | Wake::Continued => {}
+            _ => {}
         }
     }
 }
@@ -155,7 +155,7 @@ fn ask(here: &mut Here, wakes: &mut Wakes) -> Answer {
             match wakes.next() {
                 Wake::Answer(line) => break line,
                 Wake::Signal(signal) => return Answer::Signal(signal),
-                Wake::Look | Wake::Child | Wake::Continued => {}
+                _ => {}
             }
         };
         if let Some(answer) = understood(line.as_deref()) {

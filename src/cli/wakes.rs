@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use crate::error::Failure;
+use crate::os::screen::{self, Key};
 use crate::os::watch::Watch;
 use crate::os::{clock, signals};
 
@@ -27,6 +28,10 @@ pub(super) enum Wake {
     Continued,
     /// The child that was handed over has ended.
     Child,
+    /// A key was pressed on the whole screen; `None` is the end of the input.
+    Key(Option<Key>),
+    /// Something that was begun aside is over, and says so.
+    Said(String),
     /// The person answered; `None` is the end of their input.
     Answer(Option<String>),
 }
@@ -95,6 +100,19 @@ impl Wakes {
             let read = std::io::stdin().read_line(&mut line).unwrap_or(0);
             drop(sender.send(Wake::Answer((read > 0).then_some(line))));
         });
+    }
+
+    /// Wakes for keys as well; the screen is the caller's.
+    pub(super) fn catch_keys(&self) -> Result<(), Failure> {
+        let sender = self.sender.clone();
+        let wake = move |key| drop(sender.send(Wake::Key(key)));
+        screen::listen(wake).map_err(|e| Failure::system("listen for keys", &e))
+    }
+
+    /// Does something aside, and wakes with what it says.
+    pub(super) fn hear(&self, work: impl FnOnce() -> String + Send + 'static) {
+        let sender = self.sender.clone();
+        std::thread::spawn(move || drop(sender.send(Wake::Said(work()))));
     }
 
     /// Waits for the next reason to look, at most until a rescan is due. A burst of changes is one reason.

@@ -30,13 +30,19 @@ pub(in crate::cli) fn span(from: Timestamp, to: Timestamp) -> String {
 
 /// The whole board in at most `height` rows: the job, what it does, its tasks.
 pub(in crate::cli) fn block(board: &Board, view: &View, height: usize) -> Vec<Row> {
+    let mut rows = summary(board, view);
+    rows.extend(lanes(board, view, height.saturating_sub(rows.len()).max(1)));
+    rows.into_iter().take(height.max(1)).map(|row| row.cut(view.width)).collect()
+}
+
+/// The job without its tasks, in one row or two.
+pub(in crate::cli) fn summary(board: &Board, view: &View) -> Vec<Row> {
     let mut rows = vec![head(board, view)];
     if !board.doing.1.is_empty() {
         let (tone, words) = &board.doing;
         rows.push(Row::of(*tone, &format!("  {words}")));
     }
-    rows.extend(lanes(board, view, height.saturating_sub(rows.len()).max(1)));
-    rows.into_iter().take(height.max(1)).map(|row| row.cut(view.width)).collect()
+    rows
 }
 
 /// The job in one row.

@@ -83,7 +83,7 @@ fn facts() -> Vec<(&'static str, Option<&'static str>, Value)> {
 
 fn board(facts: &[(&str, Option<&str>, Value)], more: &Value) -> Board {
     let (state, timeline) = Timeline::replay(&events(facts));
-    let mut words = |place: &str| Some((Tone::Plain, format!("$ make {place}")));
+    let mut words = |place: &str, n: u32| Some((Tone::Plain, format!("$ make {place} {n}")));
     Board::of(&state, &timeline, (&job(more), true), &mut words, view(80).now)
 }
 
@@ -100,7 +100,7 @@ fn a_job_at_work_shows_who_does_what_since_when() {
     assert!(board.is_at_work());
     let expected = "\
 fix-it-abc234  running · 1 of 4 tasks · 1m 00s
-  parser  executor  executing  52s              $ make parser
+  parser  executor  executing  52s              $ make parser 1
   docs    executor  blocked    49s              waits for fix-it-abc234/parser
   check   reviewer  pending                     after parser, docs
   readme  executor  succeeded                   Wrote\\x1b[2J it.
@@ -128,7 +128,7 @@ fn what_a_job_does_as_a_whole_is_told() {
     assert_eq!(doing(&all[..3], json!({})), "is about to plan");
     let mut planning = all[..3].to_vec();
     planning.push(("terminal.session_starting", None, session("plan", "plan")));
-    assert_eq!(doing(&planning, json!({})), "plans: $ make plan");
+    assert_eq!(doing(&planning, json!({})), "plans: $ make plan 1");
     assert_eq!(doing(&all, json!({})), "");
     let mut done = all.clone();
     done.extend(["parser", "docs", "check"].map(ended));
