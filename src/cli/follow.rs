@@ -197,6 +197,9 @@ pub(super) trait Onlooker {
         None
     }
 
+    /// The following has ended.
+    fn over(&mut self, _here: &mut Here) {}
+
     /// What a reason to wake means; `Some` where it ends the following.
     fn woken(&mut self, _here: &mut Here, _wakes: &mut Wakes, wake: Wake) -> Option<End> {
         match wake {
@@ -213,6 +216,18 @@ impl Onlooker for Silent {}
 
 /// Follows one job until it ends or `patience` does; the onlooker sees every event that `tail` has not read before.
 pub(super) fn job(
+    here: &mut Here,
+    wakes: &mut Wakes,
+    tail: &mut JournalTail,
+    patience: Patience,
+    onlooker: &mut dyn Onlooker,
+) -> Result<End, Failure> {
+    let end = to_its_end(here, wakes, tail, patience, onlooker);
+    onlooker.over(here);
+    end
+}
+
+fn to_its_end(
     here: &mut Here,
     wakes: &mut Wakes,
     tail: &mut JournalTail,

@@ -135,6 +135,11 @@ impl Live {
         if self.on_screen {
             here.out.typed();
         }
+        self.catch_up(here);
+    }
+
+    /// Tells what happened while the question was open.
+    fn catch_up(&mut self, here: &mut Here) {
         for (event, state) in std::mem::take(&mut self.untold) {
             run::tell(here, &event, &state);
         }
@@ -174,6 +179,11 @@ impl Onlooker for Live {
         held: bool,
     ) -> Option<Duration> {
         self.show(here, wakes, tail, held)
+    }
+
+    fn over(&mut self, here: &mut Here) {
+        here.out.lift();
+        self.catch_up(here);
     }
 
     fn woken(&mut self, here: &mut Here, wakes: &mut Wakes, wake: Wake) -> Option<End> {

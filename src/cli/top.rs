@@ -70,7 +70,7 @@ impl Loop {
                 looked = clock::since_boot();
             }
             self.view.now = clock::now();
-            screen.draw(|frame| draw::draw(frame, &self.state, &self.view)).map_err(cannot)?;
+            screen.draw(|buffer| draw::draw(buffer, &self.state, &self.view)).map_err(cannot)?;
             let wake = wakes.next_within(if is_late { LULL } else { self.patience() });
             (is_due, is_late) = (true, false);
             match wake {
@@ -78,7 +78,7 @@ impl Loop {
                 Wake::Signal(number) => return Ok(Exit::Signal(number)),
                 Wake::Key(Some(key)) => match self.state.press(key) {
                     Wish::Quit => return Ok(Exit::Done),
-                    wish => is_due = self.grant(wish, wakes, screen).map_err(cannot)?,
+                    wish => is_due = self.grant(wish, wakes, screen),
                 },
                 Wake::Said(text) => self.state.said = text,
                 Wake::Continued => screen.retake().map_err(cannot)?,
@@ -113,16 +113,11 @@ impl Loop {
     }
 
     /// Does what a key asked for; whether there is something to read now.
-    fn grant(
-        &mut self,
-        wish: Wish,
-        wakes: &Wakes,
-        screen: &mut screen::Screen,
-    ) -> std::io::Result<bool> {
+    fn grant(&mut self, wish: Wish, wakes: &Wakes, screen: &mut screen::Screen) -> bool {
         match wish {
-            Wish::Draw | Wish::Quit => return Ok(false),
+            Wish::Draw | Wish::Quit => return false,
             Wish::Look => {}
-            Wish::Redraw => screen.forget()?,
+            Wish::Redraw => screen.forget(),
             Wish::Stop => {
                 screen.give_back();
                 self.is_stopped = true;
@@ -133,7 +128,7 @@ impl Loop {
                 wakes.hear(move || done(root, view, act, &job));
             }
         }
-        Ok(true)
+        true
     }
 }
 

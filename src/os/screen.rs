@@ -7,15 +7,15 @@
 use std::io::{Result, Stdout, Write, stdout};
 use std::panic;
 
-use ratatui::Frame;
-use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::cursor::Show;
+use ratatui::backend::{Backend, ClearType, CrosstermBackend};
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
+use ratatui::layout::{Position, Rect};
 
 /// A key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +48,12 @@ pub enum Key {
     Redraw,
 }
 
-/// The whole screen, as long as it is ours.
+/// The whole screen, as long as it is ours. The terminal is asked nothing: an answer would come as keys, and some never give
+/// one.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    backend: CrosstermBackend<Stdout>,
+    /// What is on it.
+    shown: Buffer,
     is_ours: bool,
 }
 
@@ -65,8 +68,8 @@ impl Screen {
             restore();
             before(info);
         }));
-        let terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
-        let mut screen = Self { terminal, is_ours: false };
+        let backend = CrosstermBackend::new(stdout());
+        let mut screen = Self { backend, shown: Buffer::default(), is_ours: false };
         screen.retake()?;
         Ok(screen)
     }
@@ -86,27 +89,34 @@ impl Screen {
         // Set first: what was half done is put right, too.
         self.is_ours = true;
         enable_raw_mode()?;
-        execute!(stdout(), EnterAlternateScreen)?;
-        self.terminal.clear()
+        execute!(stdout(), EnterAlternateScreen, Hide)?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Draws everything anew the next time.
+    pub fn forget(&mut self) {
+        self.shown = Buffer::default();
     }
 
     /// Draws; what has not changed costs nothing.
     ///
     /// # Errors
     /// When the terminal has gone.
-    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> Result<()> {
-        if self.is_ours {
-            self.terminal.draw(draw)?;
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Buffer)) -> Result<()> {
+        if !self.is_ours {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Draws everything anew the next time.
-    ///
-    /// # Errors
-    /// When the terminal has gone.
-    pub fn forget(&mut self) -> Result<()> {
-        self.terminal.clear()
+        let area = Rect::from((Position::ORIGIN, self.backend.size()?));
+        if self.shown.area != area {
+            self.backend.clear_region(ClearType::All)?;
+            self.shown = Buffer::empty(area);
+        }
+        let mut next = Buffer::empty(area);
+        draw(&mut next);
+        self.backend.draw(self.shown.diff(&next).into_iter())?;
+        self.shown = next;
+        Backend::flush(&mut self.backend)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `top`'s screen as rows: one row each for its head, counts and foot, the jobs or one of them, and the log below. Pure.
 
-use ratatui::Frame;
+use ratatui::buffer::Buffer;
 
 use super::state::{Mode, Page, Screen};
 use crate::cli::board::rows::{self, lane};
@@ -30,15 +30,12 @@ const HELP: &[(&str, &str)] = &[
 ];
 
 /// Draws the screen.
-pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen, view: &View) {
-    let area = frame.area();
+pub(super) fn draw(buffer: &mut Buffer, screen: &Screen, view: &View) {
+    let area = buffer.area;
     let (columns, height) = (usize::from(area.width), usize::from(area.height));
     let view = View { width: columns, ..view.clone() };
-    let rows = all(screen, &view, height);
-    for (n, row) in rows.into_iter().take(height).enumerate() {
-        let line = row.cut(columns).line(view.ink);
-        let y = area.y + u16::try_from(n).unwrap_or(u16::MAX);
-        frame.buffer_mut().set_line(area.x, y, &line, area.width);
+    for (y, row) in (area.top()..area.bottom()).zip(all(screen, &view, height)) {
+        buffer.set_line(area.x, y, &row.cut(columns).line(view.ink), area.width);
     }
 }
 
