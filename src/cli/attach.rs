@@ -121,7 +121,7 @@ fn follow(
                 return Ok(Exit::Done);
             }
             Wake::Signal(signal) => return Ok(Exit::Signal(signal)),
-            Wake::Look | Wake::Child | Wake::Answer(_) => {}
+            _ => {}
         }
     }
 }

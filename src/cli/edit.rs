@@ -115,7 +115,7 @@ fn by_hand(here: &mut Here, old: &Draft) -> Result<ByHand, Failure> {
         seams::judge(&root, job.to_string().as_bytes())?;
         Ok(job)
     };
-    let edited = editor::edit(here, &wakes, &format!("edit-{}.{end}", old.stem), &text, read)?;
+    let edited = editor::edit(here, &mut wakes, &format!("edit-{}.{end}", old.stem), &text, read)?;
     Ok(edited.map(|Edited { value, draft }| (value, Some(Edited { value: (), draft }))))
 }
 

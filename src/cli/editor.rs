@@ -32,7 +32,7 @@ impl<T> Edited<T> {
 /// Lets a person edit a text; `None` if they left it as it was.
 pub(super) fn edit<T>(
     here: &mut Here,
-    wakes: &Wakes,
+    wakes: &mut Wakes,
     name: &str,
     text: &str,
     read: impl Fn(&str) -> Result<T, Failure>,
@@ -69,7 +69,7 @@ fn written(draft: &Path) -> Result<String, Failure> {
 }
 
 /// Whether the person wants to edit it once more.
-fn again(here: &mut Here, wakes: &Wakes) -> bool {
+fn again(here: &mut Here, wakes: &mut Wakes) -> bool {
     loop {
         here.out.note_text("[e]dit again or [q]uit? ");
         wakes.read_line();
@@ -77,7 +77,7 @@ fn again(here: &mut Here, wakes: &Wakes) -> bool {
             match wakes.next() {
                 Wake::Answer(line) => break line,
                 Wake::Signal(_) => return false,
-                Wake::Look | Wake::Child => {}
+                _ => {}
             }
         };
         match line.map(|l| l.trim().to_lowercase()).as_deref() {

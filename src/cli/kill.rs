@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Kill {
     /// The job, or one of its tasks
     #[arg(value_name = "JOB[/TASK]")]
-    target: String,
+    pub(super) target: String,
 }
 
 /// Kills.

@@ -1,9 +1,11 @@
 //! Floor 4: the commands. One file a command; each reads files or asks a floor below, writes through `out` and answers
 //! with an exit. They work with nothing running, but for `run`, `start` and `daemon`, which are what runs.
 
+mod activity;
 mod answer;
 mod apply;
 mod attach;
+mod board;
 mod completions;
 mod daemon;
 mod demo;
@@ -19,6 +21,7 @@ mod init;
 mod ink;
 mod jobfile;
 mod kill;
+mod live;
 mod logs;
 mod lookup;
 mod man;
@@ -29,6 +32,7 @@ mod planedit;
 mod render;
 mod resume;
 mod retry;
+mod row;
 mod run;
 mod seams;
 mod send;
@@ -40,9 +44,11 @@ mod story;
 mod submit;
 mod table;
 mod tail;
+mod top;
 mod transcript;
 mod unfit;
 mod wait;
+mod wakes;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -52,6 +58,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use here::{Here, View};
+use ink::Colour;
 use out::Out;
 
 /// Spool objectives for coding agents: drop a file, get a landed, explained result
@@ -61,6 +68,17 @@ struct Cli {
     /// Use this root instead of `NUMERUS_ROOT`, the nearest spool above, or the user's state directory
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Use colours: on a terminal without `NO_COLOR`, always, or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "auto|always|never",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    color: Colour,
     #[command(subcommand)]
     command: Command,
 }
@@ -86,6 +104,9 @@ enum Command {
     /// Show jobs, or one job with its tasks
     #[command(after_help = "Example:\n  numerus status\n  numerus status fix-the --json")]
     Status(status::AskStatus),
+    /// Watch the spool on the whole screen
+    #[command(after_help = "Example:\n  numerus top")]
+    Top(top::Top),
     /// Show what the agents of a job said and did
     #[command(after_help = "Example:\n  numerus logs fix-the --follow\n  \
                             numerus logs fix-the/tests --raw | less -R")]
@@ -171,19 +192,19 @@ impl Command {
 
 /// Runs the command that the words ask for; the answer is the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
-    let mut out = Out::standard();
     let words: Vec<OsString> = words.into_iter().collect();
     match completions::answer(&words, Cli::command) {
         Ok(true) => return Exit::Done.code(),
         Ok(false) => {}
-        Err(failure) => return failed(&mut out, &failure).code(),
+        Err(failure) => return failed(&mut Out::standard(Colour::Auto), &failure).code(),
     }
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
-        Err(refusal) => return said(&mut out, &refusal).code(),
+        Err(refusal) => return said(&mut Out::standard(Colour::Auto), &refusal).code(),
     };
+    let mut out = Out::standard(cli.color);
     let mut here = match seams::root(cli.root.as_deref()) {
-        Ok(root) => Here { root, out, view: View::of_terminal() },
+        Ok(root) => Here { root, out, view: View::of_terminal(cli.color) },
         Err(failure) => return failed(&mut out, &failure).code(),
     };
     let exit = match &cli.command {
@@ -211,6 +232,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Start(asked) => start::run(here, asked),
         Command::Daemon(asked) => daemon::run(here, asked),
         Command::Status(asked) => status::run(here, asked),
+        Command::Top(asked) => top::run(here, asked),
         Command::Logs(asked) => logs::run(here, asked),
         Command::Kill(asked) => kill::run(here, asked),
         Command::Pause(asked) => pause::run(here, asked),

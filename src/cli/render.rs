@@ -44,7 +44,8 @@ pub(super) fn job_tone(phase: JobPhase) -> Tone {
     }
 }
 
-fn task_tone(phase: TaskPhase) -> Tone {
+/// The tone of a task's state.
+pub(super) fn task_tone(phase: TaskPhase) -> Tone {
     match phase {
         TaskPhase::Succeeded => Tone::Good,
         TaskPhase::Failed => Tone::Bad,

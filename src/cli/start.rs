@@ -39,7 +39,7 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
     wakes.catch_signals()?;
     let what = match &asked.what {
         Some(what) => what.clone(),
-        None => match objective(here, &wakes) {
+        None => match objective(here, &mut wakes) {
             Ok(text) => text,
             Err(signal) => return Ok(Exit::Signal(signal)),
         },
@@ -61,14 +61,14 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
     }
 }
 
-fn objective(here: &mut Here, wakes: &Wakes) -> Result<String, u8> {
+fn objective(here: &mut Here, wakes: &mut Wakes) -> Result<String, u8> {
     here.out.note_text("objective: ");
     wakes.read_line();
     loop {
         match wakes.next() {
             Wake::Answer(line) => return Ok(line.unwrap_or_default().trim().to_owned()),
             Wake::Signal(signal) => return Err(signal),
-            Wake::Look | Wake::Child => {}
+            _ => {}
         }
     }
 }
@@ -128,7 +128,7 @@ fn see_through(
 ) -> Result<Exit, Failure> {
     let job = tail.folder().job().clone();
     while matches!(end, End::Paused(PauseReason::Approval, _)) {
-        let plan = render::plan(&tail.state().plan(), &here.view);
+        let plan = render::plan(&tail.state().plan(), &here.aside());
         here.out.note_text(&format!("\n{plan}\n"));
         match ask(here, wakes) {
             Answer::Go => {
@@ -151,7 +151,7 @@ fn see_through(
     run::conclude(here, &job, &end)
 }
 
-fn ask(here: &mut Here, wakes: &Wakes) -> Answer {
+fn ask(here: &mut Here, wakes: &mut Wakes) -> Answer {
     loop {
         here.out.note_text("start it? [y]es, [e]dit, [n]o: ");
         wakes.read_line();
@@ -159,7 +159,7 @@ fn ask(here: &mut Here, wakes: &Wakes) -> Answer {
             match wakes.next() {
                 Wake::Answer(line) => break line,
                 Wake::Signal(signal) => return Answer::Signal(signal),
-                Wake::Look | Wake::Child => {}
+                _ => {}
             }
         };
         if let Some(answer) = understood(line.as_deref()) {

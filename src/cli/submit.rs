@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::here::Here;
 use super::jobfile::{Draft, Flags, compose};
+use super::live::Live;
 use super::{seams, wait};
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TAIL_CHARS};
@@ -46,7 +47,7 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
     } else {
         here.out.line(job.as_str())?;
     }
-    if asked.wait { wait::for_jobs(here, &[job]) } else { Ok(Exit::Done) }
+    if asked.wait { wait::for_jobs(here, &[job], &mut Live::of_waiting()) } else { Ok(Exit::Done) }
 }
 
 /// Puts a draft into the spool: the way of `submit`, `run` and `start`. `approve` makes the job rest once it is planned.

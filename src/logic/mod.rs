@@ -35,4 +35,5 @@ pub mod state;
 pub mod summary;
 pub mod supervise;
 pub mod task;
+pub mod timeline;
 pub mod transcript;

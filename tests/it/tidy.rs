@@ -64,6 +64,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/store.rs", "src/store/"]),
     ("notify", &["src/os/watch.rs"]),
     ("portable_pty", &["src/os/pty.rs"]),
+    ("ratatui", &["src/os/screen.rs", "src/cli/row.rs", "src/cli/top/"]),
     ("signal_hook", &["src/os/signals.rs", "src/standin/"]),
     (
         "walkdir",
