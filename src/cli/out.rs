@@ -121,6 +121,11 @@ impl Out {
         drop(self.notes.write_all(text.as_bytes()).and_then(|()| self.notes.flush()));
     }
 
+    /// Whether anything stands.
+    pub(super) fn is_standing(&self) -> bool {
+        self.standing > 0
+    }
+
     /// Takes away what stands.
     pub(super) fn lift(&mut self) {
         if self.standing > 0 {
