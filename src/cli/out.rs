@@ -114,7 +114,7 @@ impl Out {
         for (n, row) in rows.iter().enumerate() {
             let end = if n + 1 < rows.len() { "\r\n" } else { "" };
             let row = console::edge(row, self.coloured_notes.coloured);
-            text.push_str(&format!("{row}\x1b[K{end}"));
+            text.extend([&*row, "\x1b[K", end]);
         }
         text.push_str("\x1b[J");
         self.standing = rows.len();

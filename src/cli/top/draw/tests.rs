@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::super::state::tests::screen as three_jobs;
+use crate::cli::top::state::tests::screen as three_jobs;
 use super::*;
 use crate::os::screen::Key;
 
