@@ -169,11 +169,10 @@ impl End {
             Self::Job(JobPhase::Succeeded) => Exit::Done,
             Self::Job(_) | Self::NoWorker => Exit::JobFailed,
             Self::Paused(PauseReason::Auth, _) => Exit::Codex,
-            Self::Paused(..) => Exit::Blocked,
+            Self::Paused(..) | Self::Detached => Exit::Blocked,
             Self::Rejected(_) => Exit::Usage,
             Self::Signal(number) => Exit::Signal(*number),
             Self::Kill => Exit::Signal(INTERRUPT),
-            Self::Detached => Exit::Blocked,
         }
     }
 }

@@ -93,7 +93,9 @@ impl Live {
         }
         let now = clock::since_boot();
         let due = self.drawn.map_or(now, |drawn| drawn + LULL);
-        if let Some(wait) = due.checked_sub(now).filter(|wait| !wait.is_zero()) {
+        // What had to make way for a fact comes back at once.
+        let may_wait = |wait: &Duration| !wait.is_zero() && here.out.is_standing();
+        if let Some(wait) = due.checked_sub(now).filter(may_wait) {
             return Some(wait);
         }
         for session in tail.timeline().open_sessions() {

@@ -114,11 +114,16 @@ impl Out {
         for (n, row) in rows.iter().enumerate() {
             let end = if n + 1 < rows.len() { "\r\n" } else { "" };
             let row = console::edge(row, self.coloured_notes.coloured);
-            text.push_str(&format!("{row}\x1b[K{end}"));
+            text.extend([&*row, "\x1b[K", end]);
         }
         text.push_str("\x1b[J");
         self.standing = rows.len();
         drop(self.notes.write_all(text.as_bytes()).and_then(|()| self.notes.flush()));
+    }
+
+    /// Whether anything stands.
+    pub(super) fn is_standing(&self) -> bool {
+        self.standing > 0
     }
 
     /// Takes away what stands.

@@ -25,7 +25,6 @@ use crate::error::{Exit, Failure};
 use crate::health;
 use crate::hooks;
 use crate::logic::admission;
-use crate::logic::admission::{self, Facts, Shape};
 use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
 use crate::logic::state::JobState;

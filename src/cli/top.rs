@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::board::Board;
 use super::follow::{Wake, Wakes};
 use super::here::{Here, View};
 use super::kill::{self, Kill};
@@ -108,7 +109,7 @@ impl Loop {
 
     /// How long the screen is true if nothing changes.
     fn patience(&self) -> Duration {
-        let is_moving = self.state.overview.jobs.iter().any(|b| b.is_at_work());
+        let is_moving = self.state.overview.jobs.iter().any(Board::is_at_work);
         if is_moving || self.is_stopped { TICK } else { Duration::MAX }
     }
 

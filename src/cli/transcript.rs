@@ -55,8 +55,9 @@ pub(super) fn gist(line: &str, session: u32) -> Option<(Tone, String)> {
 
 /// A command without the shell that codex puts around it.
 fn unwrapped(command: &str) -> &str {
-    let inner =
-        ["/bin/bash -lc ", "bash -lc "].iter().find_map(|shell| command.strip_prefix(shell));
+    let inner = ["/bin/bash -lc ", "bash -lc ", "/bin/sh -c "]
+        .iter()
+        .find_map(|shell| command.strip_prefix(shell));
     let inner = inner.unwrap_or(command);
     inner.strip_prefix('\'').and_then(|inner| inner.strip_suffix('\'')).unwrap_or(inner)
 }

@@ -146,7 +146,7 @@ impl Screen {
                 Wish::Do(act, job)
             }
             (_, Mode::Sure(..)) => {
-                self.said = "nothing was done".to_owned();
+                self.said = String::from("nothing was done");
                 Wish::Draw
             }
             (key, Mode::Filter) => self.narrow(key),
@@ -196,7 +196,7 @@ impl Screen {
                 self.said = format!("{} has ended already", board.status.job_id);
             }
             Some(board) => self.mode = Mode::Sure(act, board.status.job_id.clone()),
-            None => self.said = "no job is selected".to_owned(),
+            None => self.said = String::from("no job is selected"),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use ratatui::layout::Rect;
 
-use super::super::state::tests::screen as three_jobs;
 use super::*;
+use crate::cli::top::state::tests::screen as three_jobs;
 use crate::os::screen::Key;
 
 /// The screen as text: what colour and weight add is not needed to read it.
