@@ -109,6 +109,7 @@ fn job_file(admitted: &Admitted) -> Value {
         "roles",
         "labels",
         "approve",
+        "retry_of",
     ];
     object.insert("objective".to_owned(), json!(admitted.objective));
     for key in as_on_disk {

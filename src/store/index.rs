@@ -3,7 +3,7 @@
 //! Promise: it only repeats what `runs/` says. Missing, damaged or unfinished, it says so by
 //! [`Index::needs_rebuild`], and the caller feeds it every status again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -156,6 +156,20 @@ impl Index {
             rows.filter_map(|id| id.map(|id| JobId::parse(&id).ok()).transpose()).collect()
         };
         ids().map_err(said(&self.path))
+    }
+
+    /// How many jobs have ended, by the word of their state.
+    ///
+    /// # Errors
+    /// Trouble with the file.
+    pub fn counts(&self) -> Result<BTreeMap<String, u64>> {
+        let read = || -> rusqlite::Result<BTreeMap<String, u64>> {
+            let sql = "SELECT state, count(*) FROM jobs WHERE ended_at IS NOT NULL GROUP BY state";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let pair = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
+            statement.query_map([], pair)?.collect()
+        };
+        read().map_err(said(&self.path))
     }
 
     /// Up to `limit` statuses; a negative limit is none.

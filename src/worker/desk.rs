@@ -69,7 +69,7 @@ impl Desk {
         let codex = Codex::for_job(root, settings, &job)?;
         let is_confined = job.options.sandbox_of(Role::Executor) != Sandbox::DangerFullAccess;
         if is_confined && !codex.is_rehearsal() {
-            sandbox::check(&codex, &root.store())?;
+            sandbox::check(&codex, &root.store()).map_err(|lack| lack.to_string())?;
         }
         let spawner =
             Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
@@ -89,6 +89,7 @@ impl Desk {
             objection: Arc::new(move || purse.state(|s| over_budget(s, &purse_of))),
             logs: Arc::new(Budget::open(root, settings, folder)),
             numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),
+            resting: Mutex::default(),
         };
         let max_parallel = job.options.max_parallel.max(1);
         Ok(Arc::new(Self {

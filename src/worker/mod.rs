@@ -23,6 +23,7 @@ mod parcel;
 mod parked;
 mod planning;
 mod reading;
+mod reopening;
 mod resume;
 mod settling;
 mod stuck;

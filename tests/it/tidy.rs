@@ -28,6 +28,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("trees", &["model", "logic", "os", "runs"]),
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
+    ("doctor", &["model", "logic", "os", "spool", "runs", "store", "codex", "root", "health"]),
     ("hooks", &["model", "logic", "os", "runs"]),
     (
         "ending",
@@ -54,7 +55,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "worker", "daemon", "error", "health", "hooks", "root", "trees",
+            "doctor", "ending", "worker", "daemon", "error", "health", "hooks", "root", "trees",
         ],
     ),
     ("main", &["cli", "os", "standin"]),
@@ -67,6 +68,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/store.rs", "src/store/"]),
     ("notify", &["src/os/watch.rs"]),
     ("portable_pty", &["src/os/pty.rs"]),
+    ("ratatui", &["src/os/screen.rs", "src/cli/row.rs", "src/cli/top/"]),
     ("signal_hook", &["src/os/signals.rs", "src/standin/"]),
     (
         "walkdir",
