@@ -2,6 +2,7 @@
 
 mod applying;
 mod editing;
+mod pruning;
 mod steering;
 
 use std::ffi::OsString;
@@ -42,6 +43,7 @@ pub(super) use applying::{bring, of_trees};
 pub(super) use editing::{
     draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waits_for,
 };
+pub(super) use pruning::{Pruner, begin_pruning, finish_pruning, prune, prune_file};
 pub(super) use steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 
 /// How long a lock is tried for that its holder is about to let go.

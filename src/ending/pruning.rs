@@ -8,7 +8,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
 use super::Held;
-use crate::logic::prune::Result as Standing;
+use crate::logic::prune::Standing;
 use crate::model::id::JobId;
 use crate::model::job::Job;
 use crate::model::root::Root;
@@ -24,8 +24,7 @@ const MAX_COPY_BYTES: u64 = 512 * 1024 * 1024;
 /// How the name of a run folder begins whose job was removed.
 const ASIDE: &str = ".pruning-";
 /// The files of a run folder that are copied.
-const KEPT: [&str; 5] =
-    ["job.json", "objective.md", "events.ndjson", "summary.md", "result.patch"];
+const KEPT: [&str; 5] = ["job.json", "objective.md", "events.ndjson", "summary.md", "result.patch"];
 /// The copy of a repository that lies in the run folder.
 const BUNDLE: &str = "workspace.bundle";
 
@@ -78,11 +77,13 @@ impl Pruner {
         }
         let job = held.job.id.clone();
         self.copy(&held.folder, *standing == Standing::Within)?;
-        let drops_refs = matches!(standing, Standing::Merged | Standing::Discarded);
-        if let Some(workspace) = held.state.workspace.as_ref().filter(|_| *standing != Standing::Unknown) {
+        let drops_refs =
+            matches!(standing, Standing::Nothing | Standing::Merged | Standing::Discarded);
+        let workspace = held.state.workspace.as_ref().filter(|_| *standing != Standing::Unknown);
+        if let Some(workspace) = workspace {
             let tip = held.state.tip.as_deref().unwrap_or(&workspace.base);
-            trees::remove_traces(workspace, &held.folder, tip, drops_refs || *standing == Standing::Nothing)
-                .map_err(Error::other)?;
+            let removed = trees::remove_traces(workspace, &held.folder, tip, drops_refs);
+            removed.map_err(Error::other)?;
         }
         fsx::move_to(held.folder.dir(), &self.aside(&job))?;
         self.clear_away(&job)
@@ -144,11 +145,9 @@ impl Pruner {
             }
         }
         if with_repository {
-            let bundle = staged.join(BUNDLE);
-            trees::bundle(folder, &bundle).map_err(Error::other)?;
-            fsx::sync_file(&bundle)?;
+            let bundle = trees::bundle(folder).map_err(Error::other)?;
+            fsx::put_new(&staged.join(BUNDLE), &bundle)?;
         }
-        fsx::sync_dir(&staged)?;
         fsx::move_to(&staged, &target)
     }
 
@@ -203,6 +202,7 @@ fn copy_patches(place: &Path, to: &Path) -> Result<()> {
 }
 
 fn copy_one(from: &Path, to: &Path) -> Result<()> {
-    let too_large = || fsx::at(from)(Error::new(ErrorKind::FileTooLarge, "it is too large to be copied"));
+    let too_large =
+        || fsx::at(from)(Error::new(ErrorKind::FileTooLarge, "it is too large to be copied"));
     fsx::put_new(to, &fsx::read_bounded(from, MAX_COPY_BYTES)?.ok_or_else(too_large)?)
 }
