@@ -12,8 +12,8 @@ use crate::logic::prune::Standing;
 use crate::model::id::JobId;
 use crate::model::job::Job;
 use crate::model::root::Root;
-use crate::os::fsx;
 use crate::os::lock::FileLock;
+use crate::os::{fsx, reserve};
 use crate::runs::{RunFolder, Runs};
 use crate::spool::Spool;
 use crate::store::index::Index;
@@ -59,7 +59,8 @@ impl Pruner {
         let mut finished = Vec::new();
         for name in fsx::list(self.runs.dir())? {
             let job = name.strip_prefix(ASIDE).and_then(|id| JobId::parse(id).ok());
-            let Some(job) = job else { continue };
+            // What has no copy was not put there by us, and is left alone.
+            let Some(job) = job.filter(|job| self.has_copy(job)) else { continue };
             self.clear_away(&job)?;
             finished.push(job);
         }
@@ -76,6 +77,8 @@ impl Pruner {
             return Err(Error::other(format!("{} has not ended", held.job.id)));
         }
         let job = held.job.id.clone();
+        // On a full disk this makes room; what the copy takes is less than what goes.
+        let _carries_on = reserve::spend();
         self.copy(&held.folder, *standing == Standing::Within)?;
         let drops_refs =
             matches!(standing, Standing::Nothing | Standing::Merged | Standing::Discarded);
@@ -103,16 +106,16 @@ impl Pruner {
         self.clear_away(job)
     }
 
+    fn has_copy(&self, job: &JobId) -> bool {
+        self.copies.join(job.as_str()).is_dir()
+    }
+
     fn aside(&self, job: &JobId) -> PathBuf {
         self.runs.dir().join(format!("{ASIDE}{job}"))
     }
 
     /// What follows from the removal; done again it does the rest.
     fn clear_away(&self, job: &JobId) -> Result<()> {
-        if !self.copies.join(job.as_str()).is_dir() {
-            let message = format!("{job} was put aside, and there is no copy of it");
-            return Err(Error::new(ErrorKind::NotFound, message));
-        }
         if let Some(file) = self.spool.taken(job) {
             fsx::remove(&file)?;
         }
@@ -131,8 +134,7 @@ impl Pruner {
     fn copy(&self, folder: &RunFolder, with_repository: bool) -> Result<()> {
         let target = self.copies.join(folder.job().as_str());
         if target.exists() {
-            // Whoever died after that has copied everything: it has its name as a whole.
-            return Ok(());
+            return is_copy_of(&target, folder);
         }
         let staged = self.stage(folder.job())?;
         self.copy_file(folder.job(), &staged)?;
@@ -175,6 +177,16 @@ pub fn removed_jobs(root: &Root) -> Result<Vec<Job>> {
 
 fn copies(root: &Root) -> PathBuf {
     root.store().join("pruned")
+}
+
+/// Whoever died after the copying has copied everything, since a copy gets its name as a whole. Anything else of that name
+/// keeps the job.
+fn is_copy_of(target: &Path, folder: &RunFolder) -> Result<()> {
+    let copied = fsx::read_bounded(&target.join("events.ndjson"), MAX_COPY_BYTES).ok().flatten();
+    if copied.is_some() && copied == fsx::read_bounded(&folder.journal(), MAX_COPY_BYTES)? {
+        return Ok(());
+    }
+    Err(fsx::at(target)(Error::new(ErrorKind::AlreadyExists, "it is the copy of another job")))
 }
 
 fn is_kept(name: &str) -> bool {

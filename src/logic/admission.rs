@@ -424,6 +424,10 @@ mod tests {
 
     #[test]
     fn each_broken_file_has_its_code() {
+        for retry_of in ["A", "a:any", "", "../a"] {
+            let json = format!(r#"{{"objective": "x", "retry_of": "{retry_of}"}}"#);
+            assert_eq!(code(json.as_bytes(), Shape::Json), Err(Code::Field), "{retry_of}");
+        }
         use Shape::{Json, Markdown, Text};
         let big = vec![b'x'; 512 * 1024 + 1];
         let deep = "[".repeat(200_000);

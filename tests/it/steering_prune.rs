@@ -155,6 +155,25 @@ fn what_was_withdrawn_goes_and_what_a_death_left_is_finished() {
 }
 
 #[test]
+fn a_copy_of_something_else_keeps_the_job_and_what_nobody_put_aside_stays() {
+    let yard = Yard::new("prune-strange");
+    yard.drop_job("bad-1", "bad-1", "");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(1));
+    let job = yard.job("bad-1-").unwrap();
+    let other = copy(&yard.site.root(), &job);
+    fs::create_dir_all(&other).unwrap();
+    fs::write(other.join("events.ndjson"), "another\n").unwrap();
+    let strange = yard.site.root().join("runs/.pruning-strange-abc234");
+    fs::create_dir(&strange).unwrap();
+    let all = ["prune", "--keep", "0", "--yes"];
+    said(&yard.ask(&all), 5, "it is the copy of another job");
+    assert!(yard.run(&job).exists() && strange.exists());
+    fs::remove_dir_all(&other).unwrap();
+    said(&yard.ask(&all), 0, "1 job, ");
+    assert!(!yard.run(&job).exists() && strange.exists());
+}
+
+#[test]
 fn the_newest_and_the_small_stay_and_a_job_that_goes_on_is_nobodys_to_remove() {
     let yard = Yard::new("prune-keep");
     for name in ["bad-1", "bad-2", "bad-3"] {
