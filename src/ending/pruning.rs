@@ -72,7 +72,7 @@ impl Pruner {
     ///
     /// # Errors
     /// Those of the system and of git; then the job is there, or its removal is finished by the next one who removes.
-    pub fn remove(&self, held: Held, standing: &Standing) -> Result<()> {
+    pub fn remove(&self, held: &Held, standing: &Standing) -> Result<()> {
         if !held.state.phase.is_final() {
             return Err(Error::other(format!("{} has not ended", held.job.id)));
         }
@@ -190,8 +190,11 @@ fn is_copy_of(target: &Path, folder: &RunFolder) -> Result<()> {
 }
 
 fn is_kept(name: &str) -> bool {
-    let is_numbered = |start: &str, end: &str| name.starts_with(start) && name.ends_with(end);
-    KEPT.contains(&name) || is_numbered("plan-", ".json") || is_numbered("note-", ".md")
+    KEPT.contains(&name) || is_between(name, "plan-", ".json") || is_between(name, "note-", ".md")
+}
+
+fn is_between(name: &str, start: &str, end: &str) -> bool {
+    name.starts_with(start) && name.ends_with(end)
 }
 
 fn is_dir(path: &Path) -> bool {
@@ -202,8 +205,8 @@ fn is_dir(path: &Path) -> bool {
 fn copy_patches(place: &Path, to: &Path) -> Result<()> {
     let is_patch = |name: &String| {
         name == "out-of-claim.patch"
-            || (name.starts_with("attempt-") && name.ends_with(".patch"))
-            || (name.starts_with("note-") && name.ends_with(".md"))
+            || is_between(name, "attempt-", ".patch")
+            || is_between(name, "note-", ".md")
     };
     let names: Vec<String> = fsx::list(place)?.into_iter().filter(is_patch).collect();
     if names.is_empty() {

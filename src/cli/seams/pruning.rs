@@ -34,7 +34,7 @@ pub(in crate::cli) fn prune(
     let held = held.ok_or_else(|| {
         Failure::new(Exit::Blocked, format!("{job} stays: somebody has just begun to work on it"))
     })?;
-    pruner.remove(held, standing).map_err(cannot)
+    pruner.remove(&held, standing).map_err(cannot)
 }
 
 /// Removes the file of a job without a run folder.
