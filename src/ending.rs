@@ -1,6 +1,8 @@
 //! The end of a job, under its held lock: a branch for what has landed, the journal, then what is derived from it, then the
 //! one rename. Each step can be repeated, so a death between any two is mended by ending the job once more.
 
+pub mod pruning;
+
 use std::io::{Error, ErrorKind, Result};
 
 use jiff::Timestamp;

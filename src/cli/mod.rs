@@ -29,6 +29,7 @@ mod memory;
 mod out;
 mod pause;
 mod planedit;
+mod prune;
 mod render;
 mod resume;
 mod retry;
@@ -143,6 +144,10 @@ enum Command {
         after_help = "Example:\n  numerus attach fix-the/tests\n\nCtrl-C detaches; the agent goes on."
     )]
     Attach(attach::Attach),
+    /// Remove jobs that have ended, but for a copy of what matters
+    #[command(after_help = "Example:\n  numerus prune --older-than 30d --dry-run\n  \
+                            numerus prune --keep 100 --max-size 10G --yes")]
+    Prune(prune::Prune),
     /// Wait until jobs have ended, and end with the worst of their codes
     #[command(after_help = "Example:\n  numerus wait fix-the add-docs && echo both are done")]
     Wait(wait::Wait),
@@ -245,6 +250,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Apply(asked) => apply::run(here, asked),
         Command::Send(asked) => send::run(here, asked),
         Command::Attach(asked) => attach::run(here, asked),
+        Command::Prune(asked) => prune::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),

@@ -269,7 +269,9 @@ pub(super) fn where_to_look(row: &Row) -> String {
     let waits = matches!(status.state, JobPhase::Planning | JobPhase::Running | JobPhase::Paused);
     // Another job, or the time, has to come first.
     let goes_on_by_itself = matches!(status.reason.as_deref(), Some("dependency" | "not_before"));
-    let start = (waits && !held && !goes_on_by_itself).then(|| format!("numerus start {job}"));
+    let is_paused = status.state == JobPhase::Paused && status.reason.as_deref() == Some("user");
+    let verb = if is_paused { "resume" } else { "start" };
+    let start = (waits && !held && !goes_on_by_itself).then(|| format!("numerus {verb} {job}"));
     [Some(logs), branch, start].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 

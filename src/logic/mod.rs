@@ -24,6 +24,7 @@ pub mod notes;
 pub mod parked;
 pub mod paths;
 pub mod planning;
+pub mod prune;
 pub mod quality;
 pub mod recover;
 pub mod reopen;

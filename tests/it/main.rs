@@ -57,6 +57,7 @@ mod steering;
 mod steering_again;
 mod steering_apply;
 mod steering_edit;
+mod steering_prune;
 mod steering_say;
 mod terminal;
 mod tidy;
