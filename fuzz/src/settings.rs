@@ -59,6 +59,7 @@ fn written(s: &Settings) -> String {
     put("sandbox", Value::try_from(s.sandbox).ok());
     put("network", Some(s.network.into()));
     put("amend", Some(s.amend.into()));
+    put("memory", Some(s.memory.into()));
     put("enforce", Value::try_from(s.enforce).ok());
     put("take_in", Some(s.take_in.into()));
     put("env", Some(s.env.clone().into()));

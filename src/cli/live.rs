@@ -25,11 +25,14 @@ const LULL: Duration = Duration::from_millis(100);
 const QUESTIONS: [&str; 2] =
     ["[d]etach (the work goes on), [k]ill, or go on? ", "[d]etach, [k]ill, or go on? "];
 
+/// How one fact is told.
+pub(super) type Tell = fn(&mut Here, &Event, &JobState);
+
 /// What a person sees of a job.
 pub(super) struct Live {
     on_screen: bool,
-    /// Whether facts are told.
-    tells: bool,
+    /// How facts are told, where they are.
+    tell: Option<Tell>,
     /// Whether Ctrl-C is a question.
     asks: bool,
     asked: bool,
@@ -41,12 +44,12 @@ pub(super) struct Live {
 }
 
 impl Live {
-    fn new(tells: bool, asks: bool) -> Self {
+    fn new(tell: Option<Tell>, asks: bool) -> Self {
         let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
         let on_terminal = console::is_terminal(&stdout) && console::is_terminal(&std::io::stderr());
         Self {
             on_screen: on_terminal && !console::is_dumb(),
-            tells,
+            tell,
             asks: asks && on_terminal && console::is_terminal(&stdin),
             asked: false,
             untold: Vec::new(),
@@ -57,19 +60,19 @@ impl Live {
     }
 
     /// Of a job that the command itself works on: the facts are told in any case, and Ctrl-C asks.
-    pub(super) fn of_work() -> Self {
-        Self::new(true, true)
+    pub(super) fn of_work(tell: Tell) -> Self {
+        Self::new(Some(tell), true)
     }
 
     /// Of a job that somebody else works on: nothing is told without a terminal.
     pub(super) fn of_waiting() -> Self {
-        let live = Self::new(true, false);
-        Self { tells: live.on_screen, ..live }
+        let live = Self::new(Some(run::tell), false);
+        Self { tell: live.tell.filter(|_| live.on_screen), ..live }
     }
 
     /// Below something else that is shown, such as logs.
     pub(super) fn below() -> Self {
-        Self::new(false, false)
+        Self::new(None, false)
     }
 
     /// Whether anything stands on a screen.
@@ -140,10 +143,16 @@ impl Live {
         self.catch_up(here);
     }
 
+    fn tell(&self, here: &mut Here, event: &Event, state: &JobState) {
+        if let Some(tell) = self.tell {
+            tell(here, event, state);
+        }
+    }
+
     /// Tells what happened while the question was open.
     fn catch_up(&mut self, here: &mut Here) {
         for (event, state) in std::mem::take(&mut self.untold) {
-            run::tell(here, &event, &state);
+            self.tell(here, &event, &state);
         }
     }
 }
@@ -168,8 +177,8 @@ impl Onlooker for Live {
     fn event(&mut self, here: &mut Here, event: &Event, state: &JobState) {
         if self.asked {
             self.untold.push((event.clone(), state.clone()));
-        } else if self.tells {
-            run::tell(here, event, state);
+        } else {
+            self.tell(here, event, state);
         }
     }
 

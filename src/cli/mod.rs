@@ -3,26 +3,40 @@
 
 mod activity;
 mod answer;
+mod apply;
+mod attach;
 mod board;
+mod completions;
 mod daemon;
 mod demo;
+mod doctor;
+mod edit;
+mod editor;
 mod ended;
 mod events;
 mod follow;
 mod held;
 mod here;
+mod init;
 mod ink;
 mod jobfile;
 mod kill;
 mod live;
 mod logs;
 mod lookup;
+mod man;
 mod memory;
 mod out;
+mod pause;
+mod planedit;
 mod render;
+mod resume;
+mod retry;
 mod row;
 mod run;
 mod seams;
+mod send;
+mod several;
 mod snapshot;
 mod start;
 mod status;
@@ -39,7 +53,7 @@ mod wakes;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
@@ -100,6 +114,35 @@ enum Command {
     /// End a job or one of its tasks
     #[command(after_help = "Example:\n  numerus kill fix-the\n  numerus kill fix-the/tests")]
     Kill(kill::Kill),
+    /// Let jobs rest until they are resumed
+    #[command(after_help = "Example:\n  numerus pause fix-the add-docs")]
+    Pause(pause::Pause),
+    /// Let paused jobs go on
+    #[command(after_help = "Example:\n  numerus resume fix-the")]
+    Resume(resume::Resume),
+    /// Change a job that has not begun: another one takes its place
+    #[command(
+        after_help = "Example:\n  numerus edit fix-the\n  numerus edit fix-the --priority 20"
+    )]
+    Edit(edit::Edit),
+    /// Do an ended job once more, try a task again now, or drop a rejected file again
+    #[command(
+        after_help = "Example:\n  numerus retry fix-the\n  numerus retry fix-the --model gpt-5 --from-scratch\n  \
+                            numerus retry fix-the/tests\n  numerus retry notes.md"
+    )]
+    Retry(retry::Retry),
+    /// Bring the result of a job into its repository's checkout
+    #[command(after_help = "Example:\n  numerus apply fix-the --check\n  numerus apply fix-the")]
+    Apply(apply::Apply),
+    /// Tell the agents of a job or task something, with their next prompts
+    #[command(after_help = "Example:\n  numerus send fix-the/tests \"Hurry\"\n  \
+                            git diff | numerus send fix-the -")]
+    Send(send::Send),
+    /// Watch what the agent of a task prints, until the task has ended
+    #[command(
+        after_help = "Example:\n  numerus attach fix-the/tests\n\nCtrl-C detaches; the agent goes on."
+    )]
+    Attach(attach::Attach),
     /// Wait until jobs have ended, and end with the worst of their codes
     #[command(after_help = "Example:\n  numerus wait fix-the add-docs && echo both are done")]
     Wait(wait::Wait),
@@ -107,12 +150,30 @@ enum Command {
     #[command(after_help = "Example:\n  numerus events fix-the\n  \
                             numerus events --follow --json --match 'job.*'")]
     Events(events::Events),
-    /// Take a job out of what later jobs are told
-    #[command(after_help = "Example:\n  numerus memory forget fix-the")]
+    /// Search and show what ended jobs left for later ones, or take it back
+    #[command(after_help = "Example:\n  numerus memory search login --workspace .\n  \
+                            numerus memory show fix-the\n  numerus memory forget fix-the")]
     Memory(memory::Memory),
+    /// Make a root with a settings file in which every setting is explained
+    #[command(after_help = "Example:\n  numerus init\n  numerus init /srv/numerus")]
+    Init(init::Init),
+    /// Look whether everything is there that work depends on
+    #[command(after_help = "Example:\n  numerus doctor\n  numerus doctor --json | jq .findings")]
+    Doctor(doctor::Doctor),
     /// Play two jobs on a scratch repository, with a scripted agent
     #[command(after_help = "Example:\n  numerus demo")]
     Demo(demo::Demo),
+    /// Print what makes a shell complete commands, flags, jobs and tasks
+    #[command(
+        after_help = "Example:\n  numerus completions bash > ~/.local/share/bash-completion/completions/numerus\n  \
+                            numerus completions fish > ~/.config/fish/completions/numerus.fish"
+    )]
+    Completions(completions::Completions),
+    /// Print the manual page, or write those of all commands
+    #[command(
+        after_help = "Example:\n  numerus man | man -l -\n  numerus man --out ~/.local/share/man/man1"
+    )]
+    Man(man::Man),
     /// Work on one job: started by the daemon and by run
     #[command(hide = true)]
     Worker {
@@ -121,8 +182,22 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Whether it has a root of its own, asks none, or tells itself all that is wrong with this one.
+    fn needs_no_root(&self) -> bool {
+        use Command::{Completions, Demo, Doctor, Init, Man};
+        matches!(self, Demo(_) | Doctor(_) | Init(_) | Completions(_) | Man(_))
+    }
+}
+
 /// Runs the command that the words ask for; the answer is the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
+    let words: Vec<OsString> = words.into_iter().collect();
+    match completions::answer(&words, Cli::command) {
+        Ok(true) => return Exit::Done.code(),
+        Ok(false) => {}
+        Err(failure) => return failed(&mut Out::standard(Colour::Auto), &failure).code(),
+    }
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(refusal) => return said(&mut Out::standard(Colour::Auto), &refusal).code(),
@@ -133,8 +208,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Err(failure) => return failed(&mut out, &failure).code(),
     };
     let exit = match &cli.command {
-        // It has a root of its own.
-        Command::Demo(_) => Ok(()),
+        command if command.needs_no_root() => Ok(()),
         _others => seams::check(&here.root),
     };
     let exit = exit.and_then(|()| dispatch(&mut here, &cli.command));
@@ -147,8 +221,9 @@ pub fn session(words: &[OsString]) -> u8 {
 }
 
 fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
-    // These two see it for themselves, and the demo has a root of its own.
-    if !matches!(command, Command::Daemon(_) | Command::Worker { .. } | Command::Demo(_)) {
+    // These two see it for themselves.
+    let sees_it = matches!(command, Command::Daemon(_) | Command::Worker { .. });
+    if !sees_it && !command.needs_no_root() {
         unfit::tell(here);
     }
     match command {
@@ -160,9 +235,20 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Top(asked) => top::run(here, asked),
         Command::Logs(asked) => logs::run(here, asked),
         Command::Kill(asked) => kill::run(here, asked),
+        Command::Pause(asked) => pause::run(here, asked),
+        Command::Resume(asked) => resume::run(here, asked),
+        Command::Edit(asked) => edit::run(here, asked),
+        Command::Retry(asked) => retry::run(here, asked),
+        Command::Apply(asked) => apply::run(here, asked),
+        Command::Send(asked) => send::run(here, asked),
+        Command::Attach(asked) => attach::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),
+        Command::Init(asked) => init::run(here, asked),
+        Command::Doctor(asked) => doctor::run(here, asked),
+        Command::Completions(asked) => completions::run(here, asked),
+        Command::Man(asked) => man::run(here, asked, Cli::command()),
         Command::Demo(asked) => demo::run(here, asked),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;
@@ -188,8 +274,6 @@ fn said(out: &mut Out, refusal: &clap::Error) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

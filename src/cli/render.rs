@@ -253,7 +253,9 @@ pub(super) fn where_to_look(row: &Row) -> String {
     let logs = place.map_or(format!("numerus logs {job}"), |p| format!("numerus logs {job}/{p}"));
     let branch = status.branch.as_deref().map(|b| format!("git log {}", one_line(b)));
     let waits = matches!(status.state, JobPhase::Planning | JobPhase::Running | JobPhase::Paused);
-    let start = (waits && !held).then(|| format!("numerus start {job}"));
+    // Another job, or the time, has to come first.
+    let goes_on_by_itself = matches!(status.reason.as_deref(), Some("dependency" | "not_before"));
+    let start = (waits && !held && !goes_on_by_itself).then(|| format!("numerus start {job}"));
     [Some(logs), branch, start].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 

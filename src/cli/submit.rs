@@ -84,7 +84,7 @@ pub(super) fn submit(
 }
 
 /// The flags with their paths made absolute, and the workspace where none was named.
-fn resolved(flags: &Flags, file_names_one: bool) -> Result<Flags, Failure> {
+pub(super) fn resolved(flags: &Flags, file_names_one: bool) -> Result<Flags, Failure> {
     let here =
         std::env::current_dir().map_err(|e| Failure::system("read the current directory", &e))?;
     let mut flags = flags.clone();
@@ -130,7 +130,8 @@ fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {
     }
 }
 
-fn of_file(path: &Path, limit: u64) -> Result<Draft, Failure> {
+/// A draft from a file, read as the ending of its name says.
+pub(super) fn of_file(path: &Path, limit: u64) -> Result<Draft, Failure> {
     let refused = |e: std::io::Error| Failure::usage(format!("cannot read the objective: {e}"));
     let path = path.canonicalize().map_err(|e| refused(fsx::at(path)(e)))?;
     let bytes = fsx::read_bounded(&path, limit).map_err(refused)?;

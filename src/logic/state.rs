@@ -343,6 +343,7 @@ impl JobState {
             Fact::Advised { decision: Decision::Replan, advice } => {
                 self.replan = Some(advice.clone());
             }
+            Fact::TaskReopened {} => self.reopen_after(id),
             _ => {}
         }
         let Some(task) = self.tasks.iter_mut().find(|t| t.task.id == *id) else { return };

@@ -12,6 +12,7 @@ pub mod fact;
 pub mod fields;
 pub mod id;
 pub mod job;
+pub mod memory;
 pub mod outcome;
 pub mod plan;
 pub mod rejection;

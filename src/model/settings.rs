@@ -94,6 +94,8 @@ pub struct Settings {
     pub network: bool,
     /// Whether a job may widen its claims at landing by what nobody else holds.
     pub amend: bool,
+    /// Whether jobs are told of earlier ones, and remembered for later ones.
+    pub memory: bool,
     /// How claims are kept while agents work; a job may be stricter.
     pub enforce: Enforce,
     /// Whether a job takes in what other jobs of the repository have landed before it writes there.
@@ -132,6 +134,7 @@ impl Default for Settings {
             sandbox: Sandbox::WorkspaceWrite,
             network: false,
             amend: true,
+            memory: true,
             enforce: Enforce::Audit,
             take_in: true,
             env: Vec::new(),
@@ -201,6 +204,7 @@ impl Settings {
         self.sandbox = f.choice("sandbox", &SANDBOXES).unwrap_or(self.sandbox);
         self.network = f.flag("network").unwrap_or(self.network);
         self.amend = f.flag("amend").unwrap_or(self.amend);
+        self.memory = f.flag("memory").unwrap_or(self.memory);
         self.enforce = f.choice("enforce", &ENFORCE).unwrap_or(self.enforce);
         self.take_in = f.flag("take_in").unwrap_or(self.take_in);
         self.env = f.texts("env", 64).unwrap_or(self.env);

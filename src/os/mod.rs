@@ -10,6 +10,7 @@ pub mod env;
 pub mod family;
 pub mod fsx;
 pub mod git;
+pub mod limits;
 pub mod lock;
 pub mod mount;
 pub mod pipe;

@@ -144,14 +144,17 @@ fn split_commands(line: &str) -> Vec<Vec<String>> {
 // The command line.
 
 /// What `numerus COMMAND --help` prints; `None` if there is no such command.
-fn help(command: Option<&str>) -> Option<String> {
+pub(crate) fn help(command: Option<&str>) -> Option<String> {
     let mut numerus = Command::new(env!("CARGO_BIN_EXE_numerus"));
     let output = numerus.args(command).arg("--help").output().unwrap();
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
 }
 
 /// What is wrong with the calls that a text shows.
-fn wrong_calls(text: &str, help_of: &dyn Fn(Option<&str>) -> Option<String>) -> Vec<String> {
+pub(crate) fn wrong_calls(
+    text: &str,
+    help_of: &dyn Fn(Option<&str>) -> Option<String>,
+) -> Vec<String> {
     calls(text).iter().filter_map(|call| wrong_call(&call[1..], help_of)).collect()
 }
 

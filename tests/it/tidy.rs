@@ -28,6 +28,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("trees", &["model", "logic", "os", "runs"]),
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
+    ("doctor", &["model", "logic", "os", "spool", "runs", "store", "codex", "root", "health"]),
     (
         "ending",
         &["model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "trees"],
@@ -50,7 +51,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "worker", "daemon", "error", "health", "root", "trees",
+            "doctor", "ending", "worker", "daemon", "error", "health", "root", "trees",
         ],
     ),
     ("main", &["cli", "os", "standin"]),
