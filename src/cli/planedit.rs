@@ -8,7 +8,11 @@ use crate::error::{Exit, Failure};
 use crate::logic::revise;
 
 /// Edits the plan; what will not do is said, and the plan stays as it is.
-pub(super) fn edit(here: &mut Here, wakes: &mut Wakes, tail: &mut JournalTail) -> Result<(), Failure> {
+pub(super) fn edit(
+    here: &mut Here,
+    wakes: &mut Wakes,
+    tail: &mut JournalTail,
+) -> Result<(), Failure> {
     if !revise::is_open(tail.state()) {
         here.out.note("only the first plan can be edited, before anything of it has begun");
         return Ok(());

@@ -2,8 +2,8 @@
 
 use ratatui::layout::Rect;
 
-use crate::cli::top::state::tests::screen as three_jobs;
 use super::*;
+use crate::cli::top::state::tests::screen as three_jobs;
 use crate::os::screen::Key;
 
 /// The screen as text: what colour and weight add is not needed to read it.
@@ -48,7 +48,7 @@ line 4
 line 5
 
 
-↑↓ select  Enter open  l log  K kill  / filter  ? help  q quit
+↑↓ select  Enter open  l log  K kill  p pause  r retry  / find  ? help  q quit
 ";
     assert_eq!(shown(&screen(), 80, 21), expected);
 }
