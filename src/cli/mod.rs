@@ -17,6 +17,7 @@ mod events;
 mod follow;
 mod held;
 mod here;
+mod idle;
 mod init;
 mod ink;
 mod jobfile;

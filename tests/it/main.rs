@@ -61,4 +61,5 @@ mod steering_prune;
 mod steering_say;
 mod terminal;
 mod tidy;
+mod told;
 mod yard;
