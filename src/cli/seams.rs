@@ -36,7 +36,7 @@ use crate::store::holds::Holds;
 use crate::store::memory::Memory;
 use crate::worker::Left;
 
-pub(super) use doctor::{codex_is_there, examine, lacks_login, preflight};
+pub(super) use doctor::{broken_settings, codex_is_there, examine, lacks_login, preflight};
 pub(super) use init::{init, write_page};
 
 /// How long a lock is tried for that its holder is about to let go.
@@ -67,7 +67,10 @@ fn unusable(why: &RootError) -> Failure {
 
 /// Splits a Markdown file into its front matter, as options, and the objective.
 pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), Failure> {
-    let bad = |why: String| Failure::usage(format!("the front matter cannot be read: {why}"));
+    let bad = |why: String| {
+        Failure::usage(format!("the front matter cannot be read: {why}"))
+            .hint("it is YAML between two lines of `---`, such as `priority: 10`; what follows is the objective")
+    };
     let parts = frontmatter::split(text).map_err(bad)?;
     let options = parts.front.map(frontmatter::parse).transpose().map_err(bad)?;
     Ok((options.unwrap_or_default(), parts.body.to_owned()))
@@ -81,6 +84,19 @@ pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failur
     let known: Vec<String> = lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
     admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
     Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
+}
+
+/// Whether the settings name a workspace for jobs that name none.
+pub(super) fn names_workspace(root: &Root) -> bool {
+    crate::root::settings(root).is_ok_and(|settings| settings.workspace.is_some())
+}
+
+/// Refuses a key that an accepted job has already; two that wait to be taken are told apart when they are.
+pub(super) fn is_first_of_key(root: &Root, key: Option<&str>) -> Result<(), Failure> {
+    let first = key.and_then(|key| Some((key, Spool::of(root).holder_of_key(key)?)));
+    let Some((key, job)) = first else { return Ok(()) };
+    Err(Failure::usage(format!("the key {key:?} was used by {job} already: nothing was submitted"))
+        .hint(format!("numerus status {job} shows that job; another key makes another job")))
 }
 
 fn refused(reason: &Reason) -> Failure {

@@ -275,7 +275,7 @@ struct Rights {
 impl Rights {
     fn granted(&self, settings: &Settings) -> Result<(), Reason> {
         let refused = |message: String, key: &str| {
-            let hint = format!("the operator may set `{key}` in numerus.toml");
+            let hint = format!("ask for less, or have `{key}` set in the root's numerus.toml");
             Err(Reason::new(Code::Policy, message, hint))
         };
         let asked = self.sandbox.max(self.widest_role);
@@ -309,7 +309,10 @@ fn can_enforce(options: &Options, settings: &Settings) -> Result<(), Reason> {
     };
     let message = format!("`enforce` \"strict\" cannot be kept with {in_the_way}");
     let (code, hint) = match settings.enforce {
-        Enforce::Strict => (Code::Policy, "the operator may set `enforce` in numerus.toml"),
+        Enforce::Strict => (
+            Code::Policy,
+            "leave it out, or have `enforce = \"audit\"` set in the root's numerus.toml",
+        ),
         Enforce::Audit => (Code::Field, "leave one of them out"),
     };
     Err(Reason::new(code, message, hint))
@@ -450,6 +453,8 @@ mod tests {
             (b"---\nafter: [\"A B\"]\n---\nx", Markdown, Code::Field),
             (b"---\nmodel: -c\n---\nx", Markdown, Code::Field),
             (b"---\nlabels: [\"a\\0b\"]\n---\nx", Markdown, Code::Field),
+            (b"---\nlabels: [\"\"]\n---\nx", Markdown, Code::Field),
+            (b"---\nverify: [\" \"]\n---\nx", Markdown, Code::Field),
             (b"---\nbudget: {tokens: 0}\n---\nx", Markdown, Code::Field),
             (b"---\nworkspace: /etc\n---\nx", Markdown, Code::Path),
             (b"---\nworkspace: /\n---\nx", Markdown, Code::Path),

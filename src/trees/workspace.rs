@@ -209,7 +209,10 @@ fn refuse_filters(git: &Git, repository: &Repository, base: &str) -> Result<(), 
     });
     match filtered {
         Some((path, driver)) => {
-            let why = format!("{path} goes through the filter {driver:?}, a program of its own");
+            let why = format!(
+                "{path} goes through the filter {driver:?}, a program of its own: take it out of .gitattributes, \
+                 or name another directory"
+            );
             refused(&repository.top, &why)
         }
         None => Ok(()),

@@ -53,10 +53,12 @@ fn systemd_takes_the_units_and_they_leave_workers_alone() {
         ("numerus.user.service", "%h/.cargo/bin/numerus", "--user"),
     ] {
         let unit = text(name);
-        for line in ["KillMode=process", "OOMPolicy=continue", "Restart=on-failure", "Delegate=yes"] {
+        for line in ["KillMode=process", "OOMPolicy=continue", "Restart=on-failure", "Delegate=yes"]
+        {
             assert!(unit.lines().any(|l| l == line), "{name}: {line}");
         }
-        let forbidden = ["RestrictNamespaces", "PrivateUsers", "PrivateTmp", "ProtectProc", "ProtectKernel"];
+        let forbidden =
+            ["RestrictNamespaces", "PrivateUsers", "PrivateTmp", "ProtectProc", "ProtectKernel"];
         let sets = |word: &&&str| unit.lines().any(|line| line.starts_with(**word));
         assert_eq!(forbidden.iter().find(sets), None, "{name}");
         // The program and its user are there where it is installed, not here.
@@ -85,7 +87,9 @@ fn systemd_takes_the_units_and_they_leave_workers_alone() {
 #[test]
 fn pipelines_and_compose_are_yaml_with_what_they_need_and_hold_no_secret() {
     let compose = scalars(&text("compose.yaml"));
-    for needed in ["spool:/numerus/spool", "runs:/numerus/runs", "store:/numerus/store", "seccomp=unconfined"] {
+    for needed in
+        ["spool:/numerus/spool", "runs:/numerus/runs", "store:/numerus/store", "seccomp=unconfined"]
+    {
         assert!(compose.iter().any(|s| s == needed), "{needed}");
     }
     let actions = scalars(&text("github-actions.yml"));
@@ -110,7 +114,10 @@ fn every_call_in_the_examples_is_one_that_the_program_takes() {
             let at = at.or_else(|| line.find(" numerus ").map(|at| at + 1))?;
             let call = line[at..].trim_end_matches('`');
             // Words of a sentence, or of another program, are no call.
-            let is_call = call.split(' ').nth(1).is_some_and(|w| w.starts_with("--root") || help(Some(w)).is_some());
+            let is_call = call
+                .split(' ')
+                .nth(1)
+                .is_some_and(|w| w.starts_with("--root") || help(Some(w)).is_some());
             is_call.then(|| call.to_owned())
         });
         let lines: Vec<String> = lines.collect();
@@ -119,4 +126,23 @@ fn every_call_in_the_examples_is_one_that_the_program_takes() {
         assert_eq!(wrong, [""; 0], "{name}");
     }
     assert!(calls > 8, "{calls} calls found");
+}
+
+#[test]
+fn the_program_is_one_file_that_needs_no_other_of_its_own() {
+    let yard = Yard::new("one-file");
+    let (own, elsewhere) = (Path::new(env!("CARGO_MANIFEST_DIR")), tempfile::tempdir().unwrap());
+    let copy = elsewhere.path().join("numerus");
+    fs::copy(env!("CARGO_BIN_EXE_numerus"), &copy).unwrap();
+    // In a mount namespace in which nothing of the source is there.
+    let script = "mount -t tmpfs none \"$1\" && cd \"$2\" && export HOME=\"$2\" TMPDIR=\"$2\" && ./numerus demo && \
+                  ./numerus man > page && ./numerus completions zsh > script && ./numerus init root && ls root";
+    let mut command = yard.site.command("unshare");
+    command.current_dir("/").args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]);
+    let ended = yard.site.run(command.arg(own).arg(elsewhere.path()));
+    if ended.stderr.contains("unshare:") || ended.stderr.contains("mount:") {
+        return not_run("a mount namespace of its own (user namespaces or root)");
+    }
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.ends_with("numerus.toml\nruns\nspool\nstore\n"), "{ended:?}");
 }

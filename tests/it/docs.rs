@@ -151,7 +151,10 @@ pub(crate) fn help(command: Option<&str>) -> Option<String> {
 }
 
 /// What is wrong with the calls that a text shows.
-pub(crate) fn wrong_calls(text: &str, help_of: &dyn Fn(Option<&str>) -> Option<String>) -> Vec<String> {
+pub(crate) fn wrong_calls(
+    text: &str,
+    help_of: &dyn Fn(Option<&str>) -> Option<String>,
+) -> Vec<String> {
     calls(text).iter().filter_map(|call| wrong_call(&call[1..], help_of)).collect()
 }
 

@@ -37,6 +37,7 @@ mod init;
 mod jobs;
 mod limits;
 mod meanwhile;
+mod messages;
 mod model_server;
 mod mounts;
 mod odd_records;
