@@ -28,6 +28,7 @@ mod escape;
 mod failures;
 mod fence;
 mod floods;
+mod french;
 mod grounds;
 mod hostile;
 mod hostile_content;
