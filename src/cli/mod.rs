@@ -49,12 +49,14 @@ mod tail;
 mod top;
 mod transcript;
 mod unfit;
+mod usage;
 mod wait;
 mod wakes;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Exit, Failure};
@@ -65,7 +67,7 @@ use out::Out;
 
 /// Spool objectives for coding agents: drop a file, get a landed, explained result
 #[derive(Debug, Parser)]
-#[command(name = "numerus", version, max_term_width = 100)]
+#[command(name = "numerus", bin_name = "numerus", version, max_term_width = 100)]
 struct Cli {
     /// Use this root instead of `NUMERUS_ROOT`, the nearest spool above, or the user's state directory
     #[arg(long, global = true, value_name = "DIR")]
@@ -207,9 +209,9 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(false) => {}
         Err(failure) => return failed(&mut Out::standard(Colour::Auto), &failure).code(),
     }
-    let cli = match Cli::try_parse_from(words) {
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(refusal) => return said(&mut Out::standard(Colour::Auto), &refusal).code(),
+        Err(refusal) => return said(&mut Out::standard(Colour::Auto), &refusal, &words).code(),
     };
     let mut out = Out::standard(cli.color);
     let mut here = match seams::root(cli.root.as_deref()) {
@@ -274,11 +276,17 @@ fn failed(out: &mut Out, failure: &Failure) -> Exit {
 }
 
 /// Help and versions go to stdout, wrong usage to stderr.
-fn said(out: &mut Out, refusal: &clap::Error) -> Exit {
+fn said(out: &mut Out, refusal: &clap::Error, words: &[OsString]) -> Exit {
     let text = refusal.render().to_string();
-    if refusal.use_stderr() {
+    if refusal.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         out.note_text(&text);
         return Exit::Usage;
+    }
+    if refusal.use_stderr() {
+        let known = Cli::command();
+        let called = words.iter().skip(1).filter_map(|word| word.to_str());
+        let called = called.clone().find(|word| known.find_subcommand(word).is_some());
+        return failed(out, &usage::failure(&text, called));
     }
     out.text(&text).map_or_else(|failure| failure.kind, |()| Exit::Done)
 }
@@ -313,7 +321,7 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             for line in help.lines().filter_map(|l| l.split_once("numerus ")) {
-                let words = line.1.split(['|', '&']).next().unwrap_or_default();
+                let words = line.1.split(['|', '&', '>']).next().unwrap_or_default();
                 let words = words.replace(['"', '\''], "");
                 // What stood in quotes becomes many words; one is enough here.
                 let words = words.replace("Fix the login", "Fix").replace("cargo test", "cargo");

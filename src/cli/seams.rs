@@ -43,7 +43,7 @@ use crate::store::holds::Holds;
 use crate::worker::Left;
 
 pub(super) use self::applying::{bring, of_trees};
-pub(super) use self::doctor::{codex_is_there, examine, lacks_login, preflight};
+pub(super) use self::doctor::{broken_settings, codex_is_there, examine, lacks_login, preflight};
 pub(super) use self::editing::{
     draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waits_for,
 };
@@ -81,7 +81,10 @@ fn unusable(why: &RootError) -> Failure {
 
 /// Splits a Markdown file into its front matter, as options, and the objective.
 pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), Failure> {
-    let bad = |why: String| Failure::usage(format!("the front matter cannot be read: {why}"));
+    let bad = |why: String| {
+        Failure::usage(format!("the front matter cannot be read: {why}"))
+            .hint("it is YAML between two lines of `---`, such as `priority: 10`; what follows is the objective")
+    };
     let parts = frontmatter::split(text).map_err(bad)?;
     let options = parts.front.map(frontmatter::parse).transpose().map_err(bad)?;
     Ok((options.unwrap_or_default(), parts.body.to_owned()))
@@ -91,6 +94,19 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
 pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
     judge(root, json)?;
     Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
+}
+
+/// Whether the settings name a workspace for jobs that name none.
+pub(super) fn names_workspace(root: &Root) -> bool {
+    crate::root::settings(root).is_ok_and(|settings| settings.workspace.is_some())
+}
+
+/// Refuses a key that an accepted job has already; two that wait to be taken are told apart when they are.
+pub(super) fn is_first_of_key(root: &Root, key: Option<&str>) -> Result<(), Failure> {
+    let first = key.and_then(|key| Some((key, Spool::of(root).holder_of_key(key)?)));
+    let Some((key, job)) = first else { return Ok(()) };
+    Err(Failure::usage(format!("the key {key:?} was used by {job} already: nothing was submitted"))
+        .hint(format!("numerus status {job} shows that job; another key makes another job")))
 }
 
 fn refused(reason: &Reason) -> Failure {

@@ -367,6 +367,8 @@ mod tests {
             (b"---\nafter: [\"A B\"]\n---\nx", Markdown, Code::Field),
             (b"---\nmodel: -c\n---\nx", Markdown, Code::Field),
             (b"---\nlabels: [\"a\\0b\"]\n---\nx", Markdown, Code::Field),
+            (b"---\nlabels: [\"\"]\n---\nx", Markdown, Code::Field),
+            (b"---\nverify: [\" \"]\n---\nx", Markdown, Code::Field),
             (b"---\nbudget: {tokens: 0}\n---\nx", Markdown, Code::Field),
             (b"---\nworkspace: /etc\n---\nx", Markdown, Code::Path),
             (b"---\nworkspace: /\n---\nx", Markdown, Code::Path),
