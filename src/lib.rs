@@ -8,8 +8,8 @@
 //! - `model`: values; `logic`: decisions, pure functions of values, time being an argument
 //! - `os`: the outside world, one concern a file
 //! - `spool`, `runs`, `store`, `leases`, `bus`: one owner for each folder of state
-//! - `root`, `health`, `trees`, `codex`, `standin`, `ending`: a root, the machine below it, worktrees, sessions, the played
-//!   codex, the end of a job
+//! - `root`, `health`, `trees`, `codex`, `standin`, `report`, `ending`: a root, the machine below it, worktrees, sessions, the
+//!   played codex, pages for people, the end of a job
 //! - `daemon`, `worker`: the two loops; they meet in files, locks and signals alone
 //! - `cli`, `error`: words in, words and an exit code out
 
@@ -24,6 +24,7 @@ pub mod leases;
 pub mod logic;
 pub mod model;
 pub mod os;
+pub mod report;
 pub mod root;
 pub mod runs;
 pub mod spool;

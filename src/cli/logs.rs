@@ -114,7 +114,7 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
 
 /// What the verify commands printed: they are no agents, and say things as they come.
 fn output_of_commands(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failure> {
-    let log = folder.place(VERIFY).dir().join("verify.log");
+    let log = folder.place(VERIFY).command_log(VERIFY);
     if !log.is_file() {
         here.out.note(&format!("no verify command of {} has run yet", folder.job()));
         return Ok(Exit::Done);

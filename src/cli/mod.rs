@@ -15,6 +15,7 @@ mod kill;
 mod logs;
 mod lookup;
 mod memory;
+mod open;
 mod out;
 mod render;
 mod run;
@@ -89,6 +90,9 @@ enum Command {
     /// Take a job out of what later jobs are told
     #[command(after_help = "Example:\n  numerus memory forget fix-the")]
     Memory(memory::Memory),
+    /// Show the report of a job, or of all of them, in a browser
+    #[command(after_help = "Example:\n  numerus open fix-the\n  numerus open --print")]
+    Open(open::Open),
     /// Play two jobs on a scratch repository, with a scripted agent
     #[command(after_help = "Example:\n  numerus demo")]
     Demo(demo::Demo),
@@ -141,6 +145,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),
+        Command::Open(asked) => open::run(here, asked),
         Command::Demo(asked) => demo::run(here, asked),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;

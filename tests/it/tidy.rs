@@ -26,31 +26,35 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("root", &["model", "os", "spool", "runs"]),
     ("health", &["model", "logic", "os"]),
     ("trees", &["model", "logic", "os", "runs"]),
+    ("report", &["model", "logic", "os", "spool", "runs", "store"]),
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     (
         "ending",
-        &["model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "trees"],
+        &[
+            "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "report",
+            "trees",
+        ],
     ),
     (
         "worker",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "health", "root", "trees",
+            "ending", "health", "report", "root", "trees",
         ],
     ),
     (
         "daemon",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "error", "health", "root", "trees",
+            "ending", "error", "health", "report", "root", "trees",
         ],
     ),
     (
         "cli",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "worker", "daemon", "error", "health", "root", "trees",
+            "ending", "worker", "daemon", "error", "health", "report", "root", "trees",
         ],
     ),
     ("main", &["cli", "os", "standin"]),
