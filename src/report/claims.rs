@@ -11,6 +11,7 @@ use crate::model::claim::{Claim, ClaimPath, ClaimQuality, Mode, Verdict, Verdict
 const MOST_ATTEMPTS: usize = 30;
 const MOST_VERDICTS: usize = 12;
 const MOST_PATHS: usize = 40;
+const MOST_CONFLICTS: usize = 10;
 const PATH_BYTES: usize = 300;
 const LINE_BYTES: usize = 2 * 1024;
 
@@ -19,6 +20,9 @@ pub(super) fn write(html: &mut Html, of: &Material, attempts: &[Attempt]) {
     html.leaf("h3", &[], if attempts.len() == 1 { "Claim and verdicts" } else { "Attempts" });
     let from = attempts.len().saturating_sub(MOST_ATTEMPTS);
     for attempt in &attempts[from..] {
+        if !html.has_room() {
+            break;
+        }
         html.block("div", "attempt", |html| one(html, of, attempt, attempts.len() > 1));
     }
 }
@@ -90,7 +94,7 @@ fn judged(html: &mut Html, of: &Material, verdict: &VerdictRecord) {
         Verdict::NoGo => {
             label(html, WAIT, "NO GO");
             html.text(&format!(" at {at}: "));
-            for (n, conflict) in verdict.conflicts.iter().take(MOST_PATHS).enumerate() {
+            for (n, conflict) in verdict.conflicts.iter().take(MOST_CONFLICTS).enumerate() {
                 html.text(if n == 0 { "" } else { "; " });
                 html.leaf("code", &[], cut(&conflict.path, PATH_BYTES).0);
                 let mode = match conflict.mode {
@@ -104,7 +108,8 @@ fn judged(html: &mut Html, of: &Material, verdict: &VerdictRecord) {
 }
 
 fn measured(quality: &ClaimQuality) -> String {
-    let share = |s: Option<f64>| s.map_or("nothing".to_owned(), |s| format!("{:.0} %", s * 100.0));
+    let share =
+        |s: Option<f64>| s.map_or("nothing".to_owned(), |s| format!("{:.0}\u{a0}%", s * 100.0));
     let (precision, recall) = (share(quality.precision), share(quality.recall));
     format!("{precision} of what was claimed was written, {recall} of what was written was claimed")
 }

@@ -154,7 +154,7 @@ fn objective(html: &mut Html, of: &Material) {
     card(html, "objective", "Objective", "", |html| {
         html.block("div", "in", |html| {
             let (text, is_all) = cut(job.objective.trim(), OBJECTIVE_BYTES);
-            html.leaf("pre", &[], text);
+            html.leaf("div", &[("class", "prose")], text);
             if !is_all {
                 html.leaf("a", &[("href", "./objective.md")], "the rest is in objective.md");
             }

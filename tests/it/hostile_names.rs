@@ -153,7 +153,7 @@ fn a_name_dropped_again_is_another_job_and_one_that_is_an_ended_jobs_id_gets_an_
     yard.until_in("done", "ended-abcdef");
     yard.drop_job("ended-abcdef", "ended", "");
     yard.until("the second is done", || yard.names("done").len() == 2);
-    let ended: Vec<String> = names(&yard.site.root().join("runs"))
+    let ended: Vec<String> = yard.site.jobs()
         .into_iter()
         .filter(|n| n.starts_with("ended"))
         .collect();

@@ -26,7 +26,7 @@ pub(super) fn read_on(world: &World, ends: &AtomicBool) -> Read {
         if ends.load(Ordering::Relaxed) {
             break;
         }
-        for job in names(&world.root().join("runs")) {
+        for job in world.jobs() {
             read_files(world, &job, &mut read);
         }
         if round % QUESTION_EVERY == 0 {
