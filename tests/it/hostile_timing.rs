@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::hostile::control;
 use crate::site::{PATIENCE, Running};
-use crate::yard::{Yard, kill, names};
+use crate::yard::{Yard, kill};
 
 const LATER: &str = "---\nnot_before: 2999-01-01T00:00:00Z\n---\n";
 

@@ -38,6 +38,7 @@ mod model_server;
 mod mounts;
 mod odd_records;
 mod other_writers;
+mod pages;
 mod real_jobs;
 mod rehearsal;
 mod safe;
