@@ -84,13 +84,11 @@ fn number_of(fact: &Fact) -> Option<u32> {
 
 /// The attempt of that number; attempts are begun in their order, so that a missing one is a new one.
 fn attempt(attempts: &mut Vec<Attempt>, number: u32) -> &mut Attempt {
-    let at = match attempts.iter().position(|a| a.number == number) {
-        Some(at) => at,
-        None => {
-            attempts.push(Attempt { number, ..Attempt::default() });
-            attempts.len() - 1
-        }
-    };
+    let known = attempts.iter().position(|a| a.number == number);
+    let at = known.unwrap_or_else(|| {
+        attempts.push(Attempt { number, ..Attempt::default() });
+        attempts.len() - 1
+    });
     &mut attempts[at]
 }
 

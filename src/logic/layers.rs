@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(columns_of(&layers), [0, 1, 1, 2]);
         assert_eq!(layers.edges.len(), 4, "the edge from 0 to 3 says nothing new");
         assert_eq!((layers.columns, layers.rows), (3, 2));
-        assert_eq!(layers.spots[0].row, 0.5, "in the middle");
+        assert!((layers.spots[0].row - 0.5).abs() < 1e-9, "in the middle");
     }
 
     #[test]

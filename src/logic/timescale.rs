@@ -147,10 +147,10 @@ fn placed(mut stretches: Vec<Stretch>) -> Vec<Stretch> {
 
 /// The smallest step that is not shorter, in seconds.
 fn step(least: f64) -> i64 {
-    let fits = |step: &i64| *step as f64 >= least;
     #[expect(clippy::cast_possible_truncation, reason = "no span of time is that long")]
-    let days = || DAY.saturating_mul(((least / DAY as f64).ceil() as i64).max(1));
-    STEPS.into_iter().find(fits).unwrap_or_else(days)
+    let least = least.ceil() as i64;
+    let days = || (least / DAY + i64::from(least % DAY > 0)).max(1).saturating_mul(DAY);
+    STEPS.into_iter().find(|step| *step >= least).unwrap_or_else(days)
 }
 
 #[cfg(test)]

@@ -75,20 +75,16 @@ fn line(edge: &[Spot]) -> String {
         let (x, y) = corner(spot);
         (x, y + BOX.1 / 2.0)
     };
-    let mut path = String::new();
-    for pair in edge.windows(2) {
+    let first = edge.first().map(|spot| middle(*spot)).unwrap_or_default();
+    let start = format!("M{:.1} {:.1}", first.0 + BOX.0, first.1);
+    let piece = |pair: &[Spot]| {
         let ((from, y0), (to, y1)) = (middle(pair[0]), middle(pair[1]));
         let from = from + BOX.0;
         let half = (to - from) / 2.0;
-        if path.is_empty() {
-            path = format!("M{from:.1} {y0:.1}");
-        } else {
-            path.push_str(&format!("H{from:.1}"));
-        }
         let (one, two) = (from + half, to - half);
-        path.push_str(&format!("C{one:.1} {y0:.1} {two:.1} {y1:.1} {to:.1} {y1:.1}"));
-    }
-    path
+        format!("H{from:.1}C{one:.1} {y0:.1} {two:.1} {y1:.1} {to:.1} {y1:.1}")
+    };
+    [start].into_iter().chain(edge.windows(2).map(piece)).collect()
 }
 
 fn node(html: &mut Html, task: &crate::logic::task::TaskState, spot: Spot) {

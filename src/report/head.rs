@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::html::{Html, address, cut};
 use super::material::Material;
 use super::page::card;
-use super::words::{job_tone, label, moment, plural, short, sign, task_tone, took};
+use super::words::{job_tone, label, moment, moment_words, plural, short, sign, task_tone, took};
 use crate::model::status::{JobPhase, TaskPhase};
 
 /// Longest title, and longest objective, in bytes.
@@ -49,12 +49,12 @@ fn why(of: &Material) -> String {
     let state = &of.state;
     let is_left = !of.is_held && matches!(state.phase, JobPhase::Planning | JobPhase::Running);
     let count = |phase| state.tasks.iter().filter(|t| t.phase == phase).count();
-    let mut words = match state.phase {
+    let words = match state.phase {
         _ if is_left => {
             "nobody works on it: its worker has gone, and the next one goes on".to_owned()
         }
         _ if !state.standing.message.is_empty() => state.standing.message.clone(),
-        JobPhase::Queued => "no worker has begun yet".to_owned(),
+        JobPhase::Queued => waiting(of),
         JobPhase::Planning => "its plan is being made".to_owned(),
         _ if state.tasks.is_empty() => state.standing.reason.clone().unwrap_or_default(),
         _ => {
@@ -62,14 +62,20 @@ fn why(of: &Material) -> String {
         }
     };
     let blocked = count(TaskPhase::Blocked);
-    if state.phase == JobPhase::Running && blocked > 0 {
-        words.push_str(&format!(", {blocked} waiting for a lease"));
-    }
-    if let Some(until) = state.standing.until {
-        let until = until.to_zoned_datetime(of.zone.clone()).strftime("%Y-%m-%d %H:%M:%S");
-        words.push_str(&format!(" (until {until})"));
-    }
-    words
+    let is_blocked = state.phase == JobPhase::Running && blocked > 0;
+    let further = [
+        is_blocked.then(|| format!(", {blocked} waiting for a lease")),
+        state.standing.until.map(|until| format!(" (until {})", moment_words(until, &of.zone))),
+    ];
+    [Some(words)].into_iter().chain(further).flatten().collect()
+}
+
+/// What a job waits for that nobody has begun.
+fn waiting(of: &Material) -> String {
+    let Some(status) = &of.waits else { return "no worker has begun yet".to_owned() };
+    let reason = status.reason.as_deref().unwrap_or_default().replace('_', " ");
+    let until = status.until.map(|until| format!(" {}", moment_words(until, &of.zone)));
+    format!("no worker has begun yet: {reason}{} {}", until.unwrap_or_default(), status.message)
 }
 
 /// One piece for each task, in the colour of its state.

@@ -13,6 +13,7 @@ use crate::logic::timeline::Timeline;
 use crate::model::event::Event;
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::Job;
+use crate::model::status::{JobPhase, Status};
 use crate::os::fsx;
 use crate::runs::{JournalReader, RunFolder};
 
@@ -44,6 +45,8 @@ pub(super) struct Material {
     pub(super) id: JobId,
     /// What was accepted; `None` where that cannot be read.
     pub(super) job: Option<Job>,
+    /// Why it waits although nothing says so in its journal: for its time, or for another job.
+    pub(super) waits: Option<Status>,
     /// What the journal holds.
     pub(super) events: Vec<Event>,
     /// The number of its last fact.
@@ -105,9 +108,13 @@ pub(super) fn read(folder: &RunFolder, is_held: bool, now: Timestamp) -> Result<
         Some((t.task.id.clone(), piece(head)))
     });
     let verify = fsx::read_tail(&folder.place("verify").command_log("verify"), VERIFY_BYTES).ok();
+    let waits = folder
+        .read_status()
+        .filter(|s| state.phase == JobPhase::Queued && s.state == JobPhase::Paused);
     Ok(Material {
         id: folder.job().clone(),
         job,
+        waits,
         last_seq: replay.last_seq,
         trouble,
         attempts: attempts::of(&replay.events),

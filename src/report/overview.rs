@@ -92,7 +92,9 @@ fn row(html: &mut Html, jobs: &Jobs, status: &Status) {
 
 fn state_words(status: &Status) -> String {
     match (&status.reason, status.state) {
-        (Some(reason), JobPhase::Paused) => format!("paused: {}", cut(reason, 40).0),
+        (Some(reason), JobPhase::Paused) => {
+            format!("paused: {}", cut(reason, 40).0.replace('_', " "))
+        }
         _ => status.state.as_str().to_owned(),
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn write(html: &mut Html, of: &Material) {
                     html,
                     "th",
                     None,
-                    ["role", "input", "of it cached", "output"].map(str::to_owned),
+                    &["role", "input", "of it cached", "output"].map(str::to_owned),
                 );
                 for (role, t) in &of.state.spent {
                     let cells = [
@@ -37,7 +37,7 @@ pub(super) fn write(html: &mut Html, of: &Material) {
                         number(t.cached),
                         number(t.output),
                     ];
-                    row(html, "td", Some(*role), cells);
+                    row(html, "td", Some(*role), &cells);
                 }
                 let sum = [
                     "together".to_owned(),
@@ -45,7 +45,7 @@ pub(super) fn write(html: &mut Html, of: &Material) {
                     number(all.cached),
                     number(all.output),
                 ];
-                row(html, "td", None, sum);
+                row(html, "td", None, &sum);
             });
         });
     });
@@ -60,7 +60,7 @@ fn class(role: Role) -> &'static str {
     }
 }
 
-fn row(html: &mut Html, cell: &'static str, role: Option<Role>, cells: [String; 4]) {
+fn row(html: &mut Html, cell: &'static str, role: Option<Role>, cells: &[String; 4]) {
     html.within("tr", &[], |html| {
         for (at, text) in cells.iter().enumerate() {
             let class = if at == 0 { "" } else { "n" };

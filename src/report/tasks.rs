@@ -11,6 +11,7 @@ use super::page::card;
 use super::words::{clock_time, number, plural, short, sign, task_tone, took};
 use crate::logic::task::TaskState;
 use crate::logic::timeline::{SessionOutcome, SessionSpan};
+use crate::model::id::TaskId;
 use crate::model::status::TaskPhase;
 
 /// Longest texts that are shown of a task, and the most sessions.
@@ -81,7 +82,7 @@ fn inside(html: &mut Html, of: &Material, task: &TaskState) {
         if let Some(since) = of.timeline.since(&task.task.id) {
             html.text(&format!(" since {}", clock_time(since, &of.zone)));
         }
-        let needs: Vec<&str> = task.task.dependencies.iter().map(|d| d.as_str()).take(64).collect();
+        let needs: Vec<&str> = task.task.dependencies.iter().map(TaskId::as_str).take(64).collect();
         if !needs.is_empty() {
             html.text(&format!("; after {}", needs.join(", ")));
         }

@@ -122,6 +122,7 @@ fn material(told: &[Value], text: &str, bytes: &[u8]) -> Material {
     Material {
         id: id(),
         job: Some(job),
+        waits: None,
         last_seq: events.len() as u64,
         trouble: vec![text.to_owned()],
         attempts: attempts::of(&events),

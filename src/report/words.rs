@@ -142,8 +142,12 @@ pub(super) fn holder(of: &Holder, job: &JobId) -> String {
 
 /// A moment, in the zone of whoever wrote the page.
 pub(super) fn moment(html: &mut Html, at: Timestamp, zone: &TimeZone) {
-    let shown = at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
-    html.leaf("time", &[("datetime", &at.to_string())], &shown);
+    html.leaf("time", &[("datetime", &at.to_string())], &moment_words(at, zone));
+}
+
+/// The same as a text.
+pub(super) fn moment_words(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// The time of day.

@@ -104,7 +104,9 @@ mod tests {
         ] {
             let at = folder.dir().join(place);
             fsx::make_dirs(&at).expect("place");
-            names.iter().for_each(|name| fsx::put(&at.join(name), b"").expect("file"));
+            for name in names {
+                fsx::put(&at.join(name), b"").expect("file");
+            }
         }
         let expected = [
             ("", vec!["summary.md", "job.json", "t1_claim.json"]),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::world::{PATIENCE, World, names};
+use crate::world::{PATIENCE, World};
 
 /// Rounds between two questions by command.
 const QUESTION_EVERY: u64 = 20;
