@@ -111,7 +111,8 @@ fn a_report_that_cannot_be_written_is_noted_and_costs_the_job_nothing() {
     let (running, job) = stage.start(&[]);
     fs::create_dir_all(job.dir().join("report.html/full")).unwrap();
     stage.site.until("it is noted", PATIENCE, || {
-        job.read("worker.log").contains("cannot write the report")
+        let log = fs::read_to_string(job.dir().join("worker.log")).unwrap_or_default();
+        log.contains("cannot write the report")
     });
     stage.raise("go");
     assert_eq!(running.wait(PATIENCE).code, Some(0));
