@@ -41,9 +41,6 @@ pub(super) struct Known {
     pub(super) at: Whereabouts,
 }
 
-/// The ends of a job; each has a folder of its own.
-pub(super) const FINALS: [JobPhase; 3] = [JobPhase::Succeeded, JobPhase::Failed, JobPhase::Killed];
-
 /// Splits `JOB` or `JOB/TASK`.
 pub(super) fn target(text: &str) -> Result<(&str, Option<TaskId>), Failure> {
     match text.trim_end_matches('/').split_once('/') {
@@ -87,7 +84,7 @@ fn gather(root: &Root) -> IoResult<Vec<Known>> {
         let name = name.strip_suffix(REASON).unwrap_or(&name);
         known.insert(job, Whereabouts::Rejected(rejected.join(format!("{name}{REASON}"))));
     }
-    for phase in FINALS {
+    for phase in JobPhase::FINALS {
         for (job, _) in spool.jobs_in(Place::at_end(phase))? {
             known.insert(job, Whereabouts::Ended(phase));
         }

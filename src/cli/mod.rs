@@ -27,6 +27,7 @@ mod logs;
 mod lookup;
 mod man;
 mod memory;
+mod open;
 mod out;
 mod pause;
 mod planedit;
@@ -168,6 +169,9 @@ enum Command {
     /// Look whether everything is there that work depends on
     #[command(after_help = "Example:\n  numerus doctor\n  numerus doctor --json | jq .findings")]
     Doctor(doctor::Doctor),
+    /// Show the report of a job, or of all of them, in a browser
+    #[command(after_help = "Example:\n  numerus open fix-the\n  numerus open --print")]
+    Open(open::Open),
     /// Play two jobs on a scratch repository, with a scripted agent
     #[command(after_help = "Example:\n  numerus demo")]
     Demo(demo::Demo),
@@ -261,6 +265,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Doctor(asked) => doctor::run(here, asked),
         Command::Completions(asked) => completions::run(here, asked),
         Command::Man(asked) => man::run(here, asked, Cli::command()),
+        Command::Open(asked) => open::run(here, asked),
         Command::Demo(asked) => demo::run(here, asked),
         Command::Hooks => seams::run_hooks(&here.root),
         Command::Worker { job } => {

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::follow::{Wake, Wakes};
 use super::here::Here;
-use super::lookup::{FINALS, Known, Whereabouts};
+use super::lookup::{Known, Whereabouts};
 use super::render::age;
 use super::story::plural;
 use super::table::{Cell, table};
@@ -131,7 +131,7 @@ fn ended(root: &Root) -> Result<Vec<Ended>, Failure> {
     let cannot = |e: std::io::Error| Failure::system("read the spool", &e);
     let (spool, runs) = (Spool::of(root), Runs::of(root));
     let mut all = Vec::new();
-    for phase in FINALS {
+    for phase in JobPhase::FINALS {
         let place = Place::at_end(phase);
         for (job, name) in spool.jobs_in(place).map_err(cannot)? {
             let folder = runs.folder(&job);
@@ -256,7 +256,7 @@ fn is_confirmed(here: &mut Here, jobs: usize) -> Result<bool, Failure> {
                 return Ok(matches!(line.as_str(), "y" | "yes"));
             }
             Wake::Signal(_) => return Ok(false),
-            Wake::Look | Wake::Child => {}
+            _ => {}
         }
     }
 }

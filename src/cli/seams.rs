@@ -16,6 +16,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+mod pages;
+
+pub(super) use self::pages::{open_page, overview, report};
+
 use super::lookup;
 use crate::bus::Bus;
 use crate::codex::{Codex, account};

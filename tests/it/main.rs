@@ -46,6 +46,7 @@ mod model_server;
 mod mounts;
 mod odd_records;
 mod other_writers;
+mod pages;
 mod real_jobs;
 mod rehearsal;
 mod safe;

@@ -29,7 +29,7 @@ pub(crate) fn broken(world: &World, accepted: &[Accepted]) -> Vec<String> {
     for one in accepted {
         faults.extend(of_accepted(world, one));
     }
-    for job in names(&world.root().join("runs")) {
+    for job in world.jobs() {
         faults.extend(of_job(world, &job).into_iter().map(|fault| format!("{job}: {fault}")));
     }
     faults.extend(of_spool(world));
@@ -294,7 +294,7 @@ fn each_kind_of_damage_is_seen() {
     assert_eq!(broken(&world, &sound), [""; 0]);
     assert!(broken(&world, &[accepted("b", &["done"])])[0].contains("lost"));
     assert!(broken(&world, &[accepted("a", &["failed"])])[0].contains("expected"));
-    let job = names(&world.root().join("runs")).remove(0);
+    let job = world.jobs().remove(0);
     let run = world.root().join("runs").join(&job);
     let file = format!("{job}.md");
     let damages: [(&str, &dyn Fn()); 5] = [

@@ -53,6 +53,21 @@ pub fn read_at_most(file: File, path: &Path, limit: u64) -> Result<Option<Vec<u8
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
+/// Reads the first `limit` bytes of a regular file, and says how many it has. Never follows a link or hangs on a FIFO.
+///
+/// # Errors
+/// `InvalidInput` if it is no regular file; otherwise those of the system.
+pub fn read_head(path: &Path, limit: u64) -> Result<(Vec<u8>, u64)> {
+    let file = open_hostile(path)?;
+    let meta = file.metadata().map_err(at(path))?;
+    if !meta.is_file() {
+        return Err(at(path)(Error::new(ErrorKind::InvalidInput, "not a regular file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes).map_err(at(path))?;
+    Ok((bytes, meta.len()))
+}
+
 /// Reads the last `limit` bytes of a regular file. Never follows a link or hangs on a FIFO.
 ///
 /// # Errors
