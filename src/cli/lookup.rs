@@ -41,9 +41,6 @@ pub(super) struct Known {
     pub(super) at: Whereabouts,
 }
 
-/// The ends of a job; each has a folder of its own.
-pub(super) const FINALS: [JobPhase; 3] = [JobPhase::Succeeded, JobPhase::Failed, JobPhase::Killed];
-
 /// Splits `JOB` or `JOB/TASK`.
 pub(super) fn target(text: &str) -> Result<(&str, Option<TaskId>), Failure> {
     match text.trim_end_matches('/').split_once('/') {
@@ -87,7 +84,7 @@ fn gather(root: &Root) -> IoResult<Vec<Known>> {
         let name = name.strip_suffix(REASON).unwrap_or(&name);
         known.insert(job, Whereabouts::Rejected(rejected.join(format!("{name}{REASON}"))));
     }
-    for phase in FINALS {
+    for phase in JobPhase::FINALS {
         for (job, _) in spool.jobs_in(Place::at_end(phase))? {
             known.insert(job, Whereabouts::Ended(phase));
         }
@@ -123,11 +120,21 @@ pub(super) fn nearest_name<'a>(names: &'a [(String, PathBuf)], text: &str) -> Op
 /// # Errors
 /// None of that name (with the nearest one), or several.
 pub(super) fn find(root: &Root, prefix: &str) -> Result<Known, Failure> {
+    if let Some(no_root) = no_root(root) {
+        return Err(Failure::new(Exit::Unknown, format!("no job is called {prefix:?}: {no_root}"))
+            .hint("is --root right, or NUMERUS_ROOT, or the current directory?"));
+    }
     let known = all(root)?;
     let ids: Vec<&JobId> = known.iter().map(|k| &k.job).collect();
     let chosen = choose(&ids, prefix)?.clone();
     let found = known.into_iter().find(|k| k.job == chosen);
     found.ok_or_else(|| unknown(prefix, None))
+}
+
+/// What there is to say where the root was never made: an empty one looks the same.
+pub(super) fn no_root(root: &Root) -> Option<String> {
+    let is_there = root.spool().is_dir() || root.runs().is_dir() || root.store().is_dir();
+    (!is_there).then(|| format!("no root at {} yet", root.path().display()))
 }
 
 /// The one id that a prefix names; a whole id wins over longer ones.

@@ -13,7 +13,7 @@ use super::lookup::{self, Known, Whereabouts};
 use super::{ended, held, idle, render, seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
-use crate::model::status::Status;
+use crate::model::status::{JobPhase, Status};
 use crate::os::console::one_line;
 use crate::runs::Runs;
 
@@ -36,6 +36,10 @@ pub(super) struct AskStatus {
 
 /// Shows one job or all of them.
 pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
+    if let Some(why) = seams::broken_settings(&here.root) {
+        let why = one_line(&why);
+        here.out.note(&format!("warning: the settings cannot be read: {why}"));
+    }
     for line in held::lines(&here.root).into_iter().chain(seams::hook_problems(&here.root)) {
         if asked.json {
             here.out.note(&line);
@@ -131,6 +135,9 @@ fn pretty(status: &Status) -> String {
 fn outside(here: &mut Here, known: &Known, at: &Whereabouts, as_json: bool) -> Result<(), Failure> {
     let (state, why) = match at {
         Whereabouts::Incoming(_) => ("incoming", "waits to be taken".to_owned()),
+        Whereabouts::Ended(JobPhase::Killed) => {
+            ("killed", "withdrawn before anyone took it".to_owned())
+        }
         Whereabouts::Ended(phase) => (phase.as_str(), "its run folder is gone".to_owned()),
         Whereabouts::Rejected(reason) => ("rejected", rejection(reason)),
         Whereabouts::Run => ("queued", "is being taken".to_owned()),
@@ -153,6 +160,11 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     let ended: BTreeSet<&JobId> = recent.iter().map(|row| &row.status.job_id).collect();
     live.retain(|row| !ended.contains(&row.status.job_id));
     let incoming = snapshot::incoming(&here.root)?;
+    if let Some(no_root) = lookup::no_root(&here.root) {
+        let makes = "the first `numerus submit`, `run` or `start` makes it";
+        here.out.note(&format!("{no_root}; {makes}"));
+        return Ok(Exit::Done);
+    }
     if asked.json {
         for row in live.iter().chain(&recent) {
             here.out.json(&serde_json::to_string(&row.status).unwrap_or_default())?;

@@ -125,9 +125,29 @@ TASK  ROLE      STATE   TRY  TOKENS  SUMMARY
 t1    executor  failed  1    1.2k    do t1
 t1 failed: ran out of attempts
 
-look: numerus logs a-abc234/t1 · git log numerus/a-abc234
+look: numerus logs a-abc234/t1 · git -C /src/shop log numerus/a-abc234
 ";
     assert_eq!(detail(&ended, &[], "/r", &view(72)), expected);
+}
+
+#[test]
+fn a_job_whose_worker_is_gone_says_what_happens_next() {
+    let mut lost = row("a-abc234", "running", &[]);
+    lost.held = false;
+    let shown = detail(&lost, &[], "/r", &view(72));
+    let next = "worker     none: a daemon starts one; without a daemon, numerus start a-abc234\n";
+    assert!(shown.contains(next), "{shown}");
+    lost.status.branch = Some("numerus/a-abc234".into());
+    lost.status.workspace = Some("/my shop's".into());
+    let shown = detail(&lost, &[], "/r", &view(72));
+    assert!(shown.contains(r"git -C '/my shop'\''s' log numerus/a-abc234"), "{shown}");
+}
+
+#[test]
+fn heads_of_columns_are_whole_in_forty_columns() {
+    let shown = jobs(&[row("a-abc234", "running", &[])], &view(40));
+    let heads: Vec<&str> = shown.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(heads, ["JOB", "STATE", "TOKENS", "AGE", "OBJECTIVE"]);
 }
 
 #[test]
