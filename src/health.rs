@@ -20,7 +20,7 @@ fn folders(root: &Root) -> [PathBuf; 3] {
 }
 
 /// What is left of the file system that a folder lies on; `None` for a folder that is not there.
-fn volume(dir: &Path) -> Option<Volume> {
+pub fn volume(dir: &Path) -> Option<Volume> {
     let room = disk::room(dir).ok()?;
     Some(Volume {
         place: dir.display().to_string(),

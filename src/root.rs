@@ -61,6 +61,42 @@ pub enum RootError {
     Io(#[from] Error),
 }
 
+impl RootError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Mismatch { .. } => "mount what is missing, or name another root with --root",
+            Self::Newer { .. } => "use that version, or name another root with --root",
+            Self::Unsafe { .. } => {
+                "where that is meant to be so, set `trust_root = true` in numerus.toml; see docs/security.md"
+            }
+            Self::Settings { .. } => {
+                "README.md lists every setting; `numerus doctor` looks at all of it"
+            }
+            Self::Io(_) => "let your user write there, or name another root with --root",
+        }
+    }
+}
+
+/// `numerus.toml` as `numerus init` writes it: every setting with its default, all of it commented out.
+pub const TEMPLATE: &str = include_str!("root/numerus.toml");
+
+/// Makes a root with such a file; false if there is one already, which stays as it is.
+///
+/// # Errors
+/// What is wrong with the root, or those of the system.
+pub fn init(root: &Root) -> Result<bool, RootError> {
+    if root.settings_file().symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    check_instance(root, true)?;
+    Spool::of(root).create()?;
+    match fsx::put_new(&root.settings_file(), TEMPLATE.as_bytes()) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+        made => Ok(made.map(|()| true)?),
+    }
+}
+
 /// `.instance` in each of the three folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Instance {
@@ -108,6 +144,14 @@ pub fn open(root: &Root, create: bool) -> Result<Settings, RootError> {
     if create {
         Spool::of(root).create()?;
     }
+    load_settings(root, &env::var)
+}
+
+/// The settings of a root, whatever state its folders are in.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn settings(root: &Root) -> Result<Settings, RootError> {
     load_settings(root, &env::var)
 }
 
@@ -212,7 +256,7 @@ enum As {
 }
 
 /// The variables and the keys that they set.
-const VARIABLES: [(&str, &str, As); 27] = [
+const VARIABLES: [(&str, &str, As); 29] = [
     ("NUMERUS_MAX_JOBS", "max_jobs", As::Number),
     ("NUMERUS_MAX_OBJECTIVE", "max_objective", As::Number),
     ("NUMERUS_MAX_LOG", "max_log", As::Number),
@@ -225,6 +269,7 @@ const VARIABLES: [(&str, &str, As); 27] = [
     ("NUMERUS_RESOURCES", "resources", As::Table),
     ("NUMERUS_SETTLE", "settle", As::Text),
     ("NUMERUS_RESCAN", "rescan", As::Text),
+    ("NUMERUS_HOOK_TIMEOUT", "hook_timeout", As::Text),
     ("NUMERUS_WORKSPACE", "workspace", As::Text),
     ("CODEX_BIN", "codex_bin", As::Text),
     ("CODEX_HOME", "codex_home", As::Text),
@@ -234,6 +279,7 @@ const VARIABLES: [(&str, &str, As); 27] = [
     ("NUMERUS_SANDBOX", "sandbox", As::Text),
     ("NUMERUS_NETWORK", "network", As::Flag),
     ("NUMERUS_AMEND", "amend", As::Flag),
+    ("NUMERUS_MEMORY", "memory", As::Flag),
     ("NUMERUS_ENFORCE", "enforce", As::Text),
     ("NUMERUS_TAKE_IN", "take_in", As::Flag),
     ("NUMERUS_ENV", "env", As::Text),

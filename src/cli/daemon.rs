@@ -32,7 +32,17 @@ pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
     for line in seams::preflight(&here.root)? {
         here.out.note(&format!("warning: {line}"));
     }
+    for line in seams::hook_problems(&here.root) {
+        here.out.note(&format!("warning: {line}"));
+    }
     let settings = seams::codex_is_there(&here.root, false)?;
+    if let Some(lack) = seams::lacks_login(&settings, None) {
+        let hints = lack.hints.join("; ");
+        here.out.note(&format!(
+            "warning: {}: jobs will rest until it can be used: {hints}",
+            lack.message
+        ));
+    }
     here.out.note(&format!("watching {}", here.root.spool().join("incoming").display()));
     let max_jobs = max_jobs.map(usize::from);
     let options = Options { once, max_jobs, stop_jobs, program: None, tell: Some(tell) };

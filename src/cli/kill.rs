@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Kill {
     /// The job, or one of its tasks
     #[arg(value_name = "JOB[/TASK]")]
-    target: String,
+    pub(super) target: String,
 }
 
 /// Kills.
@@ -107,7 +107,8 @@ fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, F
         return Err(Failure::new(Exit::Unknown, format!("no task is called {name}"))
             .hint(format!("numerus status {} lists them", folder.job())));
     }
-    folder.wish_task_killed(task).map_err(|e| Failure::system("ask for the task's end", &e))?;
+    let cannot = |e: std::io::Error| Failure::system("ask for the task's end", &e);
+    folder.wish_of_task(task, Want::Killed).map_err(cannot)?;
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
     if !folder.is_held().unwrap_or(true) {
         let job = folder.job();

@@ -1,5 +1,13 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
+mod applying;
+mod doctor;
+mod editing;
+mod hook;
+mod init;
+mod memory;
+mod steering;
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,19 +21,19 @@ pub(super) use self::pages::{open_page, overview, report};
 
 use super::lookup;
 use crate::bus::Bus;
-use crate::codex::{Codex, account, sandbox};
+use crate::codex::{Codex, account};
 use crate::daemon::take::{self, Desk, Taken};
 use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
 use crate::health;
-use crate::logic::admission::{self, Facts, Shape};
+use crate::hooks;
+use crate::logic::admission;
 use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
-use crate::model::job::Sandbox;
 use crate::model::rejection::Reason;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
@@ -35,8 +43,17 @@ use crate::root::RootError;
 use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::Spool;
 use crate::store::holds::Holds;
-use crate::store::memory::Memory;
 use crate::worker::Left;
+
+pub(super) use self::applying::{bring, of_trees};
+pub(super) use self::doctor::{codex_is_there, examine, lacks_login, preflight};
+pub(super) use self::editing::{
+    draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waits_for,
+};
+pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
+pub(super) use self::init::{init, write_page};
+pub(super) use self::memory::{bank_of, forget, memory, unreadable};
+pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -49,35 +66,19 @@ pub(super) fn root(flag: Option<&Path>) -> Result<Root, Failure> {
 
 /// Makes the root if need be, checks it, and reads its settings.
 pub(super) fn open(root: &Root) -> Result<Settings, Failure> {
-    crate::root::open(root, true).map_err(unusable)
+    crate::root::open(root, true).map_err(|e| unusable(&e))
 }
 
 /// Refuses a root of which a folder is missing, or that a later version wrote: whoever read on would tell half of it.
 pub(super) fn check(root: &Root) -> Result<(), Failure> {
-    crate::root::check(root).map(drop).map_err(unusable)
+    crate::root::check(root).map(drop).map_err(|e| unusable(&e))
 }
 
-fn unusable(why: RootError) -> Failure {
-    match why {
-        RootError::Settings { .. } => Failure::usage(why.to_string()),
-        RootError::Mismatch { .. } => Failure::new(Exit::Root, why.to_string())
-            .hint("mount what is missing, or name another root with --root"),
-        RootError::Newer { .. } | RootError::Unsafe { .. } => {
-            Failure::new(Exit::Root, why.to_string())
-        }
-        RootError::Io(e) => Failure::system("use the root", &e),
-    }
-}
-
-/// Whether the root may be worked on; what its user should know. From here on this process leaves no dump of its memory.
-pub(super) fn preflight(root: &Root) -> Result<Vec<String>, Failure> {
-    let settings = open(root)?;
-    process::keep_no_dumps().map_err(|e| Failure::system("turn off core dumps", &e))?;
-    crate::root::preflight(root, &settings).map_err(|e| match e {
-        RootError::Io(e) => Failure::system("look at the root", &e),
-        e => Failure::new(Exit::Root, e.to_string())
-            .hint("where that is meant to be so, set `trust_root = true` in numerus.toml; see docs/security.md"),
-    })
+/// A root that cannot be used, as its error says it.
+fn unusable(why: &RootError) -> Failure {
+    let kind = if matches!(why, RootError::Settings { .. }) { Exit::Usage } else { Exit::Root };
+    let cannot = if matches!(why, RootError::Io(_)) { "cannot use the root: " } else { "" };
+    Failure::new(kind, format!("{cannot}{why}")).hint(why.hint())
 }
 
 /// Splits a Markdown file into its front matter, as options, and the objective.
@@ -90,11 +91,7 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
 
 /// Judges a job file as the taker will, and drops it into the spool.
 pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
-    let settings = open(root)?;
-    let facts = Facts { settings: &settings, resolve: &reading::resolve };
-    let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
-    let known: Vec<String> = lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
-    admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
+    judge(root, json)?;
     Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
 }
 
@@ -110,7 +107,10 @@ pub(super) fn take(root: &Root, job: &JobId) -> Result<(), Failure> {
     match taken {
         Taken::Rejected { reason, .. } => Err(refused(&reason)),
         Taken::Later(why) => Err(Failure::new(Exit::Blocked, why)),
-        Taken::Job(_) | Taken::Gone => Ok(()),
+        Taken::Job(_) | Taken::Gone => {
+            hooks::rouse(root, job);
+            Ok(())
+        }
     }
 }
 
@@ -201,36 +201,18 @@ fn unfit(why: &str) -> Failure {
     Failure::new(Exit::Unfit, format!("cannot carry the job on for now: {why}"))
 }
 
-/// Refuses early what would only park later: no codex, or no home for it. A rehearsal needs neither.
-pub(super) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Settings, Failure> {
-    let settings = open(root)?;
-    if !rehearses && settings.rehearse.is_none() {
-        let there = Codex::real(&settings).and_then(|codex| match settings.sandbox {
-            // Whether a job asks for that is looked at when it starts.
-            Sandbox::DangerFullAccess => Ok(()),
-            // Where nothing can be written it cannot be tried: that is waited for, and the worker tries it.
-            Sandbox::ReadOnly | Sandbox::WorkspaceWrite => sandbox::check(&codex, &root.store())
-                .or_else(|why| health::cannot_write(root).map(drop).ok_or(why)),
-        });
-        there.map_err(|why| {
-            Failure::new(Exit::Codex, why)
-                .hint("nothing was begun: job files stay where they are")
-                .hint(
-                    "to play jobs without codex, set NUMERUS_REHEARSE=builtin, or `rehearse` in numerus.toml; \
-                     run, start and submit also take --rehearse",
-                )
-        })?;
-    }
-    Ok(settings)
-}
-
 /// The loop of `numerus daemon`.
 pub(super) fn daemon(
     root: &Root,
     settings: Settings,
     options: daemon::Options,
 ) -> Result<Exit, Failure> {
-    daemon::run(root, settings, options).map_err(|e| Failure::system("watch the spool", &e))
+    let once = options.once;
+    let ended = daemon::run(root, settings, options);
+    if once {
+        drain(root, None);
+    }
+    ended.map_err(|e| Failure::system("watch the spool", &e))
 }
 
 /// Ends a job that has no worker, under its lock and after the fence; false if someone holds it.
@@ -250,13 +232,6 @@ pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Fai
     }
     ending::finish(&Spool::of(root), &mut held, &Ending::killed(), clock::now()).map_err(cannot)?;
     Ok(true)
-}
-
-/// Takes a job out of the memory for good; false if nothing is remembered of it.
-pub(super) fn forget(root: &Root, job: &JobId) -> Result<bool, Failure> {
-    open(root)?;
-    let forgotten = Memory::open(&root.store()).and_then(|mut m| m.forget(job, clock::now()));
-    forgotten.map_err(|e| Failure::new(Exit::Root, format!("cannot change the memory: {e}")))
 }
 
 /// Asks the worker that holds a folder to end; false if no worker could be told apart.

@@ -7,7 +7,7 @@ use crate::model::claim::Verdict;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, Status, TaskPhase};
 use crate::report;
-use crate::runs::{RunFolder, Runs};
+use crate::runs::{JournalReader, Replay, RunFolder, Runs};
 use crate::spool::{Place, Spool};
 
 /// A job's state, if its run folder says anything.
@@ -18,6 +18,11 @@ pub(super) fn status(folder: &RunFolder) -> Result<Option<Status>, Failure> {
 /// What the journal adds up to; `None` where there is no whole job yet.
 pub(super) fn derived(folder: &RunFolder) -> Result<Option<Status>, Failure> {
     report::derived(folder).map_err(|e| Failure::system("read the job", &e))
+}
+
+/// The journal as it stands; an absent one is empty.
+pub(super) fn replay(folder: &RunFolder) -> Result<Replay, Failure> {
+    JournalReader::read_any(&folder.journal()).map_err(|e| Failure::system("read the journal", &e))
 }
 
 /// A job with the answer to whether someone works on it.

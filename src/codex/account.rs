@@ -13,7 +13,7 @@ use crate::os::fsx;
 use crate::store::holds::{Hold, HoldKind, Holds};
 
 /// Codex's own provider, where its settings name none.
-const USUAL_PROVIDER: &str = "openai";
+pub(super) const USUAL_PROVIDER: &str = "openai";
 
 /// An account of codex.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Account {
     /// The files of its login and settings as they are now; another answer means that somebody logged in or changed what
     /// codex is told.
     pub fn login(&self) -> String {
-        let layer = self.profile.as_ref().map(|name| format!("{name}.config.toml"));
+        let layer = self.profile.as_deref().map(layer);
         let files = ["auth.json".to_owned(), "config.toml".to_owned()].into_iter().chain(layer);
         let stamps: Vec<String> = files.map(|file| stamp(&self.home.join(file))).collect();
         stamps.join(" ")
@@ -121,18 +121,35 @@ fn stamp(path: &Path) -> String {
 }
 
 /// The provider that codex's settings name: those of the profile before the general ones.
-fn provider(home: &Path, profile: Option<&str>) -> Option<String> {
-    let table = |file: &str| {
-        let text = fsx::read_optional(&home.join(file)).ok().flatten()?;
-        text.parse::<toml::Table>().ok()
-    };
+pub(super) fn provider(home: &Path, profile: Option<&str>) -> Option<String> {
     let named = |table: &toml::Table| Some(table.get("model_provider")?.as_str()?.to_owned());
-    let layer = profile.and_then(|name| named(&table(&format!("{name}.config.toml"))?));
+    let layer = profile.and_then(|name| named(&settings(home, &layer(name))?));
     layer.or_else(|| {
-        let general = table("config.toml")?;
+        let general = settings(home, "config.toml")?;
         let section = profile.and_then(|name| general.get("profiles")?.get(name)?.as_table());
         section.and_then(named).or_else(|| named(&general))
     })
+}
+
+/// What codex's settings say of a provider, where they say anything.
+pub(super) fn provider_table(
+    home: &Path,
+    profile: Option<&str>,
+    provider: &str,
+) -> Option<toml::Table> {
+    let files = profile.map(layer).into_iter().chain(["config.toml".to_owned()]);
+    let mut tables = files.filter_map(|file| settings(home, &file));
+    tables.find_map(|table| table.get("model_providers")?.get(provider)?.as_table().cloned())
+}
+
+/// The file of a profile, which lies over the general one.
+fn layer(profile: &str) -> String {
+    format!("{profile}.config.toml")
+}
+
+fn settings(home: &Path, file: &str) -> Option<toml::Table> {
+    let text = fsx::read_optional(&home.join(file)).ok().flatten()?;
+    text.parse().ok()
 }
 
 #[cfg(test)]

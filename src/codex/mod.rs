@@ -8,6 +8,7 @@
 //! - `log`, `log_budget`: how much of what it prints is kept; `capture`: what comes through a pipe
 //! - `rollout`: codex's own record of the thread: typed errors, tokens
 //! - `account`: whose limit and login it is, and whether it is held
+//! - `login`: how it gets at a model, and its version
 //! - `sandbox`: whether it confines anything here
 //! - `fence`: nothing of an ended session lives on
 //! - `question`, `schema`, `prompt`, `ask`: questions and structured answers
@@ -21,6 +22,7 @@ pub mod fence;
 pub mod launch;
 pub mod log;
 pub mod log_budget;
+pub mod login;
 pub mod program;
 pub mod prompt;
 mod pulse;

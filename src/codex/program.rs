@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::logic::doctor::Lack;
 use crate::model::job::Job;
 use crate::model::root::Root;
 use crate::model::settings::{Resources, Settings};
@@ -59,7 +60,7 @@ impl Codex {
     pub fn for_job(root: &Root, settings: &Settings, job: &Job) -> Result<Self, String> {
         match job.options.rehearse.as_ref().or(settings.rehearse.as_ref()) {
             Some(script) => Self::rehearsal(root, settings, script),
-            None => Self::real(settings),
+            None => Self::real(settings).map_err(|lack| lack.to_string()),
         }
     }
 
@@ -74,18 +75,19 @@ impl Codex {
     /// The real codex, as the settings and the environment name it.
     ///
     /// # Errors
-    /// When there is no such program or no home for it.
-    pub fn real(settings: &Settings) -> Result<Self, String> {
+    /// When there is no such program or no home for it, with what to do.
+    pub fn real(settings: &Settings) -> Result<Self, Lack> {
         let named = settings.codex_bin.as_deref().unwrap_or("codex");
-        let program = env::find_program(Path::new(named)).ok_or_else(|| {
-            format!("codex was not found ({named}): install it with `npm install -g @openai/codex`, or set CODEX_BIN")
+        let program = env::find_program(Path::new(named)).ok_or_else(|| Lack {
+            what: format!("codex was not found ({named})"),
+            hint: "install it with `npm install -g @openai/codex`, or set CODEX_BIN".to_owned(),
         })?;
         let home = real_home(settings);
         if !home.is_dir() {
-            return Err(format!(
-                "codex's home {} is not there: log in with `codex login`, or set CODEX_HOME",
-                home.display()
-            ));
+            return Err(Lack {
+                what: format!("codex's home {} is not there", home.display()),
+                hint: "log in with `codex login`, or set CODEX_HOME".to_owned(),
+            });
         }
         let mut env = passed(&settings.env);
         env.extend(passed(&keys_of_providers(&home)));

@@ -11,25 +11,28 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::command::confinement;
+use super::login::ends;
 use super::program::Codex;
+use crate::logic::doctor::Lack;
 use crate::os::console::one_line;
-use crate::os::{clock, digest, env, family, fsx, process, random};
+use crate::os::{digest, env, family, fsx, process, random};
 
 /// Where in the store it is remembered.
 const REMEMBERED: &str = "sandbox";
 /// How long the look may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Rest between two looks for its end.
-const REST: Duration = Duration::from_millis(5);
 /// How much of what codex said is repeated, in bytes.
 const SAID_BYTES: u64 = 300;
 
 /// Looks whether commands in codex's sandbox can write where they may, and nowhere else.
 ///
 /// # Errors
-/// A sentence that says what is wrong and what to do.
-pub fn check(codex: &Codex, store: &Path) -> std::result::Result<(), String> {
-    let cannot = |e: Error| format!("cannot try codex's sandbox: {e}");
+/// What is wrong, and what to do.
+pub fn check(codex: &Codex, store: &Path) -> std::result::Result<(), Lack> {
+    let cannot = |e: Error| Lack {
+        what: format!("cannot try codex's sandbox: {e}"),
+        hint: "see whether the root can be written".to_owned(),
+    };
     let remembered = store.join(REMEMBERED);
     let here = fingerprint(codex);
     if fsx::read_optional(&remembered).ok().flatten().as_deref() == Some(here.as_str()) {
@@ -40,10 +43,12 @@ pub fn check(codex: &Codex, store: &Path) -> std::result::Result<(), String> {
     let _of_no_use = fsx::remove_tree(&probe);
     match tried.map_err(cannot)? {
         None => fsx::replace_derived(&remembered, here.as_bytes()).map_err(cannot),
-        Some(why) => Err(format!(
-            "codex's sandbox does not work here: {why}. Try `codex sandbox -- true`; see docs/security.md. \
-             To run agents without a sandbox, set `sandbox = \"danger-full-access\"` in numerus.toml and in the job"
-        )),
+        Some(why) => Err(Lack {
+            what: format!("codex's sandbox does not work here: {why}"),
+            hint: "try `codex sandbox -- true`, and see docs/security.md; to run agents without a sandbox, set \
+                   `sandbox = \"danger-full-access\"` in numerus.toml and in the job"
+                .to_owned(),
+        }),
     }
 }
 
@@ -77,7 +82,7 @@ fn try_it(codex: &Codex, probe: &Path) -> Result<Option<String>> {
     command.env_clear().envs(codex.env.iter().cloned());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fsx::create_new(&said)?);
     let mut child = family::spawn(|| command.spawn(), Child::id)?;
-    if !ends(&mut child)? {
+    if ends(&mut child, PATIENCE)?.is_none() {
         return Ok(Some(format!("it does not end within {} s", PATIENCE.as_secs())));
     }
     if outside.join("written").exists() {
@@ -88,17 +93,4 @@ fn try_it(codex: &Codex, probe: &Path) -> Result<Option<String>> {
     }
     let said = one_line(&String::from_utf8_lossy(&fsx::read_tail(&said, SAID_BYTES)?));
     Ok(Some(format!("a command in it could not write in its own directory ({said})")))
-}
-
-fn ends(child: &mut Child) -> Result<bool> {
-    let deadline = clock::since_boot() + PATIENCE;
-    while child.try_wait()?.is_none() {
-        if clock::since_boot() > deadline {
-            child.kill()?;
-            child.wait()?;
-            return Ok(false);
-        }
-        clock::pause(REST);
-    }
-    Ok(true)
 }

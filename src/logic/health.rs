@@ -51,8 +51,10 @@ impl Volume {
             return Some(told(place, "it is mounted read-only", Fault::ReadOnly));
         }
         if self.free_bytes < kept {
-            let (free, kept) = (whole_mib(self.free_bytes), whole_mib(kept));
-            let what = format!("{free} MiB are left, {kept} MiB are to stay free (`min_free`)");
+            let (free, kept) = (size(self.free_bytes), size(kept));
+            let what = format!(
+                "the disk has {free} left, and new work begins with {kept} or more (`min_free`)"
+            );
             return Some(told(place, &what, Fault::Full));
         }
         if self.free_files < self.files / SHARE {
@@ -63,8 +65,14 @@ impl Volume {
     }
 }
 
-fn whole_mib(bytes: u64) -> u64 {
-    bytes / MIB
+/// A number of bytes in words: `3 MiB`, `1.5 GiB`; never more than there is.
+pub fn size(bytes: u64) -> String {
+    const GIB: u64 = 1024 * MIB;
+    match (bytes / GIB, bytes % GIB * 10 / GIB) {
+        (0, _) => format!("{} MiB", bytes / MIB),
+        (whole, tenths @ 1..) if whole < 10 => format!("{whole}.{tenths} GiB"),
+        (whole, _) => format!("{whole} GiB"),
+    }
 }
 
 /// What is wrong with a machine when a call of the system says so: no job is to blame for it.
@@ -201,6 +209,22 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_words_that_never_say_more_than_there_is() {
+        const GIB: u64 = 1024 * MIB;
+        for (bytes, said) in [
+            (MIB - 1, "0 MiB"),
+            (264 * MIB, "264 MiB"),
+            (GIB - 1, "1023 MiB"),
+            (GIB, "1 GiB"),
+            (3 * GIB / 2, "1.5 GiB"),
+            (10 * GIB - 1, "9.9 GiB"),
+            (25 * GIB / 2, "12 GiB"),
+        ] {
+            assert_eq!(size(bytes), said);
+        }
+    }
+
+    #[test]
     fn one_line_says_where_what_and_what_to_do() {
         let read_only = Volume { is_read_only: true, ..volume(MIB, MIB, 9, 9) };
         let good = volume(MIB << 20, MIB, 9, 9);
@@ -208,7 +232,7 @@ mod tests {
             (read_only, "/v: it is mounted read-only: mount it for writing"),
             (
                 volume(3 * MIB, 9 * MIB, 9, 9),
-                "/v: 3 MiB are left, 256 MiB are to stay free (`min_free`): free some room there",
+                "/v: the disk has 3 MiB left, and new work begins with 256 MiB or more (`min_free`): free some room there",
             ),
             (volume(MIB << 20, MIB, 1, 200), "/v: 1 more files fit of 200: free some room there"),
         ] {

@@ -47,6 +47,8 @@ pub(super) struct Material {
     pub(super) job: Option<Job>,
     /// Why it waits although nothing says so in its journal: for its time, or for another job.
     pub(super) waits: Option<Status>,
+    /// What people told the agents: all of them first, under no name, then those of single tasks.
+    pub(super) notes: BTreeMap<String, Vec<String>>,
     /// What the journal holds.
     pub(super) events: Vec<Event>,
     /// The number of its last fact.
@@ -115,6 +117,7 @@ pub(super) fn read(folder: &RunFolder, is_held: bool, now: Timestamp) -> Result<
         id: folder.job().clone(),
         job,
         waits,
+        notes,
         last_seq: replay.last_seq,
         trouble,
         attempts: attempts::of(&replay.events),

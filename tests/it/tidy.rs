@@ -29,32 +29,35 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("report", &["model", "logic", "os", "spool", "runs", "store"]),
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
+    ("doctor", &["model", "logic", "os", "spool", "runs", "store", "codex", "root", "health"]),
+    ("hooks", &["model", "logic", "os", "runs"]),
     (
         "ending",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "report",
-            "trees",
+            "trees", "hooks",
         ],
     ),
     (
         "worker",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "health", "report", "root", "trees",
+            "ending", "health", "hooks", "report", "root", "trees",
         ],
     ),
     (
         "daemon",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "error", "health", "report", "root", "trees",
+            "ending", "error", "health", "hooks", "report", "root", "trees",
         ],
     ),
     (
         "cli",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "worker", "daemon", "error", "health", "report", "root", "trees",
+            "doctor", "ending", "worker", "daemon", "error", "health", "hooks", "report", "root",
+            "trees",
         ],
     ),
     ("main", &["cli", "os", "standin"]),
@@ -67,6 +70,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/store.rs", "src/store/"]),
     ("notify", &["src/os/watch.rs"]),
     ("portable_pty", &["src/os/pty.rs"]),
+    ("ratatui", &["src/os/screen.rs", "src/cli/row.rs", "src/cli/top/"]),
     ("signal_hook", &["src/os/signals.rs", "src/standin/"]),
     (
         "walkdir",

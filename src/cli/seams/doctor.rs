@@ -1,0 +1,73 @@
+//! Whether work can begin: the cheap part of what `numerus doctor` looks at, before `run`, `start` and the daemon, in one
+//! sentence each; and all of it for that command.
+
+use super::{open, unusable};
+use crate::codex::{Codex, login, sandbox};
+use crate::error::{Exit, Failure};
+use crate::health;
+use crate::logic::doctor::{self, Finding, Grade, Lack};
+use crate::model::job::Sandbox;
+use crate::model::root::Root;
+use crate::model::settings::Settings;
+use crate::os::process;
+
+/// Everything that can be told of a root and the machine.
+pub(in crate::cli) fn examine(root: &Root) -> Vec<Finding> {
+    doctor::judge(&crate::doctor::measure(root))
+}
+
+/// Whether the root may be worked on; what its user should know. From here on this process leaves no dump of its memory.
+pub(in crate::cli) fn preflight(root: &Root) -> Result<Vec<String>, Failure> {
+    let settings = open(root)?;
+    process::keep_no_dumps().map_err(|e| Failure::system("turn off core dumps", &e))?;
+    refuse(crate::doctor::git(), Exit::Root)?;
+    crate::root::preflight(root, &settings).map_err(|e| unusable(&e))
+}
+
+/// Refuses early what would only park later: no codex, no home for it, or a sandbox that confines nothing. A rehearsal needs
+/// none of these.
+pub(in crate::cli) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Settings, Failure> {
+    let settings = open(root)?;
+    if !rehearses && settings.rehearse.is_none() {
+        let there = Codex::real(&settings).and_then(|codex| match settings.sandbox {
+            // Whether a job asks for that is looked at when it starts.
+            Sandbox::DangerFullAccess => Ok(()),
+            // Where nothing can be written it cannot be tried: that is waited for, and the worker tries it.
+            Sandbox::ReadOnly | Sandbox::WorkspaceWrite => sandbox::check(&codex, &root.store())
+                .or_else(|why| health::cannot_write(root).map(drop).ok_or(why)),
+        });
+        there.map_err(without_codex)?;
+    }
+    Ok(settings)
+}
+
+/// What the user of a daemon, or of a job with this profile, should know of codex's login before anything is begun; `None` where
+/// a login is there, none is needed, or a script plays.
+pub(in crate::cli) fn lacks_login(settings: &Settings, profile: Option<&str>) -> Option<Failure> {
+    if settings.rehearse.is_some() {
+        return None;
+    }
+    let codex = Codex::real(settings).ok()?;
+    let found = doctor::login(&login::login(&codex, profile.or(settings.profile.as_deref())));
+    refuse(found, Exit::Codex).err()
+}
+
+fn without_codex(lack: Lack) -> Failure {
+    Failure::new(Exit::Codex, lack.what)
+        .hint(lack.hint)
+        .hint("nothing was begun: job files stay where they are")
+        .hint(
+            "to play jobs without codex, set NUMERUS_REHEARSE=builtin, or `rehearse` in numerus.toml; \
+             run, start and submit also take --rehearse",
+        )
+}
+
+fn refuse(found: Finding, kind: Exit) -> Result<(), Failure> {
+    match found.grade {
+        Grade::Ok | Grade::Warn => Ok(()),
+        Grade::Fail => {
+            let failure = Failure::new(kind, found.said);
+            Err(found.hint.into_iter().fold(failure, Failure::hint))
+        }
+    }
+}

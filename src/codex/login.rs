@@ -1,0 +1,143 @@
+//! How codex gets at a model, and which version it is: as far as can be told from its settings and by asking the program
+//! itself. No model and no service is asked.
+
+use std::io::{Read as _, Result, Seek as _};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::account;
+use super::program::Codex;
+use crate::logic::doctor::Login;
+use crate::os::console::one_line;
+use crate::os::{clock, family};
+
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Rest between two looks for its end.
+const REST: Duration = Duration::from_millis(5);
+/// How much of its answer is read, in bytes.
+const ANSWER_BYTES: u64 = 400;
+/// The key that sessions use before any login.
+const KEY: &str = "CODEX_API_KEY";
+
+/// How sessions with this profile get at a model.
+pub fn login(codex: &Codex, profile: Option<&str>) -> Login {
+    let named = account::provider(&codex.home, profile);
+    if let Some(provider) = named.filter(|provider| provider != account::USUAL_PROVIDER) {
+        let table = account::provider_table(&codex.home, profile, &provider).unwrap_or_default();
+        let wants_login = table.get("requires_openai_auth").and_then(toml::Value::as_bool);
+        let key = table.get("env_key").and_then(toml::Value::as_str);
+        match (wants_login, key) {
+            (Some(true), _) => {}
+            (_, Some(variable)) => {
+                let is_set = codex.env.iter().any(|(name, _)| name == variable);
+                return Login::Key { provider, variable: variable.to_owned(), is_set };
+            }
+            (_, None) => return Login::NotNeeded { provider },
+        }
+    }
+    if codex.env.iter().any(|(name, _)| name == KEY) {
+        return Login::Key { provider: "openai".into(), variable: KEY.into(), is_set: true };
+    }
+    match ask(codex, &["login", "status"]) {
+        Ok((code, said)) => Login::Status { said, is_in: code == Some(0) },
+        Err(e) => Login::Status { said: e.to_string(), is_in: false },
+    }
+}
+
+/// What it answers to `--version`; `None` where it does not.
+pub fn version(codex: &Codex) -> Option<String> {
+    let (code, said) = ask(codex, &["--version"]).ok()?;
+    (code == Some(0)).then_some(said)
+}
+
+/// Asks codex something that needs no session: its exit code, unless it was ended, and its first line.
+fn ask(codex: &Codex, words: &[&str]) -> Result<(Option<i32>, String)> {
+    let mut said = tempfile::tempfile()?;
+    let mut command = Command::new(codex.program.first().cloned().unwrap_or_default());
+    command.args(codex.program.iter().skip(1)).args(words);
+    command.env_clear().envs(codex.env.iter().cloned()).stdin(Stdio::null());
+    command.stdout(said.try_clone()?).stderr(said.try_clone()?);
+    let mut child = family::spawn(|| command.spawn(), Child::id)?;
+    let code = ends(&mut child, PATIENCE)?.and_then(|status| status.code());
+    said.rewind()?;
+    let mut bytes = Vec::new();
+    said.take(ANSWER_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok((code, one_line(text.lines().next().unwrap_or_default())))
+}
+
+/// Waits for the end of a child; one that takes longer is ended, and has no status.
+pub(super) fn ends(
+    child: &mut Child,
+    patience: Duration,
+) -> Result<Option<std::process::ExitStatus>> {
+    let deadline = clock::since_boot() + patience;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if clock::since_boot() > deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        clock::pause(REST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::os::bounds::Bounds;
+    use crate::os::fsx;
+
+    /// A codex that is a script, with what its settings say and the variables that it gets.
+    fn codex(dir: &std::path::Path, config: &str, variables: &[&str]) -> Codex {
+        let program = dir.join("codex");
+        let script = "#!/bin/sh\ncase \"$1\" in\n  --version) echo codex-cli 9.8.7;;\n  \
+                      login) echo Not logged in >&2; exit 1;;\nesac\n";
+        fsx::put(&program, script.as_bytes()).expect("script");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("mode");
+        fsx::put(&dir.join("config.toml"), config.as_bytes()).expect("config");
+        let env = variables.iter().map(|name| (name.into(), "x".into())).collect();
+        let bounds = Bounds::default();
+        Codex { program: vec![program.into()], home: dir.to_owned(), env, bounds }
+    }
+
+    #[test]
+    fn the_provider_decides_what_is_needed_and_codex_says_the_rest() {
+        let d = tempfile::tempdir().expect("scratch");
+        let out = Login::Status { said: "Not logged in".into(), is_in: false };
+        let key = |provider: &str, variable: &str, is_set| Login::Key {
+            provider: provider.into(),
+            variable: variable.into(),
+            is_set,
+        };
+        let free = Login::NotNeeded { provider: "a".into() };
+        let with_key = "model_provider = \"a\"\n[model_providers.a]\nenv_key = \"A_KEY\"\n";
+        let with_login =
+            "model_provider = \"a\"\n[model_providers.a]\nrequires_openai_auth = true\n";
+        for (config, variables, expected) in [
+            ("", vec![], out.clone()),
+            ("", vec!["CODEX_API_KEY"], key("openai", "CODEX_API_KEY", true)),
+            ("model_provider = \"a\"\n", vec![], free),
+            (with_key, vec![], key("a", "A_KEY", false)),
+            (with_key, vec!["A_KEY"], key("a", "A_KEY", true)),
+            (with_login, vec![], out),
+        ] {
+            assert_eq!(login(&codex(d.path(), config, &variables), None), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn codex_says_its_version_or_nothing() {
+        let d = tempfile::tempdir().expect("scratch");
+        let mut codex = codex(d.path(), "", &[]);
+        assert_eq!(version(&codex).as_deref(), Some("codex-cli 9.8.7"));
+        codex.program = vec!["false".into()];
+        assert_eq!(version(&codex), None);
+    }
+}

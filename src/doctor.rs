@@ -1,0 +1,153 @@
+//! Measures what `logic::doctor` judges: looks at settings, codex, root and machine, and really tries what can be tried
+//! without leaving anything behind. Nothing is made but scratch folders, and no model is asked.
+//!
+//! Diagnostics: what cannot be measured is a fact like any other, never an error of its own.
+
+mod trying;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::codex::{Codex, login, sandbox};
+use crate::health;
+use crate::logic::doctor::{self, Facts, Finding, Inotify, Program};
+use crate::logic::health::Volume;
+use crate::model::job::Sandbox;
+use crate::model::root::Root;
+use crate::model::settings::Settings;
+use crate::os::git::Git;
+use crate::os::{clock, fsx, limits, lock};
+use crate::spool::{Place, Spool};
+use crate::store::holds::Holds;
+
+/// How the name of a rejection's reason ends.
+const REASON: &str = ".reason.json";
+
+/// Looks at everything.
+pub fn measure(root: &Root) -> Facts {
+    let (settings, problem) = match crate::root::settings(root) {
+        Ok(settings) => (settings, None),
+        Err(e) => (Settings::default(), Some(e.to_string())),
+    };
+    Facts {
+        settings: problem,
+        codex: codex(root, &settings),
+        root: look_at_root(root, &settings),
+        git: git_version(),
+        inotify: limits::watching().map(|w| Inotify {
+            instances: w.most_instances,
+            used_instances: w.instances,
+            watches: w.most_watches,
+            used_watches: w.watches,
+        }),
+        open_files: limits::open_files(),
+        now: clock::now(),
+    }
+}
+
+/// Whether this machine's git will do.
+pub fn git() -> Finding {
+    doctor::git(git_version().as_deref())
+}
+
+/// What `git --version` says; nothing where there is none.
+fn git_version() -> Option<String> {
+    Git::at(Path::new("/")).read(["--version"]).line().ok()
+}
+
+fn codex(root: &Root, settings: &Settings) -> Program {
+    if settings.rehearse.is_some() {
+        return Program::Played;
+    }
+    let codex = match Codex::real(settings) {
+        Ok(codex) => codex,
+        Err(lack) => return Program::Missing(lack),
+    };
+    let tried = match settings.sandbox {
+        Sandbox::DangerFullAccess => Ok(false),
+        Sandbox::ReadOnly | Sandbox::WorkspaceWrite if root.store().is_dir() => {
+            sandbox::check(&codex, &root.store()).map(|()| true)
+        }
+        Sandbox::ReadOnly | Sandbox::WorkspaceWrite => {
+            trying::in_scratch(&above(root.path()), |dir| {
+                sandbox::check(&codex, dir).map(|()| true)
+            })
+        }
+    };
+    Program::Found {
+        path: codex.program.first().map(|word| word.display().to_string()).unwrap_or_default(),
+        version: login::version(&codex),
+        login: login::login(&codex, settings.profile.as_deref()),
+        sandbox: tried,
+    }
+}
+
+fn look_at_root(root: &Root, settings: &Settings) -> doctor::Root {
+    let spool = Spool::of(root);
+    let looked = match crate::root::check(root) {
+        Ok(Some(_)) => crate::root::preflight(root, settings).map(Some),
+        other => other.map(|_| None),
+    };
+    let is_there = matches!(looked, Ok(Some(_))) || looked.is_err();
+    let (told, refused) = match looked {
+        Ok(told) => (told.unwrap_or_default(), None),
+        Err(e) => (Vec::new(), Some((e.to_string(), e.hint().to_owned()))),
+    };
+    doctor::Root {
+        path: root.path().display().to_string(),
+        is_there,
+        refused,
+        told,
+        tried: places(root).iter().map(|dir| trying::try_folder(dir)).collect(),
+        volumes: volumes(root),
+        min_free: settings.min_free,
+        is_led: is_there && lock::is_held(&spool.daemon_lock()).unwrap_or_default(),
+        notice: spool.notice(),
+        waiting: spool.incoming().map_or(0, Iterator::count),
+        rejected: rejected(&spool),
+        held: held(root),
+        last_record: last_record(root),
+    }
+}
+
+/// The folders that may each be a volume of its own; before there is a root, the one that it would be made in.
+fn places(root: &Root) -> Vec<PathBuf> {
+    let mut places = vec![root.spool(), root.runs(), root.store()];
+    places.retain(|dir| dir.is_dir());
+    if places.is_empty() {
+        places.push(above(root.path()));
+    }
+    places
+}
+
+/// The nearest folder that is there.
+fn above(path: &Path) -> PathBuf {
+    path.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/")).to_owned()
+}
+
+fn volumes(root: &Root) -> Vec<Volume> {
+    places(root).iter().filter_map(|dir| health::volume(dir)).collect()
+}
+
+fn rejected(spool: &Spool) -> usize {
+    let names = fsx::list(&spool.folder(Place::Rejected)).unwrap_or_default();
+    names.iter().filter(|name| !name.ends_with(REASON)).count()
+}
+
+fn held(root: &Root) -> Vec<String> {
+    let now = clock::now();
+    let dir = root.store();
+    let all = dir.join("holds").is_dir().then(|| Holds::open(&dir).ok()).flatten();
+    let all = all.and_then(|holds| holds.all().ok()).unwrap_or_default();
+    let told = |hold: crate::store::holds::Hold| {
+        let until = hold.until.map(|until| format!(" until {until}")).unwrap_or_default();
+        format!("jobs rest{until}, since codex said: {} ({})", hold.message, hold.account)
+    };
+    all.into_iter().filter(|hold| hold.is_active(now)).map(told).collect()
+}
+
+fn last_record(root: &Root) -> Option<Timestamp> {
+    let written = root.store().join("daemon.ndjson").metadata().ok()?.modified().ok()?;
+    Timestamp::try_from(written).ok()
+}
