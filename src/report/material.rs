@@ -110,6 +110,12 @@ pub(super) fn read(folder: &RunFolder, is_held: bool, now: Timestamp) -> Result<
         Some((t.task.id.clone(), piece(head)))
     });
     let verify = fsx::read_tail(&folder.place("verify").command_log("verify"), VERIFY_BYTES).ok();
+    let of_tasks = state.tasks.iter().map(|t| Some(&t.task.id));
+    let notes = [None].into_iter().chain(of_tasks).filter_map(|of| {
+        let told = folder.notes(of);
+        (!told.is_empty()).then(|| (of.map(ToString::to_string).unwrap_or_default(), told))
+    });
+    let notes = notes.collect();
     let waits = folder
         .read_status()
         .filter(|s| state.phase == JobPhase::Queued && s.state == JobPhase::Paused);
