@@ -1,6 +1,8 @@
 //! The end of a job, under its held lock: a branch for what has landed, the journal, then what is derived from it, then the
 //! one rename. Each step can be repeated, so a death between any two is mended by ending the job once more.
 
+pub mod pruning;
+
 use std::io::{Error, ErrorKind, Result};
 use std::time::Duration;
 
@@ -93,7 +95,9 @@ pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -
     write_down(held, ending, now)?;
     let settled = settle(spool, &held.folder, &held.state, &held.job);
     hooks::rouse(spool.root(), held.folder.job());
-    let _page = report::refresh_overview(spool.root(), OVERVIEW_AGE);
+    if settled.is_ok() {
+        let _page = report::refresh_overview(spool.root(), OVERVIEW_AGE);
+    }
     settled
 }
 

@@ -27,6 +27,7 @@ pub mod parked;
 pub mod patch;
 pub mod paths;
 pub mod planning;
+pub mod prune;
 pub mod quality;
 pub mod recover;
 pub mod reopen;

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
 pub use self::reading::{
-    is_at, list, list_os, open_hostile, read_at_most, read_bounded, read_head, read_optional,
-    read_tail,
+    disk_bytes, is_at, list, list_os, open_hostile, read_at_most, read_bounded, read_head,
+    read_optional, read_tail,
 };
 pub use self::temps::{clear_old_temps, clear_temps, is_older};
 use super::{random, reserve, seeded};

@@ -34,8 +34,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "ending",
         &[
-            "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "report",
-            "trees", "hooks",
+            "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "trees",
+            "hooks", "report",
         ],
     ),
     (

@@ -101,6 +101,16 @@ pub fn list(dir: &Path) -> Result<Vec<String>> {
     Ok(list_os(dir)?.into_iter().filter_map(|n| n.into_string().ok()).collect())
 }
 
+/// What a folder with all that is in it takes on disk, in bytes; what vanishes meanwhile, or cannot be looked at, does not count.
+///
+/// # Errors
+/// When the folder itself cannot be looked at.
+pub fn disk_bytes(dir: &Path) -> Result<u64> {
+    std::fs::symlink_metadata(dir).map_err(at(dir))?;
+    let entries = walkdir::WalkDir::new(dir).follow_links(false).into_iter().flatten();
+    Ok(entries.filter_map(|e| Some(e.metadata().ok()?.blocks() * 512)).sum())
+}
+
 /// The names in a folder as the system has them, unsorted; none if the folder is not there.
 ///
 /// # Errors
