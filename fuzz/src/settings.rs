@@ -50,6 +50,7 @@ fn written(s: &Settings) -> String {
     put("max_objective", i64::try_from(s.max_objective_bytes).ok().map(Value::from));
     put("settle", Some(duration::format(s.settle).into()));
     put("rescan", Some(duration::format(s.rescan).into()));
+    put("hook_timeout", Some(duration::format(s.hook_timeout).into()));
     put("workspace", text(&s.workspace));
     put("codex_bin", text(&s.codex_bin));
     put("codex_home", text(&s.codex_home));

@@ -174,7 +174,7 @@ fn paths(paths: &[String]) -> Vec<&str> {
 }
 
 fn indented<'a>(lines: impl Iterator<Item = &'a str>) -> String {
-    lines.flat_map(|line| ["  ".to_owned(), neutral(line), "\n".to_owned()]).collect()
+    lines.fold(String::new(), |text, line| text + "  " + &neutral(line) + "\n")
 }
 
 fn forget(here: &mut Here, job: &JobId) -> Result<Exit, Failure> {

@@ -174,6 +174,9 @@ enum Command {
         after_help = "Example:\n  numerus man | man -l -\n  numerus man --out ~/.local/share/man/man1"
     )]
     Man(man::Man),
+    /// Call hooks: started by whoever writes what they are called for
+    #[command(hide = true, name = crate::hooks::RUNNER)]
+    Hooks,
     /// Work on one job: started by the daemon and by run
     #[command(hide = true)]
     Worker {
@@ -221,8 +224,8 @@ pub fn session(words: &[OsString]) -> u8 {
 }
 
 fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
-    // These two see it for themselves.
-    let sees_it = matches!(command, Command::Daemon(_) | Command::Worker { .. });
+    // These see it for themselves.
+    let sees_it = matches!(command, Command::Daemon(_) | Command::Worker { .. } | Command::Hooks);
     if !sees_it && !command.needs_no_root() {
         unfit::tell(here);
     }
@@ -250,6 +253,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Completions(asked) => completions::run(here, asked),
         Command::Man(asked) => man::run(here, asked, Cli::command()),
         Command::Demo(asked) => demo::run(here, asked),
+        Command::Hooks => seams::run_hooks(&here.root),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;
             seams::work(&here.root, &job)

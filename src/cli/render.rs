@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::here::View;
 use super::ink::Tone;
 use super::table::{Cell, cut, table};
+use crate::hooks;
 use crate::model::claim::{Conflict, Mode};
 use crate::model::id::TaskId;
 use crate::model::outcome::Tokens;
@@ -237,6 +238,19 @@ fn messages(status: &Status) -> String {
         let _ = writeln!(text, "{} failed: {}", task.id, one_line(&task.message));
     }
     text
+}
+
+/// That hooks of a job went wrong, and where to look.
+pub(super) fn failed_hooks(failures: &[hooks::Failure], dir: &str) -> Option<String> {
+    let last = failures.last()?;
+    let count = match failures.len() {
+        1 => "1 call of a hook".to_owned(),
+        n => format!("{n} calls of hooks"),
+    };
+    let file = last.log.as_deref().unwrap_or("failed.ndjson");
+    let (hook, why) = (one_line(&last.hook), one_line(&last.why));
+    let look = format!("{}/hooks/{}", one_line(dir), one_line(file));
+    Some(format!("{count} failed, the last of {hook}: {why} (see {look})"))
 }
 
 /// Commands that show more of a job, or let it go on.

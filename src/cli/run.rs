@@ -92,6 +92,7 @@ pub(super) fn conclude(here: &mut Here, job: &JobId, end: &End) -> Result<Exit, 
         here.out.note(&wait::said(job, end));
         return Ok(end.exit());
     }
+    seams::drain(&here.root, Some(job));
     // From the journal, which `end` was read from too: status.json may be a step behind it.
     let told = snapshot::told(&folder)?;
     if let Some(row) = &told {

@@ -3,6 +3,7 @@
 mod applying;
 mod doctor;
 mod editing;
+mod hook;
 mod init;
 mod memory;
 mod steering;
@@ -22,6 +23,7 @@ use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
 use crate::health;
+use crate::hooks;
 use crate::logic::admission;
 use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
@@ -44,6 +46,7 @@ pub(super) use self::doctor::{codex_is_there, examine, lacks_login, preflight};
 pub(super) use self::editing::{
     draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waits_for,
 };
+pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::init::{init, write_page};
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
 pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
@@ -100,7 +103,10 @@ pub(super) fn take(root: &Root, job: &JobId) -> Result<(), Failure> {
     match taken {
         Taken::Rejected { reason, .. } => Err(refused(&reason)),
         Taken::Later(why) => Err(Failure::new(Exit::Blocked, why)),
-        Taken::Job(_) | Taken::Gone => Ok(()),
+        Taken::Job(_) | Taken::Gone => {
+            hooks::rouse(root, job);
+            Ok(())
+        }
     }
 }
 
@@ -197,7 +203,12 @@ pub(super) fn daemon(
     settings: Settings,
     options: daemon::Options,
 ) -> Result<Exit, Failure> {
-    daemon::run(root, settings, options).map_err(|e| Failure::system("watch the spool", &e))
+    let once = options.once;
+    let ended = daemon::run(root, settings, options);
+    if once {
+        drain(root, None);
+    }
+    ended.map_err(|e| Failure::system("watch the spool", &e))
 }
 
 /// Ends a job that has no worker, under its lock and after the fence; false if someone holds it.

@@ -9,7 +9,7 @@ use super::follow::rejection;
 use super::here::Here;
 use super::ink::Tone;
 use super::lookup::{self, Known, Whereabouts};
-use super::{ended, held, render, snapshot};
+use super::{ended, held, render, seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use crate::model::status::Status;
@@ -35,7 +35,7 @@ pub(super) struct AskStatus {
 
 /// Shows one job or all of them.
 pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
-    for line in held::lines(&here.root) {
+    for line in held::lines(&here.root).into_iter().chain(seams::hook_problems(&here.root)) {
         if asked.json {
             here.out.note(&line);
         } else {
@@ -59,6 +59,9 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
             let waits = snapshot::waits(&folder, &row.status);
             let dir = folder.dir().display().to_string();
             here.out.text(&render::detail(&row, &waits, &dir, &here.view))?;
+            if let Some(line) = render::failed_hooks(&seams::hook_failures(&folder), &dir) {
+                here.out.line(&line)?;
+            }
         }
         (at, _) => outside(here, known, at, as_json)?,
     }

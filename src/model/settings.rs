@@ -58,6 +58,8 @@ pub struct Settings {
     pub settle: Duration,
     /// Time between two scans that look for what events missed.
     pub rescan: Duration,
+    /// How long a hook may take.
+    pub hook_timeout: Duration,
     /// Largest objective file in bytes.
     pub max_objective_bytes: u64,
     /// What each log of one session keeps, in bytes: half of its beginning, half of its end.
@@ -116,6 +118,7 @@ impl Default for Settings {
             max_jobs: 4,
             settle: Duration::from_millis(100),
             rescan: Duration::from_secs(300),
+            hook_timeout: Duration::from_secs(30),
             max_objective_bytes: MAX_OBJECTIVE_BYTES,
             max_log: 128 * MIB,
             max_job_logs: 2048 * MIB,
@@ -195,6 +198,7 @@ impl Settings {
         self.resources = self.resources.overlaid(&mut f);
         self.settle = f.duration("settle").unwrap_or(self.settle);
         self.rescan = f.duration("rescan").unwrap_or(self.rescan);
+        self.hook_timeout = f.duration("hook_timeout").unwrap_or(self.hook_timeout);
         self.workspace = f.text("workspace", MAX_TEXT_BYTES).or(self.workspace);
         self.codex_bin = f.text("codex_bin", MAX_TEXT_BYTES).or(self.codex_bin);
         self.codex_home = f.text("codex_home", MAX_TEXT_BYTES).or(self.codex_home);

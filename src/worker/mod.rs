@@ -38,6 +38,7 @@ use tokio::sync::mpsc;
 use crate::bus::Bus;
 use crate::codex::{Codex, fence};
 use crate::health;
+use crate::hooks;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -78,6 +79,7 @@ pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<L
     family::adopt_orphans(job.as_str())?;
     let folder = Runs::of(root).folder(job);
     let Some(lock) = take_lock(&folder)?.map(Arc::new) else { return Ok(Left::Held) };
+    hooks::rouse(root, job);
     let (tell, signals) = mpsc::unbounded_channel();
     let _listening = Listener::listen(move |signal| {
         let _worker_is_leaving = tell.send(signal);
