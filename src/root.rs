@@ -71,7 +71,7 @@ impl RootError {
                 "where that is meant to be so, set `trust_root = true` in numerus.toml; see docs/security.md"
             }
             Self::Settings { .. } => {
-                "README.md lists every setting; `numerus doctor` looks at all of it"
+                "mend the file or the variable; README.md and the page numerus.toml(5) list every setting"
             }
             Self::Io(_) => "let your user write there, or name another root with --root",
         }
@@ -298,7 +298,7 @@ fn load_settings(
     let mut settings = Settings::default();
     if let Some(text) = fsx::read_optional(&file)? {
         let table: toml::Table =
-            toml::from_str(&text).map_err(|e| problem(vec![e.to_string().trim().to_owned()]))?;
+            toml::from_str(&text).map_err(|e| problem(vec![in_one_line(&text, &e)]))?;
         settings = settings.overlaid(to_object(table)).map_err(&problem)?;
     }
     for (variable_name, key, kind) in VARIABLES {
@@ -310,6 +310,16 @@ fn load_settings(
         })?;
     }
     Ok(settings)
+}
+
+/// What is wrong with a text that is no TOML, and in which line.
+fn in_one_line(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().trim();
+    let Some(span) = error.span() else { return message.to_owned() };
+    let before = text.get(..span.start).unwrap_or(text);
+    let number = before.matches('\n').count();
+    let line = text.lines().nth(number).unwrap_or_default().trim();
+    format!("line {}, `{line}`: {message}", number + 1)
 }
 
 fn read_as(text: &str, kind: As) -> Value {

@@ -40,7 +40,7 @@ pub(super) fn run(here: &mut Here, asked: &Init) -> Result<Exit, Failure> {
         here.out.note(&format!("  numerus{words} {command:<12} {does}"));
     }
     if !words.is_empty() {
-        here.out.note(&format!("`export NUMERUS_ROOT={path}` makes --root unnecessary"));
+        here.out.note(&format!("without --root: `cd {path}`, or `export NUMERUS_ROOT={path}`"));
     }
     Ok(Exit::Done)
 }

@@ -34,7 +34,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "JOB[:any]")]
     pub(super) after: Vec<String>,
     /// Start not before this moment, such as 2031-05-01T08:00:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(super) not_before: Option<Timestamp>,
     /// Accept only one job of this key
     #[arg(long, value_name = "KEY")]
@@ -148,6 +148,11 @@ fn role(text: &str) -> Result<(String, String, String), String> {
         return Err(format!("a role has no {key:?}: use model, profile, sandbox"));
     }
     Ok((role.to_owned(), key.to_owned(), value.to_owned()))
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let forms = "write it as 2031-05-01T08:00:00Z, or with an offset as 2031-05-01T08:00:00+02:00";
+    text.parse().map_err(|_| forms.to_owned())
 }
 
 fn span(text: &str) -> Result<String, String> {

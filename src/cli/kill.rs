@@ -54,6 +54,9 @@ fn of_run(here: &mut Here, known: &Known, task: Option<TaskId>) -> Result<Exit, 
                 .hint(format!("numerus kill {} ends the whole job", known.job)));
         }
     };
+    if let (Some(task), Whereabouts::Run) = (&task, &known.at) {
+        is_known(&folder, task)?;
+    }
     if let Some(over) = over {
         here.out.line(&format!("{}: has ended already ({over})", known.job))?;
         return Ok(Exit::Done);
@@ -99,14 +102,21 @@ fn report(here: &mut Here, tail: &JournalTail) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Refuses a task that the job does not have.
+fn is_known(folder: &RunFolder, task: &TaskId) -> Result<(), Failure> {
+    let mut tail = JournalTail::new(folder.clone());
+    tail.read()?;
+    if tail.state().task(task).is_some() {
+        return Ok(());
+    }
+    let job = folder.job();
+    Err(Failure::new(Exit::Unknown, format!("no task is called {job}/{task}"))
+        .hint(format!("numerus status {job} lists them")))
+}
+
 fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, Failure> {
     let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
     tail.read()?;
-    if tail.state().task(task).is_none() {
-        let name = format!("{}/{task}", folder.job());
-        return Err(Failure::new(Exit::Unknown, format!("no task is called {name}"))
-            .hint(format!("numerus status {} lists them", folder.job())));
-    }
     let cannot = |e: std::io::Error| Failure::system("ask for the task's end", &e);
     folder.wish_of_task(task, Want::Killed).map_err(cannot)?;
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);

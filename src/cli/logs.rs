@@ -16,7 +16,8 @@ use super::transcript::{self, Said};
 use super::{lookup, snapshot};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
-use crate::os::console::{is_terminal, neutral_bytes};
+use crate::model::status::TaskPhase;
+use crate::os::console::{is_terminal, neutral_bytes, one_line};
 use crate::os::fsx;
 use crate::runs::{RunFolder, Runs};
 
@@ -108,7 +109,8 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
         speak(here, asked, place.is_none(), &mut voices)?;
         if !asked.follow || is_over(&journal, held) {
             if voices.is_empty() {
-                here.out.note(&format!("no agent of {job} has said anything yet"));
+                let why = why_silent(&folder, place)?;
+                here.out.note(&why);
             }
             return Ok(Exit::Done);
         }
@@ -121,9 +123,28 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     }
 }
 
+/// Why there is nothing to show.
+fn why_silent(folder: &RunFolder, place: Option<&str>) -> Result<String, Failure> {
+    let job = folder.job();
+    let status = snapshot::status(folder)?;
+    let is_over = status.as_ref().is_some_and(|s| s.state.is_final());
+    let tasks = status.map(|s| s.tasks).unwrap_or_default();
+    let task = tasks.iter().find(|task| place == Some(task.id.as_str()));
+    Ok(match task.map(|task| (task, task.state)) {
+        Some((task, TaskPhase::Skipped)) => {
+            let why = Some(&task.message).filter(|m| !m.is_empty());
+            let why = why.map(|message| format!(": {message}")).unwrap_or_default();
+            one_line(&format!("{job}/{} was left undone, so no agent worked on it{why}", task.id))
+        }
+        Some((task, _)) if !is_over => format!("{job}/{} has not begun yet", task.id),
+        _ if is_over => format!("no agent of {job} has said anything"),
+        _ => format!("no agent of {job} has said anything yet"),
+    })
+}
+
 /// What the verify commands printed: they are no agents, and say things as they come.
 fn output_of_commands(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failure> {
-    let log = folder.place(VERIFY).dir().join("verify.log");
+    let log = folder.place(VERIFY).command_log(VERIFY);
     if !log.is_file() {
         here.out.note(&format!("no verify command of {} has run yet", folder.job()));
         return Ok(Exit::Done);

@@ -41,9 +41,6 @@ pub(super) struct Known {
     pub(super) at: Whereabouts,
 }
 
-/// The ends of a job; each has a folder of its own.
-pub(super) const FINALS: [JobPhase; 3] = [JobPhase::Succeeded, JobPhase::Failed, JobPhase::Killed];
-
 /// Splits `JOB` or `JOB/TASK`.
 pub(super) fn target(text: &str) -> Result<(&str, Option<TaskId>), Failure> {
     match text.trim_end_matches('/').split_once('/') {
@@ -87,7 +84,7 @@ fn gather(root: &Root) -> IoResult<Vec<Known>> {
         let name = name.strip_suffix(REASON).unwrap_or(&name);
         known.insert(job, Whereabouts::Rejected(rejected.join(format!("{name}{REASON}"))));
     }
-    for phase in FINALS {
+    for phase in JobPhase::FINALS {
         for (job, _) in spool.jobs_in(Place::at_end(phase))? {
             known.insert(job, Whereabouts::Ended(phase));
         }
@@ -98,16 +95,46 @@ fn gather(root: &Root) -> IoResult<Vec<Known>> {
     Ok(known.into_iter().map(|(job, at)| Known { job, at }).collect())
 }
 
+/// The files that were not accepted, by the names under which they are kept, each with its reason's path.
+pub(super) fn rejections(root: &Root) -> Vec<(String, PathBuf)> {
+    let folder = Spool::of(root).folder(Place::Rejected);
+    let mut names = fsx::list(&folder).unwrap_or_default();
+    names.sort();
+    let reason = |name: &String| Some((name.strip_suffix(REASON)?.to_owned(), folder.join(name)));
+    names.iter().filter_map(reason).collect()
+}
+
+/// The rejected file whose name is most like a text, if any is like it at all.
+pub(super) fn nearest_name<'a>(names: &'a [(String, PathBuf)], text: &str) -> Option<&'a str> {
+    let stem = |name: &'a str| name.split('.').next().unwrap_or(name);
+    let distance = |name: &'a str| {
+        let whole = strsim::damerau_levenshtein(name, text);
+        strsim::damerau_levenshtein(stem(name), text).min(whole)
+    };
+    let near = names.iter().map(|(name, _)| (distance(name), name.as_str())).min()?;
+    (near.0 <= 2 && near.0 < text.chars().count()).then_some(near.1)
+}
+
 /// The one job that a prefix names.
 ///
 /// # Errors
 /// None of that name (with the nearest one), or several.
 pub(super) fn find(root: &Root, prefix: &str) -> Result<Known, Failure> {
+    if let Some(no_root) = no_root(root) {
+        return Err(Failure::new(Exit::Unknown, format!("no job is called {prefix:?}: {no_root}"))
+            .hint("is --root right, or NUMERUS_ROOT, or the current directory?"));
+    }
     let known = all(root)?;
     let ids: Vec<&JobId> = known.iter().map(|k| &k.job).collect();
     let chosen = choose(&ids, prefix)?.clone();
     let found = known.into_iter().find(|k| k.job == chosen);
     found.ok_or_else(|| unknown(prefix, None))
+}
+
+/// What there is to say where the root was never made: an empty one looks the same.
+pub(super) fn no_root(root: &Root) -> Option<String> {
+    let is_there = root.spool().is_dir() || root.runs().is_dir() || root.store().is_dir();
+    (!is_there).then(|| format!("no root at {} yet", root.path().display()))
 }
 
 /// The one id that a prefix names; a whole id wins over longer ones.

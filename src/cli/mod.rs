@@ -17,6 +17,7 @@ mod events;
 mod follow;
 mod held;
 mod here;
+mod idle;
 mod init;
 mod ink;
 mod jobfile;
@@ -26,9 +27,11 @@ mod logs;
 mod lookup;
 mod man;
 mod memory;
+mod open;
 mod out;
 mod pause;
 mod planedit;
+mod prune;
 mod render;
 mod resume;
 mod retry;
@@ -47,12 +50,14 @@ mod tail;
 mod top;
 mod transcript;
 mod unfit;
+mod usage;
 mod wait;
 mod wakes;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Exit, Failure};
@@ -63,7 +68,7 @@ use out::Out;
 
 /// Spool objectives for coding agents: drop a file, get a landed, explained result
 #[derive(Debug, Parser)]
-#[command(name = "numerus", version, max_term_width = 100)]
+#[command(name = "numerus", bin_name = "numerus", version, max_term_width = 100)]
 struct Cli {
     /// Use this root instead of `NUMERUS_ROOT`, the nearest spool above, or the user's state directory
     #[arg(long, global = true, value_name = "DIR")]
@@ -143,6 +148,10 @@ enum Command {
         after_help = "Example:\n  numerus attach fix-the/tests\n\nCtrl-C detaches; the agent goes on."
     )]
     Attach(attach::Attach),
+    /// Remove jobs that have ended, but for a copy of what matters
+    #[command(after_help = "Example:\n  numerus prune --older-than 30d --dry-run\n  \
+                            numerus prune --keep 100 --max-size 10G --yes")]
+    Prune(prune::Prune),
     /// Wait until jobs have ended, and end with the worst of their codes
     #[command(after_help = "Example:\n  numerus wait fix-the add-docs && echo both are done")]
     Wait(wait::Wait),
@@ -160,6 +169,9 @@ enum Command {
     /// Look whether everything is there that work depends on
     #[command(after_help = "Example:\n  numerus doctor\n  numerus doctor --json | jq .findings")]
     Doctor(doctor::Doctor),
+    /// Show the report of a job, or of all of them, in a browser
+    #[command(after_help = "Example:\n  numerus open fix-the\n  numerus open --print")]
+    Open(open::Open),
     /// Play two jobs on a scratch repository, with a scripted agent
     #[command(after_help = "Example:\n  numerus demo")]
     Demo(demo::Demo),
@@ -201,9 +213,9 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(false) => {}
         Err(failure) => return failed(&mut Out::standard(Colour::Auto), &failure).code(),
     }
-    let cli = match Cli::try_parse_from(words) {
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(refusal) => return said(&mut Out::standard(Colour::Auto), &refusal).code(),
+        Err(refusal) => return said(&mut Out::standard(Colour::Auto), &refusal, &words).code(),
     };
     let mut out = Out::standard(cli.color);
     let mut here = match seams::root(cli.root.as_deref()) {
@@ -245,6 +257,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Apply(asked) => apply::run(here, asked),
         Command::Send(asked) => send::run(here, asked),
         Command::Attach(asked) => attach::run(here, asked),
+        Command::Prune(asked) => prune::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),
@@ -252,6 +265,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Doctor(asked) => doctor::run(here, asked),
         Command::Completions(asked) => completions::run(here, asked),
         Command::Man(asked) => man::run(here, asked, Cli::command()),
+        Command::Open(asked) => open::run(here, asked),
         Command::Demo(asked) => demo::run(here, asked),
         Command::Hooks => seams::run_hooks(&here.root),
         Command::Worker { job } => {
@@ -267,11 +281,17 @@ fn failed(out: &mut Out, failure: &Failure) -> Exit {
 }
 
 /// Help and versions go to stdout, wrong usage to stderr.
-fn said(out: &mut Out, refusal: &clap::Error) -> Exit {
+fn said(out: &mut Out, refusal: &clap::Error, words: &[OsString]) -> Exit {
     let text = refusal.render().to_string();
-    if refusal.use_stderr() {
+    if refusal.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         out.note_text(&text);
         return Exit::Usage;
+    }
+    if refusal.use_stderr() {
+        let known = Cli::command();
+        let called = words.iter().skip(1).filter_map(|word| word.to_str());
+        let called = called.clone().find(|word| known.find_subcommand(word).is_some());
+        return failed(out, &usage::failure(&text, called));
     }
     out.text(&text).map_or_else(|failure| failure.kind, |()| Exit::Done)
 }
@@ -306,7 +326,7 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             for line in help.lines().filter_map(|l| l.split_once("numerus ")) {
-                let words = line.1.split(['|', '&']).next().unwrap_or_default();
+                let words = line.1.split(['|', '&', '>']).next().unwrap_or_default();
                 let words = words.replace(['"', '\''], "");
                 // What stood in quotes becomes many words; one is enough here.
                 let words = words.replace("Fix the login", "Fix").replace("cargo test", "cargo");

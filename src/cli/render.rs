@@ -118,8 +118,34 @@ pub(super) fn jobs(rows: &[Row], view: &View) -> String {
             Cell::from(one_line(&s.objective)),
         ]
     };
-    let rows: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
-    table(&["JOB", "STATE", "TASKS", "TOKENS", "AGE", "OBJECTIVE"], &rows, view.width, view.ink)
+    let cells: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
+    let heads = ["JOB", "STATE", "TASKS", "TOKENS", "AGE", "OBJECTIVE"];
+    let listed = table(&heads, &cells, view.width, view.ink);
+    let mut lines = listed.lines();
+    let mut text = lines.next().map(|heading| format!("{heading}\n")).unwrap_or_default();
+    for (line, row) in lines.zip(rows) {
+        let _ = writeln!(text, "{line}");
+        if let Some(why) = why(&row.status) {
+            let why = cut(&format!("  {}", one_line(&why)), view.width);
+            let _ = writeln!(text, "{}", view.ink.paint(job_tone(row.status.state), &why));
+        }
+    }
+    text
+}
+
+/// Why a job waits or did not end well, for a line of its own below it.
+fn why(status: &Status) -> Option<String> {
+    let blocked = || {
+        let task = status.tasks.iter().find(|t| t.state == TaskPhase::Blocked)?;
+        Some(format!("{} waits for {}", task.id, task.waits_for.join(", ")))
+    };
+    match status.state {
+        JobPhase::Failed | JobPhase::Paused | JobPhase::Queued | JobPhase::Killed => {
+            Some(status.message.clone()).filter(|message| !message.trim().is_empty())
+        }
+        JobPhase::Planning | JobPhase::Running => blocked(),
+        JobPhase::Succeeded => None,
+    }
 }
 
 /// Files that lie in `incoming/`.
@@ -163,8 +189,7 @@ fn facts(row: &Row, dir: &str, view: &View) -> String {
     fact("objective", &cut(&one_line(&s.objective), view.width.saturating_sub(11)), Tone::Plain);
     fact("workspace", &one_line(s.workspace.as_deref().unwrap_or_default()), Tone::Plain);
     fact("branch", &one_line(s.branch.as_deref().unwrap_or_default()), Tone::Plain);
-    let pid = s.pid.filter(|_| row.held).map(|p| format!("process {p}")).unwrap_or_default();
-    fact("worker", &pid, Tone::Plain);
+    fact("worker", &worker(row), Tone::Plain);
     let times = format!("{}, {} ago", view.moment(s.created_at), age(s.created_at, view.now));
     fact("taken", &times, Tone::Plain);
     fact("tokens", &tokens(s.tokens), Tone::Plain);
@@ -173,6 +198,19 @@ fn facts(row: &Row, dir: &str, view: &View) -> String {
     }
     fact("files", &one_line(dir), Tone::Plain);
     text
+}
+
+/// Who works on it; where nobody does who should, what happens next.
+fn worker(row: &Row) -> String {
+    let Row { status, held } = row;
+    let should = matches!(status.state, JobPhase::Planning | JobPhase::Running);
+    match status.pid.filter(|_| *held) {
+        Some(pid) => format!("process {pid}"),
+        None if should && !held => {
+            format!("none: a daemon starts one; without a daemon, numerus start {}", status.job_id)
+        }
+        None => String::new(),
+    }
 }
 
 /// Tokens in words.
@@ -265,12 +303,24 @@ pub(super) fn where_to_look(row: &Row) -> String {
         _ => task,
     };
     let logs = place.map_or(format!("numerus logs {job}"), |p| format!("numerus logs {job}/{p}"));
-    let branch = status.branch.as_deref().map(|b| format!("git log {}", one_line(b)));
+    let branch = status.branch.as_deref().map(|b| {
+        let place = status.workspace.as_deref().map(|dir| format!("-C {} ", word(dir)));
+        format!("git {}log {}", place.unwrap_or_default(), word(b))
+    });
     let waits = matches!(status.state, JobPhase::Planning | JobPhase::Running | JobPhase::Paused);
     // Another job, or the time, has to come first.
     let goes_on_by_itself = matches!(status.reason.as_deref(), Some("dependency" | "not_before"));
-    let start = (waits && !held && !goes_on_by_itself).then(|| format!("numerus start {job}"));
+    let is_paused = status.state == JobPhase::Paused && status.reason.as_deref() == Some("user");
+    let verb = if is_paused { "resume" } else { "start" };
+    let start = (waits && !held && !goes_on_by_itself).then(|| format!("numerus {verb} {job}"));
     [Some(logs), branch, start].into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
+
+/// A word that a shell takes as it is.
+fn word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-".contains(c);
+    let text = one_line(text);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// A plan with its roles.

@@ -81,7 +81,9 @@ pub(super) fn conclude(here: &mut Here, job: &JobId, end: &End) -> Result<Exit, 
     if let End::Signal(_) = end {
         folder.wish(Want::Killed).map_err(|e| Failure::system("ask for the job's end", &e))?;
         seams::terminate_worker(&folder)?;
-        here.out.note(&format!("{job}: asked to end"));
+        here.out.note(&format!(
+            "{job}: ends with this command, which was interrupted; numerus status {job} shows what came of it"
+        ));
         return Ok(end.exit());
     }
     if let End::Kill = end {

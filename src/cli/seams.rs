@@ -6,6 +6,7 @@ mod editing;
 mod hook;
 mod init;
 mod memory;
+mod pruning;
 mod steering;
 
 use std::ffi::OsString;
@@ -14,6 +15,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+
+mod pages;
+
+pub(super) use self::pages::{open_page, overview, report};
 
 use super::lookup;
 use crate::bus::Bus;
@@ -42,13 +47,14 @@ use crate::store::holds::Holds;
 use crate::worker::Left;
 
 pub(super) use self::applying::{bring, of_trees};
-pub(super) use self::doctor::{codex_is_there, examine, lacks_login, preflight};
+pub(super) use self::doctor::{broken_settings, codex_is_there, examine, lacks_login, preflight};
 pub(super) use self::editing::{
     draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waits_for,
 };
 pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::init::{init, write_page};
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
+pub(super) use self::pruning::{Pruner, begin_pruning, finish_pruning, prune, prune_file};
 pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 
 /// How long a lock is tried for that its holder is about to let go.
@@ -79,7 +85,10 @@ fn unusable(why: &RootError) -> Failure {
 
 /// Splits a Markdown file into its front matter, as options, and the objective.
 pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), Failure> {
-    let bad = |why: String| Failure::usage(format!("the front matter cannot be read: {why}"));
+    let bad = |why: String| {
+        Failure::usage(format!("the front matter cannot be read: {why}"))
+            .hint("it is YAML between two lines of `---`, such as `priority: 10`; what follows is the objective")
+    };
     let parts = frontmatter::split(text).map_err(bad)?;
     let options = parts.front.map(frontmatter::parse).transpose().map_err(bad)?;
     Ok((options.unwrap_or_default(), parts.body.to_owned()))
@@ -89,6 +98,19 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
 pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
     judge(root, json)?;
     Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
+}
+
+/// Whether the settings name a workspace for jobs that name none.
+pub(super) fn names_workspace(root: &Root) -> bool {
+    crate::root::settings(root).is_ok_and(|settings| settings.workspace.is_some())
+}
+
+/// Refuses a key that an accepted job has already; two that wait to be taken are told apart when they are.
+pub(super) fn is_first_of_key(root: &Root, key: Option<&str>) -> Result<(), Failure> {
+    let first = key.and_then(|key| Some((key, Spool::of(root).holder_of_key(key)?)));
+    let Some((key, job)) = first else { return Ok(()) };
+    Err(Failure::usage(format!("the key {key:?} was used by {job} already: nothing was submitted"))
+        .hint(format!("numerus status {job} shows that job; another key makes another job")))
 }
 
 fn refused(reason: &Reason) -> Failure {

@@ -1,6 +1,6 @@
 //! `numerus submit`: an objective into the spool, its id onto stdout.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::here::Here;
 use super::jobfile::{Draft, Flags, compose};
 use super::live::Live;
-use super::{seams, wait};
+use super::{idle, seams, wait};
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TAIL_CHARS};
 use crate::os::{fsx, random, seeded};
@@ -18,7 +18,7 @@ use crate::os::{fsx, random, seeded};
 #[derive(Debug, Args)]
 pub(super) struct Submit {
     /// What is to be done; `-` reads it from stdin
-    #[arg(value_name = "TEXT", required_unless_present = "file", conflicts_with = "file")]
+    #[arg(value_name = "TEXT", conflicts_with = "file")]
     text: Option<String>,
     /// Take the objective from a file: text, Markdown with front matter, or JSON
     #[arg(short = 'f', long, value_name = "FILE")]
@@ -38,7 +38,8 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
     let limit = seams::open(&here.root)?.max_objective_bytes;
     let draft = match (&asked.file, asked.text.as_deref()) {
         (Some(file), _) => of_file(file, limit)?,
-        (None, Some("-") | None) => Draft::of_text(&stdin(limit)?),
+        (None, None) => return Err(nothing_to_submit()),
+        (None, Some("-")) => Draft::of_text(&stdin(limit)?),
         (None, Some(text)) => Draft::of_text(text),
     };
     let job = submit(here, draft, &asked.flags, false)?;
@@ -47,6 +48,7 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
     } else {
         here.out.line(job.as_str())?;
     }
+    idle::tell(here, Some(job.as_str()));
     if asked.wait { wait::for_jobs(here, &[job], &mut Live::of_waiting()) } else { Ok(Exit::Done) }
 }
 
@@ -70,17 +72,29 @@ pub(super) fn submit(
     let flags = resolved(flags, is_named)?;
     let job = compose(&draft, &flags);
     let workspace = job.get("workspace").and_then(|w| w.as_str());
-    if let Some(found) = workspace.filter(|_| is_default) {
-        here.out.note(&format!("works on {found}, the repository of this directory"));
-    }
-    warn_of_changes(here, workspace);
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let id = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
     if seeded::bug("acknowledged-early") {
         here.out.line(id.as_str())?;
     }
+    seams::is_first_of_key(&here.root, job.get("key").and_then(|key| key.as_str()))?;
     seams::submit(&here.root, &id, format!("{job:#}\n").as_bytes())?;
+    tell_where(here, workspace, is_default);
     Ok(id)
+}
+
+/// Says where the job works, where nobody has said so, and what it does not see.
+fn tell_where(here: &mut Here, workspace: Option<&str>, is_default: bool) {
+    if let Some(found) = workspace.filter(|_| is_default) {
+        here.out.note(&format!("works on {found}, the repository of this directory"));
+    }
+    if workspace.is_none() && !seams::names_workspace(&here.root) {
+        here.out.note(
+            "note: this directory is in no repository, so the job gets an empty one of its own; \
+             --workspace DIR names another",
+        );
+    }
+    warn_of_changes(here, workspace);
 }
 
 /// The flags with their paths made absolute, and the workspace where none was named.
@@ -101,7 +115,11 @@ pub(super) fn resolved(flags: &Flags, file_names_one: bool) -> Result<Flags, Fai
 
 fn absolute(here: &Path, path: &str) -> Result<PathBuf, Failure> {
     let path = here.join(path);
-    path.canonicalize().map_err(|e| Failure::usage(format!("cannot use {}: {e}", path.display())))
+    path.canonicalize().map_err(|e| match e.kind() {
+        ErrorKind::NotFound => Failure::usage(format!("{} is not there", path.display()))
+            .hint("name a path that is, or leave the option out"),
+        _ => Failure::usage(format!("cannot use {}: {e}", path.display())),
+    })
 }
 
 fn text_of(path: impl AsRef<Path>) -> Result<String, Failure> {
@@ -133,7 +151,12 @@ fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {
 /// A draft from a file, read as the ending of its name says.
 pub(super) fn of_file(path: &Path, limit: u64) -> Result<Draft, Failure> {
     let refused = |e: std::io::Error| Failure::usage(format!("cannot read the objective: {e}"));
-    let path = path.canonicalize().map_err(|e| refused(fsx::at(path)(e)))?;
+    let path = path.canonicalize().map_err(|e| match e.kind() {
+        ErrorKind::NotFound => {
+            Failure::usage(format!("cannot read the objective: {} is not there", path.display()))
+        }
+        _ => refused(fsx::at(path)(e)),
+    })?;
     let bytes = fsx::read_bounded(&path, limit).map_err(refused)?;
     let text = decoded(bytes.ok_or_else(|| too_large(&path.display().to_string(), limit))?)?;
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("job");
@@ -159,9 +182,15 @@ fn stdin(limit: u64) -> Result<String, Failure> {
     decoded(bytes)
 }
 
+fn nothing_to_submit() -> Failure {
+    Failure::usage("nothing to submit")
+        .hint("say in a sentence what is to be done: numerus submit \"Fix the login\"")
+        .hint("or name a file: numerus submit --file fix-login.md; `-` reads stdin")
+}
+
 fn too_large(what: &str, limit: u64) -> Failure {
-    Failure::usage(format!("{what} is larger than {limit} bytes"))
-        .hint("say less, or raise max_objective in numerus.toml")
+    Failure::usage(format!("{what} is too large for an objective: at most {limit} bytes"))
+        .hint("say less and put the rest into a file of the repository, or raise `max_objective` in numerus.toml")
 }
 
 fn decoded(bytes: Vec<u8>) -> Result<String, Failure> {

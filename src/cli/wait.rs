@@ -52,10 +52,13 @@ pub(super) fn said(job: &JobId, end: &End) -> String {
         End::Job(phase) => format!("{job}: {}", phase.as_str()),
         End::Paused(reason, message) => format!("{job}: paused ({}): {message}", reason.as_str()),
         End::NoWorker => {
-            format!("{job}: its worker ended without a result; numerus start {job} goes on")
+            format!(
+                "{job}: its worker ended without a result; what landed stays, and a daemon starts another worker: \
+                 without one, numerus start {job}"
+            )
         }
         End::Rejected(why) => format!("{job}: rejected: {why}"),
-        End::Signal(_) => format!("{job}: goes on without this command"),
+        End::Signal(_) => format!("{job}: goes on; only this command has ended"),
         End::Kill => format!("{job}: asked to end"),
         End::Detached => format!(
             "{job}: goes on without this command; numerus logs {job} -f follows it, numerus kill {job} ends it"

@@ -326,6 +326,14 @@ mod tests {
     }
 
     #[test]
+    fn an_ended_job_is_named_by_its_whole_id() {
+        for retry_of in ["A", "a:any", "", "../a"] {
+            let json = format!(r#"{{"objective": "x", "retry_of": "{retry_of}"}}"#);
+            assert_eq!(code(json.as_bytes(), Shape::Json), Err(Code::Field), "{retry_of}");
+        }
+    }
+
+    #[test]
     fn each_broken_file_has_its_code() {
         use Shape::{Json, Markdown, Text};
         let big = vec![b'x'; 512 * 1024 + 1];
@@ -359,6 +367,8 @@ mod tests {
             (b"---\nafter: [\"A B\"]\n---\nx", Markdown, Code::Field),
             (b"---\nmodel: -c\n---\nx", Markdown, Code::Field),
             (b"---\nlabels: [\"a\\0b\"]\n---\nx", Markdown, Code::Field),
+            (b"---\nlabels: [\"\"]\n---\nx", Markdown, Code::Field),
+            (b"---\nverify: [\" \"]\n---\nx", Markdown, Code::Field),
             (b"---\nbudget: {tokens: 0}\n---\nx", Markdown, Code::Field),
             (b"---\nworkspace: /etc\n---\nx", Markdown, Code::Path),
             (b"---\nworkspace: /\n---\nx", Markdown, Code::Path),

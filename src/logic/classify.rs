@@ -109,10 +109,18 @@ fn unclean(exit: Option<i32>, when: &str) -> Failure {
     Failure::new(FailureKind::Transient, format!("codex {how} {when}"))
 }
 
+/// How the stand-in begins what it says of its script.
+const STAND_IN: &str = "numerus stand-in: ";
+
 /// Nothing was said on stdout: codex refused its command line, its configuration or the thread.
 fn not_started(seen: &Seen) -> Failure {
     let last =
         seen.stderr.lines().map(str::trim).rfind(|l| !l.is_empty() && !l.starts_with("Reading "));
+    if let Some(why) = last.and_then(|line| line.strip_prefix(STAND_IN)) {
+        // No login and no limit is at stake: whoever wrote the script has to mend it.
+        let message = format!("the rehearsal's script does not play: {why}");
+        return Failure::new(FailureKind::Bug, message);
+    }
     let message = format!("codex did not start: {}", last.unwrap_or("it said nothing"));
     let kind = match seen.exit {
         None => FailureKind::Transient,
@@ -257,6 +265,18 @@ mod tests {
         ] {
             assert_eq!(kind_of(error.clone(), message), Err(kind), "{error} {message}");
         }
+    }
+
+    #[test]
+    fn a_script_that_does_not_play_is_nobodys_login() {
+        let seen = Seen {
+            exit: Some(1),
+            stderr: "numerus stand-in: cannot understand the script x: EOF\n".into(),
+            ..Seen::default()
+        };
+        let failure = judge(&seen, &Record::default()).expect_err("failed");
+        assert_eq!(failure.kind, FailureKind::Bug);
+        assert!(failure.message.ends_with("does not play: cannot understand the script x: EOF"));
     }
 
     #[test]

@@ -44,6 +44,18 @@ impl Volume {
         }
     }
 
+    /// What new work needs, in words.
+    fn needed(&self, kept: u64) -> String {
+        let all = format!("new work begins with {} or more", size(kept));
+        let (free, owed) = (size(kept.saturating_sub(self.owed_bytes)), size(self.owed_bytes));
+        if self.owed_bytes == 0 {
+            return format!("{all} (`min_free`)");
+        }
+        format!(
+            "{all}: {free} that stay free (`min_free`) and {owed} to put by, with which what runs can end"
+        )
+    }
+
     /// Why no new work may begin here, with what to do about it.
     fn problem(&self, set: Option<u64>) -> Option<String> {
         let (place, kept) = (&self.place, self.kept_free(set));
@@ -51,10 +63,8 @@ impl Volume {
             return Some(told(place, "it is mounted read-only", Fault::ReadOnly));
         }
         if self.free_bytes < kept {
-            let (free, kept) = (size(self.free_bytes), size(kept));
-            let what = format!(
-                "the disk has {free} left, and new work begins with {kept} or more (`min_free`)"
-            );
+            let what =
+                format!("the disk has {} left, and {}", size(self.free_bytes), self.needed(kept));
             return Some(told(place, &what, Fault::Full));
         }
         if self.free_files < self.files / SHARE {

@@ -76,7 +76,7 @@ impl Ending {
         Self {
             phase: JobPhase::Killed,
             reason: "killed".to_owned(),
-            message: "killed on request".to_owned(),
+            message: "ended on request".to_owned(),
         }
     }
 

@@ -80,13 +80,18 @@ impl Fields {
 
     /// A list of texts, at most `max` of them; a single text counts as a list of one.
     pub fn texts(&mut self, key: &'static str, max: usize) -> Option<Vec<String>> {
-        self.typed(key, &format!("a list of at most {max} texts"), |v| match v {
-            Value::String(one) => Some(vec![one.clone()]),
-            Value::Array(many) if many.len() <= max => {
-                many.iter().map(|t| t.as_str().map(str::to_owned)).collect()
-            }
-            _ => None,
-        })
+        let full = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
+        self.typed(
+            key,
+            &format!("a list of at most {max} texts, none of them empty"),
+            |v| match v {
+                Value::String(one) => Some(vec![full(one)?]),
+                Value::Array(many) if many.len() <= max => {
+                    many.iter().map(|t| t.as_str().and_then(full)).collect()
+                }
+                _ => None,
+            },
+        )
     }
 
     /// A list of at most `max` numbers of users.

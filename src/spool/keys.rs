@@ -48,6 +48,12 @@ impl Spool {
         JobId::parse(text.trim()).map_err(|e| fsx::at(&path)(Error::new(ErrorKind::InvalidData, e)))
     }
 
+    /// The job that has a key, as far as can be read.
+    pub fn holder_of_key(&self, key: &str) -> Option<JobId> {
+        let text = fsx::read_optional(&self.keys().join(file_name(key))).ok().flatten()?;
+        JobId::parse(text.trim()).ok()
+    }
+
     /// Makes the folder of the keys again, with these in it; of two jobs with one key the first has it. False if somebody else
     /// has just made it.
     ///

@@ -212,7 +212,10 @@ fn refuse_special(git: &Git, top: &Path, base: &str) -> Result<(), TreesError> {
 fn refuse_filters(git: &Git, repository: &Repository, base: &str) -> Result<(), TreesError> {
     match filtered(git, &repository.git_dir, base)? {
         Some((path, driver)) => {
-            let why = format!("{path} goes through the filter {driver:?}, a program of its own");
+            let why = format!(
+                "{path} goes through the filter {driver:?}, a program of its own: take it out of .gitattributes, \
+                 or name another directory"
+            );
             refused(&repository.top, &why)
         }
         None => Ok(()),

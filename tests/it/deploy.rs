@@ -127,3 +127,22 @@ fn every_call_in_the_examples_is_one_that_the_program_takes() {
     }
     assert!(calls > 8, "{calls} calls found");
 }
+
+#[test]
+fn the_program_is_one_file_that_needs_no_other_of_its_own() {
+    let yard = Yard::new("one-file");
+    let (own, elsewhere) = (Path::new(env!("CARGO_MANIFEST_DIR")), tempfile::tempdir().unwrap());
+    let copy = elsewhere.path().join("numerus");
+    fs::copy(env!("CARGO_BIN_EXE_numerus"), &copy).unwrap();
+    // In a mount namespace in which nothing of the source is there.
+    let script = "mount -t tmpfs none \"$1\" && cd \"$2\" && export HOME=\"$2\" TMPDIR=\"$2\" && ./numerus demo && \
+                  ./numerus man > page && ./numerus completions zsh > script && ./numerus init root && ls root";
+    let mut command = yard.site.command("unshare");
+    command.current_dir("/").args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]);
+    let ended = yard.site.run(command.arg(own).arg(elsewhere.path()));
+    if ended.stderr.contains("unshare:") || ended.stderr.contains("mount:") {
+        return not_run("a mount namespace of its own (user namespaces or root)");
+    }
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.ends_with("numerus.toml\nruns\nspool\nstore\n"), "{ended:?}");
+}

@@ -42,14 +42,27 @@ fn jobs_are_listed_in_the_width_of_the_terminal() {
     paused.status.until = Some("2026-03-05T07:30:00Z".parse().expect("time"));
     let mut left = row("c-abc234", "running", &[]);
     left.held = false;
-    let rows = [row("a-abc234", "running", &[done, open]), paused, left];
+    paused.status.message =
+        "the account is over its limit, and it will be so until it is filled up again".into();
+    let held = task("t2", "executor", "blocked", &json!(["x-abc234/t1"]));
+    let waiting = row("d-abc234", "running", &[held]);
+    let mut failed = row("e-abc234", "failed", &[]);
+    failed.status.message = "t1 failed:\nno\u{1b}[31m way".into();
+    let rows = [row("a-abc234", "running", &[done, open]), paused, left, waiting, failed];
     let expected = "\
 JOB       STATE                                  TASKS  TOKENS  AGE  OBJECTIVE
 a-abc234  running                                1/2    12.3k   5m   Fix the login\\…
 b-abc234  paused (limit) until 2026-03-05 07:30         12.3k   5m   Fix the login\\…
+  the account is over its limit, and it will be so until it is filled up again
 c-abc234  running (no worker)                           12.3k   5m   Fix the login\\…
+d-abc234  running                                0/1    12.3k   5m   Fix the login\\…
+  t2 waits for x-abc234/t1
+e-abc234  failed                                        12.3k   1m   Fix the login\\…
+  t1 failed: no\\x1b[31m way
 ";
     assert_eq!(jobs(&rows, &view(84)), expected);
+    let narrow = jobs(&rows, &view(40));
+    assert!(narrow.contains("\n  the account is over its limit, and it…\n"), "{narrow}");
 }
 
 #[test]
@@ -112,9 +125,29 @@ TASK  ROLE      STATE   TRY  TOKENS  SUMMARY
 t1    executor  failed  1    1.2k    do t1
 t1 failed: ran out of attempts
 
-look: numerus logs a-abc234/t1 · git log numerus/a-abc234
+look: numerus logs a-abc234/t1 · git -C /src/shop log numerus/a-abc234
 ";
     assert_eq!(detail(&ended, &[], "/r", &view(72)), expected);
+}
+
+#[test]
+fn a_job_whose_worker_is_gone_says_what_happens_next() {
+    let mut lost = row("a-abc234", "running", &[]);
+    lost.held = false;
+    let shown = detail(&lost, &[], "/r", &view(72));
+    let next = "worker     none: a daemon starts one; without a daemon, numerus start a-abc234\n";
+    assert!(shown.contains(next), "{shown}");
+    lost.status.branch = Some("numerus/a-abc234".into());
+    lost.status.workspace = Some("/my shop's".into());
+    let shown = detail(&lost, &[], "/r", &view(72));
+    assert!(shown.contains(r"git -C '/my shop'\''s' log numerus/a-abc234"), "{shown}");
+}
+
+#[test]
+fn heads_of_columns_are_whole_in_forty_columns() {
+    let shown = jobs(&[row("a-abc234", "running", &[])], &view(40));
+    let heads: Vec<&str> = shown.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(heads, ["JOB", "STATE", "TOKENS", "AGE", "OBJECTIVE"]);
 }
 
 #[test]

@@ -16,6 +16,11 @@ pub(in crate::cli) fn examine(root: &Root) -> Vec<Finding> {
     doctor::judge(&crate::doctor::measure(root))
 }
 
+/// What is wrong with the settings of a root, if anything is.
+pub(in crate::cli) fn broken_settings(root: &Root) -> Option<String> {
+    crate::root::settings(root).err().map(|e| e.to_string())
+}
+
 /// Whether the root may be worked on; what its user should know. From here on this process leaves no dump of its memory.
 pub(in crate::cli) fn preflight(root: &Root) -> Result<Vec<String>, Failure> {
     let settings = open(root)?;

@@ -19,7 +19,7 @@ pub(super) struct Rights {
 impl Rights {
     pub(super) fn granted(&self, settings: &Settings) -> Result<(), Reason> {
         let refused = |message: String, key: &str| {
-            let hint = format!("the operator may set `{key}` in numerus.toml");
+            let hint = format!("ask for less, or have `{key}` set in the root's numerus.toml");
             Err(Reason::new(Code::Policy, message, hint))
         };
         let asked = self.sandbox.max(self.widest_role);
@@ -56,7 +56,10 @@ pub(super) fn can_enforce(options: &Options, settings: &Settings) -> Result<(), 
     };
     let message = format!("`enforce` \"strict\" cannot be kept with {in_the_way}");
     let (code, hint) = match settings.enforce {
-        Enforce::Strict => (Code::Policy, "the operator may set `enforce` in numerus.toml"),
+        Enforce::Strict => (
+            Code::Policy,
+            "leave it out, or have `enforce = \"audit\"` set in the root's numerus.toml",
+        ),
         Enforce::Audit => (Code::Field, "leave one of them out"),
     };
     Err(Reason::new(code, message, hint))
