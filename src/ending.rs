@@ -6,6 +6,7 @@ use std::io::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 
 use crate::codex::fence;
+use crate::hooks;
 use crate::logic::report::{self, Found};
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
@@ -85,7 +86,9 @@ pub fn fence(held: &Held) -> Vec<u32> {
 pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()> {
     let _carries_on = reserve::spend();
     write_down(held, ending, now)?;
-    settle(spool, &held.folder, &held.state, &held.job)
+    let settled = settle(spool, &held.folder, &held.state, &held.job);
+    hooks::rouse(spool.root(), held.folder.job());
+    settled
 }
 
 /// The first half of [`finish`]: from here on the job has ended, and what follows from that can be done by anybody.

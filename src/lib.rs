@@ -10,6 +10,8 @@
 //! - `spool`, `runs`, `store`, `leases`, `bus`: one owner for each folder of state
 //! - `root`, `health`, `trees`, `codex`, `standin`, `doctor`, `ending`: a root, the machine below it, worktrees, sessions, the
 //!   played codex, whether all of it works, the end of a job
+//! - `root`, `health`, `trees`, `codex`, `standin`, `hooks`, `ending`: a root, the machine below it, worktrees, sessions, the
+//!   played codex, programs that are told of events, the end of a job
 //! - `daemon`, `worker`: the two loops; they meet in files, locks and signals alone
 //! - `cli`, `error`: words in, words and an exit code out
 
@@ -21,6 +23,7 @@ pub mod doctor;
 pub mod ending;
 pub mod error;
 pub mod health;
+pub mod hooks;
 pub mod leases;
 pub mod logic;
 pub mod model;

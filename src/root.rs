@@ -256,7 +256,7 @@ enum As {
 }
 
 /// The variables and the keys that they set.
-const VARIABLES: [(&str, &str, As); 27] = [
+const VARIABLES: [(&str, &str, As); 29] = [
     ("NUMERUS_MAX_JOBS", "max_jobs", As::Number),
     ("NUMERUS_MAX_OBJECTIVE", "max_objective", As::Number),
     ("NUMERUS_MAX_LOG", "max_log", As::Number),
@@ -269,6 +269,7 @@ const VARIABLES: [(&str, &str, As); 27] = [
     ("NUMERUS_RESOURCES", "resources", As::Table),
     ("NUMERUS_SETTLE", "settle", As::Text),
     ("NUMERUS_RESCAN", "rescan", As::Text),
+    ("NUMERUS_HOOK_TIMEOUT", "hook_timeout", As::Text),
     ("NUMERUS_WORKSPACE", "workspace", As::Text),
     ("CODEX_BIN", "codex_bin", As::Text),
     ("CODEX_HOME", "codex_home", As::Text),
@@ -278,6 +279,7 @@ const VARIABLES: [(&str, &str, As); 27] = [
     ("NUMERUS_SANDBOX", "sandbox", As::Text),
     ("NUMERUS_NETWORK", "network", As::Flag),
     ("NUMERUS_AMEND", "amend", As::Flag),
+    ("NUMERUS_MEMORY", "memory", As::Flag),
     ("NUMERUS_ENFORCE", "enforce", As::Text),
     ("NUMERUS_TAKE_IN", "take_in", As::Flag),
     ("NUMERUS_ENV", "env", As::Text),

@@ -103,11 +103,13 @@ fn job_file(admitted: &Admitted) -> Value {
         "network",
         "sandbox",
         "amend",
+        "memory",
         "enforce",
         "on_interrupt",
         "roles",
         "labels",
         "approve",
+        "retry_of",
     ];
     object.insert("objective".to_owned(), json!(admitted.objective));
     for key in as_on_disk {

@@ -50,6 +50,7 @@ fn written(s: &Settings) -> String {
     put("max_objective", i64::try_from(s.max_objective_bytes).ok().map(Value::from));
     put("settle", Some(duration::format(s.settle).into()));
     put("rescan", Some(duration::format(s.rescan).into()));
+    put("hook_timeout", Some(duration::format(s.hook_timeout).into()));
     put("workspace", text(&s.workspace));
     put("codex_bin", text(&s.codex_bin));
     put("codex_home", text(&s.codex_home));
@@ -59,6 +60,7 @@ fn written(s: &Settings) -> String {
     put("sandbox", Value::try_from(s.sandbox).ok());
     put("network", Some(s.network.into()));
     put("amend", Some(s.amend.into()));
+    put("memory", Some(s.memory.into()));
     put("enforce", Value::try_from(s.enforce).ok());
     put("take_in", Some(s.take_in.into()));
     put("env", Some(s.env.clone().into()));

@@ -32,6 +32,9 @@ pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
     for line in seams::preflight(&here.root)? {
         here.out.note(&format!("warning: {line}"));
     }
+    for line in seams::hook_problems(&here.root) {
+        here.out.note(&format!("warning: {line}"));
+    }
     let settings = seams::codex_is_there(&here.root, false)?;
     if let Some(lack) = seams::lacks_login(&settings, None) {
         let hints = lack.hints.join("; ");

@@ -141,7 +141,7 @@ fn tell(
         match wakes.next() {
             Wake::Child => over = true,
             Wake::Signal(signal) => return Ok(Some(signal)),
-            Wake::Look | Wake::Answer(_) => {}
+            _ => {}
         }
     }
 }

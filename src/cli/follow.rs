@@ -3,132 +3,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::path::Path;
 use std::time::Duration;
 
 use super::here::Here;
 use super::lookup::{self, Whereabouts};
+pub(super) use super::wakes::{Deadline, Wake, Wakes};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
+use crate::logic::timeline::Timeline;
 use crate::model::event::Event;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, PauseReason};
-use crate::os::watch::Watch;
-use crate::os::{clock, signals};
 use crate::runs::{JournalReader, RunFolder, Runs};
 use crate::spool::{Place, Spool};
-
-/// Longest time without a look at the files.
-const RESCAN: Duration = Duration::from_secs(5);
-/// The same where the kernel has no watches to give.
-const WITHOUT_WATCH: Duration = Duration::from_secs(1);
-
-/// Why a follower woke.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wake {
-    /// Something may have changed.
-    Look,
-    /// Someone asked this process to end.
-    Signal(u8),
-    /// The child that was handed over has ended.
-    Child,
-    /// The person answered; `None` is the end of their input.
-    Answer(Option<String>),
-}
-
-/// Wakes when watched files change.
-pub(super) struct Wakes {
-    /// `None` where the kernel has none to give.
-    watch: Option<Watch>,
-    watched: BTreeSet<PathBuf>,
-    sender: Sender<Wake>,
-    receiver: Receiver<Wake>,
-    signals: Option<signals::Listener>,
-}
-
-impl Wakes {
-    /// Starts with nothing watched.
-    pub(super) fn new() -> Self {
-        let (sender, receiver) = channel();
-        let wake = sender.clone();
-        let watch = Watch::new(move |_| drop(wake.send(Wake::Look))).ok();
-        Self { watch, watched: BTreeSet::new(), sender, receiver, signals: None }
-    }
-
-    /// Watches a folder or file once it is there; the call is repeated until it is.
-    pub(super) fn add(&mut self, path: &Path) {
-        let Some(watch) = &mut self.watch else { return };
-        if !self.watched.contains(path) && watch.add(path).is_ok() {
-            self.watched.insert(path.to_owned());
-        }
-    }
-
-    /// Wakes for signals as well.
-    pub(super) fn catch_signals(&mut self) -> Result<(), Failure> {
-        let sender = self.sender.clone();
-        let wake = move |signal| drop(sender.send(Wake::Signal(u8::try_from(signal).unwrap_or(0))));
-        let listener = signals::Listener::listen(wake);
-        self.signals = Some(listener.map_err(|e| Failure::system("listen for signals", &e))?);
-        Ok(())
-    }
-
-    /// Wakes when a child has ended; its exit status is collected.
-    pub(super) fn collect(&self, mut child: Child) {
-        let sender = self.sender.clone();
-        std::thread::spawn(move || {
-            drop(child.wait());
-            drop(sender.send(Wake::Child));
-        });
-    }
-
-    /// Wakes when a line was typed.
-    pub(super) fn read_line(&self) {
-        let sender = self.sender.clone();
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            let read = std::io::stdin().read_line(&mut line).unwrap_or(0);
-            drop(sender.send(Wake::Answer((read > 0).then_some(line))));
-        });
-    }
-
-    /// Waits for the next reason to look, at most until a rescan is due. A burst of changes is one reason.
-    pub(super) fn next(&self) -> Wake {
-        self.next_within(RESCAN)
-    }
-
-    /// As [`Wakes::next`], at most this long.
-    pub(super) fn next_within(&self, time: Duration) -> Wake {
-        let rescan = if self.watch.is_some() { RESCAN } else { WITHOUT_WATCH };
-        let mut wake = self.receiver.recv_timeout(time.min(rescan)).unwrap_or(Wake::Look);
-        while wake == Wake::Look {
-            match self.receiver.try_recv() {
-                Ok(next) => wake = next,
-                Err(_) => break,
-            }
-        }
-        wake
-    }
-}
 
 /// One job's journal, read as it grows.
 pub(super) struct JournalTail {
     folder: RunFolder,
     reader: Option<JournalReader>,
     state: JobState,
+    timeline: Timeline,
 }
 
 impl JournalTail {
     /// Starts at the journal's beginning, whether it is there yet or not.
     pub(super) fn new(folder: RunFolder) -> Self {
-        Self { folder, reader: None, state: JobState::default() }
+        Self { folder, reader: None, state: JobState::default(), timeline: Timeline::default() }
     }
 
     /// The job's state, as far as it was read.
     pub(super) fn state(&self) -> &JobState {
         &self.state
+    }
+
+    /// What it tells of time, as far as it was read.
+    pub(super) fn timeline(&self) -> &Timeline {
+        &self.timeline
     }
 
     /// The job's folder.
@@ -156,6 +68,7 @@ impl JournalTail {
         let mut events = Vec::new();
         while let Some(event) = self.reader.as_mut().map_or(Ok(None), JournalReader::next_event)? {
             self.state.apply(&event);
+            self.timeline.apply(&event, &self.state);
             events.push(event);
         }
         Ok(events)
@@ -243,6 +156,10 @@ pub(super) enum End {
     Rejected(String),
     /// Someone asked this process to end.
     Signal(u8),
+    /// The person wants the job to end.
+    Kill,
+    /// The person wants it to go on without them.
+    Detached,
 }
 
 impl End {
@@ -252,20 +169,69 @@ impl End {
             Self::Job(JobPhase::Succeeded) => Exit::Done,
             Self::Job(_) | Self::NoWorker => Exit::JobFailed,
             Self::Paused(PauseReason::Auth, _) => Exit::Codex,
-            Self::Paused(..) => Exit::Blocked,
+            Self::Paused(..) | Self::Detached => Exit::Blocked,
             Self::Rejected(_) => Exit::Usage,
             Self::Signal(number) => Exit::Signal(*number),
+            Self::Kill => Exit::Signal(INTERRUPT),
         }
     }
 }
 
-/// Follows one job until it ends or `patience` does; `on_event` sees every event that `tail` has not read before.
+/// SIGINT, as an exit code has it.
+const INTERRUPT: u8 = 2;
+
+/// Whoever looks on while a job is followed.
+pub(super) trait Onlooker {
+    /// An event that was not read before, with the state after all that was read with it.
+    fn event(&mut self, _here: &mut Here, _event: &Event, _state: &JobState) {}
+
+    /// Everything that was new is told. How long that may last, if not until something changes.
+    fn looked(
+        &mut self,
+        _here: &mut Here,
+        _wakes: &mut Wakes,
+        _tail: &JournalTail,
+        _held: bool,
+    ) -> Option<Duration> {
+        None
+    }
+
+    /// The following has ended.
+    fn over(&mut self, _here: &mut Here) {}
+
+    /// What a reason to wake means; `Some` where it ends the following.
+    fn woken(&mut self, _here: &mut Here, _wakes: &mut Wakes, wake: Wake) -> Option<End> {
+        match wake {
+            Wake::Signal(number) => Some(End::Signal(number)),
+            _ => None,
+        }
+    }
+}
+
+/// Waits, and says nothing.
+pub(super) struct Silent;
+
+impl Onlooker for Silent {}
+
+/// Follows one job until it ends or `patience` does; the onlooker sees every event that `tail` has not read before.
 pub(super) fn job(
     here: &mut Here,
     wakes: &mut Wakes,
     tail: &mut JournalTail,
     patience: Patience,
-    mut on_event: impl FnMut(&mut Here, &Event, &JobState),
+    onlooker: &mut dyn Onlooker,
+) -> Result<End, Failure> {
+    let end = to_its_end(here, wakes, tail, patience, onlooker);
+    onlooker.over(here);
+    end
+}
+
+fn to_its_end(
+    here: &mut Here,
+    wakes: &mut Wakes,
+    tail: &mut JournalTail,
+    patience: Patience,
+    onlooker: &mut dyn Onlooker,
 ) -> Result<End, Failure> {
     let mut child_gone = false;
     loop {
@@ -273,17 +239,18 @@ pub(super) fn job(
         // Asked before the journal is read: what a worker wrote before it let go is not missed.
         let held = tail.folder.is_held().unwrap_or(false);
         for event in tail.read()? {
-            on_event(here, &event, tail.state());
+            onlooker.event(here, &event, tail.state());
         }
         let end = ended(&here.root, tail, patience, child_gone && !held)?;
         // Whoever wrote the end still tidies up: what is told to be over is over in every file.
         if let Some(end) = end.filter(|end| !held || !matches!(end, End::Job(_))) {
             return Ok(end);
         }
-        match wakes.next() {
-            Wake::Signal(signal) => return Ok(End::Signal(signal)),
-            Wake::Child => child_gone = true,
-            Wake::Look | Wake::Answer(_) => {}
+        let time = onlooker.looked(here, wakes, tail, held);
+        let wake = wakes.next_within(time.unwrap_or(Duration::MAX));
+        child_gone |= wake == Wake::Child;
+        if let Some(end) = onlooker.woken(here, wakes, wake) {
+            return Ok(end);
         }
     }
 }
@@ -343,19 +310,4 @@ pub(super) fn rejection(path: &Path) -> String {
     let (message, hint) = (of("message"), of("hint"));
     let message = if message.is_empty() { "no reason given".to_owned() } else { message };
     if hint.is_empty() { message } else { format!("{message} ({hint})") }
-}
-
-/// A moment from now in boot time, for bounded waits.
-pub(super) struct Deadline(Duration);
-
-impl Deadline {
-    /// That far ahead.
-    pub(super) fn after(time: Duration) -> Self {
-        Self(clock::since_boot() + time)
-    }
-
-    /// What is left of it; `None` once it has passed.
-    pub(super) fn left(&self) -> Option<Duration> {
-        self.0.checked_sub(clock::since_boot()).filter(|left| !left.is_zero())
-    }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::ink::Ink;
+use super::ink::{Colour, Ink};
 use super::out::Out;
 use crate::model::root::Root;
 use crate::os::{clock, console};
@@ -23,10 +23,10 @@ pub(super) struct View {
 
 impl View {
     /// As stdout and the environment ask for.
-    pub(super) fn of_terminal() -> Self {
+    pub(super) fn of_terminal(asked: Colour) -> Self {
         Self {
             width: console::width(),
-            ink: Ink::of_terminal(),
+            ink: Ink::on(&std::io::stdout(), asked),
             zone: TimeZone::system(),
             now: clock::now(),
         }
@@ -63,4 +63,11 @@ pub(super) struct Here {
     pub(super) out: Out,
     /// How it writes.
     pub(super) view: View,
+}
+
+impl Here {
+    /// How it writes what goes to stderr.
+    pub(super) fn aside(&self) -> View {
+        View { ink: self.out.ink_of_notes(), ..self.view.clone() }
+    }
 }

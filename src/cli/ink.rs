@@ -1,6 +1,22 @@
 //! Colour, where it is wanted. It repeats what the words say already and never says anything alone.
 
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+
 use crate::os::{console, env};
+
+/// When colours are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Wherever it goes
+    Always,
+    /// Nowhere
+    Never,
+}
 
 /// What a piece of text is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,15 +38,23 @@ pub(super) enum Tone {
 /// Whether colours are written at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ink {
-    /// Only on a terminal, and only without `NO_COLOR`.
+    /// Whether there are any.
     pub(super) coloured: bool,
 }
 
 impl Ink {
-    /// As stdout and the environment ask for.
-    pub(super) fn of_terminal() -> Self {
-        let terminal = console::is_terminal(&std::io::stdout());
-        Self { coloured: terminal && env::var_os("NO_COLOR").is_none() }
+    /// As is asked for; where nothing is, as the stream and the environment say.
+    pub(super) fn on(stream: &impl IsTerminal, asked: Colour) -> Self {
+        let wanted = || {
+            let is_plain = env::var_os("NO_COLOR").is_some() || console::is_dumb();
+            console::is_terminal(stream) && !is_plain
+        };
+        let coloured = match asked {
+            Colour::Auto => wanted(),
+            Colour::Always => true,
+            Colour::Never => false,
+        };
+        Self { coloured }
     }
 
     /// The text in its tone.
@@ -54,6 +78,16 @@ impl Ink {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_asks_for_colours_has_them_and_a_file_has_none_by_itself() {
+        let file = std::fs::File::open("/dev/null").expect("open");
+        for (asked, coloured) in
+            [(Colour::Auto, false), (Colour::Always, true), (Colour::Never, false)]
+        {
+            assert_eq!(Ink::on(&file, asked), Ink { coloured }, "{asked:?}");
+        }
+    }
 
     #[test]
     fn without_colour_the_words_are_all_there_is() {

@@ -88,6 +88,9 @@ pub(super) struct Flags {
     /// Let nothing land when the agent wrote beside its claim, even if nobody else holds it
     #[arg(long)]
     pub(super) no_amend: bool,
+    /// Tell the job nothing of earlier ones, and remember nothing of it
+    #[arg(long)]
+    pub(super) no_memory: bool,
     /// Refuse what was not claimed while it is written, or only let it not land
     #[arg(long, value_name = "HOW", value_parser = ["audit", "strict"])]
     pub(super) enforce: Option<String>,
@@ -239,6 +242,7 @@ pub(super) fn compose(draft: &Draft, flags: &Flags) -> Value {
     put("network", if flags.network { json!(true) } else { Value::Null });
     put("sandbox", json!(flags.sandbox));
     put("amend", if flags.no_amend { json!(false) } else { Value::Null });
+    put("memory", if flags.no_memory { json!(false) } else { Value::Null });
     put("enforce", json!(flags.enforce));
     put("on_interrupt", json!(flags.on_interrupt));
     put("labels", json!(flags.label));
@@ -335,6 +339,7 @@ mod tests {
             (vec!["--network"], "network", json!(true)),
             (vec!["--sandbox", "read-only"], "sandbox", json!("read-only")),
             (vec!["--no-amend"], "amend", json!(false)),
+            (vec!["--no-memory"], "memory", json!(false)),
             (vec!["--enforce", "strict"], "enforce", json!("strict")),
             (
                 vec!["--role", "queen.model=m", "--role", "queen.sandbox=read-only"],

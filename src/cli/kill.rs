@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Kill {
     /// The job, or one of its tasks
     #[arg(value_name = "JOB[/TASK]")]
-    target: String,
+    pub(super) target: String,
 }
 
 /// Kills.
@@ -117,7 +117,8 @@ fn is_known(folder: &RunFolder, task: &TaskId) -> Result<(), Failure> {
 fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, Failure> {
     let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
     tail.read()?;
-    folder.wish_task_killed(task).map_err(|e| Failure::system("ask for the task's end", &e))?;
+    let cannot = |e: std::io::Error| Failure::system("ask for the task's end", &e);
+    folder.wish_of_task(task, Want::Killed).map_err(cannot)?;
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
     if !folder.is_held().unwrap_or(true) {
         let job = folder.job();

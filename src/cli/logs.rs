@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use super::follow::{JournalTail, Wake, Wakes};
 use super::here::Here;
 use super::ink::Tone;
+use super::live::Live;
 use super::tail::Tail;
 use super::transcript::{self, Said};
 use super::{lookup, snapshot};
@@ -91,6 +93,10 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     }
     let mut journal = JournalTail::new(folder.clone());
     let (mut wakes, mut voices) = (Wakes::new(), BTreeMap::new());
+    let mut live = (asked.follow && !asked.raw).then(Live::below).filter(Live::is_on_screen);
+    if live.is_some() {
+        wakes.catch_signals()?;
+    }
     loop {
         wakes.add(&here.root.runs());
         wakes.add(folder.dir());
@@ -108,8 +114,11 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
             }
             return Ok(Exit::Done);
         }
-        if let Wake::Signal(signal) = wakes.next() {
-            return Ok(Exit::Signal(signal));
+        let time = live.as_mut().and_then(|l| l.show(here, &mut wakes, &journal, held));
+        match wakes.next_within(time.unwrap_or(Duration::MAX)) {
+            Wake::Signal(signal) => return Ok(Exit::Signal(signal)),
+            Wake::Continued => here.out.forget(),
+            _ => {}
         }
     }
 }

@@ -1,11 +1,17 @@
 //! Floor 4: the commands. One file a command; each reads files or asks a floor below, writes through `out` and answers
 //! with an exit. They work with nothing running, but for `run`, `start` and `daemon`, which are what runs.
 
+mod activity;
 mod answer;
+mod apply;
+mod attach;
+mod board;
 mod completions;
 mod daemon;
 mod demo;
 mod doctor;
+mod edit;
+mod editor;
 mod ended;
 mod events;
 mod follow;
@@ -15,14 +21,22 @@ mod init;
 mod ink;
 mod jobfile;
 mod kill;
+mod live;
 mod logs;
 mod lookup;
 mod man;
 mod memory;
 mod out;
+mod pause;
+mod planedit;
 mod render;
+mod resume;
+mod retry;
+mod row;
 mod run;
 mod seams;
+mod send;
+mod several;
 mod snapshot;
 mod start;
 mod status;
@@ -30,10 +44,12 @@ mod story;
 mod submit;
 mod table;
 mod tail;
+mod top;
 mod transcript;
 mod unfit;
 mod usage;
 mod wait;
+mod wakes;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,6 +60,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use here::{Here, View};
+use ink::Colour;
 use out::Out;
 
 /// Spool objectives for coding agents: drop a file, get a landed, explained result
@@ -53,6 +70,17 @@ struct Cli {
     /// Use this root instead of `NUMERUS_ROOT`, the nearest spool above, or the user's state directory
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Use colours: on a terminal without `NO_COLOR`, always, or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "auto|always|never",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    color: Colour,
     #[command(subcommand)]
     command: Command,
 }
@@ -78,6 +106,9 @@ enum Command {
     /// Show jobs, or one job with its tasks
     #[command(after_help = "Example:\n  numerus status\n  numerus status fix-the --json")]
     Status(status::AskStatus),
+    /// Watch the spool on the whole screen
+    #[command(after_help = "Example:\n  numerus top")]
+    Top(top::Top),
     /// Show what the agents of a job said and did
     #[command(after_help = "Example:\n  numerus logs fix-the --follow\n  \
                             numerus logs fix-the/tests --raw | less -R")]
@@ -85,6 +116,35 @@ enum Command {
     /// End a job or one of its tasks
     #[command(after_help = "Example:\n  numerus kill fix-the\n  numerus kill fix-the/tests")]
     Kill(kill::Kill),
+    /// Let jobs rest until they are resumed
+    #[command(after_help = "Example:\n  numerus pause fix-the add-docs")]
+    Pause(pause::Pause),
+    /// Let paused jobs go on
+    #[command(after_help = "Example:\n  numerus resume fix-the")]
+    Resume(resume::Resume),
+    /// Change a job that has not begun: another one takes its place
+    #[command(
+        after_help = "Example:\n  numerus edit fix-the\n  numerus edit fix-the --priority 20"
+    )]
+    Edit(edit::Edit),
+    /// Do an ended job once more, try a task again now, or drop a rejected file again
+    #[command(
+        after_help = "Example:\n  numerus retry fix-the\n  numerus retry fix-the --model gpt-5 --from-scratch\n  \
+                            numerus retry fix-the/tests\n  numerus retry notes.md"
+    )]
+    Retry(retry::Retry),
+    /// Bring the result of a job into its repository's checkout
+    #[command(after_help = "Example:\n  numerus apply fix-the --check\n  numerus apply fix-the")]
+    Apply(apply::Apply),
+    /// Tell the agents of a job or task something, with their next prompts
+    #[command(after_help = "Example:\n  numerus send fix-the/tests \"Hurry\"\n  \
+                            git diff | numerus send fix-the -")]
+    Send(send::Send),
+    /// Watch what the agent of a task prints, until the task has ended
+    #[command(
+        after_help = "Example:\n  numerus attach fix-the/tests\n\nCtrl-C detaches; the agent goes on."
+    )]
+    Attach(attach::Attach),
     /// Wait until jobs have ended, and end with the worst of their codes
     #[command(after_help = "Example:\n  numerus wait fix-the add-docs && echo both are done")]
     Wait(wait::Wait),
@@ -92,8 +152,9 @@ enum Command {
     #[command(after_help = "Example:\n  numerus events fix-the\n  \
                             numerus events --follow --json --match 'job.*'")]
     Events(events::Events),
-    /// Take a job out of what later jobs are told
-    #[command(after_help = "Example:\n  numerus memory forget fix-the")]
+    /// Search and show what ended jobs left for later ones, or take it back
+    #[command(after_help = "Example:\n  numerus memory search login --workspace .\n  \
+                            numerus memory show fix-the\n  numerus memory forget fix-the")]
     Memory(memory::Memory),
     /// Make a root with a settings file in which every setting is explained
     #[command(after_help = "Example:\n  numerus init\n  numerus init /srv/numerus")]
@@ -115,6 +176,9 @@ enum Command {
         after_help = "Example:\n  numerus man | man -l -\n  numerus man --out ~/.local/share/man/man1"
     )]
     Man(man::Man),
+    /// Call hooks: started by whoever writes what they are called for
+    #[command(hide = true, name = crate::hooks::RUNNER)]
+    Hooks,
     /// Work on one job: started by the daemon and by run
     #[command(hide = true)]
     Worker {
@@ -133,19 +197,19 @@ impl Command {
 
 /// Runs the command that the words ask for; the answer is the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
-    let mut out = Out::standard();
     let words: Vec<OsString> = words.into_iter().collect();
     match completions::answer(&words, Cli::command) {
         Ok(true) => return Exit::Done.code(),
         Ok(false) => {}
-        Err(failure) => return failed(&mut out, &failure).code(),
+        Err(failure) => return failed(&mut Out::standard(Colour::Auto), &failure).code(),
     }
     let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(refusal) => return said(&mut out, &refusal, &words).code(),
+        Err(refusal) => return said(&mut Out::standard(Colour::Auto), &refusal, &words).code(),
     };
+    let mut out = Out::standard(cli.color);
     let mut here = match seams::root(cli.root.as_deref()) {
-        Ok(root) => Here { root, out, view: View::of_terminal() },
+        Ok(root) => Here { root, out, view: View::of_terminal(cli.color) },
         Err(failure) => return failed(&mut out, &failure).code(),
     };
     let exit = match &cli.command {
@@ -162,8 +226,8 @@ pub fn session(words: &[OsString]) -> u8 {
 }
 
 fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
-    // These two see it for themselves.
-    let sees_it = matches!(command, Command::Daemon(_) | Command::Worker { .. });
+    // These see it for themselves.
+    let sees_it = matches!(command, Command::Daemon(_) | Command::Worker { .. } | Command::Hooks);
     if !sees_it && !command.needs_no_root() {
         unfit::tell(here);
     }
@@ -173,8 +237,16 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Start(asked) => start::run(here, asked),
         Command::Daemon(asked) => daemon::run(here, asked),
         Command::Status(asked) => status::run(here, asked),
+        Command::Top(asked) => top::run(here, asked),
         Command::Logs(asked) => logs::run(here, asked),
         Command::Kill(asked) => kill::run(here, asked),
+        Command::Pause(asked) => pause::run(here, asked),
+        Command::Resume(asked) => resume::run(here, asked),
+        Command::Edit(asked) => edit::run(here, asked),
+        Command::Retry(asked) => retry::run(here, asked),
+        Command::Apply(asked) => apply::run(here, asked),
+        Command::Send(asked) => send::run(here, asked),
+        Command::Attach(asked) => attach::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),
@@ -183,6 +255,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Completions(asked) => completions::run(here, asked),
         Command::Man(asked) => man::run(here, asked, Cli::command()),
         Command::Demo(asked) => demo::run(here, asked),
+        Command::Hooks => seams::run_hooks(&here.root),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;
             seams::work(&here.root, &job)

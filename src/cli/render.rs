@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::here::View;
 use super::ink::Tone;
 use super::table::{Cell, cut, table};
+use crate::hooks;
 use crate::model::claim::{Conflict, Mode};
 use crate::model::id::TaskId;
 use crate::model::outcome::Tokens;
@@ -44,7 +45,8 @@ pub(super) fn job_tone(phase: JobPhase) -> Tone {
     }
 }
 
-fn task_tone(phase: TaskPhase) -> Tone {
+/// The tone of a task's state.
+pub(super) fn task_tone(phase: TaskPhase) -> Tone {
     match phase {
         TaskPhase::Succeeded => Tone::Good,
         TaskPhase::Failed => Tone::Bad,
@@ -250,6 +252,19 @@ fn messages(status: &Status) -> String {
     text
 }
 
+/// That hooks of a job went wrong, and where to look.
+pub(super) fn failed_hooks(failures: &[hooks::Failure], dir: &str) -> Option<String> {
+    let last = failures.last()?;
+    let count = match failures.len() {
+        1 => "1 call of a hook".to_owned(),
+        n => format!("{n} calls of hooks"),
+    };
+    let file = last.log.as_deref().unwrap_or("failed.ndjson");
+    let (hook, why) = (one_line(&last.hook), one_line(&last.why));
+    let look = format!("{}/hooks/{}", one_line(dir), one_line(file));
+    Some(format!("{count} failed, the last of {hook}: {why} (see {look})"))
+}
+
 /// Commands that show more of a job, or let it go on.
 pub(super) fn where_to_look(row: &Row) -> String {
     let Row { status, held } = row;
@@ -267,7 +282,9 @@ pub(super) fn where_to_look(row: &Row) -> String {
         format!("git {}log {}", place.unwrap_or_default(), word(b))
     });
     let waits = matches!(status.state, JobPhase::Planning | JobPhase::Running | JobPhase::Paused);
-    let start = (waits && !held).then(|| format!("numerus start {job}"));
+    // Another job, or the time, has to come first.
+    let goes_on_by_itself = matches!(status.reason.as_deref(), Some("dependency" | "not_before"));
+    let start = (waits && !held && !goes_on_by_itself).then(|| format!("numerus start {job}"));
     [Some(logs), branch, start].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 

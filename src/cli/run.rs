@@ -5,7 +5,8 @@ use clap::Args;
 use super::follow::{self, End, JournalTail, Patience, Wakes};
 use super::here::Here;
 use super::jobfile::{Draft, Flags};
-use super::{render, seams, snapshot, story, submit, wait};
+use super::live::{Live, Tell};
+use super::{kill, render, seams, snapshot, story, submit, wait};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
 use crate::model::event::{Event, Fact};
@@ -32,7 +33,7 @@ pub(super) fn run(here: &mut Here, asked: &Run) -> Result<Exit, Failure> {
     let mut wakes = Wakes::new();
     wakes.catch_signals()?;
     let mut tail = JournalTail::new(Runs::of(&here.root).folder(&job));
-    let end = work(here, &mut wakes, &mut tail)?;
+    let end = work(here, &mut wakes, &mut tail, tell)?;
     conclude(here, &job, &end)
 }
 
@@ -51,19 +52,25 @@ pub(super) fn work(
     here: &mut Here,
     wakes: &mut Wakes,
     tail: &mut JournalTail,
+    tell: Tell,
 ) -> Result<End, Failure> {
     wakes.collect(seams::start_worker(&here.root, tail.folder())?);
-    follow::job(here, wakes, tail, Patience::WhileWorked, tell)
+    follow::job(here, wakes, tail, Patience::WhileWorked, &mut Live::of_work(tell))
 }
 
-/// One event for someone who watches: the plan as a table, what matters as a line.
-pub(super) fn tell(here: &mut Here, event: &Event, state: &JobState) {
+/// One event for someone who watches, as a line if it matters.
+pub(super) fn tell_line(here: &mut Here, event: &Event, _state: &JobState) {
     if !story::tell(&event.fact).minor {
-        let line = story::line(event, false, &here.view);
+        let line = story::line(event, false, &here.aside());
         here.out.note(&line);
     }
+}
+
+/// The same, and the plan as a table.
+pub(super) fn tell(here: &mut Here, event: &Event, state: &JobState) {
+    tell_line(here, event, state);
     if matches!(event.fact, Fact::RolesAssigned { .. }) {
-        let table = render::plan(&state.plan(), &here.view);
+        let table = render::plan(&state.plan(), &here.aside());
         here.out.note_text(&table);
     }
 }
@@ -79,6 +86,15 @@ pub(super) fn conclude(here: &mut Here, job: &JobId, end: &End) -> Result<Exit, 
         ));
         return Ok(end.exit());
     }
+    if let End::Kill = end {
+        kill::of_job(here, &folder)?;
+        return Ok(end.exit());
+    }
+    if let End::Detached = end {
+        here.out.note(&wait::said(job, end));
+        return Ok(end.exit());
+    }
+    seams::drain(&here.root, Some(job));
     // From the journal, which `end` was read from too: status.json may be a step behind it.
     let told = snapshot::told(&folder)?;
     if let Some(row) = &told {

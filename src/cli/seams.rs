@@ -1,7 +1,12 @@
 //! The seams to the floors below: every call of a command that changes something goes through one tiny function here.
 
+mod applying;
 mod doctor;
+mod editing;
+mod hook;
 mod init;
+mod memory;
+mod steering;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -18,7 +23,8 @@ use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
 use crate::health;
-use crate::logic::admission::{self, Facts, Shape};
+use crate::hooks;
+use crate::logic::admission;
 use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
 use crate::logic::state::JobState;
@@ -33,11 +39,17 @@ use crate::root::RootError;
 use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::Spool;
 use crate::store::holds::Holds;
-use crate::store::memory::Memory;
 use crate::worker::Left;
 
-pub(super) use doctor::{broken_settings, codex_is_there, examine, lacks_login, preflight};
-pub(super) use init::{init, write_page};
+pub(super) use self::applying::{bring, of_trees};
+pub(super) use self::doctor::{broken_settings, codex_is_there, examine, lacks_login, preflight};
+pub(super) use self::editing::{
+    draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waits_for,
+};
+pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
+pub(super) use self::init::{init, write_page};
+pub(super) use self::memory::{bank_of, forget, memory, unreadable};
+pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -78,11 +90,7 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
 
 /// Judges a job file as the taker will, and drops it into the spool.
 pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
-    let settings = open(root)?;
-    let facts = Facts { settings: &settings, resolve: &reading::resolve };
-    let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
-    let known: Vec<String> = lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
-    admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
+    judge(root, json)?;
     Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
 }
 
@@ -111,7 +119,10 @@ pub(super) fn take(root: &Root, job: &JobId) -> Result<(), Failure> {
     match taken {
         Taken::Rejected { reason, .. } => Err(refused(&reason)),
         Taken::Later(why) => Err(Failure::new(Exit::Blocked, why)),
-        Taken::Job(_) | Taken::Gone => Ok(()),
+        Taken::Job(_) | Taken::Gone => {
+            hooks::rouse(root, job);
+            Ok(())
+        }
     }
 }
 
@@ -208,7 +219,12 @@ pub(super) fn daemon(
     settings: Settings,
     options: daemon::Options,
 ) -> Result<Exit, Failure> {
-    daemon::run(root, settings, options).map_err(|e| Failure::system("watch the spool", &e))
+    let once = options.once;
+    let ended = daemon::run(root, settings, options);
+    if once {
+        drain(root, None);
+    }
+    ended.map_err(|e| Failure::system("watch the spool", &e))
 }
 
 /// Ends a job that has no worker, under its lock and after the fence; false if someone holds it.
@@ -228,13 +244,6 @@ pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Fai
     }
     ending::finish(&Spool::of(root), &mut held, &Ending::killed(), clock::now()).map_err(cannot)?;
     Ok(true)
-}
-
-/// Takes a job out of the memory for good; false if nothing is remembered of it.
-pub(super) fn forget(root: &Root, job: &JobId) -> Result<bool, Failure> {
-    open(root)?;
-    let forgotten = Memory::open(&root.store()).and_then(|mut m| m.forget(job, clock::now()));
-    forgotten.map_err(|e| Failure::new(Exit::Root, format!("cannot change the memory: {e}")))
 }
 
 /// Asks the worker that holds a folder to end; false if no worker could be told apart.

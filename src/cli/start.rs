@@ -6,7 +6,7 @@ use super::follow::{self, End, JournalTail, Wake, Wakes};
 use super::here::Here;
 use super::jobfile::{Draft, Flags};
 use super::lookup::{self, Known, Whereabouts};
-use super::{kill, render, run, seams, submit};
+use super::{kill, planedit, render, run, seams, submit};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use crate::model::status::PauseReason;
@@ -26,6 +26,7 @@ pub(super) struct Start {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Go,
+    Edit,
     Cancel,
     Later,
     Signal(u8),
@@ -38,7 +39,7 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
     wakes.catch_signals()?;
     let what = match &asked.what {
         Some(what) => what.clone(),
-        None => match objective(here, &wakes) {
+        None => match objective(here, &mut wakes) {
             Ok(text) => text,
             Err(signal) => return Ok(Exit::Signal(signal)),
         },
@@ -60,14 +61,14 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
     }
 }
 
-fn objective(here: &mut Here, wakes: &Wakes) -> Result<String, u8> {
+fn objective(here: &mut Here, wakes: &mut Wakes) -> Result<String, u8> {
     here.out.note_text("objective: ");
     wakes.read_line();
     loop {
         match wakes.next() {
             Wake::Answer(line) => return Ok(line.unwrap_or_default().trim().to_owned()),
             Wake::Signal(signal) => return Err(signal),
-            Wake::Look | Wake::Child => {}
+            _ => {}
         }
     }
 }
@@ -90,7 +91,7 @@ fn begin(here: &mut Here, wakes: &mut Wakes, draft: Draft, flags: &Flags) -> Res
     here.out.note(&format!("job {job}"));
     seams::take(&here.root, &job)?;
     let mut tail = JournalTail::new(Runs::of(&here.root).folder(&job));
-    let end = run::work(here, wakes, &mut tail)?;
+    let end = run::work(here, wakes, &mut tail, run::tell_line)?;
     see_through(here, wakes, &mut tail, end)
 }
 
@@ -113,7 +114,7 @@ fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failur
         seams::may_begin(&here.root, tail.folder(), tail.state())?;
         seams::unhold(tail.folder())?;
         seams::lift_holds(&here.root, tail.folder())?;
-        run::work(here, wakes, &mut tail)?
+        run::work(here, wakes, &mut tail, run::tell_line)?
     };
     see_through(here, wakes, &mut tail, end)
 }
@@ -127,15 +128,19 @@ fn see_through(
 ) -> Result<Exit, Failure> {
     let job = tail.folder().job().clone();
     while matches!(end, End::Paused(PauseReason::Approval, _)) {
-        let plan = render::plan(&tail.state().plan(), &here.view);
+        let plan = render::plan(&tail.state().plan(), &here.aside());
         here.out.note_text(&format!("\n{plan}\n"));
         match ask(here, wakes) {
             Answer::Go => {
                 seams::unhold(tail.folder())?;
                 seams::approve(&here.root, tail.folder())?;
-                end = run::work(here, wakes, tail)?;
+                end = run::work(here, wakes, tail, run::tell_line)?;
             }
-            Answer::Cancel => return kill::of_job(here, tail.folder()),
+            Answer::Edit => planedit::edit(here, wakes, tail)?,
+            Answer::Cancel => {
+                kill::of_job(here, tail.folder())?;
+                return Ok(Exit::JobFailed);
+            }
             Answer::Signal(signal) => return Ok(Exit::Signal(signal)),
             Answer::Later => {
                 here.out.note(&format!("{job} waits; numerus start {job} goes on"));
@@ -146,15 +151,15 @@ fn see_through(
     run::conclude(here, &job, &end)
 }
 
-fn ask(here: &mut Here, wakes: &Wakes) -> Answer {
+fn ask(here: &mut Here, wakes: &mut Wakes) -> Answer {
     loop {
-        here.out.note_text("go or cancel? [g/c] ");
+        here.out.note_text("start it? [y]es, [e]dit, [n]o: ");
         wakes.read_line();
         let line = loop {
             match wakes.next() {
                 Wake::Answer(line) => break line,
                 Wake::Signal(signal) => return Answer::Signal(signal),
-                Wake::Look | Wake::Child => {}
+                _ => {}
             }
         };
         if let Some(answer) = understood(line.as_deref()) {
@@ -168,6 +173,7 @@ fn understood(line: Option<&str>) -> Option<Answer> {
     match line.map(|l| l.trim().to_lowercase()).as_deref() {
         None => Some(Answer::Later),
         Some("g" | "go" | "y" | "yes") => Some(Answer::Go),
+        Some("e" | "edit") => Some(Answer::Edit),
         Some("c" | "cancel" | "n" | "no") => Some(Answer::Cancel),
         Some(_) => None,
     }
@@ -182,6 +188,9 @@ mod tests {
         for (line, answer) in [
             (Some("g\n"), Some(Answer::Go)),
             (Some(" GO \n"), Some(Answer::Go)),
+            (Some("Yes"), Some(Answer::Go)),
+            (Some("e\n"), Some(Answer::Edit)),
+            (Some("n\n"), Some(Answer::Cancel)),
             (Some("c\n"), Some(Answer::Cancel)),
             (Some("\n"), None),
             (Some("later\n"), None),

@@ -39,7 +39,7 @@ pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
         let why = one_line(&why);
         here.out.note(&format!("warning: the settings cannot be read: {why}"));
     }
-    for line in held::lines(&here.root) {
+    for line in held::lines(&here.root).into_iter().chain(seams::hook_problems(&here.root)) {
         if asked.json {
             here.out.note(&line);
         } else {
@@ -63,6 +63,9 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
             let waits = snapshot::waits(&folder, &row.status);
             let dir = folder.dir().display().to_string();
             here.out.text(&render::detail(&row, &waits, &dir, &here.view))?;
+            if let Some(line) = render::failed_hooks(&seams::hook_failures(&folder), &dir) {
+                here.out.line(&line)?;
+            }
         }
         (at, _) => outside(here, known, at, as_json)?,
     }

@@ -78,6 +78,7 @@ pub(super) fn tell(fact: &Fact) -> Told {
         | Fact::ClaimMeasured { .. }
         | Fact::LocksReleased { .. }) => tell_claim(of_claim),
         of_plan @ (Fact::TaskExhausted { .. }
+        | Fact::TaskReopened {}
         | Fact::Advised { .. }
         | Fact::Replanned { .. }
         | Fact::TasksAdded { .. }
@@ -134,6 +135,7 @@ fn tell_change_of_plan(fact: &Fact) -> Told {
         Fact::TaskExhausted { failure, .. } => {
             told(Tone::Wait, format!("out of attempts, the queen is asked: {}", failure.message))
         }
+        Fact::TaskReopened {} => told(Tone::Wait, "is tried again: a person wants that"),
         Fact::Advised { decision, advice } => {
             told(Tone::Plain, format!("the queen says {}: {advice}", decision.as_str()))
         }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::here::Here;
 use super::jobfile::{Draft, Flags, compose};
+use super::live::Live;
 use super::{seams, wait};
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TAIL_CHARS};
@@ -47,7 +48,7 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
     } else {
         here.out.line(job.as_str())?;
     }
-    if asked.wait { wait::for_jobs(here, &[job]) } else { Ok(Exit::Done) }
+    if asked.wait { wait::for_jobs(here, &[job], &mut Live::of_waiting()) } else { Ok(Exit::Done) }
 }
 
 /// Puts a draft into the spool: the way of `submit`, `run` and `start`. `approve` makes the job rest once it is planned.
@@ -96,7 +97,7 @@ fn tell_where(here: &mut Here, workspace: Option<&str>, is_default: bool) {
 }
 
 /// The flags with their paths made absolute, and the workspace where none was named.
-fn resolved(flags: &Flags, file_names_one: bool) -> Result<Flags, Failure> {
+pub(super) fn resolved(flags: &Flags, file_names_one: bool) -> Result<Flags, Failure> {
     let here =
         std::env::current_dir().map_err(|e| Failure::system("read the current directory", &e))?;
     let mut flags = flags.clone();
@@ -146,7 +147,8 @@ fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {
     }
 }
 
-fn of_file(path: &Path, limit: u64) -> Result<Draft, Failure> {
+/// A draft from a file, read as the ending of its name says.
+pub(super) fn of_file(path: &Path, limit: u64) -> Result<Draft, Failure> {
     let refused = |e: std::io::Error| Failure::usage(format!("cannot read the objective: {e}"));
     let path = path.canonicalize().map_err(|e| match e.kind() {
         ErrorKind::NotFound => {

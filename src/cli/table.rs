@@ -50,11 +50,27 @@ fn widths(columns: &[usize], heading: &[Cell], rows: &[Vec<Cell>], width: usize)
         rows.iter().map(|r| chars(r, *n)).max().unwrap_or(0).max(head)
     };
     let mut widths: Vec<usize> = columns.iter().map(needed).collect();
-    if let Some(last) = widths.pop() {
-        let before: usize = widths.iter().map(|w| w + GAP).sum();
-        widths.push(last.min(width.saturating_sub(before).max(LEAST)));
+    let least = |n: &usize| heading.get(*n).map_or(0, |c| c.text.chars().count()).max(LEAST);
+    let least: Vec<usize> = columns.iter().map(least).collect();
+    let before: usize = widths.iter().rev().skip(1).map(|w| w + GAP).sum();
+    if let (Some(last), Some(least)) = (widths.last_mut(), least.last()) {
+        *last = (*last).min(width.saturating_sub(before).max(*least));
     }
+    narrow(&mut widths, &least, width);
     widths
+}
+
+/// Where the last column alone cannot make up for it, the widest of the others give way, but for the first, which names the row.
+fn narrow(widths: &mut [usize], least: &[usize], width: usize) {
+    let gaps = GAP * widths.len().saturating_sub(1);
+    let over = (widths.iter().sum::<usize>() + gaps).saturating_sub(width);
+    for _ in 0..over {
+        let can_give = |n: &usize| widths[*n] > least[*n];
+        let Some(widest) = (1..widths.len()).filter(can_give).max_by_key(|n| widths[*n]) else {
+            break;
+        };
+        widths[widest] -= 1;
+    }
 }
 
 fn line(row: &[Cell], columns: &[usize], widths: &[usize], ink: Ink) -> String {
@@ -93,6 +109,22 @@ mod tests {
         let rows = rows(&[&["a", "", "one two three four"], &["long", "", "x"]]);
         let shown = table(&["ID", "NONE", "TEXT"], &rows, 20, Ink { coloured: false });
         assert_eq!(shown, "ID    TEXT\na     one two three…\nlong  x\n");
+    }
+
+    #[test]
+    fn where_the_last_column_is_not_enough_the_widest_of_the_others_give_way() {
+        let long = "a text that takes a lot of room";
+        let rows = rows(&[&["the-name-of-the-row", long, "short", long]]);
+        let shown =
+            table(&["ID", "ONE", "TWO", "A HEAD THAT STAYS"], &rows, 64, Ink { coloured: false });
+        let expected = "\
+ID                   ONE                TWO    A HEAD THAT STAYS
+the-name-of-the-row  a text that take…  short  a text that take…
+";
+        assert_eq!(shown, expected);
+        assert!(
+            table(&["A", "B"], &rows, 1, Ink { coloured: false }).contains("the-name-of-the-row")
+        );
     }
 
     #[test]

@@ -40,6 +40,28 @@ pub(super) fn read(line: &str) -> Said {
     }
 }
 
+/// The one line that says best what is going on in an event: a command rather than what it printed; `None` where nobody
+/// would want to know, and of sessions before that one.
+pub(super) fn gist(line: &str, session: u32) -> Option<(Tone, String)> {
+    let value = serde_json::from_str::<Value>(line).ok()?;
+    let number = value.get("session").and_then(Value::as_u64).unwrap_or(0);
+    let event = value.get("event").filter(|_| number >= u64::from(session))?;
+    if let Some(command) = event.get("item").filter(|i| text(i, "type") == "command_execution") {
+        let command = unwrapped(text(command, "command"));
+        return Some((Tone::Plain, one_line(&format!("$ {command}"))));
+    }
+    self::event(event).into_iter().next().map(|(tone, line)| (tone, one_line(&line)))
+}
+
+/// A command without the shell that codex puts around it.
+fn unwrapped(command: &str) -> &str {
+    let inner = ["/bin/bash -lc ", "bash -lc ", "/bin/sh -c "]
+        .iter()
+        .find_map(|shell| command.strip_prefix(shell));
+    let inner = inner.unwrap_or(command);
+    inner.strip_prefix('\'').and_then(|inner| inner.strip_suffix('\'')).unwrap_or(inner)
+}
+
 /// The line that stands before the first words of a session.
 pub(super) fn heading(said: &Said, view: &View) -> String {
     let time = said.at.map(|at| format!(" · {}", view.moment(at))).unwrap_or_default();
@@ -259,6 +281,27 @@ done: 300 tokens in (20 cached), 30 out
             }
         }
         assert_eq!(read("not json \u{1b}[1m").lines[0].1, "not json \\x1b[1m");
+    }
+
+    #[test]
+    fn the_gist_of_an_event_is_one_line_and_of_a_command_the_command() {
+        let gist = |event: Value| {
+            super::gist(&json!({"session": 2, "event": event}).to_string(), 2).map(|(_, line)| line)
+        };
+        let command = |phase: &str| {
+            json!({"type": phase, "item": {"type": "command_execution", "exit_code": 0,
+                   "command": "/bin/bash -lc 'make test\n\u{1b}[2J'", "aggregated_output": "many"}})
+        };
+        for phase in ["item.started", "item.completed"] {
+            assert_eq!(gist(command(phase)).as_deref(), Some("$ make test \\x1b[2J"));
+        }
+        let said = json!({"type": "item.completed",
+                          "item": {"type": "agent_message", "text": "One.\nTwo."}});
+        assert_eq!(gist(said).as_deref(), Some("One."));
+        assert_eq!(gist(json!({"type": "turn.started"})), None);
+        assert_eq!(super::gist("{\"event\"", 0), None);
+        let earlier = json!({"session": 1, "event": command("item.started")}).to_string();
+        assert_eq!((super::gist(&earlier, 2), super::gist(&earlier, 1).is_some()), (None, true));
     }
 
     #[test]

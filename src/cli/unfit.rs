@@ -13,7 +13,8 @@ pub(super) fn tell(here: &mut Here) {
     }
 }
 
-fn why(root: &Root) -> Option<String> {
+/// Why no new work begins, if so.
+pub(super) fn why(root: &Root) -> Option<String> {
     let look = || {
         // Broken settings are the command's own affair; until then the usual ones count.
         let min_free = crate::root::open(root, false).ok().and_then(|settings| settings.min_free);

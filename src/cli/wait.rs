@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::follow::{self, End, JournalTail, Patience, Wakes};
+use super::follow::{self, End, JournalTail, Onlooker, Patience, Silent, Wakes};
 use super::here::Here;
 use super::lookup;
 use crate::error::{Exit, Failure};
@@ -21,18 +21,26 @@ pub(super) struct Wait {
 pub(super) fn run(here: &mut Here, asked: &Wait) -> Result<Exit, Failure> {
     let find = |prefix: &String| Ok(lookup::find(&here.root, prefix)?.job);
     let jobs = asked.jobs.iter().map(find).collect::<Result<Vec<_>, Failure>>()?;
-    for_jobs(here, &jobs)
+    for_jobs(here, &jobs, &mut Silent)
 }
 
 /// Waits for each, and says on stderr how it ended.
-pub(super) fn for_jobs(here: &mut Here, jobs: &[JobId]) -> Result<Exit, Failure> {
+pub(super) fn for_jobs(
+    here: &mut Here,
+    jobs: &[JobId],
+    onlooker: &mut dyn Onlooker,
+) -> Result<Exit, Failure> {
     let mut wakes = Wakes::new();
+    wakes.catch_signals()?;
     let mut worst = Exit::Done;
     for job in jobs {
         let mut tail = JournalTail::new(Runs::of(&here.root).folder(job));
         let patience = Patience::UntilPersonNeeded;
-        let end = follow::job(here, &mut wakes, &mut tail, patience, |_, _, _| ())?;
+        let end = follow::job(here, &mut wakes, &mut tail, patience, onlooker)?;
         here.out.note(&said(job, &end));
+        if let End::Signal(_) = end {
+            return Ok(end.exit());
+        }
         worst = worst.worst(end.exit());
     }
     Ok(worst)
@@ -51,5 +59,9 @@ pub(super) fn said(job: &JobId, end: &End) -> String {
         }
         End::Rejected(why) => format!("{job}: rejected: {why}"),
         End::Signal(_) => format!("{job}: goes on; only this command has ended"),
+        End::Kill => format!("{job}: asked to end; numerus status {job} shows what came of it"),
+        End::Detached => format!(
+            "{job}: goes on without this command; numerus logs {job} -f follows it, numerus kill {job} ends it"
+        ),
     }
 }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Result;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::account::{self, Account};
 use super::log_budget::Budget;
@@ -19,6 +19,7 @@ use super::question::{Question, Reply};
 use super::schema;
 use super::session::{self, Ended, SessionSpec};
 use crate::logic::classify;
+use crate::logic::notes;
 use crate::logic::parked::Parked;
 use crate::logic::retry::{self, Next};
 use crate::logic::supervise::{Limits, StopReason};
@@ -90,6 +91,8 @@ pub struct Asker {
     pub logs: Arc<Budget>,
     /// Number of the last session of each place.
     pub numbers: Mutex<BTreeMap<String, u32>>,
+    /// Places that wait for the time of their next try, and how each is told not to.
+    pub resting: Mutex<BTreeMap<String, Arc<Notify>>>,
 }
 
 impl Asker {
@@ -148,7 +151,7 @@ impl Asker {
         mut question: Question,
         stop: &Stop,
     ) -> std::result::Result<Reply, Failure> {
-        let length = question.prompt.chars().count();
+        let length = self.prompt(&question).chars().count();
         if length > MAX_PROMPT_CHARS {
             let message =
                 format!("the prompt has {length} characters, codex takes {MAX_PROMPT_CHARS}");
@@ -180,7 +183,7 @@ impl Asker {
             let fact = Fact::SessionRetried { place, failure: failure.clone(), due };
             (self.record)(question.task.as_ref(), fact)
                 .map_err(|e| Failure::new(FailureKind::Bug, e.to_string()))?;
-            rest_until(clock::until(due, clock::steady()), stop).await?;
+            self.rest(&question.place, clock::until(due, clock::steady()), stop).await?;
             go_on(&mut question, &ended);
         }
     }
@@ -207,8 +210,37 @@ impl Asker {
         let Some((tries, due)) = tried else { return Ok((Tries::default(), is_taken_up)) };
         let now = clock::steady();
         let due = if retry::has_come(due, now) { now } else { due };
-        rest_until(clock::until(due, now), stop).await?;
+        self.rest(&question.place, clock::until(due, now), stop).await?;
         Ok((tries, is_taken_up))
+    }
+
+    /// Rests until it is time or somebody is in a hurry; fails at once when told to stop.
+    async fn rest(
+        &self,
+        place: &str,
+        time: Duration,
+        stop: &Stop,
+    ) -> std::result::Result<(), Failure> {
+        let (hurry, mut stop) = (Arc::new(Notify::new()), stop.clone());
+        self.resting().insert(place.to_owned(), hurry.clone());
+        let rested = tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            () = hurry.notified() => Ok(()),
+            failure = told_to_stop(&mut stop) => Err(failure),
+        };
+        self.resting().remove(place);
+        rested
+    }
+
+    /// Lets the next try of a place's session begin at once, if one waits for its time.
+    pub fn hurry(&self, place: &str) {
+        if let Some(resting) = self.resting().get(place) {
+            resting.notify_one();
+        }
+    }
+
+    fn resting(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The account that the sessions of a role use.
@@ -271,7 +303,7 @@ impl Asker {
             kind: question.kind,
             attempt: question.attempt,
             cwd: question.cwd.clone(),
-            prompt: question.prompt.clone(),
+            prompt: self.prompt(question),
             schema: question.schema.clone(),
             resume: question.resume.clone(),
             sandbox,
@@ -282,6 +314,13 @@ impl Asker {
             limits: limits(&self.job, question.kind),
             logs: self.logs.clone(),
         }
+    }
+
+    /// What a session is asked, with the notes that a person has sent up to now.
+    fn prompt(&self, question: &Question) -> String {
+        let of_task = question.task.as_ref().map(|task| self.folder.notes(Some(task)));
+        let of_job = self.folder.notes(None);
+        notes::with_notes(&question.prompt, &of_job, &of_task.unwrap_or_default())
     }
 
     fn next_number(&self, place: &str) -> u32 {
@@ -332,15 +371,6 @@ fn go_on(question: &mut Question, ended: &Ended) {
     }
     if let Some(thread) = &ended.end.thread_id {
         question.resume = Some((thread.clone(), ended.end.thread_tokens));
-    }
-}
-
-/// Rests, or fails at once when told to stop.
-async fn rest_until(time: Duration, stop: &Stop) -> std::result::Result<(), Failure> {
-    let mut stop = stop.clone();
-    tokio::select! {
-        () = tokio::time::sleep(time) => Ok(()),
-        failure = told_to_stop(&mut stop) => Err(failure),
     }
 }
 

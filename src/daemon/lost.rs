@@ -11,6 +11,7 @@ use super::queue::{none_lives, refuse_to_end_alive};
 use super::refusal::duplicate;
 use crate::codex::fence;
 use crate::ending::{self, Ending, Held};
+use crate::hooks;
 use crate::logic::recover::Lies;
 use crate::logic::state::JobState;
 use crate::model::PROTOCOL_VERSION;
@@ -128,6 +129,7 @@ impl Daemon {
             return Ok(false);
         }
         ending::settle(spool, &runs.folder(job), &held.state, &held.job)?;
+        hooks::rouse(&self.desk.root, job);
         Ok(true)
     }
 
@@ -156,6 +158,7 @@ impl Daemon {
             held.folder.put_by(&held.folder.job_file())?;
             held.folder.put_job(&held.job)?;
         }
+        hooks::rouse(&self.desk.root, held.folder.job());
         Ok(())
     }
 

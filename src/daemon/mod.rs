@@ -14,6 +14,7 @@ mod holds;
 pub mod log;
 pub mod looks;
 mod lost;
+mod metrics;
 mod over;
 mod queue;
 pub mod reading;
@@ -37,9 +38,11 @@ use self::backlog::Turn;
 use self::ground::Ground;
 use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
+use self::metrics::Metrics;
 use self::take::Desk;
 use self::workers::Live;
 use crate::error::Exit;
+use crate::hooks;
 use crate::logic::health::Health;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -136,6 +139,8 @@ struct Daemon {
     has_failed: bool,
     /// Whether a file waits for another job of its owner to end.
     keeps_waiting: bool,
+    /// What is told of it all.
+    metrics: Metrics,
     /// How fit the machine is.
     health: Health,
     /// Where commands hear of it; `None` where that could not be opened.
@@ -224,6 +229,7 @@ impl Daemon {
             stop: Stop::No,
             has_failed: false,
             keeps_waiting: false,
+            metrics: Metrics::default(),
             health: Health::default(),
             notice,
         })
@@ -231,12 +237,14 @@ impl Daemon {
 
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> Exit {
+        self.metrics = Metrics::begin(&self);
         self.lift_refused_logins();
         self.watch_folders();
         // Whoever reads this may drop files, and is seen to do it.
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
         self.look_before_work();
         self.clear();
+        hooks::resume(&self.desk.root);
         loop {
             self.check_ground_if_doubted();
             self.look_after_health();
@@ -253,8 +261,10 @@ impl Daemon {
             }
             if let Some(code) = self.end_of_work() {
                 self.record(&Fact::DaemonStopped { reason: "done".to_owned() });
+                self.write_metrics();
                 return code;
             }
+            self.tell_metrics();
             let Ok(first) = timeout(self.patience(), heard.recv()).await else { continue };
             let mut next = first;
             for _ in 0..INPUTS_PER_TURN {
@@ -269,6 +279,7 @@ impl Daemon {
         if let Some(tell) = self.options.tell {
             tell(fact);
         }
+        self.metrics.hear(fact);
         self.log.record(fact, clock::now());
     }
 
@@ -371,7 +382,8 @@ impl Daemon {
         let retry = self.jobs.values().filter_map(Live::retry_at).min();
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);
-        [wall, looks, retry].into_iter().flatten().fold(rescan, Duration::min)
+        let told = self.metrics.due(self.busy() > 0).map(|at| at.saturating_sub(now));
+        [wall, looks, retry, told].into_iter().flatten().fold(rescan, Duration::min)
     }
 }
 

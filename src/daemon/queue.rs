@@ -10,6 +10,7 @@ use super::take::Taken;
 use super::workers::Live;
 use super::{Daemon, Stop, WITHOUT_EVENTS};
 use crate::ending::{self, Ending, Held};
+use crate::hooks;
 use crate::logic::schedule::{self, Hold, Schedule};
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
@@ -142,6 +143,7 @@ impl Daemon {
                 let waiting = super::take::waiting(&job, &JobState::default());
                 let mut live = Live::new(waiting);
                 live.journal_bytes = super::reconcile::journal_bytes(&fresh.folder);
+                hooks::rouse(&self.desk.root, &job.id);
                 self.jobs.insert(job.id.clone(), live);
                 self.record(&Fact::Taken { job: job.id, name });
                 self.is_dirty = true;

@@ -279,6 +279,7 @@ impl Daemon {
                 self.looks.come_back(clock::since_boot());
             }
             self.has_failed |= state.phase == JobPhase::Failed;
+            self.metrics.ended(state);
             let state = state.phase.as_str().to_owned();
             self.record(&Fact::Ended { job: job.clone(), state });
         }

@@ -1,14 +1,16 @@
 //! Admission: the bytes of a dropped file become a job's objective and options, or the reason why not. Everything is
 //! checked here, once; behind it no option is looked at with suspicion again.
 
+mod places;
+mod rights;
+
 use serde_json::{Map, Value};
 
+use self::places::{check_carry, lexical, usable};
+use self::rights::{Rights, can_enforce};
 use super::frontmatter;
 use crate::model::fields::{Fields, quoted};
-use crate::model::job::{
-    After, Budget, Enforce, OnInterrupt, Options, Planning, Sandbox, Timeouts,
-};
-use crate::model::plan::Role;
+use crate::model::job::{After, Budget, OnInterrupt, Options, Planning, RetryOf, Timeouts};
 use crate::model::rejection::{Code, Reason};
 use crate::model::settings::{ENFORCE, SANDBOXES, Settings, overlaid_roles, rehearsal, roles};
 use crate::model::workspace::Isolation;
@@ -17,9 +19,6 @@ use crate::model::workspace::Isolation;
 const MAX_PATH_BYTES: usize = 4096;
 /// Most entries of a list among the options.
 const MAX_LIST: usize = 64;
-/// Folders of the system: nobody works in them.
-const SYSTEM: [&str; 10] =
-    ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr"];
 
 /// How the bytes are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +151,7 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
         sandbox: f.choice("sandbox", &SANDBOXES),
         widest_role: own_roles.values().filter_map(|r| r.sandbox).max(),
         amend: f.flag("amend"),
+        memory: f.flag("memory"),
         enforce: f.choice("enforce", &ENFORCE),
     };
     let workspace = f.text("workspace", MAX_PATH_BYTES).or_else(|| settings.workspace.clone());
@@ -163,6 +163,7 @@ fn options(object: Map<String, Value>, facts: &Facts<'_>) -> Result<Options, Rea
         sandbox: asked.sandbox.unwrap_or(defaults.sandbox.min(settings.sandbox)),
         network: asked.network.unwrap_or(false),
         amend: asked.amend.unwrap_or(settings.amend),
+        memory: asked.memory.unwrap_or(settings.memory),
         enforce: asked.enforce.unwrap_or(settings.enforce),
         roles: overlaid_roles(own_roles, &settings.roles),
         rehearse: script.clone().or_else(|| settings.rehearse.clone()),
@@ -218,8 +219,14 @@ fn how(f: &mut Fields, defaults: Options) -> Options {
         verify: f.texts("verify", MAX_LIST).unwrap_or_default(),
         review: f.flag("review").unwrap_or(defaults.review),
         approve: f.flag("approve").unwrap_or(defaults.approve),
+        retry_of: retry_of(f),
         ..defaults
     }
+}
+
+fn retry_of(f: &mut Fields) -> Option<RetryOf> {
+    let text = f.text("retry_of", 128)?;
+    RetryOf::try_from(text).map_err(|problem| f.problem(format!("`retry_of`: {problem}"))).ok()
 }
 
 fn after(f: &mut Fields) -> Vec<After> {
@@ -263,107 +270,6 @@ fn timeouts(f: &mut Fields) -> Timeouts {
     all
 }
 
-/// What a job asks for beyond the usual.
-struct Rights {
-    network: Option<bool>,
-    sandbox: Option<Sandbox>,
-    amend: Option<bool>,
-    enforce: Option<Enforce>,
-    widest_role: Option<Sandbox>,
-}
-
-impl Rights {
-    fn granted(&self, settings: &Settings) -> Result<(), Reason> {
-        let refused = |message: String, key: &str| {
-            let hint = format!("ask for less, or have `{key}` set in the root's numerus.toml");
-            Err(Reason::new(Code::Policy, message, hint))
-        };
-        let asked = self.sandbox.max(self.widest_role);
-        if let Some(asked) = asked.filter(|s| *s > settings.sandbox) {
-            let widest = settings.sandbox.as_str();
-            let message = format!("sandbox {:?} is wider than {widest:?}", asked.as_str());
-            return refused(message, "sandbox");
-        }
-        if self.network == Some(true) && !settings.network {
-            return refused("jobs may not use the network here".to_owned(), "network");
-        }
-        if self.amend == Some(true) && !settings.amend {
-            return refused("claims are not widened here".to_owned(), "amend");
-        }
-        if self.enforce.is_some_and(|asked| asked < settings.enforce) {
-            return refused("claims are enforced strictly here".to_owned(), "enforce");
-        }
-        Ok(())
-    }
-}
-
-/// Claims are enforced by the sandbox, around a tree of the task's own: without either nothing can be.
-fn can_enforce(options: &Options, settings: &Settings) -> Result<(), Reason> {
-    let in_the_way = match options.sandbox_of(Role::Executor) {
-        _ if options.enforce == Enforce::Audit => return Ok(()),
-        Sandbox::DangerFullAccess => "`sandbox` \"danger-full-access\"",
-        Sandbox::ReadOnly | Sandbox::WorkspaceWrite if options.isolation == Isolation::InPlace => {
-            "`isolation` \"in-place\""
-        }
-        Sandbox::ReadOnly | Sandbox::WorkspaceWrite => return Ok(()),
-    };
-    let message = format!("`enforce` \"strict\" cannot be kept with {in_the_way}");
-    let (code, hint) = match settings.enforce {
-        Enforce::Strict => (
-            Code::Policy,
-            "leave it out, or have `enforce = \"audit\"` set in the root's numerus.toml",
-        ),
-        Enforce::Audit => (Code::Field, "leave one of them out"),
-    };
-    Err(Reason::new(code, message, hint))
-}
-
-fn path_reason(key: &str, path: &str, why: &str) -> Reason {
-    let message = format!("`{key}` {} {why}", quoted(path));
-    Reason::new(Code::Path, message, "name an absolute path without `..` or `~`")
-}
-
-/// What a path must be before anybody looks at the disk.
-fn lexical(key: &str, path: &str) -> Result<(), Reason> {
-    if !path.starts_with('/') {
-        return Err(path_reason(key, path, "is not absolute"));
-    }
-    if path.split('/').any(|part| part == "..") {
-        return Err(path_reason(key, path, "goes up with `..`"));
-    }
-    Ok(())
-}
-
-/// A workspace that may be used, as its path without links.
-fn usable(path: &str, facts: &Facts<'_>) -> Result<String, Reason> {
-    lexical("workspace", path)?;
-    refuse_system(path, path)?;
-    let resolved = (facts.resolve)(path).map_err(|why| path_reason("workspace", path, &why))?;
-    refuse_system(&resolved, path)?;
-    Ok(resolved)
-}
-
-fn refuse_system(resolved: &str, path: &str) -> Result<(), Reason> {
-    let inside = |folder: &&str| {
-        resolved.strip_prefix(*folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    if resolved.trim_end_matches('/').is_empty() || SYSTEM.iter().any(inside) {
-        return Err(path_reason("workspace", path, "is a folder of the system"));
-    }
-    Ok(())
-}
-
-/// Paths to carry stay below the workspace.
-fn check_carry(paths: &[String]) -> Result<(), Reason> {
-    for path in paths {
-        let leaves = path.starts_with(['/', '~']) || path.split('/').any(|p| p == "..");
-        if leaves || path.trim().is_empty() {
-            return Err(path_reason("carry", path, "does not lie below the workspace"));
-        }
-    }
-    Ok(())
-}
-
 fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
@@ -399,7 +305,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::job::{RoleOptions, Roles};
+    use crate::model::job::{Enforce, RoleOptions, Roles, Sandbox};
     use crate::model::plan::Role;
 
     fn facts_with(settings: &Settings, mut check: impl FnMut(&Facts<'_>)) {
@@ -506,9 +412,10 @@ mod tests {
             "timeouts": {"execute": "2h", "no_progress": "30s"},
             "budget": {"tokens": 1000, "wall": "1h"}, "isolation": "in-place",
             "setup": ["make"], "carry": [".env"], "verify": "cargo test", "review": true,
-            "network": false, "sandbox": "read-only", "amend": false, "enforce": "audit",
+            "network": false, "sandbox": "read-only", "amend": false, "memory": false, "enforce": "audit",
             "on_interrupt": "hold",
             "labels": ["night"], "rehearse": "builtin", "approve": true,
+            "retry_of": "old-abc234:scratch",
             "roles": {"queen": {"model": "q"}, "planner": {"profile": "deep"}}}"#;
         facts_with(&Settings::default(), |facts| {
             let o = admit(json, Shape::Json, facts).expect("good").options;
@@ -541,6 +448,7 @@ mod tests {
                 network: false,
                 sandbox: Sandbox::ReadOnly,
                 amend: false,
+                memory: false,
                 enforce: Enforce::Audit,
                 on_interrupt: OnInterrupt::Hold,
                 roles: Roles::from([
@@ -550,6 +458,7 @@ mod tests {
                 labels: vec!["night".into()],
                 rehearse: Some(String::new()),
                 approve: true,
+                retry_of: RetryOf::try_from("old-abc234:scratch".to_owned()).ok(),
             };
             assert_eq!(o, expected);
         });
@@ -627,6 +536,24 @@ mod tests {
         assert_eq!(amend(false, ""), Ok(false));
         assert_eq!(amend(false, r#", "amend": false"#), Ok(false));
         assert_eq!(amend(false, r#", "amend": true"#), Err(Code::Policy));
+    }
+
+    #[test]
+    fn a_job_may_leave_the_memory_out_and_not_bring_it_back() {
+        for (setting, job, expected) in [
+            (true, "", Ok(true)),
+            (true, r#", "memory": false"#, Ok(false)),
+            (false, "", Ok(false)),
+            (false, r#", "memory": true"#, Err(Code::Policy)),
+        ] {
+            let settings = Settings { memory: setting, ..Settings::default() };
+            let json = format!(r#"{{"objective": "x"{job}}}"#);
+            facts_with(&settings, |facts| {
+                let found = admit(json.as_bytes(), Shape::Json, facts);
+                let found = found.map(|a| a.options.memory).map_err(|r| r.code);
+                assert_eq!(found, expected, "{setting} {job}");
+            });
+        }
     }
 
     #[test]

@@ -44,6 +44,11 @@ pub struct Parked {
 }
 
 impl Parked {
+    /// Whether the next try of a place's session was put off; it may have begun since.
+    pub fn is_put_off(&self, place: &str) -> bool {
+        self.tries.contains_key(place)
+    }
+
     /// Takes in one more event.
     pub fn apply(&mut self, event: &Event) {
         let place = event.task_id.as_ref().map(TaskId::as_str).unwrap_or_default();

@@ -19,6 +19,7 @@ use crate::model::id::TaskId;
 use crate::model::outcome::Tokens;
 use crate::model::plan::{Plan, Role, Task};
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
+use crate::model::tally::Counts;
 use crate::model::workspace::{Oid, Workspace};
 
 /// How a job stands: its phase and why.
@@ -97,6 +98,10 @@ pub struct JobState {
     pub tokens: Tokens,
     /// What was spent, by the role that spent it.
     pub spent: BTreeMap<Role, Tokens>,
+    /// How often things happened.
+    pub counts: Counts,
+    /// Since when tasks wait for a lease.
+    pub waits: BTreeMap<TaskId, Timestamp>,
     /// Worker starts since the last other event.
     pub idle_starts: u32,
     /// When the last event was written.
@@ -142,6 +147,8 @@ impl Default for JobState {
             branch: None,
             tokens: Tokens::default(),
             spent: BTreeMap::new(),
+            counts: Counts::default(),
+            waits: BTreeMap::new(),
             idle_starts: 0,
             updated_at: None,
             started_at: None,
@@ -178,6 +185,7 @@ impl JobState {
             None => self.apply_to_job(event),
         }
         self.apply_to_sessions(event);
+        self.tally(event);
         self.parked.apply(event);
     }
 
@@ -343,6 +351,7 @@ impl JobState {
             Fact::Advised { decision: Decision::Replan, advice } => {
                 self.replan = Some(advice.clone());
             }
+            Fact::TaskReopened {} => self.reopen_after(id),
             _ => {}
         }
         let Some(task) = self.tasks.iter_mut().find(|t| t.task.id == *id) else { return };

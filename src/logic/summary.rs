@@ -36,6 +36,7 @@ impl JobState {
             updated_at: self.updated_at.unwrap_or(job.created_at),
             tokens: self.tokens,
             spent: self.spent.clone(),
+            counts: self.counts,
             tasks: self.tasks.iter().map(|t| self.task_status(t)).collect(),
         }
     }

@@ -203,8 +203,17 @@ impl TaskState {
                 self.phase = TaskPhase::Skipped;
                 self.summary = format!("{because} did not end well");
             }
+            Fact::TaskReopened {} => self.reopen(),
             judged => self.apply_judgement(judged),
         }
+    }
+
+    /// Tried again now: one that has ended as if it had not been tried before, but for its attempts' numbers.
+    pub(super) fn reopen(&mut self) {
+        if self.phase.is_final() {
+            (self.tries, self.violations, self.landing) = (Tries::default(), 0, None);
+        }
+        self.rest(None);
     }
 
     /// Takes in what was decided about it, or wanted of it.

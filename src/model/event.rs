@@ -13,6 +13,57 @@ pub use super::session::{
     SessionEnd, SessionExit, SessionKill, SessionKind, SessionStart, SessionTimeout,
 };
 
+/// The names of all events on disk.
+pub const NAMES: [&str; 47] = [
+    "job.submitted",
+    "job.claimed",
+    "job.worker_started",
+    "job.workspace_fixed",
+    "job.plan_created",
+    "job.roles_assigned",
+    "job.plan_approved",
+    "job.claim_recorded",
+    "job.claim_blocked",
+    "job.claim_unblocked",
+    "job.claim_approved",
+    "job.claim_amended",
+    "job.claim_measured",
+    "job.base_advancing",
+    "job.base_advanced",
+    "job.base_diverged",
+    "job.locks_released",
+    "job.task_started",
+    "job.task_landing",
+    "job.task_completed",
+    "job.claim_violated",
+    "job.base_moved",
+    "job.task_failed",
+    "job.task_retried",
+    "job.task_exhausted",
+    "job.advised",
+    "job.replanned",
+    "job.tasks_added",
+    "job.review_approved",
+    "job.review_rejected",
+    "job.task_skipped",
+    "job.planning_retried",
+    "job.paused",
+    "job.resumed",
+    "job.verified",
+    "job.landed",
+    "job.finished",
+    "terminal.session_starting",
+    "terminal.session_opened",
+    "terminal.started",
+    "terminal.exit",
+    "terminal.timeout",
+    "terminal.killed",
+    "terminal.session_retried",
+    "terminal.session_ended",
+    "memory.bank_created",
+    "memory.entry_added",
+];
+
 /// One line of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -81,6 +132,14 @@ mod tests {
             r#"{"seq":7,"ts":"2026-01-02T03:04:05Z","event":"job.claim_unblocked","payload":{"attempt":2},"job_id":"a-abc234","task_id":"t1"}"#
         );
         assert_eq!(serde_json::from_str::<Event>(&line).expect("back"), event);
+    }
+
+    #[test]
+    fn the_names_are_those_that_a_journal_may_hold() {
+        let unknown = r#"{"event":"x","payload":{}}"#;
+        let said = serde_json::from_str::<Fact>(unknown).expect_err("no such event").to_string();
+        let known: Vec<&str> = said.split('`').skip(3).step_by(2).collect();
+        assert_eq!(known, NAMES);
     }
 
     #[test]

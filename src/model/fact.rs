@@ -211,6 +211,9 @@ pub enum Fact {
         /// Why it failed.
         failure: Failure,
     },
+    /// A person wants it tried again now: its failure, or its wait, is over.
+    #[serde(rename = "job.task_reopened")]
+    TaskReopened {},
     /// The queen has answered, and code has checked that she may say so.
     #[serde(rename = "job.advised")]
     Advised {

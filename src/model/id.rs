@@ -66,6 +66,12 @@ impl JobId {
         (is_tail && is_id(slug) && !slug.ends_with('-')).then(|| Self::parse(stem).ok()).flatten()
     }
 
+    /// The id without its tail, where it has the form that `submit` gives; else the whole.
+    pub fn slug(&self) -> &str {
+        let has_tail = Self::from_stem(&self.0).is_some();
+        if has_tail { &self.0[..self.0.len() - TAIL_CHARS - 1] } else { &self.0 }
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -105,6 +105,38 @@ impl From<After> for String {
     }
 }
 
+/// The ended job that a job does once more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RetryOf {
+    /// That job, by its whole id.
+    pub job: JobId,
+    /// Whether nothing of what it landed is built on.
+    pub from_scratch: bool,
+}
+
+impl TryFrom<String> for RetryOf {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let (job, from_scratch) = match text.split_once(':') {
+            None => (text.as_str(), false),
+            Some((job, "scratch")) => (job, true),
+            Some(_) => {
+                let shown = quoted(&text);
+                return Err(format!("{shown} is not a job: write \"ID\" or \"ID:scratch\""));
+            }
+        };
+        let job = JobId::parse(job).map_err(|_| format!("{} is not a job id", quoted(&text)))?;
+        Ok(Self { job, from_scratch })
+    }
+}
+
+impl From<RetryOf> for String {
+    fn from(retry: RetryOf) -> Self {
+        if retry.from_scratch { format!("{}:scratch", retry.job) } else { retry.job.into() }
+    }
+}
+
 /// Longest time that each kind of session may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
@@ -222,6 +254,9 @@ pub struct Options {
     /// Whether a claim may be widened at landing by paths that nobody else holds.
     #[serde(default = "yes")]
     pub amend: bool,
+    /// Whether it is told of earlier jobs, and remembered for later ones.
+    #[serde(default = "yes")]
+    pub memory: bool,
     /// How claims are kept while agents work.
     #[serde(default)]
     pub enforce: Enforce,
@@ -236,6 +271,9 @@ pub struct Options {
     pub rehearse: Option<String>,
     /// Whether a person must approve the plan first.
     pub approve: bool,
+    /// The job that this one does once more.
+    #[serde(default)]
+    pub retry_of: Option<RetryOf>,
 }
 
 impl Options {
@@ -279,12 +317,14 @@ impl Default for Options {
             network: false,
             sandbox: Sandbox::WorkspaceWrite,
             amend: true,
+            memory: true,
             enforce: Enforce::Audit,
             on_interrupt: OnInterrupt::Retry,
             roles: Roles::new(),
             labels: Vec::new(),
             rehearse: None,
             approve: false,
+            retry_of: None,
         }
     }
 }

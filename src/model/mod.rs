@@ -12,6 +12,7 @@ pub mod fact;
 pub mod fields;
 pub mod id;
 pub mod job;
+pub mod memory;
 pub mod outcome;
 pub mod plan;
 pub mod rejection;
@@ -19,6 +20,7 @@ pub mod root;
 pub mod session;
 pub mod settings;
 pub mod status;
+pub mod tally;
 pub mod workspace;
 
 /// The version of everything this program writes under a root; a root with a newer one is read, not written.

@@ -58,6 +58,8 @@ pub struct Settings {
     pub settle: Duration,
     /// Time between two scans that look for what events missed.
     pub rescan: Duration,
+    /// How long a hook may take.
+    pub hook_timeout: Duration,
     /// Largest objective file in bytes.
     pub max_objective_bytes: u64,
     /// What each log of one session keeps, in bytes: half of its beginning, half of its end.
@@ -94,6 +96,8 @@ pub struct Settings {
     pub network: bool,
     /// Whether a job may widen its claims at landing by what nobody else holds.
     pub amend: bool,
+    /// Whether jobs are told of earlier ones, and remembered for later ones.
+    pub memory: bool,
     /// How claims are kept while agents work; a job may be stricter.
     pub enforce: Enforce,
     /// Whether a job takes in what other jobs of the repository have landed before it writes there.
@@ -114,6 +118,7 @@ impl Default for Settings {
             max_jobs: 4,
             settle: Duration::from_millis(100),
             rescan: Duration::from_secs(300),
+            hook_timeout: Duration::from_secs(30),
             max_objective_bytes: MAX_OBJECTIVE_BYTES,
             max_log: 128 * MIB,
             max_job_logs: 2048 * MIB,
@@ -132,6 +137,7 @@ impl Default for Settings {
             sandbox: Sandbox::WorkspaceWrite,
             network: false,
             amend: true,
+            memory: true,
             enforce: Enforce::Audit,
             take_in: true,
             env: Vec::new(),
@@ -192,6 +198,7 @@ impl Settings {
         self.resources = self.resources.overlaid(&mut f);
         self.settle = f.duration("settle").unwrap_or(self.settle);
         self.rescan = f.duration("rescan").unwrap_or(self.rescan);
+        self.hook_timeout = f.duration("hook_timeout").unwrap_or(self.hook_timeout);
         self.workspace = f.text("workspace", MAX_TEXT_BYTES).or(self.workspace);
         self.codex_bin = f.text("codex_bin", MAX_TEXT_BYTES).or(self.codex_bin);
         self.codex_home = f.text("codex_home", MAX_TEXT_BYTES).or(self.codex_home);
@@ -201,6 +208,7 @@ impl Settings {
         self.sandbox = f.choice("sandbox", &SANDBOXES).unwrap_or(self.sandbox);
         self.network = f.flag("network").unwrap_or(self.network);
         self.amend = f.flag("amend").unwrap_or(self.amend);
+        self.memory = f.flag("memory").unwrap_or(self.memory);
         self.enforce = f.choice("enforce", &ENFORCE).unwrap_or(self.enforce);
         self.take_in = f.flag("take_in").unwrap_or(self.take_in);
         self.env = f.texts("env", 64).unwrap_or(self.env);

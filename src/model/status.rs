@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{JobId, TaskId};
 use super::outcome::Tokens;
 use super::plan::Role;
+use super::tally::Counts;
 
 /// A job's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -193,6 +194,9 @@ pub struct Status {
     /// The same, by the role that spent it.
     #[serde(default)]
     pub spent: BTreeMap<Role, Tokens>,
+    /// How often things happened.
+    #[serde(default)]
+    pub counts: Counts,
     /// Its tasks, in the plan's order.
     pub tasks: Vec<TaskStatus>,
 }

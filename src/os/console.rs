@@ -115,6 +115,19 @@ pub fn width() -> usize {
     fitting(asked.or_else(of_terminal))
 }
 
+/// Columns and rows of the terminal on stderr, as a screen has them at least.
+pub fn size() -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    let (columns, rows) = size.map_or((0, 0), |s| (usize::from(s.ws_col), usize::from(s.ws_row)));
+    let or = |known: usize, usual| if known == 0 { usual } else { known };
+    (or(columns, 80), or(rows, 24))
+}
+
+/// Whether a cursor can be moved on the terminal that this process was started on.
+pub fn is_dumb() -> bool {
+    super::env::var("TERM").is_none_or(|term| term == "dumb")
+}
+
 /// Terminals that do not know answer with no columns at all.
 fn fitting(columns: Option<usize>) -> usize {
     columns.filter(|w| *w > 0).unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH)

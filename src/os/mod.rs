@@ -18,6 +18,7 @@ pub mod process;
 pub mod pty;
 pub mod random;
 pub mod reserve;
+pub mod screen;
 pub mod seeded;
 pub mod signals;
 pub mod vitals;

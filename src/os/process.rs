@@ -19,6 +19,11 @@ pub fn leave_session() {
     let _already_a_leader = rustix::process::setsid();
 }
 
+/// Stops this process and those that the shell started with it, as Ctrl-Z does where the terminal knows that key.
+pub fn stop_self() {
+    let _orphans_are_not_stopped = rustix::process::kill_current_process_group(Signal::TSTP);
+}
+
 /// What this process and its children write is for its user alone.
 pub fn keep_private() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

@@ -3,7 +3,7 @@
 use std::io::Result;
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::{Handle, Signals};
 
 /// SIGINT's number.
@@ -12,6 +12,11 @@ pub const INTERRUPT: i32 = SIGINT;
 pub const TERMINATE: i32 = SIGTERM;
 /// SIGHUP's number.
 pub const HANG_UP: i32 = SIGHUP;
+
+/// SIGCONT's number.
+pub const CONTINUE: i32 = SIGCONT;
+/// SIGWINCH's number.
+pub const RESIZE: i32 = SIGWINCH;
 
 /// Listens until it is dropped; from then on the signals pass unheard.
 #[derive(Debug)]
@@ -25,7 +30,19 @@ impl Listener {
     /// # Errors
     /// When the handlers cannot be installed.
     pub fn listen(wake: impl Fn(i32) + Send + 'static) -> Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        Self::listen_to(&[SIGINT, SIGTERM, SIGHUP], wake)
+    }
+
+    /// As [`Listener::listen`], and of what somebody does with the terminal as well: SIGCONT and SIGWINCH.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn listen_on_terminal(wake: impl Fn(i32) + Send + 'static) -> Result<Self> {
+        Self::listen_to(&[SIGINT, SIGTERM, SIGHUP, SIGCONT, SIGWINCH], wake)
+    }
+
+    fn listen_to(which: &[i32], wake: impl Fn(i32) + Send + 'static) -> Result<Self> {
+        let mut signals = Signals::new(which)?;
         let handle = signals.handle();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {

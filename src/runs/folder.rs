@@ -22,24 +22,6 @@ const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
 /// The mark of a folder whose job is being taken.
 pub(super) const TAKING: &str = "taking";
 
-/// What someone wants of a worker; the file is created, never replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    /// The job should end.
-    Killed,
-    /// The job should rest.
-    Paused,
-}
-
-impl Want {
-    fn file(self) -> &'static str {
-        match self {
-            Self::Killed => "want.killed",
-            Self::Paused => "want.paused",
-        }
-    }
-}
-
 /// One job's run folder.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
@@ -76,6 +58,12 @@ impl RunFolder {
     /// The fresh repository of a job that names no workspace.
     pub fn own_workspace(&self) -> PathBuf {
         self.dir.join("workspace")
+    }
+
+    /// The run folder of another job, beside this one; it may be gone.
+    #[must_use]
+    pub fn beside_of(&self, job: &JobId) -> Self {
+        Self { dir: self.dir.with_file_name(job.as_str()), job: job.clone() }
     }
 
     /// The folder of a task, or one of `plan`, `roles`, `queen`, `verify`.
@@ -282,42 +270,6 @@ impl RunFolder {
     /// Those of the system.
     pub fn put_summary(&self, text: &[u8]) -> Result<()> {
         fsx::put(&self.dir.join("summary.md"), text)
-    }
-
-    /// Writes a wish, durably; one that is there already is enough.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn wish(&self, want: Want) -> Result<()> {
-        fsx::put_mark(&self.dir.join(want.file()))
-    }
-
-    /// Whether a wish is there.
-    pub fn wants(&self, want: Want) -> bool {
-        self.dir.join(want.file()).exists()
-    }
-
-    /// Takes a wish back.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn unwish(&self, want: Want) -> Result<()> {
-        fsx::remove(&self.dir.join(want.file()))
-    }
-
-    /// Wishes one task ended: `<task>/want.killed`.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn wish_task_killed(&self, task: &TaskId) -> Result<()> {
-        let place = self.place(task.as_str());
-        fsx::make_dirs(place.dir())?;
-        fsx::put_mark(&place.dir().join(Want::Killed.file()))
-    }
-
-    /// Whether someone wishes one task ended.
-    pub fn wants_task_killed(&self, task: &TaskId) -> bool {
-        self.place(task.as_str()).dir().join(Want::Killed.file()).exists()
     }
 }
 

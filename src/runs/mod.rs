@@ -6,11 +6,14 @@
 pub mod folder;
 mod folders;
 pub mod journal;
+pub mod notes;
 pub mod parts;
 mod place;
+mod wishes;
 mod worker;
 
-pub use folder::{RunFolder, Want};
+pub use folder::RunFolder;
 pub use folders::Runs;
 pub use journal::{Journal, JournalReader, Replay};
 pub use place::Place;
+pub use wishes::Want;

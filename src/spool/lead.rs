@@ -65,6 +65,11 @@ impl Spool {
         if lock::is_held(&path)? { Ok(None) } else { FileLock::acquire(&path, PROBES) }
     }
 
+    /// Whether there is an active daemon at this moment.
+    pub fn is_led(&self) -> bool {
+        lock::is_held(&self.daemon_lock()).unwrap_or(false)
+    }
+
     /// What the active daemon has to say; nothing where there is none.
     pub fn notice(&self) -> Option<String> {
         let path = self.daemon_lock();

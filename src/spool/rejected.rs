@@ -1,4 +1,5 @@
-//! `rejected/`: files that were not accepted, each with its reason beside it. It is never emptied.
+//! `rejected/`: files that were not accepted, each with its reason beside it. It is never emptied; a file leaves it when
+//! somebody drops it once more.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
@@ -8,12 +9,14 @@ use jiff::Timestamp;
 
 use super::across::is_across;
 use super::entry::numbered;
-use super::{Place, Spool};
+use super::{Place, Spool, may_be_taken};
 use crate::model::rejection::{Reason, Rejection};
 use crate::os::{fsx, random};
 
 /// How many numbers are tried for a name that is taken, before chance decides.
 const NUMBERED_NAMES: u32 = 100;
+/// How the name of a reason ends.
+const REASON: &str = ".reason.json";
 
 impl Spool {
     /// Puts a file that is not accepted aside, with the reason beside it; returns the name it has there. What cannot be
@@ -49,13 +52,38 @@ impl Spool {
             .ok_or_else(|| fsx::at(from)(Error::from(ErrorKind::AlreadyExists)))
     }
 
+    /// Drops a rejected file once more, under the name that it had: the file goes first, then its reason, so that whoever dies in
+    /// between leaves a reason without a file. Gives back its name in `incoming/`.
+    ///
+    /// # Errors
+    /// `NotFound` if no file of that name was rejected, `AlreadyExists` if another one lies in `incoming/`; otherwise those of the
+    /// system.
+    pub fn drop_again(&self, name: &OsStr) -> Result<OsString> {
+        let target = self.folder(Place::Rejected).join(name);
+        let mut beside = name.to_owned();
+        beside.push(REASON);
+        let beside = target.with_file_name(beside);
+        let reason = fsx::read_optional(&beside)?.unwrap_or_default();
+        let reason: Option<Rejection> = serde_json::from_str(&reason).ok();
+        let was = reason.as_ref().map(|r| OsString::from(&r.original_name));
+        let is_name = |name: &OsString| may_be_taken(name) && !name.to_string_lossy().contains('/');
+        let new = was.filter(is_name).unwrap_or_else(|| name.to_owned());
+        let from = match reason.and_then(|r| r.kept_as) {
+            Some(_) => self.kept_in_incoming(name),
+            None => target,
+        };
+        fsx::move_to(&from, &self.folder(Place::Incoming).join(&new))?;
+        fsx::remove(&beside)?;
+        Ok(new)
+    }
+
     fn put_aside(&self, from: &Path, name: &OsStr, why: &Rejection) -> Result<Option<OsString>> {
         let target = self.folder(Place::Rejected).join(name);
         if exists(&target) {
             return Ok(None);
         }
         let mut beside = name.to_owned();
-        beside.push(".reason.json");
+        beside.push(REASON);
         let beside = target.with_file_name(beside);
         match fsx::put_new(&beside, &to_json(why)?) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(None),

@@ -68,6 +68,13 @@ pub(super) fn open_reader(path: &Path, schema: &Schema) -> Result<Option<Connect
     Ok((version == schema.migrations.len()).then_some(connection))
 }
 
+/// A new database that lies in no file; `path` is what messages name.
+pub(super) fn in_memory(path: &Path, schema: &Schema) -> Result<Connection> {
+    let mut connection = Connection::open_in_memory().map_err(said(path))?;
+    migrate(&mut connection, path, schema)?;
+    Ok(connection)
+}
+
 /// Takes the lock file that lies beside a file of the store.
 pub(super) fn lock_beside(path: &Path) -> Result<FileLock> {
     let lock = with_ending(path, ".lock");

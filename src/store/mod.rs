@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 pub use holds::{Hold, HoldKind, Holds};
 pub use index::Index;
-pub use memory::{Entry, Memory};
+pub use memory::Memory;
 pub use starts::StartSlots;
 
 /// What goes wrong in the store.

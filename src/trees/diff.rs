@@ -1,7 +1,10 @@
 //! The difference between two trees, from git's raw output and nothing else: no attribute, ignore rule or rename
 //! detection can blind it.
 
+use std::collections::BTreeSet;
+
 use crate::logic::audit::{Change, Violation};
+use crate::model::workspace::Oid;
 use crate::os::git::GitError;
 
 use super::{Trees, TreesError};
@@ -18,6 +21,18 @@ impl Trees {
         let args = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", old, new];
         let out = self.read(args).run()?;
         Ok(fields(&out).map(|path| String::from_utf8_lossy(path).into_owned()).collect())
+    }
+
+    /// The paths that single commits changed, each against its parent, relative to the repository's top, sorted.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn changed_by(&self, commits: &[Oid]) -> Result<Vec<String>, TreesError> {
+        let args = ["diff-tree", "--stdin", "-r", "-z", "--name-only", "--no-renames"];
+        let call = self.read(args).arg("--no-commit-id");
+        let out = call.input((commits.join("\n") + "\n").as_bytes()).run()?;
+        let path = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+        Ok(fields(&out).map(path).collect::<BTreeSet<String>>().into_iter().collect())
     }
 
     /// Every difference; a path that is no UTF-8 is a violation, since no claim can name it.

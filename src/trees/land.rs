@@ -10,6 +10,7 @@ use crate::model::claim::ClaimPath;
 use crate::model::id::TaskId;
 use crate::model::plan::Role;
 use crate::model::workspace::Oid;
+use crate::os::git::Call;
 
 use super::workspace::as_numerus;
 use super::{Audited, OWN_REFS, PUBLISHED, Tree, Trees, TreesError, copy};
@@ -133,9 +134,7 @@ impl Trees {
         if let Some(known) = self.has_identity.get() {
             return Ok(*known);
         }
-        let ident = ["-c", "user.useConfigOnly=true", "var"];
-        let author = self.read(ident).arg("GIT_AUTHOR_IDENT").ask()?.code == 0;
-        let known = author && self.read(ident).arg("GIT_COMMITTER_IDENT").ask()?.code == 0;
+        let known = has_identity(&|args| self.read(args))?;
         Ok(*self.has_identity.get_or_init(|| known))
     }
 
@@ -218,21 +217,13 @@ impl Trees {
         let answer = self.read(["rev-parse", "-q", "--verify", name]).ask()?;
         Ok(answer.stdout.trim_ascii() == commit.as_bytes())
     }
+}
 
-    /// Brings the user's checkout from the job's base to `commit`, if it is clean and still at the base's history; `false`
-    /// when it is not.
-    ///
-    /// # Errors
-    /// When git fails otherwise.
-    pub fn apply(&self, commit: &str) -> Result<bool, TreesError> {
-        let git = crate::os::git::Git::at(Path::new(&self.workspace().top));
-        let status = git.read(["status", "--porcelain", "-z", "--untracked-files=no"]).run()?;
-        if !status.is_empty() {
-            return Ok(false);
-        }
-        let merge = ["-c", "merge.autoStash=false", "merge", "-q", "--ff-only", "--no-edit"];
-        Ok(git.write_durably(merge).arg(commit).ask()?.code == 0)
-    }
+/// Whether the repository or the user's settings say who commits.
+pub(super) fn has_identity<'a>(call: &dyn Fn(&[&str]) -> Call<'a>) -> Result<bool, TreesError> {
+    let says =
+        |who| call(&["-c", "user.useConfigOnly=true", "var", who]).ask().map(|a| a.code == 0);
+    Ok(says("GIT_AUTHOR_IDENT")? && says("GIT_COMMITTER_IDENT")?)
 }
 
 pub(super) fn gone(commit: &str) -> TreesError {

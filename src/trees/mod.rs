@@ -11,6 +11,7 @@
 //! [`Trees::remove`].
 
 mod again;
+mod apply;
 mod audit;
 mod copy;
 mod diff;
@@ -19,6 +20,7 @@ pub mod in_place;
 mod land;
 mod patch;
 mod pinned;
+mod retried;
 mod secure;
 mod take_in;
 mod tree;
@@ -34,6 +36,7 @@ use crate::os::fsx;
 use crate::os::git::{Call, Git, GitError};
 use crate::runs::{Place, RunFolder};
 
+pub use apply::{Checkout, Outlook};
 pub use audit::Audited;
 pub use land::{Landing, Words};
 pub use take_in::{Foreign, Intake};

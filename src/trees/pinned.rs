@@ -60,3 +60,23 @@ pub(super) fn filter_drivers(git: &Git, git_dir: &str) -> Result<Vec<String>, Tr
     drivers.dedup();
     Ok(drivers)
 }
+
+/// A file of a commit that goes through a filter with a program, and that filter, if there is any.
+pub(super) fn filtered(
+    git: &Git,
+    git_dir: &str,
+    commit: &str,
+) -> Result<Option<(String, String)>, TreesError> {
+    let drivers = filter_drivers(git, git_dir)?;
+    if drivers.is_empty() {
+        return Ok(None);
+    }
+    let paths = git.read(["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]).run()?;
+    let check = ["check-attr", "-z", "--stdin", "--source", commit, "filter"];
+    let out = git.read(check).input(&paths).run()?;
+    let answers: Vec<&[u8]> = out.split(|byte| *byte == 0).collect();
+    Ok(answers.chunks_exact(3).find_map(|answer| {
+        let driver = drivers.iter().find(|driver| driver.as_bytes() == answer[2])?;
+        Some((String::from_utf8_lossy(answer[0]).into_owned(), driver.clone()))
+    }))
+}

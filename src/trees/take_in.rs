@@ -11,6 +11,7 @@ use crate::logic::audit::touches;
 use crate::model::claim::ClaimPath;
 use crate::model::id::JobId;
 use crate::model::workspace::Oid;
+use crate::os::git::{Call, GitError};
 
 use super::diff::{fields, garbled};
 use super::{Audited, Trees, TreesError};
@@ -178,30 +179,37 @@ impl Trees {
         Ok((answer.code == 0).then_some(text))
     }
 
-    /// The tree that holds both, and the paths that conflict.
     fn merge(&self, ours: &str, theirs: &str) -> Result<(Oid, Vec<String>), TreesError> {
-        let empty = self.write_durably(["mktree"]).input(b"").line()?;
-        let how = ["merge-tree", "--write-tree", "--name-only", "--no-messages", "-z"];
-        let call = self
-            .write_durably(PLAIN_MERGE.into_iter().chain(how))
-            .arg("--allow-unrelated-histories");
-        let answer = call.arg(ours).arg(theirs).env("GIT_ATTR_SOURCE", &empty).ask()?;
-        if !matches!(answer.code, 0 | 1) {
-            let (command, code) = ("merge-tree".to_owned(), Some(answer.code));
-            let stderr = answer.stderr;
-            return Err(crate::os::git::GitError::Failed { command, code, stderr }.into());
-        }
-        let mut lines =
-            fields(&answer.stdout).map(|field| String::from_utf8_lossy(field).into_owned());
-        let object = lines.next().ok_or_else(garbled)?;
-        let mut conflicts: Vec<String> = lines.collect();
-        conflicts.dedup();
-        if answer.code == 1 && conflicts.is_empty() {
-            // Some conflicts have no path of their own.
-            conflicts.push("(the whole)".to_owned());
-        }
-        Ok((object, conflicts))
+        let call = |args: &[&str]| self.write_durably(args);
+        merge(&call, ours, theirs)
     }
+}
+
+/// The tree that holds both, and the paths that conflict. `call` makes a call of git in their repository.
+pub(super) fn merge<'a>(
+    call: &dyn Fn(&[&str]) -> Call<'a>,
+    ours: &str,
+    theirs: &str,
+) -> Result<(Oid, Vec<String>), TreesError> {
+    let empty = call(&["mktree"]).input(b"").line()?;
+    let how = ["merge-tree", "--write-tree", "--name-only", "--no-messages", "-z"];
+    let words =
+        [&PLAIN_MERGE[..], &how[..], &["--allow-unrelated-histories", ours, theirs]].concat();
+    let answer = call(&words).env("GIT_ATTR_SOURCE", &empty).ask()?;
+    if !matches!(answer.code, 0 | 1) {
+        let (command, code) = ("merge-tree".to_owned(), Some(answer.code));
+        let stderr = answer.stderr;
+        return Err(GitError::Failed { command, code, stderr }.into());
+    }
+    let mut lines = fields(&answer.stdout).map(|field| String::from_utf8_lossy(field).into_owned());
+    let object = lines.next().ok_or_else(garbled)?;
+    let mut conflicts: Vec<String> = lines.collect();
+    conflicts.dedup();
+    if answer.code == 1 && conflicts.is_empty() {
+        // Some conflicts have no path of their own.
+        conflicts.push("(the whole)".to_owned());
+    }
+    Ok((object, conflicts))
 }
 
 /// One line of `<ref> <commit>`; a job's id that is none is nothing of ours.

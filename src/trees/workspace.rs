@@ -10,8 +10,8 @@ use crate::os::fsx;
 use crate::os::git::{Call, Git, GitError};
 use crate::runs::RunFolder;
 
-use super::TreesError;
-use super::pinned::filter_drivers;
+use super::pinned::filtered;
+use super::{TreesError, retried};
 
 /// Longest time to find out whether the user has uncommitted changes; a slower answer counts as yes.
 const DIRTY_PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +32,21 @@ pub struct Ground<'a> {
 /// # Errors
 /// [`TreesError::Refused`] when nobody can work there; otherwise those of git and of the system.
 pub fn fix(
+    options: &Options,
+    folder: &RunFolder,
+    ground: Ground<'_>,
+) -> Result<Workspace, TreesError> {
+    let workspace = find(options, folder, ground)?;
+    match &options.retry_of {
+        Some(retry) if !retry.from_scratch && workspace.isolation == Isolation::Worktree => {
+            retried::build_on(workspace, folder, &retry.job)
+        }
+        _ => Ok(workspace),
+    }
+}
+
+/// Finds it, as it lies there.
+fn find(
     options: &Options,
     folder: &RunFolder,
     ground: Ground<'_>,
@@ -195,19 +210,7 @@ fn refuse_special(git: &Git, top: &Path, base: &str) -> Result<(), TreesError> {
 /// Refuses files that a program of the user's turns into something else on their way to and from the disk: in a tree of
 /// ours it would run on what an agent wrote, outside of any sandbox, and without it something else would land.
 fn refuse_filters(git: &Git, repository: &Repository, base: &str) -> Result<(), TreesError> {
-    let drivers = filter_drivers(git, &repository.git_dir)?;
-    if drivers.is_empty() {
-        return Ok(());
-    }
-    let paths = git.read(["ls-tree", "-r", "-z", "--name-only", "--full-tree", base]).run()?;
-    let check = ["check-attr", "-z", "--stdin", "--source", base, "filter"];
-    let out = git.read(check).input(&paths).run()?;
-    let answers: Vec<&[u8]> = out.split(|byte| *byte == 0).collect();
-    let filtered = answers.chunks_exact(3).find_map(|answer| {
-        let driver = drivers.iter().find(|driver| driver.as_bytes() == answer[2])?;
-        Some((String::from_utf8_lossy(answer[0]).into_owned(), driver))
-    });
-    match filtered {
+    match filtered(git, &repository.git_dir, base)? {
         Some((path, driver)) => {
             let why = format!(
                 "{path} goes through the filter {driver:?}, a program of its own: take it out of .gitattributes, \

@@ -10,23 +10,19 @@ use super::book::Book;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
 use super::landing::{MAX_TROUBLE, TROUBLE_REST};
+use super::memory::remember;
 use super::planning::with_view;
-use super::words::open_memory;
 use crate::ending::{self, Ending};
 use crate::health;
-use crate::logic::quality;
 use crate::logic::state::JobState;
-use crate::model::PROTOCOL_VERSION;
-use crate::model::claim::ClaimQuality;
 use crate::model::event::{CommandResult, Fact};
 use crate::model::job::Job;
 use crate::model::outcome::FailureKind;
 use crate::model::root::Root;
 use crate::model::status::PauseReason;
-use crate::os::{clock, seeded};
+use crate::os::seeded;
 use crate::runs::RunFolder;
 use crate::spool::Spool;
-use crate::store::memory::{self, Entry};
 
 /// Runs the verify commands in a throwaway tree of the tip, in order, up to the first that does not pass.
 pub(super) async fn verify(desk: &Arc<Desk>, stop: &Stop) -> Outcome<()> {
@@ -108,44 +104,4 @@ pub(super) fn codex_unusable(book: &Book, problem: &str) -> Result<Left> {
     let (reason, message) = (PauseReason::Auth, problem.to_owned());
     book.record(None, Fact::Paused { reason, until: None, message })?;
     Ok(Left::Done)
-}
-
-/// Remembering is best effort: a job that is done is not undone by a full disk.
-fn remember(desk: &Desk, end: &Ending) {
-    let bank = desk.book.state(|s| s.workspace.as_ref().map(|w| w.top.clone()));
-    let Some(bank) = bank else { return };
-    let plan = |s: &JobState| s.tasks.iter().map(|t| t.task.summary.clone()).collect::<Vec<_>>();
-    let claims = desk.book.state(|s| s.tasks.iter().map(|t| t.task.id.clone()).collect::<Vec<_>>());
-    let claimed = claims.iter().filter_map(|id| desk.folder.read_claim(id).ok().flatten());
-    let quality = desk.book.state(claim_quality);
-    let entry = Entry {
-        version: PROTOCOL_VERSION,
-        job_id: desk.job.id.clone(),
-        bank: bank.clone(),
-        at: clock::now(),
-        objective: desk.job.objective.clone(),
-        plan: desk.book.state(plan).join("\n"),
-        claims: claimed.flat_map(|c| c.resources.writes).map(|p| p.text()).collect(),
-        outcome: end.phase,
-        claim_precision: quality.precision,
-        claim_recall: quality.recall,
-        missed: quality.missed,
-    };
-    let (store, log) = (desk.root.store(), desk.folder.worker_log());
-    let remembered = open_memory(&store, &log)
-        .and_then(|mut memory| memory.remember(&entry))
-        .or_else(|_| memory::remember_without_database(&store, &entry).map(|()| false));
-    if let Ok(is_new) = remembered {
-        if is_new {
-            let _evidence = desk.book.record(None, Fact::BankCreated { bank: bank.clone() });
-        }
-        let _evidence = desk.book.record(None, Fact::EntryAdded { bank });
-    }
-}
-
-/// The means over all claims of the job that were measured.
-fn claim_quality(state: &JobState) -> ClaimQuality {
-    let measured = state.tasks.iter().flat_map(|t| &t.measured);
-    let all: Vec<ClaimQuality> = measured.map(|(_, quality)| quality.clone()).collect();
-    quality::mean(&all).unwrap_or_default()
 }

@@ -10,12 +10,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::desk::{Desk, Outcome, Stop};
-use super::{Left, advising, closing, lane, mending, planning, reading};
+use super::{Left, advising, closing, lane, mending, planning, reading, reopening};
 use crate::logic::lifecycle::{self, Alone, Ending, Step};
 use crate::logic::supervise::StopReason;
 use crate::logic::task::Turn;
 use crate::model::event::Fact;
-use crate::model::id::TaskId;
+use crate::model::id::{JobId, TaskId};
 use crate::model::outcome::{Failure, FailureKind};
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
 use crate::os::clock;
@@ -96,7 +96,8 @@ impl Cycle {
             )));
             self.stop_all(StopReason::Kill);
         } else if self.desk.folder.wants(Want::Paused) {
-            let message = "held by want.paused: `numerus start JOB` lets it go on".to_owned();
+            let job = &self.desk.job.id;
+            let message = format!("held by want.paused: `numerus resume {job}` lets it go on");
             self.close_for(Closing::Park(PauseReason::User, None, message));
             self.stop_all(StopReason::Leave);
         }
@@ -105,14 +106,14 @@ impl Cycle {
             open.map(|t| (t.task.id.clone(), t.attempt)).collect::<Vec<_>>()
         });
         for (task, attempt) in
-            open.into_iter().filter(|(t, _)| self.desk.folder.wants_task_killed(t))
+            open.into_iter().filter(|(t, _)| self.desk.folder.wants_of_task(t, Want::Killed))
         {
             match self.stops.get(&task) {
                 Some(stop) => drop(stop.send_replace(Some(StopReason::Kill))),
                 None => self.fail_unstarted(&task, attempt)?,
             }
         }
-        Ok(())
+        if self.closing.is_none() { reopening::obey(&self.desk, self.alone) } else { Ok(()) }
     }
 
     /// A task that someone wants ended before it has begun.
@@ -175,7 +176,8 @@ impl Cycle {
                 Step::Tasks { start, skip } => self.start_tasks(start, skip)?,
                 Step::Finish(ending) => self.closing = Some(Closing::End(ending)),
                 Step::Park(reason, until) => {
-                    self.closing = Some(Closing::Park(reason, until, words_for(reason)));
+                    let words = words_for(reason, &self.desk.job.id);
+                    self.closing = Some(Closing::Park(reason, until, words));
                 }
                 Step::Wait(until) => return Ok(until.unwrap_or(Timestamp::MAX)),
             }
@@ -256,9 +258,11 @@ fn asks_codex(step: &Step) -> bool {
     }
 }
 
-fn words_for(reason: PauseReason) -> String {
+fn words_for(reason: PauseReason, job: &JobId) -> String {
     match reason {
-        PauseReason::Approval => "the plan waits for a person: see `numerus start JOB`".to_owned(),
+        PauseReason::Approval => {
+            format!("the plan waits for a person: `numerus start {job}` shows it and asks")
+        }
         PauseReason::User
         | PauseReason::Limit
         | PauseReason::Auth

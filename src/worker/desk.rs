@@ -52,7 +52,7 @@ pub(super) struct Desk {
     /// One question to the queen at a time.
     pub(super) queen: tokio::sync::Mutex<()>,
     /// What earlier jobs on this workspace teach about claims; looked up once.
-    pub(super) earlier: tokio::sync::OnceCell<Option<String>>,
+    pub(super) lessons: tokio::sync::OnceCell<Option<String>>,
     /// Tells the loop to look again: a lane has become free although it has not ended.
     pub(super) bell: Notify,
 }
@@ -89,6 +89,7 @@ impl Desk {
             objection: Arc::new(move || purse.state(|s| over_budget(s, &purse_of))),
             logs: Arc::new(Budget::open(root, settings, folder)),
             numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),
+            resting: Mutex::default(),
         };
         let max_parallel = job.options.max_parallel.max(1);
         Ok(Arc::new(Self {
@@ -102,7 +103,7 @@ impl Desk {
             lanes: tokio::sync::Semaphore::new(max_parallel),
             landing: tokio::sync::Mutex::new(()),
             queen: tokio::sync::Mutex::new(()),
-            earlier: tokio::sync::OnceCell::new(),
+            lessons: tokio::sync::OnceCell::new(),
             bell: Notify::new(),
         }))
     }

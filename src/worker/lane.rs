@@ -17,7 +17,7 @@ use super::landing;
 use super::leasing::{self, Case, HeldLease};
 use super::parcel::Parcel;
 use super::parked::{self, Claimed};
-use super::words;
+use super::{memory, words};
 use crate::codex::Question;
 use crate::leases::Lease;
 use crate::logic::claims::{PathKind, normalise};
@@ -140,7 +140,7 @@ impl Attempt<'_> {
         let id = &self.task.task.id;
         let prompts = &self.desk.asker.prompts;
         let mut facts = words::of_task(self.desk, self.task);
-        facts["earlier"] = json!(words::earlier(self.desk).await);
+        facts["earlier"] = json!(memory::lessons(self.desk).await);
         facts["strict"] = json!(self.desk.job.options.enforce == Enforce::Strict);
         let prompt = prompts.render("claim", &facts).map_err(bug)?;
         let question = self.question(SessionKind::Claim, prompt);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::desk::{Desk, Outcome, Stop, aside, bug, of_trees, with_trees};
-use super::words;
+use super::{memory, words};
 use crate::codex::Question;
 use crate::codex::prompt::first_line;
 use crate::logic::planning::{Before, check_plan, check_roles, single};
@@ -39,7 +39,8 @@ pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
         return one_task(desk, number, objective);
     }
     let mut facts = plan_facts(desk, &objective);
-    facts["earlier"] = json!(words::earlier(desk).await);
+    facts["earlier"] = json!(memory::lessons(desk).await);
+    facts["similar"] = json!(memory::similar(desk).await);
     let is_new = desk.book.state(|s| s.replan.is_some());
     let before = desk.book.state(Before::of);
     let prompt = desk.asker.prompts.render("plan", &facts).map_err(bug)?;

@@ -1,30 +1,18 @@
 //! What a task's agent is told about its surroundings, and what is kept of its last words.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use super::desk::{Desk, aside};
+use super::desk::Desk;
 use crate::codex::prompt::first_line;
-use crate::logic::quality;
 use crate::logic::state::JobState;
 use crate::logic::task::TaskState;
 use crate::model::advice::Comment;
-use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
+use crate::model::claim::{Claim, ClaimPath};
 use crate::model::status::TaskPhase;
-use crate::model::workspace::Workspace;
 use crate::os::console::one_line;
-use crate::os::fsx;
-use crate::store::StoreError;
-use crate::store::memory::{Entry, Memory};
 
 /// Longest piece of last words that is kept in the journal, in characters.
 const SUMMARY_CHARS: usize = 4000;
-/// Jobs whose claims tell the next one something.
-const EARLIER_JOBS: u32 = 20;
-
 /// Most paths that a message names.
 const SHOWN_PATHS: usize = 5;
 /// Longest piece of a path in a message, in characters.
@@ -56,37 +44,6 @@ fn findings(desk: &Desk, task: &TaskState) -> String {
         let before = task.task.dependencies.iter().filter_map(|id| state.task(id));
         before.filter(|t| !t.summary.trim().is_empty()).map(report).collect::<Vec<_>>().join("\n")
     })
-}
-
-/// What earlier jobs on this workspace teach about claims, as one line. Best effort: without a memory nothing is said.
-pub(super) async fn earlier(desk: &Desk) -> Option<String> {
-    let look = || async {
-        let (store, workspace) = (desk.root.store(), desk.workspace().ok()?);
-        let log = desk.folder.worker_log();
-        aside(move || remembered(&store, &log, &workspace)).await.ok()?
-    };
-    desk.earlier.get_or_init(look).await.clone()
-}
-
-/// Opens the memory; what had to be written again is said in the worker's log.
-pub(super) fn open_memory(store: &Path, log: &Path) -> Result<Memory, StoreError> {
-    let memory = Memory::open(store)?;
-    if let Some(restored) = memory.restored() {
-        let say = |mut file: File| writeln!(file, "numerus: {restored}");
-        let _as_well_as_it_goes = fsx::open_append(log).and_then(say);
-    }
-    Ok(memory)
-}
-
-fn remembered(store: &Path, log: &Path, workspace: &Workspace) -> Option<String> {
-    if ["memory.ndjson", "memory.db"].iter().all(|name| !store.join(name).exists()) {
-        return None;
-    }
-    let memory = open_memory(store, log).ok()?;
-    let last = memory.last(&workspace.top, EARLIER_JOBS).ok()?;
-    let all: Vec<ClaimQuality> = last.iter().map(Entry::quality).collect();
-    let said = quality::words(&quality::mean(&all)?, &workspace.prefix)?;
-    Some(one_line(&said))
 }
 
 /// The granted claim, as the prompt of the execution shows it.

@@ -302,13 +302,13 @@ fn start_shows_a_waiting_plan_and_does_nothing_without_a_clear_go() {
     let facts = [claimed(), ("job.roles_assigned", roles), ("job.paused", rest)];
     let folder = lay_out(&site, "rests-abc234", &facts);
     let typed = site.path().join("typed");
-    for (words, code, state) in [("", 4, "paused"), ("perhaps\nc\n", 0, "killed")] {
+    for (words, code, state) in [("", 4, "paused"), ("perhaps\nno\n", 1, "killed")] {
         fs::write(&typed, words).unwrap();
         let mut command = site.numerus(["start", "rests"]);
         let ended = site.run(command.stdin(fs::File::open(&typed).unwrap()));
         assert_eq!(ended.code, Some(code), "{words:?}: {ended:?}");
         assert!(ended.stderr.contains("api   executor  Write the API  src/api/"), "{ended:?}");
-        assert!(ended.stderr.contains("go or cancel? [g/c]"), "{ended:?}");
+        assert!(ended.stderr.contains("start it? [y]es, [e]dit, [n]o:"), "{ended:?}");
         let status = numerus(&site, &["status", "rests", "--json"]).stdout;
         let status: Value = serde_json::from_str(&status).unwrap();
         assert_eq!(status["state"], json!(state));

@@ -737,3 +737,46 @@ fn each_row_of_the_hostile_inputs_names_a_test_that_is_there() {
         assert!(is_there, "{path} has no test {function}");
     }
 }
+
+// The tour.
+
+/// The frames of a recording, by their headings.
+fn frames(recording: &str) -> BTreeMap<String, String> {
+    let frames = recording.split("=== ").skip(1);
+    let named = frames.filter_map(|frame| frame.split_once('\n'));
+    named.map(|(name, frame)| (name.to_owned(), frame.to_owned())).collect()
+}
+
+/// What a page shows that was not recorded so; `recorded` tells the text of a recording.
+fn unrecorded(page: &str, recorded: &dyn Fn(&str) -> String) -> Vec<String> {
+    let mut offences = Vec::new();
+    for piece in page.split("\n<!-- ").skip(1) {
+        let (name, rest) = piece.split_once(" -->\n").expect("the end of a comment");
+        let (file, caption) = name.split_once(": ").expect("FILE: CAPTION");
+        let shown = rest.strip_prefix("```text\n").and_then(|rest| rest.split_once("```\n"));
+        let frames = frames(&recorded(file));
+        if shown.is_none() || shown.map(|(shown, _)| shown) != frames.get(caption).map(|f| &**f) {
+            offences.push(format!("{name}: not as it was recorded; docs/captures/make does it"));
+        }
+    }
+    offences
+}
+
+#[test]
+fn the_tour_shows_what_was_recorded_and_the_recorder_calls_what_there_is() {
+    let (page, maker) = (text("docs/tour.md"), text("docs/captures/make"));
+    assert_none(&unrecorded(&page, &|file| text(&format!("docs/captures/{file}"))));
+    assert!(page.matches("\n<!-- ").count() > 10, "the blocks are found");
+    let other = |_: &str| "=== three jobs\nnone\n".to_owned();
+    assert_eq!(unrecorded("\n<!-- top.txt: three jobs -->\n```text\nfour\n```\n", &other).len(), 1);
+    assert_none(&unrecorded("\n<!-- top.txt: three jobs -->\n```text\nnone\n```\n", &other));
+    let typed = maker.replace("on_screen numerus", "numerus").replace(">/dev/null", "");
+    let typed = format!("```sh\n{}\n```\n", typed.replace("    numerus", "numerus"));
+    assert_none(&wrong_calls(&typed, &help));
+    assert!(calls(&typed).len() > 4, "{:?}", calls(&typed));
+    let mode = fs::metadata(repository().join("docs/captures/make")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o111, 0o111, "it can be executed");
+    let mut check = Command::new("bash");
+    let checked = check.arg("-n").arg(repository().join("docs/captures/make")).status().unwrap();
+    assert!(checked.success(), "the shell reads it");
+}

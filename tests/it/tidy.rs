@@ -29,29 +29,33 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("doctor", &["model", "logic", "os", "spool", "runs", "store", "codex", "root", "health"]),
+    ("hooks", &["model", "logic", "os", "runs"]),
     (
         "ending",
-        &["model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "trees"],
+        &[
+            "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "trees",
+            "hooks",
+        ],
     ),
     (
         "worker",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "health", "root", "trees",
+            "ending", "health", "hooks", "root", "trees",
         ],
     ),
     (
         "daemon",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "error", "health", "root", "trees",
+            "ending", "error", "health", "hooks", "root", "trees",
         ],
     ),
     (
         "cli",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "doctor", "ending", "worker", "daemon", "error", "health", "root", "trees",
+            "doctor", "ending", "worker", "daemon", "error", "health", "hooks", "root", "trees",
         ],
     ),
     ("main", &["cli", "os", "standin"]),
@@ -64,6 +68,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/store.rs", "src/store/"]),
     ("notify", &["src/os/watch.rs"]),
     ("portable_pty", &["src/os/pty.rs"]),
+    ("ratatui", &["src/os/screen.rs", "src/cli/row.rs", "src/cli/top/"]),
     ("signal_hook", &["src/os/signals.rs", "src/standin/"]),
     (
         "walkdir",

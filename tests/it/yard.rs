@@ -31,6 +31,18 @@ impl Yard {
         yard
     }
 
+    /// Submits from a place where no repository lies above, and tells the job's id.
+    pub(crate) fn submit(&self, words: &[&str]) -> String {
+        let ended = self.site.run(self.numerus(&["submit"]).args(words).current_dir("/"));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stdout.trim_end().to_owned()
+    }
+
+    /// As [`Yard::ask`], with an editor.
+    pub(crate) fn ask_editing(&self, editor: &str, words: &[&str]) -> Ended {
+        self.site.run(self.numerus(words).env("EDITOR", editor))
+    }
+
     fn script(&self) -> Value {
         let claim = json!({"task_id": "{{task}}", "execution": {"commands": []},
                            "resources": {"reads": [], "writes": ["out.txt"]}});

@@ -28,7 +28,10 @@ fn a_job_without_a_workspace_gets_a_fresh_repository() {
     put(&tree.cwd().join("hello.txt"), "hello\n");
     let landing = land(&trees, &tree, &claim(&["hello.txt"], &[]), "t1");
     let Landing::Ready { commit, .. } = landing else { panic!("{landing:?}") };
-    assert!(trees.apply(&commit).expect("clean"));
+    let checkout = Checkout::of(&workspace);
+    let outlook = checkout.look(&commit).expect("look");
+    assert_eq!(outlook, Outlook::Forward { to: commit });
+    assert_eq!(checkout.bring(&outlook, "x").expect("git"), Ok(()));
     assert!(house.folder.own_workspace().join("hello.txt").exists());
 }
 

@@ -1,0 +1,209 @@
+//! `numerus attach`: what the agent of a task prints, as it prints it, from one session to the next until the task has ended.
+//! It only looks: the agent does not notice.
+
+use clap::Args;
+
+use super::follow::{JournalTail, Wake, Wakes};
+use super::here::Here;
+use super::lookup;
+use super::tail::Tail;
+use crate::codex::log::Style;
+use crate::error::{Exit, Failure};
+use crate::model::event::{Event, Fact};
+use crate::model::status::{JobPhase, TaskPhase};
+use crate::os::console::is_terminal;
+use crate::os::signals::INTERRUPT;
+use crate::runs::{RunFolder, Runs};
+
+/// Lines, or bytes for each of them, of what was printed before that are shown.
+const BEFORE_LINES: usize = 20;
+const BEFORE_BYTES: usize = 4096;
+/// Pieces that are shown before the job is looked at again.
+const MAX_PIECES: u32 = 256;
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct Attach {
+    /// The task (plan, roles and queen count as tasks); of a job with one running session, the job
+    #[arg(value_name = "JOB[/TASK]")]
+    target: String,
+    /// Print the bytes of the terminal as they are
+    #[arg(long)]
+    raw: bool,
+    /// Print raw bytes even to a terminal, which obeys what an agent wrote
+    #[arg(long, requires = "raw")]
+    yes: bool,
+    /// Give the agent what is typed: refused, since no agent listens
+    #[arg(long)]
+    input: bool,
+}
+
+/// Shows.
+pub(super) fn run(here: &mut Here, asked: &Attach) -> Result<Exit, Failure> {
+    if asked.input {
+        return Err(Failure::usage(
+            "an agent gets its prompt once and takes no input while it works",
+        )
+        .hint(format!("numerus send {} TEXT tells it with its next prompt", asked.target)));
+    }
+    if asked.raw && !asked.yes && is_terminal(&std::io::stdout()) {
+        return Err(Failure::usage(
+            "raw bytes of an agent can make this terminal do what they say",
+        )
+        .hint("send them to a file or through `less`, or say --yes"));
+    }
+    let (prefix, place) = match asked.target.trim_end_matches('/').split_once('/') {
+        Some((job, place)) => (job, Some(place.to_owned())),
+        None => (asked.target.trim_end_matches('/'), None),
+    };
+    let job = lookup::find(&here.root, prefix)?.job;
+    let folder = Runs::of(&here.root).folder(&job);
+    let mut journal = JournalTail::new(folder.clone());
+    journal.read()?;
+    let place = chosen(&journal, place)?;
+    follow(here, asked.raw, &folder, &mut journal, &place)
+}
+
+/// The place to look at: the one that was named, or the only one where a session runs.
+fn chosen(journal: &JournalTail, place: Option<String>) -> Result<String, Failure> {
+    let (job, state) = (journal.folder().job(), journal.state());
+    let Some(place) = place else {
+        let open: Vec<&String> = state.open_sessions.keys().collect();
+        return match open.as_slice() {
+            [only] => Ok((*only).clone()),
+            [] => Err(Failure::new(Exit::Blocked, format!("no session of {job} runs"))
+                .hint(format!("numerus attach {job}/TASK waits for one of a task"))),
+            several => {
+                let names: Vec<&str> = several.iter().map(|p| p.as_str()).collect();
+                Err(Failure::usage(format!("sessions of {job} run in {}", names.join(", ")))
+                    .hint(format!("numerus attach {job}/{} looks at one", names[0])))
+            }
+        };
+    };
+    let is_task = state.tasks.iter().any(|t| t.task.id.as_str() == place);
+    if is_task || ["plan", "roles", "queen"].contains(&place.as_str()) {
+        return Ok(place);
+    }
+    Err(Failure::new(Exit::Unknown, format!("{job} has no task {place:?}"))
+        .hint(format!("numerus status {job} lists them")))
+}
+
+fn follow(
+    here: &mut Here,
+    raw: bool,
+    folder: &RunFolder,
+    journal: &mut JournalTail,
+    place: &str,
+) -> Result<Exit, Failure> {
+    let mut wakes = Wakes::new();
+    wakes.catch_signals()?;
+    let dir = folder.place(place);
+    let mut tail = Tail::new(&dir.stdout_log(), Style::Text.marker());
+    let name = format!("{}/{place}", folder.job());
+    skip(here, raw, &mut tail)?;
+    loop {
+        wakes.add(folder.dir());
+        wakes.add(dir.dir());
+        let held = folder.is_held().unwrap_or(true);
+        let events = journal.read()?;
+        show(here, raw, &mut tail, MAX_PIECES)?;
+        for event in &events {
+            tell(here, &name, place, event);
+        }
+        if let Some(end) = ended(journal, place, held) {
+            show(here, raw, &mut tail, u32::MAX)?;
+            here.out.note(&format!("{name}: {}", end.0));
+            return Ok(end.1);
+        }
+        match wakes.next() {
+            Wake::Signal(signal) if i32::from(signal) == INTERRUPT => {
+                here.out.note(&format!("{name}: goes on without you"));
+                return Ok(Exit::Done);
+            }
+            Wake::Signal(signal) => return Ok(Exit::Signal(signal)),
+            _ => {}
+        }
+    }
+}
+
+/// Passes over what was printed before, but for its end.
+fn skip(here: &mut Here, raw: bool, tail: &mut Tail) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::system("read the log", &e);
+    if raw {
+        let mut last = Vec::new();
+        loop {
+            let bytes = tail.new_bytes().map_err(cannot)?;
+            if bytes.is_empty() {
+                return here.out.bytes(&last);
+            }
+            last.extend(bytes);
+            last.drain(..last.len().saturating_sub(BEFORE_BYTES));
+        }
+    }
+    let mut last = Vec::new();
+    loop {
+        let lines = tail.new_lines().map_err(cannot)?;
+        if lines.is_empty() {
+            return last.iter().try_for_each(|line: &String| here.out.line(line));
+        }
+        last.extend(lines);
+        last.drain(..last.len().saturating_sub(BEFORE_LINES));
+    }
+}
+
+/// Shows what is new: bytes as they are, or whole lines that no terminal obeys.
+fn show(here: &mut Here, raw: bool, tail: &mut Tail, most: u32) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::system("read the log", &e);
+    for _ in 0..most {
+        if raw {
+            let bytes = tail.new_bytes().map_err(cannot)?;
+            if bytes.is_empty() {
+                break;
+            }
+            here.out.bytes(&bytes)?;
+        } else {
+            let lines = tail.new_lines().map_err(cannot)?;
+            if lines.is_empty() {
+                break;
+            }
+            lines.iter().try_for_each(|line| here.out.line(line))?;
+        }
+    }
+    Ok(())
+}
+
+/// A session that begins or ends, on stderr.
+fn tell(here: &mut Here, name: &str, place: &str, event: &Event) {
+    match &event.fact {
+        Fact::SessionStarting(start) if start.place == place => {
+            let (number, kind) = (start.number, start.kind.as_str());
+            here.out.note(&format!("{name}: session {number} ({kind}) begins"));
+        }
+        Fact::SessionEnded(end) if end.place == place => {
+            here.out.note(&format!("{name}: session {} has ended", end.number));
+        }
+        _ => {}
+    }
+}
+
+/// Whether nothing more will be printed: why, and the code for it.
+fn ended(journal: &JournalTail, place: &str, held: bool) -> Option<(String, Exit)> {
+    let state = journal.state();
+    let task = state.tasks.iter().find(|t| t.task.id.as_str() == place);
+    if let Some(phase) = task.map(|t| t.phase).filter(|p| p.is_final()) {
+        let code = if phase == TaskPhase::Succeeded { Exit::Done } else { Exit::JobFailed };
+        return Some((phase.as_str().to_owned(), code));
+    }
+    let job = state.phase.as_str();
+    match state.phase {
+        JobPhase::Succeeded => Some((format!("the job has ended ({job})"), Exit::Done)),
+        JobPhase::Failed | JobPhase::Killed => {
+            Some((format!("the job has ended ({job})"), Exit::JobFailed))
+        }
+        JobPhase::Paused if !held => Some(("the job rests".to_owned(), Exit::Blocked)),
+        JobPhase::Planning | JobPhase::Running if !held => {
+            Some(("nobody works on the job".to_owned(), Exit::Blocked))
+        }
+        JobPhase::Paused | JobPhase::Queued | JobPhase::Planning | JobPhase::Running => None,
+    }
+}

@@ -1,0 +1,187 @@
+//! `numerus edit`: changes a job that has not begun. What was taken is never changed: the old job is withdrawn, and a new one
+//! takes its place.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::editor::{self, Edited};
+use super::follow::Wakes;
+use super::here::Here;
+use super::jobfile::{Draft, Flags, compose};
+use super::lookup::{self, Known, Whereabouts};
+use super::{pause, retry, seams, snapshot, submit};
+use crate::error::{Exit, Failure};
+use crate::logic::state::JobState;
+use crate::model::id::{JobId, TAIL_CHARS};
+use crate::model::root::Root;
+use crate::os::random;
+use crate::runs::{Runs, Want};
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct Edit {
+    /// The job, which no worker has started yet
+    #[arg(value_name = "JOB")]
+    job: String,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Edits: by flags, or without any in the editor.
+pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
+    let known = lookup::find(&here.root, &asked.job)?;
+    let folder = Runs::of(&here.root).folder(&known.job);
+    let is_taken = has_not_begun(&here.root, &known)?;
+    nobody_waits(&here.root, &known.job)?;
+    let old = retry::draft(&here.root, &folder)?;
+    let before = compose(&old, &Flags::default());
+    let edited = if asked.flags == Flags::default() {
+        by_hand(here, &old)?
+    } else {
+        let flags = submit::resolved(&asked.flags, true)?;
+        Some((compose(&old, &flags), None))
+    };
+    let (after, draft) = match edited {
+        Some((after, draft)) if after != before => (after, draft),
+        _ => {
+            here.out.note(&format!("{}: unchanged", known.job));
+            return Ok(Exit::Done);
+        }
+    };
+    let new = match draft {
+        Some(draft) => draft.used(|()| replace(&here.root, &known, is_taken, &before, after))?,
+        None => replace(&here.root, &known, is_taken, &before, after)?,
+    };
+    here.out.note(&format!("{}: withdrawn; {new} takes its place", known.job));
+    here.out.line(new.as_str())?;
+    Ok(Exit::Done)
+}
+
+/// Whether the job was taken; refuses one that has begun, or is over.
+fn has_not_begun(root: &Root, known: &Known) -> Result<bool, Failure> {
+    let job = &known.job;
+    let state = match &known.at {
+        Whereabouts::Incoming(_) => return Ok(false),
+        Whereabouts::Run => {
+            JobState::replay(&snapshot::replay(&Runs::of(root).folder(job))?.events)
+        }
+        Whereabouts::Ended(phase) => JobState::default().as_if_ended(*phase, "", ""),
+        Whereabouts::Rejected(reason) => {
+            let name = reason.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = name.trim_end_matches(".reason.json");
+            return Err(Failure::new(Exit::Blocked, format!("{job} was rejected"))
+                .hint(format!("change spool/rejected/{name}, then numerus retry {job}")));
+        }
+    };
+    if seams::is_unstarted(&state) { Ok(true) } else { Err(begun(job, state.phase.as_str())) }
+}
+
+fn begun(job: &JobId, state: &str) -> Failure {
+    Failure::new(Exit::Blocked, format!("{job} has begun ({state}): it keeps what it was given"))
+        .hint(format!("numerus kill {job}, then numerus retry {job} with other options"))
+}
+
+/// A job that others wait for cannot give way to one of another name.
+fn nobody_waits(root: &Root, job: &JobId) -> Result<(), Failure> {
+    let runs = Runs::of(root);
+    let mut all = lookup::all(root)?.into_iter().filter(|k| k.at == Whereabouts::Run);
+    match all.find(|k| seams::waits_for(root, &runs.folder(&k.job), job)) {
+        None => Ok(()),
+        Some(other) => {
+            let (other, message) = (&other.job, format!("{} waits for {job}", other.job));
+            Err(Failure::new(Exit::Blocked, message)
+                .hint(format!("numerus edit {other} --after OTHER, or kill it, first")))
+        }
+    }
+}
+
+/// What the editor leaves, and the draft that it stands in.
+type ByHand = Option<(Value, Option<Edited<()>>)>;
+
+fn by_hand(here: &mut Here, old: &Draft) -> Result<ByHand, Failure> {
+    let mut wakes = Wakes::new();
+    wakes.catch_signals()?;
+    let (text, end) = written(old);
+    let root = here.root.clone();
+    let stem = old.stem.clone();
+    let read = move |text: &str| {
+        let new = if end == "md" {
+            let (options, objective) = seams::front_matter(text)?;
+            Draft { objective, options, stem: stem.clone() }
+        } else {
+            Draft::of_json(text, &stem)?
+        };
+        let job = compose(&new, &Flags::default());
+        seams::judge(&root, job.to_string().as_bytes())?;
+        Ok(job)
+    };
+    let edited = editor::edit(here, &mut wakes, &format!("edit-{}.{end}", old.stem), &text, read)?;
+    Ok(edited.map(|Edited { value, draft }| (value, Some(Edited { value: (), draft }))))
+}
+
+/// A job file to be edited: Markdown where that says the same, else JSON.
+fn written(draft: &Draft) -> (String, &'static str) {
+    let options = draft.options.iter().map(|(key, value)| format!("{key}: {value}"));
+    let lines: Vec<String> = std::iter::once("---".to_owned()).chain(options).collect();
+    let text = format!("{}\n---\n{}", lines.join("\n"), draft.objective);
+    let same = |read: &(serde_json::Map<String, Value>, String)| {
+        read.0 == draft.options && read.1 == draft.objective
+    };
+    match seams::front_matter(&text) {
+        Ok(read) if same(&read) => (text, "md"),
+        _ => (format!("{:#}\n", compose(draft, &Flags::default())), "json"),
+    }
+}
+
+/// Ends the old job and submits the new one, in that order: whoever dies in between leaves a job that did not run.
+fn replace(
+    root: &Root,
+    known: &Known,
+    is_taken: bool,
+    before: &Value,
+    mut after: Value,
+) -> Result<JobId, Failure> {
+    let old = &known.job;
+    if is_taken
+        && let Some(object) = after.as_object_mut()
+        && object.get("key") == before.get("key")
+    {
+        // A key belongs to the first job that was taken with it.
+        object.remove("key");
+    }
+    let json = format!("{after:#}\n");
+    seams::judge(root, json.as_bytes())?;
+    let tail = random::base32(TAIL_CHARS).map_err(|e| Failure::system("make an id", &e))?;
+    let new = JobId::compose(old.slug(), &tail);
+    let is_gone = match &known.at {
+        Whereabouts::Incoming(file) => seams::withdraw(root, file)?,
+        _ => seams::replace_unstarted(root, old, &new)?,
+    };
+    if !is_gone {
+        return Err(begun(old, "just now"));
+    }
+    seams::submit(root, &new, json.as_bytes())?;
+    if Runs::of(root).folder(old).wants(Want::Paused) {
+        pause::job(root, new.as_str())?;
+    }
+    Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_job_file_is_edited_as_markdown_wherever_that_says_the_same() {
+        let mut draft = Draft::of_text("Fix it.\n\nSoon: \"now\"\n");
+        assert_eq!(written(&draft).0, "---\n---\nFix it.\n\nSoon: \"now\"\n");
+        draft.options.insert("verify".into(), json!(["make \"a\" # b", "true"]));
+        draft.options.insert("budget".into(), json!({"tokens": 5, "wall": "1h"}));
+        draft.options.insert("priority".into(), json!(-3));
+        let (text, end) = written(&draft);
+        assert_eq!(end, "md", "{text}");
+        assert!(text.starts_with("---\nbudget: "), "{text}");
+    }
+}

@@ -1,0 +1,35 @@
+//! The plan of a job that waits for a person's word, in their editor: what they make of it is a further plan.
+
+use super::editor;
+use super::follow::{JournalTail, Wakes};
+use super::here::Here;
+use super::seams;
+use crate::error::{Exit, Failure};
+use crate::logic::revise;
+
+/// Edits the plan; what will not do is said, and the plan stays as it is.
+pub(super) fn edit(
+    here: &mut Here,
+    wakes: &mut Wakes,
+    tail: &mut JournalTail,
+) -> Result<(), Failure> {
+    if !revise::is_open(tail.state()) {
+        here.out.note("only the first plan can be edited, before anything of it has begun");
+        return Ok(());
+    }
+    let (job, text) = (tail.folder().job().clone(), revise::write(&tail.state().plan()));
+    let read = |text: &str| {
+        revise::read(text).map_err(|why| {
+            Failure::usage(format!("the plan cannot be used: {why}"))
+                .hint("tasks need `id`, `summary` and `description`; see docs/protocol.md")
+        })
+    };
+    match editor::edit(here, wakes, &format!("plan-{job}.json"), &text, read) {
+        Ok(Some(edited)) => edited.used(|revised| seams::replan(tail.folder(), revised))?,
+        Ok(None) => here.out.note("the plan is unchanged"),
+        // The plan waits on, and so does the question.
+        Err(refusal) if refusal.kind == Exit::Usage => here.out.note_text(&refusal.render()),
+        Err(other) => return Err(other),
+    }
+    tail.read().map(drop)
+}

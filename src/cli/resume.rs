@@ -1,0 +1,69 @@
+//! `numerus resume`: what rests goes on, by a daemon. It works on nothing itself.
+
+use clap::Args;
+
+use super::here::Here;
+use super::lookup::{self, Whereabouts};
+use super::{pause, seams, several, snapshot};
+use crate::error::{Exit, Failure};
+use crate::logic::state::JobState;
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::model::status::PauseReason;
+use crate::runs::{Runs, Want};
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct Resume {
+    /// The jobs
+    #[arg(value_name = "JOB", required = true)]
+    jobs: Vec<String>,
+}
+
+/// Resumes.
+pub(super) fn run(here: &mut Here, asked: &Resume) -> Result<Exit, Failure> {
+    several::each(here, &asked.jobs, job)
+}
+
+/// Lets one job go on; the answer says who goes on with it.
+pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
+    let known = lookup::find(root, prefix)?;
+    match &known.at {
+        Whereabouts::Run => {}
+        Whereabouts::Incoming(_) => return Ok(format!("{}: is not paused", known.job)),
+        Whereabouts::Ended(phase) => return Err(pause::over(&known.job, phase.as_str())),
+        Whereabouts::Rejected(_) => return Err(pause::over(&known.job, "rejected")),
+    }
+    let folder = Runs::of(root).folder(&known.job);
+    let state = JobState::replay(&snapshot::replay(&folder)?.events);
+    if state.phase.is_final() {
+        return Err(pause::over(&known.job, state.phase.as_str()));
+    }
+    let is_held_back = folder.wants(Want::Paused);
+    match state.pause {
+        Some(PauseReason::Approval) if !is_held_back => Err(waits_for_approval(&known.job)),
+        None if !is_held_back => {
+            Ok(format!("{}: is not paused ({})", known.job, state.phase.as_str()))
+        }
+        reason => {
+            if matches!(reason, Some(PauseReason::Limit | PauseReason::Auth)) {
+                seams::lift_holds(root, &folder)?;
+            }
+            seams::go_on(root, &folder)?;
+            Ok(said(root, &known.job))
+        }
+    }
+}
+
+fn waits_for_approval(job: &JobId) -> Failure {
+    Failure::new(Exit::Blocked, format!("{job} waits for a person's word on its plan"))
+        .hint(format!("numerus start {job} shows the plan and asks"))
+}
+
+fn said(root: &Root, job: &JobId) -> String {
+    if seams::has_daemon(root) {
+        format!("{job}: goes on")
+    } else {
+        format!("{job}: goes on with the next daemon, or at once by numerus start {job}")
+    }
+}

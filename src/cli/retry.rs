@@ -1,0 +1,238 @@
+//! `numerus retry`: what did not go well, once more. An ended job stays as it is and a new one begins from what it landed; a
+//! task of a job that goes on is tried again now; a rejected file is dropped again.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::follow::{Deadline, JournalTail, Wakes};
+use super::here::Here;
+use super::jobfile::{Draft, Flags, compose};
+use super::lookup::{self, Known, Whereabouts};
+use super::{seams, snapshot, submit};
+use crate::error::{Exit, Failure};
+use crate::logic::reopen;
+use crate::logic::state::JobState;
+use crate::model::id::{JobId, TAIL_CHARS, TaskId};
+use crate::model::job::RetryOf;
+use crate::model::root::Root;
+use crate::model::status::JobPhase;
+use crate::os::{digest, fsx, random};
+use crate::runs::{RunFolder, Runs, Want};
+use crate::spool::Spool;
+
+/// How long a worker is waited for to look at a wish.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct Retry {
+    /// Ended jobs, tasks of jobs that go on, or names of rejected files
+    #[arg(value_name = "JOB[/TASK]|FILE", required = true)]
+    targets: Vec<String>,
+    /// Build on nothing of what the ended job has landed
+    #[arg(long)]
+    from_scratch: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// What came of one target.
+pub(super) struct Retried {
+    /// The new job, where one was made.
+    pub(super) new: Option<JobId>,
+    /// In words.
+    pub(super) message: String,
+}
+
+/// Retries: ids of new jobs go to stdout alone.
+pub(super) fn run(here: &mut Here, asked: &Retry) -> Result<Exit, Failure> {
+    let mut worst = Exit::Done;
+    for target in &asked.targets {
+        match one(&here.root, target, asked.from_scratch, &asked.flags) {
+            Ok(Retried { new: Some(new), message }) => {
+                here.out.note(&message);
+                here.out.line(new.as_str())?;
+            }
+            Ok(Retried { new: None, message }) => here.out.line(&message)?,
+            Err(failure) => {
+                here.out.note_text(&failure.render());
+                worst = worst.worst(failure.kind);
+            }
+        }
+    }
+    Ok(worst)
+}
+
+/// Retries one target.
+pub(super) fn one(
+    root: &Root,
+    target: &str,
+    from_scratch: bool,
+    flags: &Flags,
+) -> Result<Retried, Failure> {
+    let is_plain = !from_scratch && *flags == Flags::default();
+    if let Some(message) = rejected(root, target, is_plain)? {
+        return Ok(Retried { new: None, message });
+    }
+    let (prefix, task) = lookup::target(target)?;
+    let known = lookup::find(root, prefix)?;
+    match task {
+        Some(task) if is_plain => {
+            let message = of_task(root, &known, &task)?;
+            Ok(Retried { new: None, message })
+        }
+        Some(_) => Err(Failure::usage("a task keeps the options of its job")
+            .hint(format!("numerus retry {target} tries it again as it is"))),
+        None => of_job(root, &known, from_scratch, flags),
+    }
+}
+
+/// Drops a rejected file again, if one is called so.
+fn rejected(root: &Root, target: &str, is_plain: bool) -> Result<Option<String>, Failure> {
+    let is_name = !target.contains('/') && !target.starts_with('.');
+    let named = if is_name { seams::drop_again(root, OsStr::new(target), is_plain)? } else { None };
+    let found = match named {
+        Some(dropped) => Some(dropped),
+        None => match lookup::find(root, target.split('/').next().unwrap_or_default()) {
+            Ok(Known { at: Whereabouts::Rejected(reason), .. }) => {
+                let name = reason.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let name = name.strip_suffix(".reason.json").unwrap_or(&name).to_owned();
+                seams::drop_again(root, OsStr::new(&name), is_plain)?
+            }
+            _ => None,
+        },
+    };
+    Ok(found.map(|name| format!("{target}: dropped again as {}", name.to_string_lossy())))
+}
+
+/// Submits an ended job once more.
+fn of_job(
+    root: &Root,
+    known: &Known,
+    from_scratch: bool,
+    flags: &Flags,
+) -> Result<Retried, Failure> {
+    let old = &known.job;
+    let folder = Runs::of(root).folder(old);
+    let state = ended(known, &folder)?;
+    let mut draft = draft(root, &folder)?;
+    if state.standing.reason.as_deref() == Some("dependency") && flags.after.is_empty() {
+        return Err(Failure::new(
+            Exit::Blocked,
+            format!("{old} never began, since a job that it waited for did not end well"),
+        )
+        .hint(format!("retry that one first, then numerus retry {old} --after NEW")));
+    }
+    if state.started_at.is_some() {
+        // What had to come first came first.
+        for key in ["after", "not_before"] {
+            draft.options.remove(key);
+        }
+    }
+    if state.claimed {
+        // A key belongs to the first job that had it, for ever.
+        draft.options.remove("key");
+    }
+    let retry_of = RetryOf { job: old.clone(), from_scratch };
+    draft.options.insert("retry_of".into(), json!(retry_of));
+    let job = compose(&draft, &submit::resolved(flags, true)?);
+    let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
+    let new = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
+    seams::submit(root, &new, format!("{job:#}\n").as_bytes())?;
+    let built_on = if state.has_landed() && !from_scratch { ", on what it landed" } else { "" };
+    let message = format!("{old}: done once more as {new}{built_on}");
+    Ok(Retried { new: Some(new), message })
+}
+
+/// The state of a job that has ended badly; one that was withdrawn before it was taken has none.
+fn ended(known: &Known, folder: &RunFolder) -> Result<JobState, Failure> {
+    let job = &known.job;
+    let blocked = |message: String, hint: String| Failure::new(Exit::Blocked, message).hint(hint);
+    let state = match &known.at {
+        Whereabouts::Ended(phase) => JobState::default().as_if_ended(*phase, "", ""),
+        _ => JobState::replay(&snapshot::replay(folder)?.events),
+    };
+    match state.phase {
+        JobPhase::Failed | JobPhase::Killed => Ok(state),
+        JobPhase::Succeeded => Err(blocked(
+            format!("{job} has ended well"),
+            format!("numerus submit -f spool/done/{job}.* does it again"),
+        )),
+        JobPhase::Queued | JobPhase::Planning | JobPhase::Running | JobPhase::Paused => {
+            Err(blocked(
+                format!("{job} has not ended ({})", state.phase.as_str()),
+                format!(
+                    "numerus retry {job}/TASK tries one of its tasks again, numerus resume {job} ends its rest"
+                ),
+            ))
+        }
+    }
+}
+
+/// The job as it was submitted: its file, wherever the spool keeps it.
+pub(super) fn draft(root: &Root, folder: &RunFolder) -> Result<Draft, Failure> {
+    let job = folder.job();
+    let lost = || {
+        Failure::new(
+            Exit::Blocked,
+            format!("the file that {job} was made of is not there as it was"),
+        )
+        .hint("numerus submit -f FILE submits what you have")
+    };
+    let (_, path) = Spool::of(root).find(job).ok_or_else(lost)?;
+    let limit = seams::open(root)?.max_objective_bytes;
+    let draft = submit::of_file(&path, limit)?;
+    if !is_as_accepted(folder, &path, limit) {
+        return Err(lost());
+    }
+    Ok(Draft { stem: job.slug().to_owned(), ..draft })
+}
+
+/// Whether a file is what the job was made of; where nobody knows any more, it is.
+fn is_as_accepted(folder: &RunFolder, path: &Path, limit: u64) -> bool {
+    let Ok(Some(job)) = folder.read_job() else { return true };
+    let bytes = fsx::read_bounded(path, limit).ok().flatten().unwrap_or_default();
+    job.origin.sha256.is_empty() || digest::sha256_hex(&bytes) == job.origin.sha256
+}
+
+/// Tries a task again now, and waits until its worker has seen that.
+fn of_task(root: &Root, known: &Known, task: &TaskId) -> Result<String, Failure> {
+    let folder = Runs::of(root).folder(&known.job);
+    let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
+    tail.read()?;
+    let (job, state) = (folder.job(), tail.state());
+    let name = format!("{job}/{task}");
+    if state.phase.is_final() || known.at != Whereabouts::Run {
+        return Err(Failure::new(Exit::Blocked, format!("{job} is over, and its tasks with it"))
+            .hint(format!("numerus retry {job} does it once more")));
+    }
+    if state.task(task).is_none() {
+        return Err(Failure::new(Exit::Unknown, format!("no task is called {name}"))
+            .hint(format!("numerus status {job} lists them")));
+    }
+    reopen::judge(state, task).map_err(|why| {
+        Failure::new(Exit::Blocked, format!("{name} {why}"))
+            .hint(format!("numerus status {job} shows where it stands"))
+    })?;
+    let cannot = |e: std::io::Error| Failure::system("ask for another try", &e);
+    folder.wish_of_task(task, Want::Retried).map_err(cannot)?;
+    if !folder.is_held().unwrap_or(true) {
+        return Ok(format!("{name}: noted; it is tried again when {job} goes on"));
+    }
+    let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
+    let place = folder.place(task.as_str());
+    while folder.wants_of_task(task, Want::Retried) {
+        wakes.add(place.dir());
+        nudged = nudged || seams::nudge_worker(&folder)?;
+        let Some(left) = deadline.left() else {
+            return Err(Failure::new(Exit::Blocked, format!("{name} was not tried again yet"))
+                .hint(format!("numerus status {job} tells when it is")));
+        };
+        wakes.next_within(left);
+    }
+    Ok(format!("{name}: tried again"))
+}

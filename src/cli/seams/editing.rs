@@ -1,0 +1,133 @@
+//! The seams of editing: drafts in `spool/tmp/`, the person's editor, and what takes the place of a job or a plan.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{
+    Desk, Ending, Failure, Held, PATIENCE, Runs, Spool, admission, clock, ending, env, fsx, open,
+    reading, refused,
+};
+use crate::error::Exit;
+use crate::logic::admission::{Facts, Shape};
+use crate::logic::revise::{self, Revised};
+use crate::logic::state::JobState;
+use crate::model::event::Fact;
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::model::status::{JobPhase, PauseReason};
+use crate::os::lock::FileLock;
+use crate::os::random;
+use crate::runs::RunFolder;
+
+/// Puts a text where a person can edit it, and nobody else.
+pub(in crate::cli) fn draft(root: &Root, name: &str, text: &str) -> Result<PathBuf, Failure> {
+    let cannot = |e: std::io::Error| Failure::system("write the draft", &e);
+    open(root)?;
+    let (stem, end) = name.rsplit_once('.').unwrap_or((name, "txt"));
+    let tail = random::base32(6).map_err(cannot)?;
+    let path = Spool::of(root).wake_folder().join(format!("{stem}-{tail}.{end}"));
+    fsx::put_new(&path, text.as_bytes()).map_err(cannot)?;
+    Ok(path)
+}
+
+/// Removes a draft that nobody needs any more.
+pub(in crate::cli) fn drop_draft(path: &Path) {
+    // Who finds it there finds what was wanted, in the journal or in the spool.
+    let _stays = fsx::remove(path);
+}
+
+/// Opens a file in the person's editor, until it is closed.
+pub(in crate::cli) fn edit_file(path: &Path) -> Result<(), Failure> {
+    let named =
+        ["VISUAL", "EDITOR"].into_iter().filter_map(env::var).find(|e| !e.trim().is_empty());
+    let editor = named.unwrap_or_else(|| "vi".to_owned());
+    let mut command = Command::new("sh");
+    // As git does it: the variable may hold words, the path is no part of them.
+    command.arg("-c").arg(format!("{editor} \"$@\"")).arg(&editor).arg(path);
+    let refused = |why: String| {
+        Failure::usage(format!("cannot edit with {editor:?}: {why}"))
+            .hint("set VISUAL or EDITOR to an editor that waits until its file is closed")
+            .hint(format!("what was to be edited is in {}", path.display()))
+    };
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(refused(status.to_string())),
+        Err(e) => Err(refused(e.to_string())),
+    }
+}
+
+/// Judges a job file as the taker will, without dropping it.
+pub(in crate::cli) fn judge(root: &Root, json: &[u8]) -> Result<(), Failure> {
+    let settings = open(root)?;
+    let facts = Facts { settings: &settings, resolve: &reading::resolve };
+    let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
+    let known: Vec<String> = super::lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
+    admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
+    Ok(())
+}
+
+/// Ends a taken job that no worker has ever started, since another one takes its place; false if one has, or holds it.
+pub(in crate::cli) fn replace_unstarted(
+    root: &Root,
+    job: &JobId,
+    by: &JobId,
+) -> Result<bool, Failure> {
+    let cannot = |e: std::io::Error| Failure::system("end the job", &e);
+    let Some(mut held) = Held::acquire(&Runs::of(root), job).map_err(cannot)? else {
+        return Ok(false);
+    };
+    if !is_unstarted(&held.state) {
+        return Ok(false);
+    }
+    let message = format!("edited by a person: {by} takes its place");
+    let end = Ending::new(JobPhase::Killed, "killed", message);
+    ending::finish(&Spool::of(root), &mut held, &end, clock::now()).map_err(cannot)?;
+    Ok(true)
+}
+
+/// Whether no worker has ever started a job, and it has not ended.
+pub(in crate::cli) fn is_unstarted(state: &JobState) -> bool {
+    state.started_at.is_none() && !state.phase.is_final()
+}
+
+/// Whether a job waits for another one, by its `after`.
+pub(in crate::cli) fn waits_for(root: &Root, folder: &RunFolder, other: &JobId) -> bool {
+    let job = folder.read_job().ok().flatten();
+    let desk = open(root).ok().map(|settings| Desk::new(root, settings));
+    // A job that has ended waits for nothing.
+    let is_open =
+        desk.is_some_and(|d| d.other(folder.job().as_str()) == crate::logic::schedule::Other::Open);
+    is_open && job.is_some_and(|j| j.options.after.iter().any(|a| a.job == other.as_str()))
+}
+
+/// Writes a plan that a person has edited into the journal of the job that waits for their word, as a further plan.
+pub(in crate::cli) fn replan(folder: &RunFolder, revised: Revised) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::system("write the plan down", &e);
+    let lock = FileLock::acquire(&folder.worker_lock(), PATIENCE).map_err(cannot)?;
+    let too_late = || {
+        Failure::new(
+            Exit::Blocked,
+            format!("{} does not wait for its first plan any more", folder.job()),
+        )
+    };
+    let lock = lock.filter(FileLock::is_current).ok_or_else(too_late)?;
+    let mut held = Held::open(folder.clone(), lock).map_err(cannot)?;
+    if !revise::is_open(&held.state) {
+        return Err(too_late());
+    }
+    let message = held.state.standing.message.clone();
+    let Revised { objective, strategy, tasks } = revised;
+    let plan = held.state.plan_number + 1;
+    let created = Fact::PlanCreated { plan, objective, tasks: tasks.clone() };
+    let rest = Fact::Paused { reason: PauseReason::Approval, until: None, message };
+    record(&mut held, created).map_err(cannot)?;
+    let mut whole = held.state.plan();
+    whole.strategy.clone_from(&strategy);
+    folder.put_plan(&whole).map_err(cannot)?;
+    record(&mut held, Fact::RolesAssigned { plan, tasks, strategy }).map_err(cannot)?;
+    record(&mut held, rest).map_err(cannot)
+}
+
+fn record(held: &mut Held, fact: Fact) -> std::io::Result<()> {
+    super::steering::write_down(held, fact)
+}

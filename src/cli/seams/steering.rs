@@ -1,0 +1,109 @@
+//! The seams of steering: a job without a worker is taken, put to rest or let go on here, under its lock.
+
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::{
+    Desk, Failure, Held, PATIENCE, Runs, Spool, Taken, Want, clock, ending, open, refused,
+};
+use crate::error::Exit;
+use crate::model::event::Fact;
+use crate::model::root::Root;
+use crate::model::status::PauseReason;
+use crate::os::lock::FileLock;
+use crate::runs::RunFolder;
+use crate::spool::Place;
+
+/// What a person's pause says in the journal.
+const PAUSED: &str = "paused by a person: `numerus resume` lets it go on";
+
+/// Takes a submitted job that nobody has taken yet, to rest at once; one that somebody has just taken is fine.
+pub(in crate::cli) fn take_to_rest(root: &Root, file: &Path) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::system("take the job", &e);
+    let desk = Desk::new(root, open(root)?);
+    match desk.take(file.file_name().unwrap_or_default()).map_err(cannot)? {
+        Taken::Rejected { reason, .. } => Err(refused(&reason)),
+        Taken::Later(why) => Err(Failure::new(Exit::Blocked, why)),
+        Taken::Gone => Ok(()),
+        // Its lock is still held: no daemon starts it in between.
+        Taken::Job(fresh) => fresh.folder.wish(Want::Paused).map_err(cannot),
+    }
+}
+
+/// Writes down that a job which nobody works on rests, once nothing of it lives any more; false if somebody holds it. A job
+/// whose worker died is left to the next one, which tells how that went.
+pub(in crate::cli) fn rest(root: &Root, folder: &RunFolder) -> Result<bool, Failure> {
+    let cannot = |e: std::io::Error| Failure::system("put the job to rest", &e);
+    open(root)?;
+    let Some(mut held) = Held::acquire(&Runs::of(root), folder.job()).map_err(cannot)? else {
+        return Ok(false);
+    };
+    if held.state.pid.is_some() {
+        refuse_alive(&held)?;
+    } else if held.state.pause != Some(PauseReason::User) && !held.state.phase.is_final() {
+        let (reason, message) = (PauseReason::User, PAUSED.to_owned());
+        let fact = Fact::Paused { reason, until: None, message };
+        write_down(&mut held, fact).map_err(cannot)?;
+    }
+    drop(held);
+    Spool::of(root).wake().map_err(cannot)?;
+    Ok(true)
+}
+
+/// Nothing of a job that rests may go on by itself.
+fn refuse_alive(held: &Held) -> Result<(), Failure> {
+    let left = ending::fence(held);
+    if left.is_empty() {
+        return Ok(());
+    }
+    let message = format!("processes of {} still live: {left:?}", held.folder.job());
+    Err(Failure::new(Exit::Blocked, message).hint("end them by hand"))
+}
+
+/// Takes a person's wish to rest back, and writes down that the job goes on if nobody works on it.
+pub(in crate::cli) fn go_on(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::system("let the job go on", &e);
+    open(root)?;
+    super::unhold(folder)?;
+    // Whoever holds it is about to rest, and is started again: the wish is gone.
+    let lock = FileLock::acquire(&folder.worker_lock(), PATIENCE).map_err(cannot)?;
+    if let Some(lock) = lock.filter(FileLock::is_current) {
+        let mut held = Held::open(folder.clone(), lock).map_err(cannot)?;
+        if held.state.pause.is_some_and(|reason| reason != PauseReason::Approval) {
+            write_down(&mut held, Fact::Resumed {}).map_err(cannot)?;
+        }
+    }
+    Spool::of(root).wake().map_err(cannot)
+}
+
+/// Appends a fact, durably, and brings what is derived from it up to date.
+pub(super) fn write_down(held: &mut Held, fact: Fact) -> std::io::Result<()> {
+    let event = held.journal.append(fact, None, clock::now())?;
+    held.journal.flush()?;
+    held.state.apply(&event);
+    held.folder.write_status(&held.state.status(&held.job))
+}
+
+/// Drops a rejected file once more, as it is; `None` if no file of that name was rejected.
+pub(in crate::cli) fn drop_again(
+    root: &Root,
+    name: &OsStr,
+    as_it_is: bool,
+) -> Result<Option<OsString>, Failure> {
+    let is_there = Spool::of(root).folder(Place::Rejected).join(name).exists();
+    if is_there && !as_it_is {
+        return Err(Failure::usage("a rejected file keeps its options")
+            .hint("change the file in spool/rejected, then retry it without flags"));
+    }
+    match Spool::of(root).drop_again(name) {
+        Ok(dropped) => Ok(Some(dropped)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Failure::system("drop the file once more", &e)),
+    }
+}
+
+/// Whether a daemon looks after the root.
+pub(in crate::cli) fn has_daemon(root: &Root) -> bool {
+    Spool::of(root).is_led()
+}

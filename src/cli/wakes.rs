@@ -1,0 +1,151 @@
+//! What wakes a command that follows files: changes of them, signals, the end of a child, a typed line, and a slow look that
+//! finds what a watch missed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use crate::error::Failure;
+use crate::os::screen::{self, Key};
+use crate::os::watch::Watch;
+use crate::os::{clock, signals};
+
+/// Longest time without a look at the files.
+const RESCAN: Duration = Duration::from_secs(5);
+/// The same where the kernel has no watches to give.
+const WITHOUT_WATCH: Duration = Duration::from_secs(1);
+
+/// Why a follower woke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// Something may have changed.
+    Look,
+    /// Someone asked this process to end.
+    Signal(u8),
+    /// It was stopped and goes on; others may have written on its terminal meanwhile.
+    Continued,
+    /// The child that was handed over has ended.
+    Child,
+    /// A key was pressed on the whole screen; `None` is the end of the input.
+    Key(Option<Key>),
+    /// Something that was begun aside is over, and says so.
+    Said(String),
+    /// The person answered; `None` is the end of their input.
+    Answer(Option<String>),
+}
+
+/// Wakes when watched files change.
+pub(super) struct Wakes {
+    /// `None` where the kernel has none to give.
+    watch: Option<Watch>,
+    watched: BTreeSet<PathBuf>,
+    sender: Sender<Wake>,
+    receiver: Receiver<Wake>,
+    signals: Option<signals::Listener>,
+    /// Whether somebody waits for a typed line already.
+    reads: bool,
+}
+
+impl Wakes {
+    /// Starts with nothing watched.
+    pub(super) fn new() -> Self {
+        let (sender, receiver) = channel();
+        let wake = sender.clone();
+        let watch = Watch::new(move |_| drop(wake.send(Wake::Look))).ok();
+        Self { watch, watched: BTreeSet::new(), sender, receiver, signals: None, reads: false }
+    }
+
+    /// Watches a folder or file once it is there; the call is repeated until it is.
+    pub(super) fn add(&mut self, path: &Path) {
+        let Some(watch) = &mut self.watch else { return };
+        if !self.watched.contains(path) && watch.add(path).is_ok() {
+            self.watched.insert(path.to_owned());
+        }
+    }
+
+    /// Wakes for signals as well.
+    pub(super) fn catch_signals(&mut self) -> Result<(), Failure> {
+        let sender = self.sender.clone();
+        let wake = move |signal| {
+            drop(sender.send(match signal {
+                signals::CONTINUE => Wake::Continued,
+                signals::RESIZE => Wake::Look,
+                other => Wake::Signal(u8::try_from(other).unwrap_or(0)),
+            }));
+        };
+        let listener = signals::Listener::listen_on_terminal(wake);
+        self.signals = Some(listener.map_err(|e| Failure::system("listen for signals", &e))?);
+        Ok(())
+    }
+
+    /// Wakes when a child has ended; its exit status is collected.
+    pub(super) fn collect(&self, mut child: Child) {
+        let sender = self.sender.clone();
+        std::thread::spawn(move || {
+            drop(child.wait());
+            drop(sender.send(Wake::Child));
+        });
+    }
+
+    /// Wakes when a line was typed. What is asked while an earlier question is open is answered by the same line.
+    pub(super) fn read_line(&mut self) {
+        if std::mem::replace(&mut self.reads, true) {
+            return;
+        }
+        let sender = self.sender.clone();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = std::io::stdin().read_line(&mut line).unwrap_or(0);
+            drop(sender.send(Wake::Answer((read > 0).then_some(line))));
+        });
+    }
+
+    /// Wakes for keys as well; the screen is the caller's.
+    pub(super) fn catch_keys(&self) -> Result<(), Failure> {
+        let sender = self.sender.clone();
+        let wake = move |key| drop(sender.send(Wake::Key(key)));
+        screen::listen(wake).map_err(|e| Failure::system("listen for keys", &e))
+    }
+
+    /// Does something aside, and wakes with what it says.
+    pub(super) fn hear(&self, work: impl FnOnce() -> String + Send + 'static) {
+        let sender = self.sender.clone();
+        std::thread::spawn(move || drop(sender.send(Wake::Said(work()))));
+    }
+
+    /// Waits for the next reason to look, at most until a rescan is due. A burst of changes is one reason.
+    pub(super) fn next(&mut self) -> Wake {
+        self.next_within(RESCAN)
+    }
+
+    /// As [`Wakes::next`], at most this long.
+    pub(super) fn next_within(&mut self, time: Duration) -> Wake {
+        let rescan = if self.watch.is_some() { RESCAN } else { WITHOUT_WATCH };
+        let mut wake = self.receiver.recv_timeout(time.min(rescan)).unwrap_or(Wake::Look);
+        while wake == Wake::Look {
+            match self.receiver.try_recv() {
+                Ok(next) => wake = next,
+                Err(_) => break,
+            }
+        }
+        self.reads &= !matches!(wake, Wake::Answer(_));
+        wake
+    }
+}
+
+/// A moment from now in boot time, for bounded waits.
+pub(super) struct Deadline(Duration);
+
+impl Deadline {
+    /// That far ahead.
+    pub(super) fn after(time: Duration) -> Self {
+        Self(clock::since_boot() + time)
+    }
+
+    /// What is left of it; `None` once it has passed.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.0.checked_sub(clock::since_boot()).filter(|left| !left.is_zero())
+    }
+}

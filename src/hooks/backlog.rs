@@ -1,0 +1,90 @@
+//! What a job's hooks still have to be called for: its journal, read from where they were called last.
+
+use std::io::ErrorKind;
+
+use super::{marks, record, scripts};
+use crate::logic::hooks::is_current;
+use crate::model::event::{Event, Fact};
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::os::{clock, fsx};
+use crate::runs::{JournalReader, RunFolder, Runs};
+
+/// The jobs that have a mark.
+pub(super) fn marked(root: &Root) -> Vec<JobId> {
+    let names = fsx::list(&marks(root)).unwrap_or_default();
+    names.into_iter().filter_map(|name| JobId::parse(&name).ok()).collect()
+}
+
+/// One job's journal on its way through the hooks.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) run: RunFolder,
+    reader: Option<JournalReader>,
+    /// The last fact that has been passed.
+    done: u64,
+    /// What of that is on disk.
+    saved: u64,
+    is_over: bool,
+}
+
+impl Tail {
+    pub(super) fn of(root: &Root, job: &JobId) -> Self {
+        let run = Runs::of(root).folder(job);
+        let done = record::done(&run);
+        Self { run, reader: None, done, saved: done, is_over: false }
+    }
+
+    /// The next fact that some hook is there for; `None` when there is none yet. What nobody waits for is passed over.
+    pub(super) fn next_due(&mut self, root: &Root) -> Option<Event> {
+        while let Some(event) = self.next_event() {
+            self.is_over |= matches!(event.fact, Fact::Finished { .. });
+            let is_new = event.seq > self.done && is_current(event.ts, clock::now());
+            if is_new && !scripts::of(root, &event.fact.name()).is_empty() {
+                return Some(event);
+            }
+            self.done = self.done.max(event.seq);
+        }
+        None
+    }
+
+    /// A journal that cannot be read has no next event; whoever mends it rouses us again.
+    fn next_event(&mut self) -> Option<Event> {
+        if self.reader.as_ref().is_some_and(JournalReader::is_replaced) {
+            self.reader = None;
+        }
+        if self.reader.is_none() {
+            self.reader = match JournalReader::open(&self.run.journal()) {
+                Err(e) if e.kind() == ErrorKind::NotFound => return None,
+                reader => reader.ok(),
+            };
+        }
+        self.reader.as_mut()?.next_event().ok()?
+    }
+
+    /// Takes down that the hooks for a fact were called.
+    pub(super) fn called(&mut self, seq: u64) {
+        self.done = self.done.max(seq);
+        self.save();
+    }
+
+    fn save(&mut self) {
+        if self.saved < self.done && self.run.dir().is_dir() {
+            self.saved = self.done;
+            // What is not taken down is called once more by the next runner.
+            let _again = record::set_done(&self.run, self.done);
+        }
+    }
+
+    /// Whether nobody writes to this journal now.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_over || !self.run.is_held().unwrap_or(false)
+    }
+
+    /// Takes the mark away, for a journal that was read to its end and is at rest. The caller reads on once more afterwards:
+    /// whoever writes then marks it anew.
+    pub(super) fn let_go(&mut self, root: &Root) {
+        self.save();
+        let _is_read_again = fsx::remove(&marks(root).join(self.run.job().as_str()));
+    }
+}

@@ -1,0 +1,99 @@
+//! Floor 3a: programs of the user that are called when something has happened: `hooks/EVENT` and `hooks/all` in the root.
+//!
+//! One process a root calls them, the *runner* (`numerus __hooks`): it reads the journals, so that no job waits for a hook. A
+//! job whose journal it is to read has a mark in `store/hooks/`; whoever writes or starts something [rouses](rouse) it. Up to
+//! which fact a job's hooks were called stands in `runs/JOB/hooks/done`, put after the call: a hook is called at least once,
+//! in the order of the journal, and again if the runner died in between.
+//!
+//! Diagnostics: nothing here keeps a job or a daemon from going on. A hook that fails, or is refused, has a line in
+//! `runs/JOB/hooks/failed.ndjson`.
+
+mod backlog;
+mod call;
+mod record;
+mod runner;
+mod scripts;
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::os::lock::{self, FileLock};
+use crate::os::{clock, env, family, fsx};
+use crate::runs::Runs;
+
+pub use record::{Failure, failures};
+pub use runner::run;
+pub use scripts::problems;
+
+/// The word by which this program becomes the runner.
+pub const RUNNER: &str = "__hooks";
+
+/// How long a look at the runner's lock may keep a new runner from it.
+const LOOKS: Duration = Duration::from_millis(200);
+/// Rest between two looks whether the runner has ended.
+const REST: Duration = Duration::from_millis(20);
+
+fn marks(root: &Root) -> PathBuf {
+    root.store().join("hooks")
+}
+
+fn runner_lock(root: &Root) -> PathBuf {
+    marks(root).join(".lock")
+}
+
+fn try_lead(root: &Root) -> std::io::Result<Option<FileLock>> {
+    FileLock::acquire(&runner_lock(root), LOOKS)
+}
+
+/// Has the journal of a job read for its hooks, from now on until it ends or nobody works on it. Costs one look where the root
+/// has no hooks.
+pub fn rouse(root: &Root, job: &JobId) {
+    if scripts::any(root) {
+        let mark = marks(root).join(job.as_str());
+        // One that is there, and taken away just now, was taken by a runner that then looks once more.
+        let is_marked = mark.exists();
+        let put = || fsx::make_dir(&marks(root)).and_then(|()| fsx::put_mark(&mark));
+        let marked = if is_marked { Ok(()) } else { put() };
+        // What cannot be marked is read when the job is next written to.
+        drop(marked.and_then(|()| start_runner(root)));
+    }
+}
+
+/// Goes on with what a runner that died has left.
+pub fn resume(root: &Root) {
+    if scripts::any(root) && !backlog::marked(root).is_empty() {
+        // The next one that is roused takes it along.
+        drop(start_runner(root));
+    }
+}
+
+/// Waits until the hooks of a job, or of all jobs that nobody works on, have been called, at most so long.
+pub fn drain(root: &Root, job: Option<&JobId>, patience: Duration) {
+    let deadline = clock::since_boot() + patience;
+    let is_meant = |marked: &JobId| match job {
+        Some(job) => job == marked,
+        None => !Runs::of(root).folder(marked).is_held().unwrap_or(false),
+    };
+    resume(root);
+    while backlog::marked(root).iter().any(is_meant) && clock::since_boot() < deadline {
+        clock::pause(REST);
+    }
+}
+
+/// Starts the runner where none is at work; it looks at the marks again after it has let go of its lock.
+fn start_runner(root: &Root) -> std::io::Result<()> {
+    if lock::is_held(&runner_lock(root))? {
+        return Ok(());
+    }
+    let mut command = Command::new(env::own_binary()?);
+    command.arg("--root").arg(root.path()).arg(RUNNER);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // A worker ends orphans that come to it: this one is its own.
+    let mut child = family::spawn(|| command.spawn(), Child::id)?;
+    // A daemon outlives many of them: each is waited for.
+    std::thread::spawn(move || drop(child.wait()));
+    Ok(())
+}

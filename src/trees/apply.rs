@@ -1,0 +1,200 @@
+//! The result of a job in the user's own checkout, because they ask for it: the one place where a checkout is written to.
+//!
+//! Promises: nothing is written where anything is not committed, under way or in conflict; what is not a fast forward is
+//! merged beside the checkout, by the rules of decision 12, and only then brought in by a fast forward, which git does
+//! whole or not at all. No hook, merge driver or filter runs: what decides on them may be what an agent wrote.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::workspace::{Oid, Workspace};
+use crate::os::git::{Call, Git};
+
+use super::TreesError;
+use super::land::has_identity;
+use super::pinned::filtered;
+use super::take_in::merge;
+use super::workspace::as_numerus;
+
+/// What git leaves in its directory while something is under way, and what that is.
+const UNDER_WAY: [(&str, &str); 6] = [
+    ("MERGE_HEAD", "a merge"),
+    ("rebase-merge", "a rebase"),
+    ("rebase-apply", "a rebase"),
+    ("CHERRY_PICK_HEAD", "a cherry-pick"),
+    ("REVERT_HEAD", "a revert"),
+    ("BISECT_LOG", "a bisection"),
+];
+
+/// What would come of bringing a commit into a checkout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outlook {
+    /// It is part of it already.
+    Contained,
+    /// The checkout's branch only has to follow.
+    Forward {
+        /// The commit.
+        to: Oid,
+    },
+    /// Both have something that the other has not, and they fit together.
+    Merge {
+        /// Where the checkout is.
+        head: Oid,
+        /// The commit.
+        with: Oid,
+        /// The tree that holds both.
+        tree: Oid,
+    },
+    /// They do not fit together at these paths.
+    Conflicts(Vec<String>),
+    /// These paths are not committed.
+    Dirty(Vec<String>),
+    /// Something is under way there: what.
+    UnderWay(&'static str),
+    /// No branch is checked out.
+    Detached,
+    /// Bringing it there would run a program on a file: the path and the filter.
+    Filtered(String, String),
+}
+
+/// A checkout of the user's.
+#[derive(Debug)]
+pub struct Checkout {
+    git: Git,
+    git_dir: String,
+    top: PathBuf,
+}
+
+impl Checkout {
+    /// The one that a job was given to work on.
+    pub fn of(workspace: &Workspace) -> Self {
+        let top = PathBuf::from(&workspace.top);
+        Self { git: Git::at(&top), git_dir: workspace.git_dir.clone(), top }
+    }
+
+    /// Its directory.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// The branch that is checked out.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn branch(&self) -> Result<Option<String>, TreesError> {
+        let answer = self.git.read(["symbolic-ref", "-q", "--short", "HEAD"]).ask()?;
+        let name = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+        Ok((answer.code == 0 && !name.is_empty()).then_some(name))
+    }
+
+    /// The commit that a name stands for.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn commit(&self, name: &str) -> Result<Option<Oid>, TreesError> {
+        let name = format!("{name}^{{commit}}");
+        let answer =
+            self.git.read(["rev-parse", "-q", "--verify", "--end-of-options", &name]).ask()?;
+        let id = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+        Ok((answer.code == 0 && !id.is_empty()).then_some(id))
+    }
+
+    /// What would come of bringing a commit in. Changes nothing but loose objects.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn look(&self, commit: &str) -> Result<Outlook, TreesError> {
+        if let Some(what) = self.under_way()? {
+            return Ok(Outlook::UnderWay(what));
+        }
+        if self.branch()?.is_none() {
+            return Ok(Outlook::Detached);
+        }
+        let head = self.commit("HEAD")?;
+        if let Some(head) = &head
+            && self.is_ancestor(commit, head)?
+        {
+            return Ok(Outlook::Contained);
+        }
+        let dirty = self.dirty()?;
+        if !dirty.is_empty() {
+            return Ok(Outlook::Dirty(dirty));
+        }
+        match head {
+            Some(head) if !self.is_ancestor(&head, commit)? => self.look_at_merge(head, commit),
+            _ => match filtered(&self.git, &self.git_dir, commit)? {
+                Some((path, filter)) => Ok(Outlook::Filtered(path, filter)),
+                None => Ok(Outlook::Forward { to: commit.to_owned() }),
+            },
+        }
+    }
+
+    fn look_at_merge(&self, head: Oid, commit: &str) -> Result<Outlook, TreesError> {
+        let (tree, conflicts) = merge(&|args| self.write(args), &head, commit)?;
+        if !conflicts.is_empty() {
+            return Ok(Outlook::Conflicts(conflicts));
+        }
+        match filtered(&self.git, &self.git_dir, &tree)? {
+            Some((path, filter)) => Ok(Outlook::Filtered(path, filter)),
+            None => Ok(Outlook::Merge { head, with: commit.to_owned(), tree }),
+        }
+    }
+
+    /// Brings in what [`Checkout::look`] found possible; a merge commit says `message`. The inner error is git's word on why the
+    /// checkout does not take it, which leaves it as it was.
+    ///
+    /// # Errors
+    /// When git fails otherwise.
+    pub fn bring(
+        &self,
+        outlook: &Outlook,
+        message: &str,
+    ) -> Result<Result<(), String>, TreesError> {
+        let to = match outlook {
+            Outlook::Forward { to } => to.clone(),
+            Outlook::Merge { head, with, tree } => {
+                let call = self.write(&["commit-tree", tree, "-p", head, "-p", with]);
+                let is_known = has_identity(&|args| self.git.read(args))?;
+                let call = if is_known { call } else { as_numerus(call) };
+                call.input(message.as_bytes()).line()?
+            }
+            Outlook::Contained
+            | Outlook::Conflicts(_)
+            | Outlook::Dirty(_)
+            | Outlook::UnderWay(_)
+            | Outlook::Detached
+            | Outlook::Filtered(..) => return Ok(Err("it cannot be brought there".to_owned())),
+        };
+        let how = ["-c", "merge.autoStash=false", "-c", "submodule.recurse=false"];
+        let merge = ["merge", "-q", "--ff-only", "--no-edit", &to];
+        let answer = self.write(&[&how[..], &merge[..]].concat()).ask()?;
+        Ok(if answer.code == 0 { Ok(()) } else { Err(answer.stderr) })
+    }
+
+    fn write(&self, args: &[&str]) -> Call<'_> {
+        self.git.write_durably(args)
+    }
+
+    fn is_ancestor(&self, one: &str, other: &str) -> Result<bool, TreesError> {
+        Ok(self.git.read(["merge-base", "--is-ancestor", one, other]).ask()?.code == 0)
+    }
+
+    /// The paths with changes to what git knows; files that it does not know are in nobody's way until git says so.
+    fn dirty(&self) -> Result<Vec<String>, TreesError> {
+        let how = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=no"];
+        let out = self.git.read(how).run()?;
+        let entries = out.split(|byte| *byte == 0).filter_map(|entry| entry.get(3..));
+        Ok(entries.map(|path| String::from_utf8_lossy(path).into_owned()).collect())
+    }
+
+    /// What is under way, as git's own directory tells.
+    fn under_way(&self) -> Result<Option<&'static str>, TreesError> {
+        let mut call = self.git.read(["rev-parse", "--path-format=absolute"]);
+        for (name, _) in UNDER_WAY {
+            call = call.arg("--git-path").arg(name);
+        }
+        let out = call.run()?;
+        let paths = String::from_utf8_lossy(&out).into_owned();
+        let found = paths.lines().zip(UNDER_WAY).find(|(path, _)| Path::new(path).exists());
+        Ok(found.map(|(_, (_, what))| what))
+    }
+}

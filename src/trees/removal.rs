@@ -1,0 +1,116 @@
+//! The end of a job's traces in its repository, when the job itself is removed: where its result is, its registered trees, its
+//! refs. A branch is never touched.
+
+use std::path::{Path, PathBuf};
+
+use crate::logic::prune::Result as Standing;
+use crate::model::workspace::Workspace;
+use crate::os::fsx;
+use crate::os::git::Git;
+use crate::runs::RunFolder;
+
+use super::{Foreign, Trees, TreesError, copy};
+
+/// Where the result of a job is, as far as that can be told. Changes nothing.
+pub fn standing(workspace: &Workspace, folder: &RunFolder) -> Standing {
+    if workspace.git_dir.is_empty() {
+        return Standing::Nothing;
+    }
+    if is_within(workspace, folder) {
+        return Standing::Within;
+    }
+    match look(workspace, folder) {
+        Ok(standing) => standing,
+        Err(_cannot) => Standing::Unknown,
+    }
+}
+
+/// Whether the repository lies in the job's own run folder.
+fn is_within(workspace: &Workspace, folder: &RunFolder) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(Path::new(&workspace.git_dir)).starts_with(real(&folder.own_workspace()))
+}
+
+fn look(workspace: &Workspace, folder: &RunFolder) -> Result<Standing, TreesError> {
+    // Not `Trees::open`: only the holder of the job's lock may set its refs.
+    let trees = Trees {
+        workspace: workspace.clone(),
+        folder: folder.clone(),
+        git: Git::at(Path::new(&workspace.git_dir)),
+        has_identity: std::sync::OnceLock::new(),
+    };
+    let Some(tip) = trees.find_tip()? else {
+        // A repository that is gone has no refs either.
+        trees.read(["rev-parse", "--git-dir"]).run()?;
+        return Ok(Standing::Nothing);
+    };
+    let holds = format!("--contains={tip}");
+    let args = ["for-each-ref", "--format=%(refname)", &holds, "refs/heads", "refs/remotes"];
+    let found = trees.read(args).run()?;
+    let found = String::from_utf8_lossy(&found).into_owned();
+    let job = folder.job();
+    let is_own = |name: &str| {
+        let numbered = format!("refs/heads/numerus/{job}-");
+        name == format!("refs/heads/numerus/{job}")
+            || name == format!("refs/heads/numerus-{job}")
+            || name.strip_prefix(&numbered).is_some_and(|n| n.len() == 1)
+    };
+    if found.lines().any(|name| !is_own(name)) {
+        return Ok(Standing::Merged);
+    }
+    let foreign = Foreign { job: job.clone(), tip };
+    Ok(if trees.is_discarded(&foreign)? { Standing::Discarded } else { Standing::Unmerged })
+}
+
+/// A copy of the repository that lies in a job's own run folder, as one file.
+///
+/// # Errors
+/// When git fails.
+pub fn bundle(folder: &RunFolder, file: &Path) -> Result<(), TreesError> {
+    let git = Git::at(&folder.own_workspace());
+    Ok(git.write(["bundle", "create", "-q"]).arg(file).arg("--all").run().map(drop)?)
+}
+
+/// Unregisters and removes the trees of a job's attempts, and with `refs` also its own refs. The caller holds the job's lock,
+/// and has made sure that no commit is lost by that.
+///
+/// # Errors
+/// Those of git and of the file system; what was removed stays removed, and it may be done again.
+pub fn remove_traces(
+    workspace: &Workspace,
+    folder: &RunFolder,
+    tip: &str,
+    refs: bool,
+) -> Result<(), TreesError> {
+    if workspace.git_dir.is_empty() || is_within(workspace, folder) {
+        return Ok(());
+    }
+    let trees = Trees::open(workspace, folder, tip)?;
+    for tree in trees.registered()? {
+        copy::remove_any(&tree)?;
+        let _lock = trees.lock()?;
+        let args = ["worktree", "remove", "--force", "--force"];
+        trees.write_durably(args).arg(&tree).run()?;
+    }
+    if refs { trees.forget() } else { Ok(()) }
+}
+
+/// Removes a run folder that was put aside, even where an agent has closed folders in it.
+///
+/// # Errors
+/// Those of the system.
+pub fn remove_run(dir: &Path) -> Result<(), TreesError> {
+    copy::remove_any(dir)
+}
+
+impl Trees {
+    /// The trees below the job's run folder that the repository knows of.
+    fn registered(&self) -> Result<Vec<PathBuf>, TreesError> {
+        let out = self.read(["worktree", "list", "--porcelain", "-z"]).run()?;
+        let dir = self.folder.dir();
+        let dir = dir.canonicalize().map_err(fsx::at(dir))?;
+        let text = String::from_utf8_lossy(&out).into_owned();
+        let paths = text.split('\0').filter_map(|line| line.strip_prefix("worktree "));
+        Ok(paths.map(PathBuf::from).filter(|path| path.starts_with(&dir)).collect())
+    }
+}

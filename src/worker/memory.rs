@@ -1,0 +1,153 @@
+//! What a worker is told of earlier jobs, and what it leaves for later ones.
+//!
+//! Diagnostics: nothing here keeps a job from going on. A memory that cannot be used is told of in `worker.log`, and the job
+//! is planned, and ends, without it.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::ending::Ending;
+use crate::logic::state::JobState;
+use crate::logic::{earlier, quality};
+use crate::model::PROTOCOL_VERSION;
+use crate::model::claim::ClaimQuality;
+use crate::model::event::Fact;
+use crate::model::memory::Entry;
+use crate::model::workspace::{Oid, Workspace};
+use crate::os::console::{neutral_json, one_line};
+use crate::os::{clock, fsx};
+use crate::store::StoreError;
+use crate::store::memory::{self, Memory};
+
+use super::desk::{Desk, aside};
+
+/// Jobs whose claims tell the next one something.
+const EARLIER_JOBS: u32 = 20;
+/// Most paths that are remembered of what a job wrote.
+const MOST_PATHS: usize = 100;
+
+/// What earlier jobs on this workspace teach about claims, as one line; looked up once.
+pub(super) async fn lessons(desk: &Desk) -> Option<String> {
+    let look = || {
+        look(desk, |memory, workspace, _| {
+            let last = memory.last(&workspace.top, EARLIER_JOBS)?;
+            let all: Vec<ClaimQuality> = last.iter().map(Entry::quality).collect();
+            let said =
+                quality::mean(&all).and_then(|mean| quality::words(&mean, &workspace.prefix));
+            Ok(said.map(|said| one_line(&said)))
+        })
+    };
+    desk.lessons.get_or_init(look).await.clone()
+}
+
+/// The earlier jobs on this workspace that are most like this one, a record a line.
+pub(super) async fn similar(desk: &Desk) -> Option<String> {
+    look(desk, |memory, workspace, objective| {
+        let found = memory.similar(objective, &workspace.top, earlier::MOST_JOBS)?;
+        let told = earlier::told(&found, &workspace.prefix);
+        Ok(told.map(|told| neutral_json(&told).into_owned()))
+    })
+    .await
+}
+
+/// Asks the memory something about this workspace and this objective, if the job may know of others and there is a memory.
+async fn look(
+    desk: &Desk,
+    ask: impl FnOnce(&Memory, &Workspace, &str) -> Result<Option<String>, StoreError> + Send + 'static,
+) -> Option<String> {
+    let store = desk.root.store();
+    let is_there = ["memory.ndjson", "memory.db"].iter().any(|name| store.join(name).exists());
+    if !desk.job.options.memory || !is_there {
+        return None;
+    }
+    let (workspace, log) = (desk.workspace().ok()?, desk.folder.worker_log());
+    let objective = desk.job.objective.clone();
+    let asked = move || {
+        let answer = open(&store, &log).and_then(|memory| ask(&memory, &workspace, &objective));
+        let say =
+            |e: &StoreError| note(&log, &format!("cannot {e}: nothing is told of earlier jobs"));
+        answer.inspect_err(say).unwrap_or_default()
+    };
+    aside(asked).await.unwrap_or_default()
+}
+
+/// Opens the memory, without its database where that cannot be used; what was not as it should be is said in the worker's log.
+fn open(store: &Path, log: &Path) -> Result<Memory, StoreError> {
+    match Memory::open(store) {
+        Ok(memory) => {
+            if let Some(restored) = memory.restored() {
+                note(log, restored);
+            }
+            Ok(memory)
+        }
+        Err(e) => {
+            note(log, &format!("cannot {e}: the memory is read from memory.ndjson"));
+            Memory::of_truth(store)
+        }
+    }
+}
+
+fn note(log: &Path, line: &str) {
+    let line = format!("numerus: {}\n", one_line(line));
+    let _as_well_as_it_goes = fsx::open_append(log).and_then(|mut f| f.write_all(line.as_bytes()));
+}
+
+/// Remembers a job that ends. Best effort: a job that is done is not undone by a full disk.
+pub(super) fn remember(desk: &Desk, end: &Ending) {
+    let bank = desk.book.state(|s| s.workspace.as_ref().map(|w| w.top.clone()));
+    let Some(bank) = bank.filter(|_| desk.job.options.memory) else { return };
+    let entry = entry(desk, end, bank);
+    let (store, log) = (desk.root.store(), desk.folder.worker_log());
+    let remembered = open(&store, &log)
+        .and_then(|mut memory| memory.remember(&entry))
+        .or_else(|_| memory::remember_without_database(&store, &entry).map(|()| false));
+    match remembered {
+        Ok(is_new) => {
+            let bank = entry.bank;
+            if is_new {
+                let _evidence = desk.book.record(None, Fact::BankCreated { bank: bank.clone() });
+            }
+            let _evidence = desk.book.record(None, Fact::EntryAdded { bank });
+        }
+        Err(e) => note(&log, &format!("cannot {e}: this job is not remembered")),
+    }
+}
+
+fn entry(desk: &Desk, end: &Ending, bank: String) -> Entry {
+    let plan = |s: &JobState| s.tasks.iter().map(|t| t.task.summary.clone()).collect::<Vec<_>>();
+    let tasks = desk.book.state(|s| s.tasks.iter().map(|t| t.task.id.clone()).collect::<Vec<_>>());
+    let claimed = tasks.iter().filter_map(|id| desk.folder.read_claim(id).ok().flatten());
+    let quality = desk.book.state(claim_quality);
+    Entry {
+        version: PROTOCOL_VERSION,
+        job_id: desk.job.id.clone(),
+        bank,
+        at: clock::now(),
+        objective: desk.job.objective.clone(),
+        plan: desk.book.state(plan).join("\n"),
+        claims: claimed.flat_map(|c| c.resources.writes).map(|p| p.text()).collect(),
+        outcome: end.phase,
+        claim_precision: quality.precision,
+        claim_recall: quality.recall,
+        missed: quality.missed,
+        wrote: wrote(desk),
+    }
+}
+
+/// What the job's own commits changed; what it took in of others is not its own.
+fn wrote(desk: &Desk) -> Vec<String> {
+    let commits = |s: &JobState| s.tasks.iter().filter_map(|t| t.commit.clone()).collect();
+    let commits: Vec<Oid> = desk.book.state(commits);
+    if commits.is_empty() {
+        return Vec::new();
+    }
+    let changed = desk.trees().ok().and_then(|trees| trees.changed_by(&commits).ok());
+    changed.unwrap_or_default().into_iter().take(MOST_PATHS).collect()
+}
+
+/// The means over all claims of the job that were measured.
+fn claim_quality(state: &JobState) -> ClaimQuality {
+    let measured = state.tasks.iter().flat_map(|t| &t.measured);
+    let all: Vec<ClaimQuality> = measured.map(|(_, quality)| quality.clone()).collect();
+    quality::mean(&all).unwrap_or_default()
+}

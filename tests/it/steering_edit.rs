@@ -1,0 +1,151 @@
+//! A person's editor: jobs that have not begun, and plans that wait for a word.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::rehearsal::{Script, Stage, part};
+use crate::site::{Ended, PATIENCE};
+use crate::yard::Yard;
+
+fn id_of(ended: &Ended) -> String {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    ended.stdout.trim_end().to_owned()
+}
+
+#[test]
+fn a_job_that_nobody_has_taken_is_withdrawn_and_the_edited_one_takes_its_place() {
+    let yard = Yard::new("edit-incoming");
+    let words = ["first words", "--plan", "single", "--label", "mine", "--key", "once"];
+    let old = yard.submit(&words);
+    let unchanged = yard.ask_editing("true", &["edit", &old]);
+    assert_eq!((unchanged.code, unchanged.stdout.as_str()), (Some(0), ""), "{unchanged:?}");
+    let by_flag = yard.ask(&["edit", &old, "--priority", "7"]);
+    let second = id_of(&by_flag);
+    assert!(by_flag.stderr.contains(&format!("{old}: withdrawn; {second} takes its place")));
+    let third = id_of(&yard.ask_editing("sed -i s/first/other/", &["edit", &second]));
+    assert_eq!(yard.names("incoming"), [format!("{third}.json")]);
+    let mut gone = vec![format!("{old}.json"), format!("{second}.json")];
+    gone.sort();
+    assert_eq!(yard.names("killed"), gone);
+    let file = fs::read(yard.incoming().join(format!("{third}.json"))).unwrap();
+    let file: Value = serde_json::from_slice(&file).unwrap();
+    let expected = json!({"objective": "other words", "plan": "single", "labels": ["mine"],
+                          "key": "once", "priority": 7});
+    assert_eq!(file, expected, "nothing else has changed");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    assert_eq!(yard.names("done").len(), 1, "it ran once");
+}
+
+#[test]
+fn a_taken_job_that_has_not_begun_ends_and_the_edited_one_is_taken() {
+    let yard = Yard::new("edit-taken");
+    let _daemon = yard.daemon(&[]);
+    let old = yard.resting("rests");
+    fs::write(yard.path("bad.md"), "---\npriority: 1000\n---\nrests\n").unwrap();
+    let bad = yard.ask_editing(&format!("cp {}", yard.path("bad.md").display()), &["edit", &old]);
+    assert_eq!(bad.code, Some(2), "{bad:?}");
+    assert!(bad.stderr.contains("[e]dit again or [q]uit?"), "{bad:?}");
+    let draft = bad.stderr.split("what you wrote is in ").nth(1).expect("a path").trim();
+    assert_eq!(fs::read_to_string(draft).unwrap(), "---\npriority: 1000\n---\nrests\n");
+    assert_eq!(yard.count(&old, "job.finished"), 0, "nothing has changed");
+    let new = id_of(&yard.ask_editing("sed -i s/2999/2998/", &["edit", &old]));
+    let (reason, message) = yard.end_of(&old);
+    assert_eq!(reason, "killed");
+    assert_eq!(message, format!("edited by a person: {new} takes its place"));
+    yard.until("it is taken", || yard.count(&new, "job.claimed") == 1);
+    let options: Value =
+        serde_json::from_slice(&fs::read(yard.run(&new).join("job.json")).unwrap()).unwrap();
+    assert_eq!(options["options"]["not_before"], json!("2998-01-01T00:00:00Z"));
+    let shown = yard.ask(&["status", &new]).stdout;
+    assert!(!shown.contains("numerus start"), "its time comes first: {shown}");
+}
+
+#[test]
+fn what_has_begun_or_is_waited_for_is_not_edited() {
+    let yard = Yard::new("edit-refused");
+    let _daemon = yard.daemon(&[]);
+    let first = yard.resting("first");
+    yard.drop_job("second", "second", &format!("after: {first}\n"));
+    yard.until("it is taken", || {
+        yard.job("second-").is_some_and(|j| yard.count(&j, "job.claimed") == 1)
+    });
+    yard.drop_job("hold-b", "hold-b", "");
+    yard.until_reached("hold-b");
+    for (job, why) in [("first", "waits for first-"), ("hold-b", "has begun (running)")] {
+        let refused = yard.ask(&["edit", job, "--priority", "1"]);
+        assert_eq!(refused.code, Some(4), "{refused:?}");
+        assert!(refused.stderr.contains(why), "{refused:?}");
+    }
+    assert_eq!(yard.ask(&["edit", "nobody"]).code, Some(3));
+    yard.let_go("hold-b");
+    yard.until_in("done", "hold-b-");
+}
+
+#[test]
+fn a_paused_job_stays_at_rest_when_it_is_edited() {
+    let yard = Yard::new("edit-paused");
+    let _daemon = yard.daemon(&[]);
+    let old = yard.resting("rests");
+    assert_eq!(yard.ask(&["pause", &old]).code, Some(0));
+    let new = id_of(&yard.ask(&["edit", &old, "--not-before", "2020-01-01T00:00:00Z"]));
+    yard.until("it rests", || yard.run(&new).join("want.paused").exists());
+    assert_eq!(yard.count(&new, "job.task_completed"), 0);
+    assert_eq!(yard.ask(&["resume", &new]).code, Some(0));
+    yard.until_in("done", &new);
+}
+
+#[test]
+fn start_lets_the_plan_be_edited_before_anything_of_it_begins() {
+    let stage = Stage::new("start-edit", &Script::of([part("t1"), part("t2")]));
+    let plan = |tasks: Value| json!({"objective": "mine", "strategy": "alone", "tasks": tasks});
+    let task = |on: &str| {
+        let on: Vec<&str> = Some(on).filter(|on| !on.is_empty()).into_iter().collect();
+        json!({"id": "t1", "summary": "Only this", "description": "d", "dependencies": on})
+    };
+    fs::write(stage.flag("bad.json"), plan(json!([task("t9")])).to_string()).unwrap();
+    fs::write(stage.flag("good.json"), plan(json!([task("")])).to_string()).unwrap();
+    let editor = format!(
+        "if [ -e {0}/once ]; then cp {0}/good.json \"$1\"; else touch {0}/once; cp {0}/bad.json \"$1\"; fi",
+        stage.site.path().display()
+    );
+    fs::write(stage.flag("editor.sh"), editor).unwrap();
+    fs::write(stage.flag("typed"), "e\ne\ny\n").unwrap();
+    let mut command = stage.numerus(&["start", "do it", "--workspace"]);
+    command.arg(&stage.workspace);
+    command.arg(format!("--rehearse={}", stage.flag("script.json").display()));
+    command.env("EDITOR", format!("sh {}", stage.flag("editor.sh").display()));
+    let ended = stage.site.run(command.stdin(fs::File::open(stage.flag("typed")).unwrap()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("`t1` depends on `t9`"), "{ended:?}");
+    assert_eq!(ended.stderr.matches("TASK  ROLE").count(), 2, "each plan once: {}", ended.stderr);
+    let jobs = stage.all_jobs();
+    let job = &jobs[0];
+    assert!(ended.stderr.contains(&format!("`numerus start {}`", job.id)), "{}", ended.stderr);
+    let plans: Vec<u64> = job
+        .all("job.plan_created", "")
+        .iter()
+        .map(|e| e["payload"]["plan"].as_u64().unwrap())
+        .collect();
+    assert_eq!(plans, [1, 2], "nothing is replaced");
+    assert_eq!(job.json("plan-1.json")["tasks"].as_array().unwrap().len(), 2);
+    assert_eq!(job.json("plan-2.json")["tasks"].as_array().unwrap().len(), 1);
+    assert_eq!(job.all("job.task_completed", "").len(), 1);
+    let branch = stage.git(&["ls-tree", "--name-only", &format!("numerus/{}", job.id)]);
+    assert_eq!(branch, "README\nsrc\nt1.txt\n");
+    let drafts = fs::read_dir(stage.site.root().join("spool/tmp")).unwrap();
+    let left: Vec<_> = drafts.flatten().map(|e| e.file_name()).filter(|n| n != "wake").collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_start_that_is_cancelled_is_no_success() {
+    let stage = Stage::new("start-cancel", &Script::of([part("t1")]));
+    fs::write(stage.flag("typed"), "n\n").unwrap();
+    let mut command = stage.numerus(&["start", "do it", "--workspace"]);
+    command.arg(&stage.workspace);
+    command.arg(format!("--rehearse={}", stage.flag("script.json").display()));
+    command.stdin(fs::File::open(stage.flag("typed")).unwrap());
+    let ended = stage.site.spawn(&mut command).wait(PATIENCE);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+}
