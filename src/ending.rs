@@ -1,13 +1,16 @@
 //! The end of a job, under its held lock: a branch for what has landed, the journal, then what is derived from it, then the
 //! one rename. Each step can be repeated, so a death between any two is mended by ending the job once more.
 
+pub mod pruning;
+
 use std::io::{Error, ErrorKind, Result};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::codex::fence;
 use crate::hooks;
-use crate::logic::report::{self, Found};
+use crate::logic::report::{Found, report as summary};
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
@@ -15,12 +18,16 @@ use crate::model::job::Job;
 use crate::os::console::neutral;
 use crate::os::lock::FileLock;
 use crate::os::{fsx, reserve, seeded};
+use crate::report;
 use crate::runs::{Journal, RunFolder, Runs};
 use crate::spool::Spool;
 use crate::store::index::Index;
 use crate::trees::{Trees, TreesError};
 
 pub use crate::logic::lifecycle::Ending;
+
+/// Where many jobs are ended one after the other, not each of them is worth a new overview.
+const OVERVIEW_AGE: Duration = Duration::from_secs(1);
 
 /// A job whose lock we hold, with its journal open.
 #[derive(Debug)]
@@ -88,6 +95,9 @@ pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -
     write_down(held, ending, now)?;
     let settled = settle(spool, &held.folder, &held.state, &held.job);
     hooks::rouse(spool.root(), held.folder.job());
+    if settled.is_ok() {
+        let _page = report::refresh_overview(spool.root(), OVERVIEW_AGE);
+    }
     settled
 }
 
@@ -126,7 +136,7 @@ pub fn tell(
 ) -> Result<()> {
     let ended = state.as_if_ended(ending.phase, &ending.reason, &ending.message);
     let found = Found { dir: folder.dir(), has_patch: folder.has_patch(), clashes };
-    let text = report::report(&ended, job, &found);
+    let text = summary(&ended, job, &found);
     folder.put_summary(neutral(&text).as_bytes())
 }
 
@@ -178,6 +188,8 @@ pub fn settle(spool: &Spool, folder: &RunFolder, state: &JobState, job: &Job) ->
     }
     // Best effort: a row that is missing is made again from the run folder by whoever lists the ended jobs.
     let _row = Index::open(&spool.root().store()).and_then(|mut index| index.record(&status));
+    // For people, and made again by whoever opens it and finds it missing.
+    let _page = report::refresh(folder, false);
     // A file that vanished from under its worker is written again, so that the job has its one place at the end.
     if !spool.has_taken(&job.id) {
         spool.restore(&format!("{}.txt", job.id), job.objective.as_bytes())?;

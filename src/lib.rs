@@ -12,6 +12,8 @@
 //!   played codex, whether all of it works, the end of a job
 //! - `root`, `health`, `trees`, `codex`, `standin`, `hooks`, `ending`: a root, the machine below it, worktrees, sessions, the
 //!   played codex, programs that are told of events, the end of a job
+//! - `root`, `health`, `trees`, `codex`, `standin`, `report`, `ending`: a root, the machine below it, worktrees, sessions, the
+//!   played codex, pages for people, the end of a job
 //! - `daemon`, `worker`: the two loops; they meet in files, locks and signals alone
 //! - `cli`, `error`: words in, words and an exit code out
 
@@ -28,6 +30,7 @@ pub mod leases;
 pub mod logic;
 pub mod model;
 pub mod os;
+pub mod report;
 pub mod root;
 pub mod runs;
 pub mod spool;

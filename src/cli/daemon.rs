@@ -7,8 +7,8 @@ use clap::Args;
 use super::held::held;
 use super::here::Here;
 use super::seams;
-use crate::daemon::Options;
 use crate::daemon::log::Fact;
+use crate::daemon::{Options, Standing};
 use crate::error::{Exit, Failure};
 use crate::os::console::one_line;
 
@@ -45,8 +45,36 @@ pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
     }
     here.out.note(&format!("watching {}", here.root.spool().join("incoming").display()));
     let max_jobs = max_jobs.map(usize::from);
-    let options = Options { once, max_jobs, stop_jobs, program: None, tell: Some(tell) };
-    seams::daemon(&here.root, settings, options)
+    let options = Options {
+        once,
+        max_jobs,
+        stop_jobs,
+        program: None,
+        tell: Some(tell),
+        tell_standing: Some(tell_standing),
+    };
+    let exit = seams::daemon(&here.root, settings, options)?;
+    if once && exit == Exit::Blocked {
+        here.out.note("not everything is done; numerus status says what waits for what");
+    }
+    Ok(exit)
+}
+
+/// Says what a daemon does beside an active one.
+fn tell_standing(standing: Standing, leader: Option<u32>) {
+    let who = leader.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+    say(&match standing {
+        Standing::By => format!("another daemon is active{who}; standing by"),
+        Standing::Back => {
+            format!("another daemon is active{who} and takes what is there; this one ends")
+        }
+        Standing::In => "the other daemon has ended; this one is active now".to_owned(),
+    });
+}
+
+fn say(line: &str) {
+    // Whoever watched may have gone; the daemon stays.
+    let _nobody_watches = writeln!(std::io::stderr(), "{}", one_line(line));
 }
 
 /// One line for each thing that somebody who watches wants to know.
@@ -67,6 +95,5 @@ fn tell(fact: &Fact) {
         Fact::Trouble { message } => message.clone(),
         Fact::DaemonStarted { .. } | Fact::DaemonStopped { .. } => return,
     };
-    // Whoever watched may have gone; the daemon stays.
-    let _nobody_watches = writeln!(std::io::stderr(), "{}", one_line(&line));
+    say(&line);
 }

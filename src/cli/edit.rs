@@ -182,6 +182,6 @@ mod tests {
         draft.options.insert("priority".into(), json!(-3));
         let (text, end) = written(&draft);
         assert_eq!(end, "md", "{text}");
-        assert!(text.starts_with("---\nbudget: "), "{text}");
+        assert!(text.starts_with("---\nverify: "), "{text}");
     }
 }

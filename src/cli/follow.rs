@@ -258,7 +258,7 @@ fn to_its_end(
 fn watch(root: &Root, wakes: &mut Wakes, folder: &RunFolder) {
     wakes.add(&root.runs());
     let spool = Spool::of(root);
-    for place in [Place::Rejected].into_iter().chain(lookup::FINALS.map(Place::at_end)) {
+    for place in [Place::Rejected].into_iter().chain(JobPhase::FINALS.map(Place::at_end)) {
         wakes.add(&spool.folder(place));
     }
     wakes.add(folder.dir());

@@ -144,7 +144,7 @@ fn why_silent(folder: &RunFolder, place: Option<&str>) -> Result<String, Failure
 
 /// What the verify commands printed: they are no agents, and say things as they come.
 fn output_of_commands(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failure> {
-    let log = folder.place(VERIFY).dir().join("verify.log");
+    let log = folder.place(VERIFY).command_log(VERIFY);
     if !log.is_file() {
         here.out.note(&format!("no verify command of {} has run yet", folder.job()));
         return Ok(Exit::Done);

@@ -41,9 +41,6 @@ pub(super) struct Known {
     pub(super) at: Whereabouts,
 }
 
-/// The ends of a job; each has a folder of its own.
-pub(super) const FINALS: [JobPhase; 3] = [JobPhase::Succeeded, JobPhase::Failed, JobPhase::Killed];
-
 /// Splits `JOB` or `JOB/TASK`.
 pub(super) fn target(text: &str) -> Result<(&str, Option<TaskId>), Failure> {
     match text.trim_end_matches('/').split_once('/') {
@@ -87,7 +84,7 @@ fn gather(root: &Root) -> IoResult<Vec<Known>> {
         let name = name.strip_suffix(REASON).unwrap_or(&name);
         known.insert(job, Whereabouts::Rejected(rejected.join(format!("{name}{REASON}"))));
     }
-    for phase in FINALS {
+    for phase in JobPhase::FINALS {
         for (job, _) in spool.jobs_in(Place::at_end(phase))? {
             known.insert(job, Whereabouts::Ended(phase));
         }
@@ -96,6 +93,26 @@ fn gather(root: &Root) -> IoResult<Vec<Known>> {
         known.insert(job, Whereabouts::Run);
     }
     Ok(known.into_iter().map(|(job, at)| Known { job, at }).collect())
+}
+
+/// The files that were not accepted, by the names under which they are kept, each with its reason's path.
+pub(super) fn rejections(root: &Root) -> Vec<(String, PathBuf)> {
+    let folder = Spool::of(root).folder(Place::Rejected);
+    let mut names = fsx::list(&folder).unwrap_or_default();
+    names.sort();
+    let reason = |name: &String| Some((name.strip_suffix(REASON)?.to_owned(), folder.join(name)));
+    names.iter().filter_map(reason).collect()
+}
+
+/// The rejected file whose name is most like a text, if any is like it at all.
+pub(super) fn nearest_name<'a>(names: &'a [(String, PathBuf)], text: &str) -> Option<&'a str> {
+    let stem = |name: &'a str| name.split('.').next().unwrap_or(name);
+    let distance = |name: &'a str| {
+        let whole = strsim::damerau_levenshtein(name, text);
+        strsim::damerau_levenshtein(stem(name), text).min(whole)
+    };
+    let near = names.iter().map(|(name, _)| (distance(name), name.as_str())).min()?;
+    (near.0 <= 2 && near.0 < text.chars().count()).then_some(near.1)
 }
 
 /// The one job that a prefix names.

@@ -17,6 +17,7 @@ mod events;
 mod follow;
 mod held;
 mod here;
+mod idle;
 mod init;
 mod ink;
 mod jobfile;
@@ -26,9 +27,11 @@ mod logs;
 mod lookup;
 mod man;
 mod memory;
+mod open;
 mod out;
 mod pause;
 mod planedit;
+mod prune;
 mod render;
 mod resume;
 mod retry;
@@ -145,6 +148,10 @@ enum Command {
         after_help = "Example:\n  numerus attach fix-the/tests\n\nCtrl-C detaches; the agent goes on."
     )]
     Attach(attach::Attach),
+    /// Remove jobs that have ended, but for a copy of what matters
+    #[command(after_help = "Example:\n  numerus prune --older-than 30d --dry-run\n  \
+                            numerus prune --keep 100 --max-size 10G --yes")]
+    Prune(prune::Prune),
     /// Wait until jobs have ended, and end with the worst of their codes
     #[command(after_help = "Example:\n  numerus wait fix-the add-docs && echo both are done")]
     Wait(wait::Wait),
@@ -162,6 +169,9 @@ enum Command {
     /// Look whether everything is there that work depends on
     #[command(after_help = "Example:\n  numerus doctor\n  numerus doctor --json | jq .findings")]
     Doctor(doctor::Doctor),
+    /// Show the report of a job, or of all of them, in a browser
+    #[command(after_help = "Example:\n  numerus open fix-the\n  numerus open --print")]
+    Open(open::Open),
     /// Play two jobs on a scratch repository, with a scripted agent
     #[command(after_help = "Example:\n  numerus demo")]
     Demo(demo::Demo),
@@ -247,6 +257,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Apply(asked) => apply::run(here, asked),
         Command::Send(asked) => send::run(here, asked),
         Command::Attach(asked) => attach::run(here, asked),
+        Command::Prune(asked) => prune::run(here, asked),
         Command::Wait(asked) => wait::run(here, asked),
         Command::Events(asked) => events::run(here, asked),
         Command::Memory(asked) => memory::run(here, asked),
@@ -254,6 +265,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Doctor(asked) => doctor::run(here, asked),
         Command::Completions(asked) => completions::run(here, asked),
         Command::Man(asked) => man::run(here, asked, Cli::command()),
+        Command::Open(asked) => open::run(here, asked),
         Command::Demo(asked) => demo::run(here, asked),
         Command::Hooks => seams::run_hooks(&here.root),
         Command::Worker { job } => {

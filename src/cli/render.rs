@@ -118,8 +118,34 @@ pub(super) fn jobs(rows: &[Row], view: &View) -> String {
             Cell::from(one_line(&s.objective)),
         ]
     };
-    let rows: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
-    table(&["JOB", "STATE", "TASKS", "TOKENS", "AGE", "OBJECTIVE"], &rows, view.width, view.ink)
+    let cells: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
+    let heads = ["JOB", "STATE", "TASKS", "TOKENS", "AGE", "OBJECTIVE"];
+    let listed = table(&heads, &cells, view.width, view.ink);
+    let mut lines = listed.lines();
+    let mut text = lines.next().map(|heading| format!("{heading}\n")).unwrap_or_default();
+    for (line, row) in lines.zip(rows) {
+        let _ = writeln!(text, "{line}");
+        if let Some(why) = why(&row.status) {
+            let why = cut(&format!("  {}", one_line(&why)), view.width);
+            let _ = writeln!(text, "{}", view.ink.paint(job_tone(row.status.state), &why));
+        }
+    }
+    text
+}
+
+/// Why a job waits or did not end well, for a line of its own below it.
+fn why(status: &Status) -> Option<String> {
+    let blocked = || {
+        let task = status.tasks.iter().find(|t| t.state == TaskPhase::Blocked)?;
+        Some(format!("{} waits for {}", task.id, task.waits_for.join(", ")))
+    };
+    match status.state {
+        JobPhase::Failed | JobPhase::Paused | JobPhase::Queued | JobPhase::Killed => {
+            Some(status.message.clone()).filter(|message| !message.trim().is_empty())
+        }
+        JobPhase::Planning | JobPhase::Running => blocked(),
+        JobPhase::Succeeded => None,
+    }
 }
 
 /// Files that lie in `incoming/`.
@@ -284,7 +310,9 @@ pub(super) fn where_to_look(row: &Row) -> String {
     let waits = matches!(status.state, JobPhase::Planning | JobPhase::Running | JobPhase::Paused);
     // Another job, or the time, has to come first.
     let goes_on_by_itself = matches!(status.reason.as_deref(), Some("dependency" | "not_before"));
-    let start = (waits && !held && !goes_on_by_itself).then(|| format!("numerus start {job}"));
+    let is_paused = status.state == JobPhase::Paused && status.reason.as_deref() == Some("user");
+    let verb = if is_paused { "resume" } else { "start" };
+    let start = (waits && !held && !goes_on_by_itself).then(|| format!("numerus {verb} {job}"));
     [Some(logs), branch, start].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 

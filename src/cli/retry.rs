@@ -14,8 +14,9 @@ use super::jobfile::{Draft, Flags, compose};
 use super::lookup::{self, Known, Whereabouts};
 use super::{seams, snapshot, submit};
 use crate::error::{Exit, Failure};
-use crate::logic::reopen;
+use crate::logic::reopen::{self, Again};
 use crate::logic::state::JobState;
+use crate::model::event::{Event, Fact};
 use crate::model::id::{JobId, TAIL_CHARS, TaskId};
 use crate::model::job::RetryOf;
 use crate::model::root::Root;
@@ -214,25 +215,42 @@ fn of_task(root: &Root, known: &Known, task: &TaskId) -> Result<String, Failure>
         return Err(Failure::new(Exit::Unknown, format!("no task is called {name}"))
             .hint(format!("numerus status {job} lists them")));
     }
-    reopen::judge(state, task).map_err(|why| {
-        Failure::new(Exit::Blocked, format!("{name} {why}"))
-            .hint(format!("numerus status {job} shows where it stands"))
-    })?;
+    let again = judged(state, task, &name)?;
     let cannot = |e: std::io::Error| Failure::system("ask for another try", &e);
     folder.wish_of_task(task, Want::Retried).map_err(cannot)?;
     if !folder.is_held().unwrap_or(true) {
         return Ok(format!("{name}: noted; it is tried again when {job} goes on"));
     }
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
-    let place = folder.place(task.as_str());
-    while folder.wants_of_task(task, Want::Retried) {
-        wakes.add(place.dir());
+    loop {
+        wakes.add(folder.dir());
+        let is_reopened =
+            |e: &Event| e.task_id.as_ref() == Some(task) && e.fact == Fact::TaskReopened {};
+        let is_seen = !folder.wants_of_task(task, Want::Retried);
+        let is_written = tail.read()?.iter().any(is_reopened);
+        if is_written || (is_seen && again == Again::Hurried) {
+            return Ok(format!("{name}: tried again"));
+        }
+        if is_seen {
+            // The worker has looked, and found what this finds: too late.
+            judged(tail.state(), task, &name)?;
+        }
         nudged = nudged || seams::nudge_worker(&folder)?;
-        let Some(left) = deadline.left() else {
-            return Err(Failure::new(Exit::Blocked, format!("{name} was not tried again yet"))
-                .hint(format!("numerus status {job} tells when it is")));
-        };
+        let Some(left) = deadline.left() else { break };
         wakes.next_within(left);
     }
-    Ok(format!("{name}: tried again"))
+    Err(Failure::new(Exit::Blocked, format!("{name} was not tried again yet"))
+        .hint(format!("numerus status {job} tells when it is", job = folder.job())))
+}
+
+/// How a task can be tried again.
+///
+/// # Errors
+/// Why it cannot.
+fn judged(state: &JobState, task: &TaskId, name: &str) -> Result<Again, Failure> {
+    reopen::judge(state, task).map_err(|why| {
+        let job = name.split('/').next().unwrap_or_default();
+        Failure::new(Exit::Blocked, format!("{name} {why}"))
+            .hint(format!("numerus status {job} shows where it stands"))
+    })
 }

@@ -6,6 +6,7 @@ mod editing;
 mod hook;
 mod init;
 mod memory;
+mod pruning;
 mod steering;
 
 use std::ffi::OsString;
@@ -14,6 +15,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+
+mod pages;
+
+pub(super) use self::pages::{open_page, overview, report};
 
 use super::lookup;
 use crate::bus::Bus;
@@ -49,6 +54,7 @@ pub(super) use self::editing::{
 pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::init::{init, write_page};
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
+pub(super) use self::pruning::{Pruner, begin_pruning, finish_pruning, prune, prune_file};
 pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 
 /// How long a lock is tried for that its holder is about to let go.

@@ -1,39 +1,28 @@
 //! Where a job stands, read from its files: `status.json`, and the journal where that is missing or broken.
 
-use std::io::ErrorKind;
-
 use super::lookup;
 use super::render::{Row, Wait};
 use crate::error::Failure;
-use crate::logic::state::JobState;
 use crate::model::claim::Verdict;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, Status, TaskPhase};
+use crate::report;
 use crate::runs::{JournalReader, Replay, RunFolder, Runs};
 use crate::spool::{Place, Spool};
 
 /// A job's state, if its run folder says anything.
 pub(super) fn status(folder: &RunFolder) -> Result<Option<Status>, Failure> {
-    match folder.read_status() {
-        Some(status) => Ok(Some(status)),
-        None => derived(folder),
-    }
+    report::status(folder).map_err(|e| Failure::system("read the job", &e))
 }
 
 /// What the journal adds up to; `None` where there is no whole job yet.
 pub(super) fn derived(folder: &RunFolder) -> Result<Option<Status>, Failure> {
-    let Some(job) = folder.read_job().map_err(|e| Failure::system("read the job", &e))? else {
-        return Ok(None);
-    };
-    Ok(Some(JobState::replay(&replay(folder)?.events).status(&job)))
+    report::derived(folder).map_err(|e| Failure::system("read the job", &e))
 }
 
 /// The journal as it stands; an absent one is empty.
 pub(super) fn replay(folder: &RunFolder) -> Result<Replay, Failure> {
-    match JournalReader::open(&folder.journal()).and_then(JournalReader::read_all) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Replay::default()),
-        replay => replay.map_err(|e| Failure::system("read the journal", &e)),
-    }
+    JournalReader::read_any(&folder.journal()).map_err(|e| Failure::system("read the journal", &e))
 }
 
 /// A job with the answer to whether someone works on it.

@@ -1,6 +1,7 @@
 //! `numerus status`: a plain reader of the files; nothing has to be running.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -9,7 +10,7 @@ use super::follow::rejection;
 use super::here::Here;
 use super::ink::Tone;
 use super::lookup::{self, Known, Whereabouts};
-use super::{ended, held, render, seams, snapshot};
+use super::{ended, held, idle, render, seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use crate::model::status::{JobPhase, Status};
@@ -47,9 +48,60 @@ pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
         }
     }
     match &asked.job {
-        Some(prefix) => one(here, &lookup::find(&here.root, prefix)?, asked.json),
+        Some(prefix) => match lookup::find(&here.root, prefix) {
+            Ok(known) => one(here, &known, asked.json),
+            Err(unknown) if unknown.kind == Exit::Unknown => {
+                rejected_file(here, prefix, asked.json, unknown)
+            }
+            Err(other) => Err(other),
+        },
         None => list(here, asked),
     }
+}
+
+/// That files were not accepted, and where to see why: whoever dropped one looks here for it.
+fn tell_rejected(here: &mut Here) {
+    match lookup::rejections(&here.root).len() {
+        0 => {}
+        1 => here.out.note("1 file was rejected: spool/rejected/ has it with its reason"),
+        n => here
+            .out
+            .note(&format!("{n} files were rejected: spool/rejected/ has each with its reason")),
+    }
+}
+
+/// A dropped file that was no job yet: found by the front of its name, as it was dropped.
+fn rejected_file(
+    here: &mut Here,
+    prefix: &str,
+    as_json: bool,
+    unknown: Failure,
+) -> Result<Exit, Failure> {
+    let names = lookup::rejections(&here.root);
+    let fits: Vec<&(String, PathBuf)> =
+        names.iter().filter(|(name, _)| !prefix.is_empty() && name.starts_with(prefix)).collect();
+    let [(name, reason)] = fits.as_slice() else {
+        return Err(match (fits.as_slice(), lookup::nearest_name(&names, prefix)) {
+            ([], Some(near)) => unknown.hint(format!(
+                "a file called {} was rejected: numerus status {}",
+                one_line(near),
+                one_line(near)
+            )),
+            ([], None) => unknown,
+            (several, _) => unknown.hint(format!(
+                "{} rejected files are called so: see spool/rejected/",
+                several.len()
+            )),
+        });
+    };
+    let why = rejection(reason);
+    if as_json {
+        let line = json!({"file": name, "state": "rejected", "message": why});
+        here.out.json(&line.to_string())?;
+    } else {
+        here.out.line(&format!("{}: rejected ({})", one_line(name), one_line(&why)))?;
+    }
+    Ok(Exit::Done)
 }
 
 fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
@@ -63,6 +115,9 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
             let waits = snapshot::waits(&folder, &row.status);
             let dir = folder.dir().display().to_string();
             here.out.text(&render::detail(&row, &waits, &dir, &here.view))?;
+            if idle::waits(&row) {
+                idle::tell(here, Some(known.job.as_str()));
+            }
             if let Some(line) = render::failed_hooks(&seams::hook_failures(&folder), &dir) {
                 here.out.line(&line)?;
             }
@@ -127,6 +182,11 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
         let title = here.view.ink.paint(Tone::Strong, "ended");
         parts.push(format!("{title}\n{}", render::jobs(&recent, &here.view)));
     }
+    if !incoming.is_empty() || live.iter().any(idle::waits) {
+        let only = (live.len() == 1 && incoming.is_empty()).then(|| live[0].status.job_id.as_str());
+        idle::tell(here, only);
+    }
+    tell_rejected(here);
     if parts.is_empty() {
         here.out.note(&format!("no jobs in {}", here.root.path().display()));
     }

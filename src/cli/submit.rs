@@ -9,7 +9,7 @@ use serde_json::json;
 use super::here::Here;
 use super::jobfile::{Draft, Flags, compose};
 use super::live::Live;
-use super::{seams, wait};
+use super::{idle, seams, wait};
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TAIL_CHARS};
 use crate::os::{fsx, random, seeded};
@@ -48,6 +48,7 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
     } else {
         here.out.line(job.as_str())?;
     }
+    idle::tell(here, Some(job.as_str()));
     if asked.wait { wait::for_jobs(here, &[job], &mut Live::of_waiting()) } else { Ok(Exit::Done) }
 }
 

@@ -12,10 +12,11 @@ use clap::Args;
 use super::board::Board;
 use super::follow::{Wake, Wakes};
 use super::here::{Here, View};
+use super::jobfile::Flags;
 use super::kill::{self, Kill};
 use super::out::Out;
+use super::{pause, resume, retry};
 use crate::error::{Exit, Failure};
-use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::os::screen;
 use crate::os::{clock, console, process};
@@ -124,26 +125,31 @@ impl Loop {
                 self.is_stopped = true;
                 process::stop_self();
             }
-            Wish::Do(act, job) => {
+            Wish::Do(act, target) => {
                 let (root, view) = (self.root.clone(), self.view.clone());
-                wakes.hear(move || done(root, view, act, &job));
+                wakes.hear(move || done(root, view, act, target));
             }
         }
         true
     }
 }
 
-/// Does something to a job as the command does it, and tells what that said, in a line.
-fn done(root: Root, view: View, act: Act, job: &JobId) -> String {
-    let (out, paper) = Out::on_paper();
-    let mut here = Here { root, out, view };
-    let target = job.to_string();
-    let end = match act {
-        Act::Kill => kill::run(&mut here, &Kill { target }),
+/// Does something as the command does it, and tells what that said, in a line.
+fn done(root: Root, view: View, act: Act, target: String) -> String {
+    let done = match act {
+        Act::Kill => killed(root, view, target),
+        Act::Pause => pause::job(&root, &target),
+        Act::Resume => resume::job(&root, &target),
+        Act::Retry => {
+            retry::one(&root, &target, false, &Flags::default()).map(|retried| retried.message)
+        }
     };
-    let said = paper.take();
-    match end {
-        Ok(_) => said,
-        Err(failure) => format!("{said} {}", failure.message).trim().to_owned(),
-    }
+    console::one_line(&done.unwrap_or_else(|failure| failure.message))
+}
+
+/// Its words are those that the command prints.
+fn killed(root: Root, view: View, target: String) -> Result<String, Failure> {
+    let (out, paper) = Out::on_paper();
+    kill::run(&mut Here { root, out, view }, &Kill { target })?;
+    Ok(paper.take())
 }

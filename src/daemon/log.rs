@@ -18,6 +18,9 @@ use crate::os::fsx;
 /// Largest journal in bytes; a longer one is put aside as `daemon.ndjson.1` when the daemon starts.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
+/// How much of its end is looked at for who leads.
+const LEADER_BYTES: u64 = 1024 * 1024;
+
 /// One fact of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", content = "payload", rename_all = "snake_case")]
@@ -146,6 +149,17 @@ impl DaemonLog {
     }
 }
 
+/// The process of the daemon that led last; `None` where the end of the journal does not say.
+pub fn leader(root: &Root) -> Option<u32> {
+    let tail = fsx::read_tail(&root.store().join("daemon.ndjson"), LEADER_BYTES).ok()?;
+    let started = |line: &[u8]| {
+        let line: Value = serde_json::from_slice(line).ok()?;
+        let pid = (line["event"] == "daemon_started").then(|| line["payload"]["pid"].as_u64());
+        u32::try_from(pid??).ok()
+    };
+    tail.split(|byte| *byte == b'\n').rev().find_map(started)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,5 +180,8 @@ mod tests {
             r#"{"version":1,"ts":"1970-01-01T00:00:00Z","event":"daemon_started","payload":{"pid":7}}"#
         );
         assert_eq!(lines.len(), 2);
+        assert_eq!(leader(&root), Some(7));
+        log.record(&Fact::DaemonStarted { pid: 8 }, Timestamp::UNIX_EPOCH);
+        assert_eq!(leader(&root), Some(8));
     }
 }

@@ -11,6 +11,7 @@ mod backlog;
 mod ground;
 mod health;
 mod holds;
+mod lead;
 pub mod log;
 pub mod looks;
 mod lost;
@@ -74,6 +75,19 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// Told of every fact that goes into the daemon's journal, for who watches it run.
     pub tell: Option<fn(&Fact)>,
+    /// Told what it does while another daemon leads.
+    pub tell_standing: Option<fn(Standing, Option<u32>)>,
+}
+
+/// What a daemon does that does not lead, since another one does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It waits until that one ends.
+    By,
+    /// It ends: it was to do its work once, and that one does it.
+    Back,
+    /// It leads now: that one has ended.
+    In,
 }
 
 /// Something that happened.
@@ -157,38 +171,7 @@ pub fn run(root: &Root, settings: Settings, options: Options) -> Result<Exit> {
     let (inputs, heard) = unbounded_channel();
     let tell = inputs.clone();
     let _signals = Listener::listen(move |signal| drop(tell.send(Input::Signal(signal))))?;
-    runtime.block_on(lead(Desk::new(root, settings), options, inputs, heard))
-}
-
-/// Waits to be the one active daemon, then is it.
-async fn lead(
-    desk: Desk,
-    options: Options,
-    inputs: UnboundedSender<Input>,
-    mut heard: UnboundedReceiver<Input>,
-) -> Result<Exit> {
-    desk.spool.create()?;
-    let mut watch = watching::open(&inputs);
-    let path = desk.spool.daemon_lock();
-    let lock = loop {
-        // Watched before it is tried: it may be let go of in between.
-        let is_watched = watch.as_mut().is_some_and(|w| w.add(&path).is_ok());
-        if let Some(lock) = desk.spool.try_lead()? {
-            break lock;
-        }
-        if options.once {
-            return Ok(Exit::Blocked);
-        }
-        let patience = if is_watched { desk.settings.rescan } else { WITHOUT_EVENTS };
-        if let Ok(Some(Input::Signal(_))) = timeout(patience, heard.recv()).await {
-            return Ok(Exit::Done);
-        }
-    };
-    if let Some(watch) = &mut watch {
-        watch.remove(&path);
-    }
-    let daemon = Daemon::new(desk, options, watch, inputs)?;
-    Ok(daemon.work(heard, &lock).await)
+    runtime.block_on(lead::lead(Desk::new(root, settings), options, inputs, heard))
 }
 
 impl Daemon {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::refusal::{duplicate, not_regular, unreadable};
 use super::take::{Desk, stem};
+use crate::ending::pruning;
 use crate::logic::admission::{self, Admitted, Facts, Shape};
 use crate::model::PROTOCOL_VERSION;
 use crate::model::fields::quoted;
@@ -104,6 +105,9 @@ impl Desk {
             // One that cannot be read may have a key, too.
             keyed.extend(self.runs.folder(&id).read_job()?.filter(|job| job.options.key.is_some()));
         }
+        // A key is used for ever, whether its job is still there or not.
+        let removed = pruning::removed_jobs(&self.root)?;
+        keyed.extend(removed.into_iter().filter(|job| job.options.key.is_some()));
         keyed.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         let pairs = keyed.iter().filter_map(|job| Some((job.options.key.as_deref()?, &job.id)));
         Ok(if self.spool.fill_keys(pairs)? { keyed.len() } else { 0 })

@@ -65,7 +65,9 @@ impl Site {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         options.program = Some(self.dir.path().join("worker"));
-        runtime.block_on(lead(self.desk.clone(), options, with, heard)).expect("daemon")
+        runtime
+            .block_on(super::lead::lead(self.desk.clone(), options, with, heard))
+            .expect("daemon")
     }
 
     fn once(&self) -> Exit {

@@ -8,12 +8,12 @@ use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
 use super::Held;
-use crate::logic::prune::Result as Standing;
+use crate::logic::prune::Standing;
 use crate::model::id::JobId;
 use crate::model::job::Job;
 use crate::model::root::Root;
-use crate::os::fsx;
 use crate::os::lock::FileLock;
+use crate::os::{fsx, reserve};
 use crate::runs::{RunFolder, Runs};
 use crate::spool::Spool;
 use crate::store::index::Index;
@@ -24,8 +24,7 @@ const MAX_COPY_BYTES: u64 = 512 * 1024 * 1024;
 /// How the name of a run folder begins whose job was removed.
 const ASIDE: &str = ".pruning-";
 /// The files of a run folder that are copied.
-const KEPT: [&str; 5] =
-    ["job.json", "objective.md", "events.ndjson", "summary.md", "result.patch"];
+const KEPT: [&str; 5] = ["job.json", "objective.md", "events.ndjson", "summary.md", "result.patch"];
 /// The copy of a repository that lies in the run folder.
 const BUNDLE: &str = "workspace.bundle";
 
@@ -60,7 +59,8 @@ impl Pruner {
         let mut finished = Vec::new();
         for name in fsx::list(self.runs.dir())? {
             let job = name.strip_prefix(ASIDE).and_then(|id| JobId::parse(id).ok());
-            let Some(job) = job else { continue };
+            // What has no copy was not put there by us, and is left alone.
+            let Some(job) = job.filter(|job| self.has_copy(job)) else { continue };
             self.clear_away(&job)?;
             finished.push(job);
         }
@@ -72,17 +72,21 @@ impl Pruner {
     ///
     /// # Errors
     /// Those of the system and of git; then the job is there, or its removal is finished by the next one who removes.
-    pub fn remove(&self, held: Held, standing: &Standing) -> Result<()> {
+    pub fn remove(&self, held: &Held, standing: &Standing) -> Result<()> {
         if !held.state.phase.is_final() {
             return Err(Error::other(format!("{} has not ended", held.job.id)));
         }
         let job = held.job.id.clone();
+        // On a full disk this makes room; what the copy takes is less than what goes.
+        let _carries_on = reserve::spend();
         self.copy(&held.folder, *standing == Standing::Within)?;
-        let drops_refs = matches!(standing, Standing::Merged | Standing::Discarded);
-        if let Some(workspace) = held.state.workspace.as_ref().filter(|_| *standing != Standing::Unknown) {
+        let drops_refs =
+            matches!(standing, Standing::Nothing | Standing::Merged | Standing::Discarded);
+        let workspace = held.state.workspace.as_ref().filter(|_| *standing != Standing::Unknown);
+        if let Some(workspace) = workspace {
             let tip = held.state.tip.as_deref().unwrap_or(&workspace.base);
-            trees::remove_traces(workspace, &held.folder, tip, drops_refs || *standing == Standing::Nothing)
-                .map_err(Error::other)?;
+            let removed = trees::remove_traces(workspace, &held.folder, tip, drops_refs);
+            removed.map_err(Error::other)?;
         }
         fsx::move_to(held.folder.dir(), &self.aside(&job))?;
         self.clear_away(&job)
@@ -102,16 +106,16 @@ impl Pruner {
         self.clear_away(job)
     }
 
+    fn has_copy(&self, job: &JobId) -> bool {
+        self.copies.join(job.as_str()).is_dir()
+    }
+
     fn aside(&self, job: &JobId) -> PathBuf {
         self.runs.dir().join(format!("{ASIDE}{job}"))
     }
 
     /// What follows from the removal; done again it does the rest.
     fn clear_away(&self, job: &JobId) -> Result<()> {
-        if !self.copies.join(job.as_str()).is_dir() {
-            let message = format!("{job} was put aside, and there is no copy of it");
-            return Err(Error::new(ErrorKind::NotFound, message));
-        }
         if let Some(file) = self.spool.taken(job) {
             fsx::remove(&file)?;
         }
@@ -130,8 +134,7 @@ impl Pruner {
     fn copy(&self, folder: &RunFolder, with_repository: bool) -> Result<()> {
         let target = self.copies.join(folder.job().as_str());
         if target.exists() {
-            // Whoever died after that has copied everything: it has its name as a whole.
-            return Ok(());
+            return is_copy_of(&target, folder);
         }
         let staged = self.stage(folder.job())?;
         self.copy_file(folder.job(), &staged)?;
@@ -144,11 +147,9 @@ impl Pruner {
             }
         }
         if with_repository {
-            let bundle = staged.join(BUNDLE);
-            trees::bundle(folder, &bundle).map_err(Error::other)?;
-            fsx::sync_file(&bundle)?;
+            let bundle = trees::bundle(folder).map_err(Error::other)?;
+            fsx::put_new(&staged.join(BUNDLE), &bundle)?;
         }
-        fsx::sync_dir(&staged)?;
         fsx::move_to(&staged, &target)
     }
 
@@ -178,9 +179,22 @@ fn copies(root: &Root) -> PathBuf {
     root.store().join("pruned")
 }
 
+/// Whoever died after the copying has copied everything, since a copy gets its name as a whole. Anything else of that name
+/// keeps the job.
+fn is_copy_of(target: &Path, folder: &RunFolder) -> Result<()> {
+    let copied = fsx::read_bounded(&target.join("events.ndjson"), MAX_COPY_BYTES).ok().flatten();
+    if copied.is_some() && copied == fsx::read_bounded(&folder.journal(), MAX_COPY_BYTES)? {
+        return Ok(());
+    }
+    Err(fsx::at(target)(Error::new(ErrorKind::AlreadyExists, "it is the copy of another job")))
+}
+
 fn is_kept(name: &str) -> bool {
-    let is_numbered = |start: &str, end: &str| name.starts_with(start) && name.ends_with(end);
-    KEPT.contains(&name) || is_numbered("plan-", ".json") || is_numbered("note-", ".md")
+    KEPT.contains(&name) || is_between(name, "plan-", ".json") || is_between(name, "note-", ".md")
+}
+
+fn is_between(name: &str, start: &str, end: &str) -> bool {
+    name.starts_with(start) && name.ends_with(end)
 }
 
 fn is_dir(path: &Path) -> bool {
@@ -191,8 +205,8 @@ fn is_dir(path: &Path) -> bool {
 fn copy_patches(place: &Path, to: &Path) -> Result<()> {
     let is_patch = |name: &String| {
         name == "out-of-claim.patch"
-            || (name.starts_with("attempt-") && name.ends_with(".patch"))
-            || (name.starts_with("note-") && name.ends_with(".md"))
+            || is_between(name, "attempt-", ".patch")
+            || is_between(name, "note-", ".md")
     };
     let names: Vec<String> = fsx::list(place)?.into_iter().filter(is_patch).collect();
     if names.is_empty() {
@@ -203,6 +217,7 @@ fn copy_patches(place: &Path, to: &Path) -> Result<()> {
 }
 
 fn copy_one(from: &Path, to: &Path) -> Result<()> {
-    let too_large = || fsx::at(from)(Error::new(ErrorKind::FileTooLarge, "it is too large to be copied"));
+    let too_large =
+        || fsx::at(from)(Error::new(ErrorKind::FileTooLarge, "it is too large to be copied"));
     fsx::put_new(to, &fsx::read_bounded(from, MAX_COPY_BYTES)?.ok_or_else(too_large)?)
 }

@@ -326,6 +326,14 @@ mod tests {
     }
 
     #[test]
+    fn an_ended_job_is_named_by_its_whole_id() {
+        for retry_of in ["A", "a:any", "", "../a"] {
+            let json = format!(r#"{{"objective": "x", "retry_of": "{retry_of}"}}"#);
+            assert_eq!(code(json.as_bytes(), Shape::Json), Err(Code::Field), "{retry_of}");
+        }
+    }
+
+    #[test]
     fn each_broken_file_has_its_code() {
         use Shape::{Json, Markdown, Text};
         let big = vec![b'x'; 512 * 1024 + 1];

@@ -22,7 +22,7 @@ pub struct Rule {
 
 /// Where the result of a job is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Result {
+pub enum Standing {
     /// It landed nothing, or what it landed is no longer known.
     Nothing,
     /// It is part of another branch than the job's own.
@@ -37,7 +37,7 @@ pub enum Result {
     Unknown,
 }
 
-impl Result {
+impl Standing {
     /// In a word or two.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ pub struct Ended {
     /// What it takes on disk.
     pub bytes: u64,
     /// Where its result is.
-    pub result: Result,
+    pub result: Standing,
     /// The job that waits for it, by its `after`.
     pub waited_for_by: Option<JobId>,
 }
@@ -134,8 +134,8 @@ mod tests {
     }
 
     /// Jobs a, b, c, … of which each ended a hundred seconds after the one before, and has 10 bytes.
-    fn ended(results: &[Result]) -> Vec<Ended> {
-        let one = |(n, result): (usize, &Result)| Ended {
+    fn ended(results: &[Standing]) -> Vec<Ended> {
+        let one = |(n, result): (usize, &Standing)| Ended {
             job: JobId::parse(&format!("j{n}")).expect("id"),
             phase: if n % 2 == 0 { JobPhase::Succeeded } else { JobPhase::Failed },
             at: at(100 * i64::try_from(n).expect("small")),
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_old_the_many_and_the_large_go_and_the_newest_stay() {
-        let all = ended(&[const { Result::Merged }; 5]);
+        let all = ended(&[const { Standing::Merged }; 5]);
         let old = Some(SignedDuration::from_secs(750));
         for (rule, expected) in [
             (Rule { older_than: old, ..Rule::default() }, vec![0, 1, 2]),
@@ -165,7 +165,10 @@ mod tests {
             (Rule { max_bytes: Some(0), keep: Some(3), ..Rule::default() }, vec![0, 1]),
             (Rule { max_bytes: Some(45), older_than: old, ..Rule::default() }, vec![0, 1, 2]),
             (Rule { states: vec![JobPhase::Failed], ..Rule::default() }, vec![1, 3]),
-            (Rule { states: vec![JobPhase::Succeeded], keep: Some(1), ..Rule::default() }, vec![0, 2]),
+            (
+                Rule { states: vec![JobPhase::Succeeded], keep: Some(1), ..Rule::default() },
+                vec![0, 2],
+            ),
         ] {
             assert_eq!(goes(&all, &rule), expected, "{rule:?}");
         }
@@ -174,12 +177,12 @@ mod tests {
     #[test]
     fn what_is_wanted_or_waited_for_stays_and_the_answer_says_why() {
         let mut all = ended(&[
-            Result::Nothing,
-            Result::Discarded,
-            Result::Unmerged,
-            Result::Within,
-            Result::Unknown,
-            Result::Merged,
+            Standing::Nothing,
+            Standing::Discarded,
+            Standing::Unmerged,
+            Standing::Within,
+            Standing::Unknown,
+            Standing::Merged,
         ]);
         all[5].waited_for_by = JobId::parse("w").ok();
         let rule = Rule { keep: Some(0), ..Rule::default() };

@@ -179,4 +179,11 @@ mod tests {
             assert!(TaskId::parse(bad).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn a_slug_is_the_id_without_its_tail() {
+        for (id, slug) in [("fix-login-abc234", "fix-login"), ("by-hand", "by-hand"), ("a", "a")] {
+            assert_eq!(JobId::parse(id).expect("id").slug(), slug);
+        }
+    }
 }

@@ -31,6 +31,9 @@ pub enum JobPhase {
 }
 
 impl JobPhase {
+    /// The ends of a job; each has a folder of its own in the spool.
+    pub const FINALS: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Killed];
+
     /// Whether nothing follows.
     pub fn is_final(self) -> bool {
         match self {

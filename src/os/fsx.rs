@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
 pub use self::reading::{
-    is_at, list, list_os, open_hostile, read_at_most, read_bounded, read_optional, read_tail,
+    disk_bytes, is_at, list, list_os, open_hostile, read_at_most, read_bounded, read_head,
+    read_optional, read_tail,
 };
 pub use self::temps::{clear_old_temps, clear_temps, is_older};
 use super::{random, reserve, seeded};
@@ -110,6 +111,16 @@ pub fn replace_derived(path: &Path, bytes: &[u8]) -> Result<()> {
         return file.write_all(bytes);
     }
     put_flushed_by(path, bytes, Onto::Any, &mut |_| Ok(()))
+}
+
+/// As [`replace_derived`] for a file that nobody needs: never with the room that is kept for work.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn replace_spare(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temp = write_beside(path, bytes, &mut |_| Ok(()))?;
+    let named = rename_onto(&temp, path, Onto::Any);
+    named.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
 }
 
 fn put_without_dir(path: &Path, bytes: &[u8], onto: Onto) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The one door to `flock` (fs2). A lock lives exactly as long as the process that holds it: held means alive.
 //!
-//! Lock order: *spool → run → store → leases*, never two of a kind at once. Lock files are never unlinked or replaced
+//! Lock order: *spool → run → overview → store → leases*, never two of a kind at once. Lock files are never unlinked or replaced
 //! while in use; who locks one that may be, re-checks with [`FileLock::is_current`].
 
 use std::fs::File;

@@ -3,6 +3,7 @@
 
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -204,6 +205,13 @@ impl RunFolder {
     pub fn read_status(&self) -> Option<Status> {
         let bytes = fsx::read_bounded(&self.dir.join("status.json"), MAX_JSON_BYTES).ok()??;
         serde_json::from_slice(&bytes).ok()
+    }
+
+    /// When `status.json` was written last; `None` where there is none.
+    pub fn last_told(&self) -> Option<SystemTime> {
+        std::fs::symlink_metadata(self.dir.join("status.json"))
+            .and_then(|meta| meta.modified())
+            .ok()
     }
 
     /// Puts `plan-N.json` durably, then its copy `plan.json`.

@@ -8,7 +8,7 @@
 //! missing, was destroyed by somebody: [`Replay::damage`] says so, and such a job must not run.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Error, Read, Result, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -155,6 +155,17 @@ impl JournalReader {
             last_seq: 0,
             damage: None,
         })
+    }
+
+    /// All of a journal; one that is not there yet is empty.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn read_any(path: &Path) -> Result<Replay> {
+        match Self::open(path).and_then(Self::read_all) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Replay::default()),
+            replay => replay,
+        }
     }
 
     /// Whether another file has its name by now.

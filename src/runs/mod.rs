@@ -6,6 +6,7 @@
 pub mod folder;
 mod folders;
 pub mod journal;
+mod listing;
 pub mod notes;
 pub mod parts;
 mod place;

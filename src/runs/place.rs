@@ -56,6 +56,16 @@ impl Place {
         self.dir.join(format!("result-{number}.json"))
     }
 
+    /// What its task landed.
+    pub fn patch(&self) -> PathBuf {
+        self.dir.join("diff.patch")
+    }
+
+    /// What the commands of this name wrote: `setup` or `verify`.
+    pub fn command_log(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.log"))
+    }
+
     /// The worktree of an attempt.
     pub fn tree(&self, attempt: u32) -> PathBuf {
         self.dir.join(format!("tree-{attempt}"))

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::logic::prune::Result as Standing;
+use crate::logic::prune::Standing;
 use crate::model::workspace::Workspace;
 use crate::os::fsx;
 use crate::os::git::Git;
@@ -62,13 +62,13 @@ fn look(workspace: &Workspace, folder: &RunFolder) -> Result<Standing, TreesErro
     Ok(if trees.is_discarded(&foreign)? { Standing::Discarded } else { Standing::Unmerged })
 }
 
-/// A copy of the repository that lies in a job's own run folder, as one file.
+/// A copy of the repository that lies in a job's own run folder, as the bytes of one file.
 ///
 /// # Errors
 /// When git fails.
-pub fn bundle(folder: &RunFolder, file: &Path) -> Result<(), TreesError> {
+pub fn bundle(folder: &RunFolder) -> Result<Vec<u8>, TreesError> {
     let git = Git::at(&folder.own_workspace());
-    Ok(git.write(["bundle", "create", "-q"]).arg(file).arg("--all").run().map(drop)?)
+    Ok(git.read(["bundle", "create", "-q", "-", "--all"]).run()?)
 }
 
 /// Unregisters and removes the trees of a job's attempts, and with `refs` also its own refs. The caller holds the job's lock,
@@ -82,7 +82,8 @@ pub fn remove_traces(
     tip: &str,
     refs: bool,
 ) -> Result<(), TreesError> {
-    if workspace.git_dir.is_empty() || is_within(workspace, folder) {
+    let is_gone = !Path::new(&workspace.git_dir).exists();
+    if workspace.git_dir.is_empty() || is_gone || is_within(workspace, folder) {
         return Ok(());
     }
     let trees = Trees::open(workspace, folder, tip)?;

@@ -363,7 +363,7 @@ impl Trees {
     }
 
     /// Serialises the making of worktrees over all processes: git picks names for them by looking.
-    fn lock(&self) -> Result<FileLock, TreesError> {
+    pub(super) fn lock(&self) -> Result<FileLock, TreesError> {
         let path = self.own_folder()?.join("trees.lock");
         let lock = FileLock::acquire(&path, LOCK_PATIENCE)?;
         self.give(&path)?;

@@ -185,7 +185,7 @@ pub(super) fn stale(desk: &Desk, id: &TaskId, attempt: u32, paths: Vec<String>) 
 
 /// After the landing, with the lease let go: the patch for people, then the tree goes. Neither is worth a failure.
 pub(super) async fn tidy(desk: &Arc<Desk>, tree: Tree, id: &TaskId) {
-    let path = tree.place().dir().join("diff.patch");
+    let path = tree.place().patch();
     let commit = desk.book.state(|s| s.task(id).and_then(|t| t.commit.clone()));
     let tidied = with_trees(desk, move |trees| {
         if let Some(commit) = commit {

@@ -57,7 +57,7 @@ pub(super) async fn after_the_end(desk: &Arc<Desk>, because: Because) -> Outcome
     let failed = state.unverified.as_ref();
     let command = failed.map_or("a verify command", |c| c.command.as_str());
     let how = failed.map_or_else(|| "did not pass".to_owned(), CommandResult::how);
-    let log = desk.folder.place("verify").dir().join("verify.log");
+    let log = desk.folder.place("verify").command_log("verify");
     let output = aside(move || fsx::read_tail(&log, MAX_OUTPUT_BYTES as u64)).await?;
     let output = output.unwrap_or_default();
     let output = String::from_utf8_lossy(&output);

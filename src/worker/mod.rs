@@ -27,6 +27,7 @@ mod reopening;
 mod resume;
 mod settling;
 mod stuck;
+mod telling;
 mod words;
 
 use std::io::Result;
@@ -50,6 +51,7 @@ use crate::runs::{RunFolder, Runs};
 
 use book::Book;
 use desk::Desk;
+use telling::Teller;
 
 /// How long a starting worker tries for its lock: the taker holds it for milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -87,7 +89,9 @@ pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<L
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // What cannot be cleared away is in nobody's way.
     let _stays = folder.clear_temps(&lock);
+    let telling = Teller::start(root, &folder, lock.clone(), bus);
     let left = runtime.block_on(work(root, settings, &folder, lock.clone(), bus, signals));
+    drop(telling);
     // Blocking calls that hang must not keep a worker that is done.
     runtime.shutdown_background();
     // Orphans that hide stay ours as long as we live; the next worker could not tell them from strangers. Where somebody else

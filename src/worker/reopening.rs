@@ -17,12 +17,15 @@ pub(super) fn obey(desk: &Desk, alone: Option<Alone>) -> Result<()> {
     }
     let all = desk.book.state(|s| s.tasks.iter().map(|t| t.task.id.clone()).collect::<Vec<_>>());
     for task in all.iter().filter(|t| desk.folder.wants_of_task(t, Want::Retried)) {
+        // One that cannot be taken back would be fulfilled again and again.
+        if desk.folder.unwish_of_task(task, Want::Retried).is_err() {
+            continue;
+        }
         match desk.book.state(|s| reopen::judge(s, task)) {
             Ok(Again::Reopened) => reopen(desk, task)?,
             Ok(Again::Hurried) => desk.asker.hurry(task.as_str()),
             Err(_too_late) => {}
         }
-        desk.folder.unwish_of_task(task, Want::Retried)?;
     }
     Ok(())
 }

@@ -164,6 +164,8 @@ fn a_full_disk_lets_what_runs_end_by_its_reserve_and_new_work_wait_until_there_i
     yard.until_in("done", "x-");
     assert!(!is_whole(), "it was needed");
     assert_eq!(names(&yard.incoming()).len(), 2, "nothing was taken");
+    let page = || fs::read_to_string(yard.run(&job).join("report.html")).unwrap_or_default();
+    assert!(!page().contains(">succeeded<"), "what was kept for work is not spent on a page");
     let (ticks, since) = (processor_ticks(daemon.pid()), Instant::now());
     yard.until("it has been looked at again", || since.elapsed() > Duration::from_secs(6));
     let ticks = processor_ticks(daemon.pid()) - ticks;
@@ -178,6 +180,8 @@ fn a_full_disk_lets_what_runs_end_by_its_reserve_and_new_work_wait_until_there_i
     }
     let status = yard.ask(&["status"]);
     assert!(!status.stderr.contains("new work"), "{status:?}");
+    assert_eq!(yard.ask(&["open", &job, "--print"]).code, Some(0));
+    assert!(page().contains(">succeeded<"), "there is room for it again");
 }
 
 #[test]

@@ -196,10 +196,8 @@ fn secrets_of_the_environment_reach_neither_tools_nor_files() {
     ];
     let ended = site.run(site.numerus(words).envs(CANARIES));
     assert_eq!(ended.code, Some(0), "{ended:?}\n{}", site.dump());
-    let job = fs::read_dir(site.root().join("runs")).unwrap().find_map(|e| {
-        e.unwrap().file_name().into_string().ok().filter(|name| !name.starts_with('.'))
-    });
-    let shown = site.git(&repo, &["show", &format!("numerus/{}:env.txt", job.unwrap())]);
+    let job = site.jobs().remove(0);
+    let shown = site.git(&repo, &["show", &format!("numerus/{job}:env.txt")]);
     assert!(shown.contains("NUMERUS_TASK="), "the tool did print its environment: {shown}");
     let mut texts = vec![ended.stdout.into_bytes(), ended.stderr.into_bytes(), shown.into_bytes()];
     let all = [site.root().clone(), site.codex_home(), repo];

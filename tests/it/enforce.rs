@@ -45,10 +45,7 @@ impl Play {
         let words = ["run", "do it", "--workspace", repo, "--plan", "single", "--no-amend"];
         let words = words.into_iter().chain(["--max-attempts", "1", "--enforce", enforce]);
         let ended = site.run(&mut site.numerus(words));
-        let runs = fs::read_dir(site.root().join("runs")).unwrap();
-        let names = runs.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut jobs = names.filter(|name| !name.starts_with('.'));
-        let job = jobs.next().expect("a job");
+        let job = site.jobs().into_iter().next().expect("a job");
         let told =
             server.requests().iter().map(ModelRequest::tool_outputs).find(|o| o.len() == steps);
         let outputs = told.unwrap_or_else(|| panic!("{ended:?}\n{}", site.dump()));

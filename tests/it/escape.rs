@@ -25,10 +25,7 @@ use crate::site::{Ended, Site, processes_with_env};
 const WHOLE_CORPUS: Duration = Duration::from_secs(300);
 
 fn only_job(site: &Site) -> String {
-    let runs = fs::read_dir(site.root().join("runs")).unwrap();
-    let mut jobs =
-        runs.map(|e| e.unwrap().file_name().into_string().unwrap()).filter(|n| !n.starts_with('.'));
-    jobs.next().expect("a job")
+    site.jobs().into_iter().next().expect("a job")
 }
 
 /// A model that plans the given tasks, claims what is said for each, and runs one command to execute it.

@@ -88,7 +88,7 @@ fn each_broken_file_is_put_aside_with_its_reason_and_its_bytes() {
         assert_eq!(lines, 1, "{name:?}");
     }
     assert_eq!(yard.facts("rejected").len(), broken.len());
-    assert_eq!(names(&yard.site.root().join("runs")).len(), 1, "only the control has a run folder");
+    assert_eq!(yard.site.jobs().len(), 1, "only the control has a run folder");
     assert_eq!(names(&yard.incoming()), [""; 0]);
 }
 

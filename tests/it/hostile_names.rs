@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::hostile::{control, reason, until_rejected};
-use crate::yard::{Yard, names};
+use crate::yard::Yard;
 
 #[test]
 fn odd_names_are_taken_like_any_other() {
@@ -153,10 +153,8 @@ fn a_name_dropped_again_is_another_job_and_one_that_is_an_ended_jobs_id_gets_an_
     yard.until_in("done", "ended-abcdef");
     yard.drop_job("ended-abcdef", "ended", "");
     yard.until("the second is done", || yard.names("done").len() == 2);
-    let ended: Vec<String> = names(&yard.site.root().join("runs"))
-        .into_iter()
-        .filter(|n| n.starts_with("ended"))
-        .collect();
+    let ended: Vec<String> =
+        yard.site.jobs().into_iter().filter(|n| n.starts_with("ended")).collect();
     assert_eq!(ended.len(), 2, "{ended:?}");
     assert_eq!(yard.count("ended-abcdef", "job.worker_started"), 1);
     control(&yard, &mut daemon);

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::hostile::control;
 use crate::site::{PATIENCE, Running};
-use crate::yard::{Yard, kill, names};
+use crate::yard::{Yard, kill};
 
 const LATER: &str = "---\nnot_before: 2999-01-01T00:00:00Z\n---\n";
 
@@ -78,7 +78,7 @@ fn a_file_that_vanishes_before_it_is_taken_is_no_job_and_no_error() {
     control(&yard, &mut daemon);
     assert_eq!(yard.facts("taken").len(), 1, "the control alone");
     assert_eq!(yard.facts("ignored").len() + yard.facts("rejected").len(), 0);
-    assert_eq!(names(&yard.site.root().join("runs")).len(), 1);
+    assert_eq!(yard.site.jobs().len(), 1);
 }
 
 #[test]

@@ -444,7 +444,7 @@ fn the_real_codex_goes_on_with_its_thread_at_the_reset() {
     let words = ["run", "do it", "--max-attempts", "1", "--workspace", repo.to_str().unwrap()];
     let running = site.spawn(&mut site.numerus(words));
     let refused = |e: &Value| e["payload"]["failure"]["kind"] == "limit";
-    let runs = || names(&site.root().join("runs"));
+    let runs = || site.jobs();
     let journal = || runs().first().map(|job| site.journal(job)).unwrap_or_default();
     site.until("the refusal", PATIENCE, || journal().iter().any(refused));
     let job = runs().remove(0);
@@ -490,7 +490,7 @@ fn the_real_codex_says_in_words_alone_when_a_limit_is_over() {
     let words = ["run", "do it", "--workspace", repo.to_str().unwrap()];
     let ended = site.run(&mut site.numerus(words));
     assert_eq!(ended.code, Some(4), "{ended:?}\n{}", site.dump());
-    let job = names(&site.root().join("runs")).remove(0);
+    let job = site.jobs().remove(0);
     let status = site.root().join("runs").join(job).join("status.json");
     let status: Value = serde_json::from_str(&std::fs::read_to_string(status).unwrap()).unwrap();
     let until: jiff::Timestamp = status["until"].as_str().unwrap().parse().unwrap();

@@ -73,10 +73,7 @@ fn submit(site: &Site, repo: &Path, further: &[&str]) -> crate::site::Ended {
 }
 
 fn only_job(site: &Site) -> String {
-    let runs = std::fs::read_dir(site.root().join("runs")).unwrap();
-    let mut jobs =
-        runs.map(|e| e.unwrap().file_name().into_string().unwrap()).filter(|n| !n.starts_with('.'));
-    jobs.next().expect("a job")
+    site.jobs().into_iter().next().expect("a job")
 }
 
 fn names(journal: &[Value]) -> Vec<&str> {
@@ -318,11 +315,8 @@ fn kill_ends_the_tools_of_a_running_agent_with_all_that_they_started() {
     let running = site.spawn(&mut site.numerus(words));
     let patience = Duration::from_secs(60);
     site.until("the tool runs", patience, || {
-        site.root().join("runs").is_dir() && {
-            let runs = std::fs::read_dir(site.root().join("runs")).unwrap().flatten();
-            runs.filter(|e| !e.file_name().to_string_lossy().starts_with('.'))
-                .any(|e| e.path().join("one/tree-1/started").exists())
-        }
+        let runs = site.root().join("runs");
+        site.jobs().iter().any(|job| runs.join(job).join("one/tree-1/started").exists())
     });
     let job = only_job(&site);
     assert!(crate::site::processes_with_env("NUMERUS_JOB", &job).len() >= 4);

@@ -221,9 +221,9 @@ impl Stage {
 
     /// Runs a job to its end.
     pub(crate) fn run(&self, flags: &[&str]) -> (Ended, Job<'_>) {
-        let before = self.jobs();
+        let before = self.site.jobs();
         let ended = self.site.run(&mut self.words(flags));
-        let job = self.jobs().into_iter().find(|job| !before.contains(job));
+        let job = self.site.jobs().into_iter().find(|job| !before.contains(job));
         let id = job.unwrap_or_else(|| panic!("no job came of it: {ended:?}"));
         (ended, Job { stage: self, id })
     }
@@ -237,11 +237,12 @@ impl Stage {
 
     /// Starts a job; gives it back once it has a journal.
     pub(crate) fn start(&self, flags: &[&str]) -> (Running, Job<'_>) {
-        let before = self.jobs();
+        let before = self.site.jobs();
         let running = self.site.spawn(&mut self.words(flags));
         let mut found = None;
         self.site.until("the job is taken", PATIENCE, || {
             found = self
+                .site
                 .jobs()
                 .into_iter()
                 .find(|job| !before.contains(job) && !self.site.journal(job).is_empty());
@@ -257,15 +258,7 @@ impl Stage {
 
     /// All jobs.
     pub(crate) fn all_jobs(&self) -> Vec<Job<'_>> {
-        self.jobs().into_iter().map(|id| Job { stage: self, id }).collect()
-    }
-
-    /// The ids of all jobs that have a run folder.
-    fn jobs(&self) -> Vec<String> {
-        let dir = fs::read_dir(self.site.root().join("runs"));
-        let names =
-            dir.into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok());
-        names.filter(|name| !name.starts_with('.')).collect()
+        self.site.jobs().into_iter().map(|id| Job { stage: self, id }).collect()
     }
 
     pub(crate) fn git(&self, args: &[&str]) -> String {
@@ -277,7 +270,7 @@ impl Drop for Stage {
     /// A worker outlives the command that started it: after a failed test it would go on with what nobody looks at.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for job in self.jobs() {
+            for job in self.site.jobs() {
                 let _ended_or_past_help = self.numerus(&["kill", &job]).output();
             }
         }

@@ -236,6 +236,15 @@ fn top_shows_who_works_who_waits_for_whom_and_who_for_a_person() {
     terminal.until(&format!("{two}: killed ("));
     terminal.until("1 running · 1 paused · 1 killed");
     yard.until_in("killed", "two");
+    terminal.press("gp");
+    terminal.until(&format!("{one}: paused"));
+    terminal.until("2 paused · 1 killed");
+    terminal.press("p");
+    terminal.until("1 running · 1 paused · 1 killed");
+    terminal.press("Gr");
+    terminal.until("[y/n]");
+    terminal.press("n");
+    terminal.until("nothing was done");
     terminal.press("g");
     terminal.resize(40, 12);
     terminal.until_so("it fits", |text| {

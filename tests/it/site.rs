@@ -150,6 +150,15 @@ impl Site {
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// The ids of all jobs that have a run folder, in order; what else lies beside these has a dot in its name.
+    pub(crate) fn jobs(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root().join("runs")).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut jobs: Vec<String> = names.filter(|name| !name.contains('.')).collect();
+        jobs.sort();
+        jobs
+    }
+
     /// Every file here, small ones with their content; what codex keeps for itself is left out.
     pub(crate) fn dump(&self) -> String {
         let own = [self.codex_home().join("tmp"), self.codex_home().join("skills")];

@@ -26,6 +26,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("root", &["model", "os", "spool", "runs"]),
     ("health", &["model", "logic", "os"]),
     ("trees", &["model", "logic", "os", "runs"]),
+    ("report", &["model", "logic", "os", "spool", "runs", "store"]),
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("doctor", &["model", "logic", "os", "spool", "runs", "store", "codex", "root", "health"]),
@@ -34,28 +35,29 @@ const FLOORS: &[(&str, &[&str])] = &[
         "ending",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "trees",
-            "hooks",
+            "hooks", "report",
         ],
     ),
     (
         "worker",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "health", "hooks", "root", "trees",
+            "ending", "health", "hooks", "report", "root", "trees",
         ],
     ),
     (
         "daemon",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "ending", "error", "health", "hooks", "root", "trees",
+            "ending", "error", "health", "hooks", "report", "root", "trees",
         ],
     ),
     (
         "cli",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "doctor", "ending", "worker", "daemon", "error", "health", "hooks", "root", "trees",
+            "doctor", "ending", "worker", "daemon", "error", "health", "hooks", "report", "root",
+            "trees",
         ],
     ),
     ("main", &["cli", "os", "standin"]),

@@ -135,7 +135,7 @@ impl Yard {
 
     /// The one job whose id starts so, once there is one.
     pub(crate) fn job(&self, start: &str) -> Option<String> {
-        names(&self.site.root().join("runs")).into_iter().find(|name| name.starts_with(start))
+        self.site.jobs().into_iter().find(|name| name.starts_with(start))
     }
 
     /// Waits until the job that starts so lies in that folder, and tells its id.

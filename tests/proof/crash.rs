@@ -6,12 +6,14 @@ use std::sync::OnceLock;
 use libtest_mimic::{Failed, Trial};
 
 use crate::ledger::Bounds;
-use crate::scenarios::{ALL, Mishap, SCENARIOS, Scenario, Shown};
+use crate::scenarios::{ALL, Mishap, PRUNE, SCENARIOS, Scenario, Shown};
 use crate::sweep::{Outcome, mixed, sweep};
 use crate::tracer::{Fault, traced_trial};
 
 /// Cases of the short form.
 const SHORT: u64 = 96;
+/// The same of a removal.
+const SHORT_OF_A_REMOVAL: u64 = 24;
 /// The scenarios of case numbers, over and over: long ones more often.
 const TURNS: [usize; 16] = [2, 3, 1, 6, 0, 3, 2, 5, 10, 8, 2, 4, 3, 6, 7, 9];
 /// What happens to a point in the first, second, … pass over the points of a scenario.
@@ -19,7 +21,24 @@ const MODES: [Fault; 3] = [Fault::KillAll, Fault::KillOne, Fault::Tear];
 
 /// The crash proof.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![traced_trial("crash::every_point_can_be_the_last", every_point)]
+    vec![
+        traced_trial("crash::every_point_can_be_the_last", every_point),
+        traced_trial("crash::every_point_of_a_removal_can_be_the_last", every_point_of_a_removal),
+    ]
+}
+
+fn every_point_of_a_removal() -> Result<(), Failed> {
+    sweep(&Bounds::of("crash-prune", SHORT_OF_A_REMOVAL), &|number| {
+        let scenario = &ALL[PRUNE];
+        let points = points(scenario);
+        // A stride of a prime number leads to every point, whatever their number is.
+        let point = number * 61 % points + 1;
+        let mode = MODES[usize::try_from((number + number / points) % 3).unwrap()];
+        let second = MODES[usize::try_from(mixed(number, 1) % 3).unwrap()];
+        let recovery = (!mixed(number, 2).is_multiple_of(3))
+            .then(|| (mixed(number, 3) % (2 * points) + 1, second));
+        played(scenario, Mishap { act: (point, mode), recovery, all_opens: false, may_hang: false })
+    })
 }
 
 fn every_point() -> Result<(), Failed> {
@@ -67,6 +86,10 @@ fn case(number: u64) -> (&'static Scenario, Mishap) {
 
 fn play(number: u64) -> Outcome {
     let (scenario, mishap) = case(number);
+    played(scenario, mishap)
+}
+
+fn played(scenario: &'static Scenario, mishap: Mishap) -> Outcome {
     let world = scenario.ready(None);
     let shown = scenario.play(&world, mishap, &["done"]);
     let mut counts = vec![scenario.name.to_owned()];

@@ -28,6 +28,11 @@ const PROOFS: &[(&str, &str, &str)] = &[
         "one process, or all, killed at a call that changes files, and again in the recovery",
         "10,000 points",
     ),
+    (
+        "crash-prune",
+        "the same while jobs that have ended are removed, and again while the removal is finished",
+        "every point, in three ways",
+    ),
     ("errno", "one call that changes files fails, once or from then on", "5,000"),
     ("chaos", "a job in a storm of kills, stops and clock jumps", "20,000"),
     ("chaos-full", "the same on a disk that fills up and is freed again", "2,000"),

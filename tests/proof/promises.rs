@@ -29,7 +29,7 @@ pub(crate) fn broken(world: &World, accepted: &[Accepted]) -> Vec<String> {
     for one in accepted {
         faults.extend(of_accepted(world, one));
     }
-    for job in names(&world.root().join("runs")) {
+    for job in world.jobs() {
         faults.extend(of_job(world, &job).into_iter().map(|fault| format!("{job}: {fault}")));
     }
     faults.extend(of_spool(world));
@@ -49,6 +49,12 @@ fn of_accepted(world: &World, one: &Accepted) -> Vec<String> {
         };
         found.extend(names(&world.folder(place)).into_iter().filter(of_slug).map(|_| place));
     }
+    let copies = world.root().join("store/pruned");
+    let is_removed = |job: &String| {
+        job.strip_prefix(&one.slug).is_some_and(|rest| rest.starts_with('-'))
+            && copies.join(job).join("job.json").is_file()
+    };
+    found.extend(names(&copies).into_iter().filter(is_removed).map(|_| "pruned"));
     match found.as_slice() {
         [] => vec![format!("lost: {} is nowhere", one.slug)],
         [place] if one.ends.contains(place) => Vec::new(),
@@ -175,9 +181,19 @@ fn journal_objective(dir: &Path) -> String {
     fs::read_to_string(dir.join("objective.md")).unwrap_or_default().trim().to_owned()
 }
 
-/// Nothing is under way, and every rejected file has its reason.
+/// Nothing is under way, every rejected file has its reason, and no removal is left half done.
 fn of_spool(world: &World) -> Vec<String> {
     let mut faults = Vec::new();
+    for dir in ["runs", "store/pruned"] {
+        let entries = fs::read_dir(world.root().join(dir)).into_iter().flatten().flatten();
+        for name in entries.map(|e| e.file_name().to_string_lossy().into_owned()) {
+            if name.starts_with(".pruning-")
+                || (dir != "runs" && name.starts_with('.') && name != ".lock")
+            {
+                faults.push(format!("a removal is half done: {dir}/{name}"));
+            }
+        }
+    }
     let rejected = names(&world.folder("rejected"));
     for name in rejected.iter().filter(|name| !name.ends_with(".reason.json")) {
         if !rejected.contains(&format!("{name}.reason.json")) {
@@ -278,7 +294,7 @@ fn each_kind_of_damage_is_seen() {
     assert_eq!(broken(&world, &sound), [""; 0]);
     assert!(broken(&world, &[accepted("b", &["done"])])[0].contains("lost"));
     assert!(broken(&world, &[accepted("a", &["failed"])])[0].contains("expected"));
-    let job = names(&world.root().join("runs")).remove(0);
+    let job = world.jobs().remove(0);
     let run = world.root().join("runs").join(&job);
     let file = format!("{job}.md");
     let damages: [(&str, &dyn Fn()); 5] = [

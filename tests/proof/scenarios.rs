@@ -38,8 +38,14 @@ pub(crate) struct Scenario {
 /// Ends that a job may have.
 pub(crate) type Ends = &'static [&'static str];
 
+/// How everything that has ended is removed.
+const PRUNES: [&str; 5] = ["prune", "--keep", "0", "--unmerged", "--yes"];
+
 /// How many there are.
-pub(crate) const SCENARIOS: usize = 11;
+pub(crate) const SCENARIOS: usize = 12;
+
+/// The place in [`ALL`] of the removal of ended jobs.
+pub(crate) const PRUNE: usize = 11;
 
 /// All of them, in the order of their numbers.
 pub(crate) static ALL: [Scenario; SCENARIOS] = [
@@ -185,6 +191,22 @@ pub(crate) static ALL: [Scenario; SCENARIOS] = [
         act: daemon,
         recover: daemon,
         accepted: |_| one("job", &["done"]),
+    },
+    Scenario {
+        name: "prune",
+        reach: 397,
+        has_repository: true,
+        prepare: |world| {
+            world.drop_job("job.md", "do it", "");
+            world.drop_job("stays.md", "do later", "not_before: 2999-01-01T00:00:00Z\n");
+            assert_eq!(world.run(&mut daemon(world), PATIENCE).code, Some(4));
+        },
+        act: |world| world.numerus(&PRUNES),
+        recover: |world| {
+            // A daemon in between must find nothing to run, and nothing to put right.
+            in_shell(world, &format!("\"$0\" daemon --once; exec \"$0\" {}", PRUNES.join(" ")))
+        },
+        accepted: |_| [one("job", &["pruned"]), one("stays", &["claimed"])].concat(),
     },
 ];
 

@@ -215,10 +215,16 @@ impl World {
         (ended.code == Some(0)).then_some(ended.stdout)
     }
 
+    /// The ids of all jobs that have a run folder, in order; what else lies beside these has a dot in its name.
+    pub(crate) fn jobs(&self) -> Vec<String> {
+        let names = names(&self.root().join("runs")).into_iter();
+        names.filter(|name| !name.contains('.')).collect()
+    }
+
     /// The processes of this world that live, by what their environment says.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let root = format!("NUMERUS_ROOT={}", self.root().display());
-        let jobs: BTreeSet<String> = names(&self.root().join("runs")).into_iter().collect();
+        let jobs: BTreeSet<String> = self.jobs().into_iter().collect();
         let is_ours = |entry: &[u8]| {
             let job = entry.strip_prefix(b"NUMERUS_JOB=");
             let job = job.and_then(|job| std::str::from_utf8(job).ok());

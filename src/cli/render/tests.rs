@@ -42,14 +42,27 @@ fn jobs_are_listed_in_the_width_of_the_terminal() {
     paused.status.until = Some("2026-03-05T07:30:00Z".parse().expect("time"));
     let mut left = row("c-abc234", "running", &[]);
     left.held = false;
-    let rows = [row("a-abc234", "running", &[done, open]), paused, left];
+    paused.status.message =
+        "the account is over its limit, and it will be so until it is filled up again".into();
+    let held = task("t2", "executor", "blocked", &json!(["x-abc234/t1"]));
+    let waiting = row("d-abc234", "running", &[held]);
+    let mut failed = row("e-abc234", "failed", &[]);
+    failed.status.message = "t1 failed:\nno\u{1b}[31m way".into();
+    let rows = [row("a-abc234", "running", &[done, open]), paused, left, waiting, failed];
     let expected = "\
 JOB       STATE                                  TASKS  TOKENS  AGE  OBJECTIVE
 a-abc234  running                                1/2    12.3k   5m   Fix the login\\…
 b-abc234  paused (limit) until 2026-03-05 07:30         12.3k   5m   Fix the login\\…
+  the account is over its limit, and it will be so until it is filled up again
 c-abc234  running (no worker)                           12.3k   5m   Fix the login\\…
+d-abc234  running                                0/1    12.3k   5m   Fix the login\\…
+  t2 waits for x-abc234/t1
+e-abc234  failed                                        12.3k   1m   Fix the login\\…
+  t1 failed: no\\x1b[31m way
 ";
     assert_eq!(jobs(&rows, &view(84)), expected);
+    let narrow = jobs(&rows, &view(40));
+    assert!(narrow.contains("\n  the account is over its limit, and it…\n"), "{narrow}");
 }
 
 #[test]

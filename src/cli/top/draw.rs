@@ -23,7 +23,9 @@ const HELP: &[(&str, &str)] = &[
     ("Enter", "open the job; Escape goes back"),
     ("l", "the log alone, and back"),
     ("PgUp PgDn", "scroll the log"),
-    ("K", "kill the job (asks)"),
+    ("K", "kill the job, or the selected task (asks)"),
+    ("p", "let the job rest, or go on if somebody let it rest"),
+    ("r", "retry an ended job, or the selected task (asks)"),
     ("/", "show only jobs that hold a text"),
     ("Ctrl-L", "draw everything anew"),
     ("q", "quit; nothing ends by that"),
@@ -223,7 +225,9 @@ fn foot(screen: &Screen, view: &View) -> Row {
         Mode::Filter => {
             Row::of(Tone::Strong, "/").and(Tone::Plain, &screen.filter).and(Tone::Plain, "_")
         }
-        Mode::Sure(act, job) => Row::of(Tone::Strong, &format!("{} {job}? [y/n]", act.question())),
+        Mode::Sure(act, target) => {
+            Row::of(Tone::Strong, &format!("{} {target}? [y/n]", act.as_str()))
+        }
         Mode::Plain if !screen.said.is_empty() => Row::of(Tone::Plain, &screen.said),
         Mode::Plain => {
             let filter = match screen.filter.as_str() {
@@ -233,7 +237,7 @@ fn foot(screen: &Screen, view: &View) -> Row {
             let keys = if view.width < ROOMY {
                 "Enter open  K kill  ? help  q quit"
             } else {
-                "↑↓ select  Enter open  l log  K kill  / filter  ? help  q quit"
+                "↑↓ select  Enter open  l log  K kill  p pause  r retry  / find  ? help  q quit"
             };
             Row::of(Tone::Wait, &filter).and(Tone::Dim, keys)
         }

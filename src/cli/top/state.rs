@@ -3,6 +3,7 @@
 use crate::cli::board::Board;
 use crate::cli::ink::Tone;
 use crate::model::id::{JobId, TaskId};
+use crate::model::status::JobPhase;
 use crate::os::screen::Key;
 
 /// The spool as it was read last.
@@ -43,14 +44,20 @@ pub(super) enum Mode {
     /// Letters go into the filter.
     Filter,
     /// `y` does it, any other key does not.
-    Sure(Act, JobId),
+    Sure(Act, String),
 }
 
-/// What can be done to a job.
+/// What can be done to a job, or to one of its tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     /// End it.
     Kill,
+    /// Let it rest.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// Do it once more.
+    Retry,
 }
 
 /// What the loop is to do.
@@ -66,8 +73,8 @@ pub(super) enum Wish {
     Quit,
     /// Stop until the shell lets it go on.
     Stop,
-    /// Do it, and show what it says.
-    Do(Act, JobId),
+    /// Do it to `JOB` or `JOB/TASK`, and show what it says.
+    Do(Act, String),
 }
 
 /// All of it.
@@ -141,10 +148,7 @@ impl Screen {
             }
             (Key::Interrupt, _) => Wish::Quit,
             (_, Mode::Help) => Wish::Draw,
-            (Key::Char('y' | 'Y'), Mode::Sure(act, job)) => {
-                self.said = format!("{}: {} …", job, act.doing());
-                Wish::Do(act, job)
-            }
+            (Key::Char('y' | 'Y'), Mode::Sure(act, target)) => self.wish(act, target),
             (_, Mode::Sure(..)) => {
                 self.said = String::from("nothing was done");
                 Wish::Draw
@@ -162,6 +166,8 @@ impl Screen {
             Key::Char('/') => (self.mode, self.page, self.task) = (Mode::Filter, Page::Jobs, None),
             Key::Char('l') => (self.log_only, self.back) = (!self.log_only, 0),
             Key::Char('K') => self.ask(Act::Kill),
+            Key::Char('r') => self.ask(Act::Retry),
+            Key::Char('p') => return self.pause(),
             Key::Up | Key::Char('k') => return self.step(-1),
             Key::Down | Key::Char('j') => return self.step(1),
             Key::Home | Key::Char('g') => return self.step(isize::MIN),
@@ -191,13 +197,33 @@ impl Screen {
     }
 
     fn ask(&mut self, act: Act) {
-        match self.board() {
-            Some(board) if board.status.state.is_final() => {
+        match (self.board(), self.target()) {
+            (Some(board), _) if act == Act::Kill && board.status.state.is_final() => {
                 self.said = format!("{} has ended already", board.status.job_id);
             }
-            Some(board) => self.mode = Mode::Sure(act, board.status.job_id.clone()),
-            None => self.said = String::from("no job is selected"),
+            (_, Some(target)) => self.mode = Mode::Sure(act, target),
+            (_, None) => self.said = String::from("no job is selected"),
         }
+    }
+
+    /// What is selected, as the commands name it.
+    fn target(&self) -> Option<String> {
+        let job = self.board()?.status.job_id.to_string();
+        Some(self.task.as_ref().map_or(job.clone(), |task| format!("{job}/{task}")))
+    }
+
+    /// Whom somebody has put to rest goes on, whoever else rests: nothing is lost by either, so nobody is asked.
+    fn pause(&mut self) -> Wish {
+        let Some(board) = self.board() else { return Wish::Draw };
+        let status = &board.status;
+        let rests = status.state == JobPhase::Paused && status.reason.as_deref() == Some("user");
+        let act = if rests { Act::Resume } else { Act::Pause };
+        self.wish(act, status.job_id.to_string())
+    }
+
+    fn wish(&mut self, act: Act, target: String) -> Wish {
+        self.said = format!("{} {target} …", act.as_str());
+        Wish::Do(act, target)
     }
 
     /// A key of somebody who types what they look for.
@@ -243,17 +269,13 @@ impl Screen {
 }
 
 impl Act {
-    /// What is done, for the line that says so.
-    fn doing(self) -> &'static str {
-        match self {
-            Self::Kill => "is being ended",
-        }
-    }
-
-    /// What is asked before it is done.
-    pub(super) fn question(self) -> &'static str {
+    /// The command that does it.
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Retry => "retry",
         }
     }
 }

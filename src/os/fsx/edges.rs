@@ -72,6 +72,8 @@ fn each_way_to_replace_replaces() {
     let read = |name: &str| read_optional(&d.join(name)).expect("read");
     put_all(&d, &[("a", b"1"), ("b", b"2"), ("c", b"3")]).expect("three");
     assert_eq!(["a", "b", "c"].map(read), ["1", "2", "3"].map(|t| Some(t.to_owned())));
+    replace_spare(&d.join("a"), b"0").expect("replace");
+    assert_eq!(read("a").as_deref(), Some("0"));
     replace_derived(&d.join("a"), b"4").expect("replace");
     rename_over(&d.join("a"), &d.join("b")).expect("rename");
     rename_derived(&d.join("b"), &d.join("c")).expect("rename");

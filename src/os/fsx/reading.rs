@@ -53,6 +53,21 @@ pub fn read_at_most(file: File, path: &Path, limit: u64) -> Result<Option<Vec<u8
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 
+/// Reads the first `limit` bytes of a regular file, and says how many it has. Never follows a link or hangs on a FIFO.
+///
+/// # Errors
+/// `InvalidInput` if it is no regular file; otherwise those of the system.
+pub fn read_head(path: &Path, limit: u64) -> Result<(Vec<u8>, u64)> {
+    let file = open_hostile(path)?;
+    let meta = file.metadata().map_err(at(path))?;
+    if !meta.is_file() {
+        return Err(at(path)(Error::new(ErrorKind::InvalidInput, "not a regular file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes).map_err(at(path))?;
+    Ok((bytes, meta.len()))
+}
+
 /// Reads the last `limit` bytes of a regular file. Never follows a link or hangs on a FIFO.
 ///
 /// # Errors
@@ -84,6 +99,16 @@ pub fn read_optional(path: &Path) -> Result<Option<String>> {
 /// Those of the system, with the path.
 pub fn list(dir: &Path) -> Result<Vec<String>> {
     Ok(list_os(dir)?.into_iter().filter_map(|n| n.into_string().ok()).collect())
+}
+
+/// What a folder with all that is in it takes on disk, in bytes; what vanishes meanwhile, or cannot be looked at, does not count.
+///
+/// # Errors
+/// When the folder itself cannot be looked at.
+pub fn disk_bytes(dir: &Path) -> Result<u64> {
+    std::fs::symlink_metadata(dir).map_err(at(dir))?;
+    let entries = walkdir::WalkDir::new(dir).follow_links(false).into_iter().flatten();
+    Ok(entries.filter_map(|e| Some(e.metadata().ok()?.blocks() * 512)).sum())
 }
 
 /// The names in a folder as the system has them, unsorted; none if the folder is not there.

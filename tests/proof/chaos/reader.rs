@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::world::{PATIENCE, World, names};
+use crate::world::{PATIENCE, World};
 
 /// Rounds between two questions by command.
 const QUESTION_EVERY: u64 = 20;
@@ -26,7 +26,7 @@ pub(super) fn read_on(world: &World, ends: &AtomicBool) -> Read {
         if ends.load(Ordering::Relaxed) {
             break;
         }
-        for job in names(&world.root().join("runs")) {
+        for job in world.jobs() {
             read_files(world, &job, &mut read);
         }
         if round % QUESTION_EVERY == 0 {

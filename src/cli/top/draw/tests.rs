@@ -48,7 +48,7 @@ line 4
 line 5
 
 
-↑↓ select  Enter open  l log  K kill  / filter  ? help  q quit
+↑↓ select  Enter open  l log  K kill  p pause  r retry  / find  ? help  q quit
 ";
     assert_eq!(shown(&screen(), 80, 21), expected);
 }

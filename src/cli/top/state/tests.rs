@@ -91,7 +91,7 @@ fn what_is_selected_stays_selected_as_long_as_it_is_there() {
 
 #[test]
 fn a_job_is_killed_by_a_y_alone() {
-    let first = || JobId::parse("first-abc234").expect("id");
+    let first = || "first-abc234".to_owned();
     for (keys, wish) in [
         ("Ky", Wish::Do(Act::Kill, first())),
         ("K\n", Wish::Draw),
@@ -106,6 +106,24 @@ fn a_job_is_killed_by_a_y_alone() {
     let mut ended = screen();
     press(&mut ended, "GK");
     assert_eq!(ended.said, "old-abc234 has ended already");
+}
+
+#[test]
+fn what_is_done_is_done_to_what_is_selected() {
+    for (keys, wish) in [
+        ("\njKy", Wish::Do(Act::Kill, "first-abc234/api".to_owned())),
+        ("\njry", Wish::Do(Act::Retry, "first-abc234/api".to_owned())),
+        ("Gry", Wish::Do(Act::Retry, "old-abc234".to_owned())),
+        ("rn", Wish::Draw),
+        ("p", Wish::Do(Act::Pause, "first-abc234".to_owned())),
+        ("\njp", Wish::Do(Act::Pause, "first-abc234".to_owned())),
+        ("jjp", Wish::Do(Act::Resume, "third-abc234".to_owned())),
+    ] {
+        let mut screen = screen();
+        screen.overview.jobs[2].status.reason = Some("user".to_owned());
+        assert_eq!(press(&mut screen, keys), wish, "{keys:?}");
+    }
+    assert_eq!(press(&mut Screen::default(), "pKr"), Wish::Draw);
 }
 
 #[test]

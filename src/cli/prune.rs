@@ -1,0 +1,309 @@
+//! `numerus prune`: removes jobs that have ended, after a look at what goes, and with a copy of what matters.
+
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+
+use super::follow::{Wake, Wakes};
+use super::here::Here;
+use super::lookup::{Known, Whereabouts};
+use super::render::age;
+use super::story::plural;
+use super::table::{Cell, table};
+use super::{lookup, seams, snapshot};
+use crate::error::{Exit, Failure};
+use crate::logic::prune::{Ended, Fate, Rule, Standing, decide};
+use crate::logic::state::JobState;
+use crate::model::duration;
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::model::status::JobPhase;
+use crate::os::console::is_terminal;
+use crate::os::fsx;
+use crate::runs::Runs;
+use crate::spool::{Place, Spool};
+use crate::trees;
+
+/// The words of the command.
+#[derive(Debug, Args)]
+pub(super) struct Prune {
+    /// Remove jobs that ended longer ago than this, such as 30d
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    older_than: Option<SignedDuration>,
+    /// Keep the newest ones, this many
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    /// Remove the oldest until all ended jobs together take no more than this, such as 10G
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_size: Option<u64>,
+    /// Remove only jobs that ended so (repeat for more)
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    state: Vec<JobPhase>,
+    /// Remove also jobs whose result is on no branch but their own, or lies in their run folder
+    #[arg(long)]
+    unmerged: bool,
+    /// Only show what would go
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+fn span(text: &str) -> Result<SignedDuration, String> {
+    let read = duration::parse(text).and_then(|d| SignedDuration::try_from(d).ok());
+    read.ok_or_else(|| format!("{text:?} is not a time like 12h, 30d"))
+}
+
+fn state(text: &str) -> Result<JobPhase, String> {
+    match text {
+        "done" | "succeeded" => Ok(JobPhase::Succeeded),
+        "failed" => Ok(JobPhase::Failed),
+        "killed" => Ok(JobPhase::Killed),
+        _ => Err(format!("no ended job is {text:?}: use done, failed, killed")),
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let bad = || format!("{text:?} is not a size like 500M, 10G");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        "T" | "TiB" => 40,
+        _ => return Err(bad()),
+    };
+    let count: u64 = digits.parse().map_err(|_| bad())?;
+    count.checked_mul(1 << unit).ok_or_else(bad)
+}
+
+/// Prunes.
+pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
+    let rule = Rule {
+        older_than: asked.older_than,
+        keep: asked.keep,
+        max_bytes: asked.max_size,
+        states: asked.state.clone(),
+        unmerged: asked.unmerged,
+    };
+    if rule == (Rule { unmerged: asked.unmerged, ..Rule::default() }) {
+        return Err(Failure::usage("nothing says which jobs are to go")
+            .hint("say --older-than 30d, --keep 100, --max-size 10G or --state killed"));
+    }
+    seams::open(&here.root)?;
+    let mut pruner = None;
+    if !asked.dry_run {
+        // What an earlier one has begun was asked for then.
+        pruner = Some(seams::begin_pruning(&here.root)?);
+        for job in seams::finish_pruning(pruner.as_ref())? {
+            here.out.note(&format!("{job}: its removal had begun, and is finished"));
+        }
+    }
+    let ended = ended(&here.root)?;
+    let fates = decide(&ended, &rule, here.view.now);
+    let of =
+        |fate: Fate| ended.iter().zip(&fates).filter(move |(_, f)| **f == fate).map(|(e, _)| e);
+    let goes: Vec<&Ended> = of(Fate::Goes).collect();
+    show(here, &goes)?;
+    tell_kept(
+        here,
+        &of(Fate::NotMerged).collect::<Vec<_>>(),
+        &of(Fate::WaitedFor).collect::<Vec<_>>(),
+    );
+    let Some(pruner) = pruner.filter(|_| !goes.is_empty()) else { return Ok(Exit::Done) };
+    if !asked.yes && !is_confirmed(here, goes.len())? {
+        here.out.note("nothing was removed");
+        return Ok(Exit::Done);
+    }
+    let mut worst = Exit::Done;
+    for one in &goes {
+        if let Err(failure) = remove(&here.root, &pruner, one) {
+            here.out.note_text(&failure.render());
+            worst = worst.worst(failure.kind);
+        }
+    }
+    Ok(worst)
+}
+
+/// Every job that has ended, with or without a run folder, as far as nobody is at it.
+fn ended(root: &Root) -> Result<Vec<Ended>, Failure> {
+    let cannot = |e: std::io::Error| Failure::system("read the spool", &e);
+    let (spool, runs) = (Spool::of(root), Runs::of(root));
+    let mut all = Vec::new();
+    for phase in JobPhase::FINALS {
+        let place = Place::at_end(phase);
+        for (job, name) in spool.jobs_in(place).map_err(cannot)? {
+            let folder = runs.folder(&job);
+            if !folder.dir().is_dir() {
+                let path = spool.folder(place).join(name);
+                let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
+                let at = meta.modified().ok().and_then(|t| Timestamp::try_from(t).ok());
+                let (at, bytes) = (at.unwrap_or_default(), meta.len());
+                let (result, waited_for_by) = (Standing::Nothing, None);
+                all.push(Ended { job, phase, at, bytes, result, waited_for_by });
+            } else if let Some(one) = of_run(root, &job, phase)? {
+                all.push(one);
+            }
+        }
+    }
+    let waiting = waiting(root)?;
+    for one in &mut all {
+        one.waited_for_by = waits_for(&waiting, &one.job);
+    }
+    Ok(all)
+}
+
+/// One with a run folder; `None` where its end is not settled, or cannot be read: a daemon looks after it.
+fn of_run(root: &Root, job: &JobId, phase: JobPhase) -> Result<Option<Ended>, Failure> {
+    let folder = Runs::of(root).folder(job);
+    let Ok(replay) = snapshot::replay(&folder) else { return Ok(None) };
+    let state = JobState::replay(&replay.events);
+    if state.phase != phase || folder.is_held().unwrap_or(true) {
+        return Ok(None);
+    }
+    let result = match &state.workspace {
+        Some(workspace) if state.has_landed() => trees::standing(workspace, &folder),
+        _ => Standing::Nothing,
+    };
+    let bytes = fsx::disk_bytes(folder.dir()).map_err(|e| Failure::system("read the run", &e))?;
+    let (job, at) = (job.clone(), state.updated_at.unwrap_or_default());
+    Ok(Some(Ended { job, phase, at, bytes, result, waited_for_by: None }))
+}
+
+/// The jobs that have not ended, with those that they wait for.
+fn waiting(root: &Root) -> Result<Vec<(JobId, Vec<String>)>, Failure> {
+    let runs = Runs::of(root);
+    let open = Spool::of(root).jobs_in(Place::Claimed);
+    let open = open.map_err(|e| Failure::system("read the spool", &e))?;
+    let after = |job: JobId| {
+        let accepted = runs.folder(&job).read_job().ok().flatten()?;
+        Some((job, accepted.options.after.into_iter().map(|a| a.job).collect()))
+    };
+    Ok(open.into_iter().filter_map(|(job, _)| after(job)).collect())
+}
+
+fn waits_for(waiting: &[(JobId, Vec<String>)], job: &JobId) -> Option<JobId> {
+    let waits = |(_, after): &&(JobId, Vec<String>)| after.iter().any(|a| a == job.as_str());
+    waiting.iter().find(waits).map(|(waiter, _)| waiter.clone())
+}
+
+fn show(here: &mut Here, goes: &[&Ended]) -> Result<(), Failure> {
+    if goes.is_empty() {
+        here.out.note("there is nothing to remove");
+        return Ok(());
+    }
+    let now = here.view.now;
+    let cells = |one: &&Ended| {
+        vec![
+            Cell::from(one.job.as_str()),
+            Cell::from(one.phase.as_str()),
+            Cell::from(format!("{} ago", age(one.at, now))),
+            Cell::from(in_units(one.bytes)),
+            Cell::from(one.result.as_str()),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = goes.iter().map(cells).collect();
+    let heads = ["JOB", "STATE", "ENDED", "SIZE", "RESULT"];
+    here.out.text(&table(&heads, &rows, here.view.width, here.view.ink))?;
+    let bytes = goes.iter().map(|one| one.bytes).sum();
+    let copies = here.root.store().join("pruned").display().to_string();
+    let jobs = plural(goes.len(), "job");
+    here.out.line(&format!("{jobs}, {}; copies of what matters go to {copies}", in_units(bytes)))
+}
+
+fn tell_kept(here: &mut Here, not_merged: &[&Ended], waited_for: &[&Ended]) {
+    if !not_merged.is_empty() {
+        let names: Vec<String> = not_merged.iter().take(5).map(|e| e.job.to_string()).collect();
+        let more = if not_merged.len() > 5 { ", …" } else { "" };
+        here.out.note(&format!(
+            "kept, since their results are on no branch but their own: {}{more} ({}); numerus apply them, or say --unmerged",
+            names.join(", "),
+            not_merged.len()
+        ));
+    }
+    for one in waited_for {
+        let waiter = one.waited_for_by.as_ref().map(ToString::to_string).unwrap_or_default();
+        here.out.note(&format!("kept: {}, since {waiter} waits for it", one.job));
+    }
+}
+
+/// A number of bytes, short.
+fn in_units(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["K", "M", "G", "T"];
+    let (mut tenths, mut unit) = (bytes.saturating_mul(10) / 1024, 0);
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{}{}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// Asks on a terminal; elsewhere nothing is removed unasked.
+fn is_confirmed(here: &mut Here, jobs: usize) -> Result<bool, Failure> {
+    if !is_terminal(&std::io::stdin()) {
+        return Err(Failure::usage("nobody is there to be asked, and nothing was removed")
+            .hint("say --yes to remove them, or --dry-run to see them only"));
+    }
+    let mut wakes = Wakes::new();
+    wakes.catch_signals()?;
+    here.out.note_text(&format!("remove {}? [y]es, [n]o: ", plural(jobs, "job")));
+    wakes.read_line();
+    loop {
+        match wakes.next() {
+            Wake::Answer(line) => {
+                let line = line.unwrap_or_default().trim().to_lowercase();
+                return Ok(matches!(line.as_str(), "y" | "yes"));
+            }
+            Wake::Signal(_) => return Ok(false),
+            _ => {}
+        }
+    }
+}
+
+/// Removes one, if nobody has come to wait for it meanwhile.
+fn remove(root: &Root, pruner: &seams::Pruner, one: &Ended) -> Result<(), Failure> {
+    if let Some(waiter) = waits_for(&waiting(root)?, &one.job) {
+        return Err(Failure::new(
+            Exit::Blocked,
+            format!("{} stays: {waiter} waits for it", one.job),
+        ));
+    }
+    let known = lookup::find(root, one.job.as_str())?;
+    match known {
+        Known { at: Whereabouts::Run, .. } => seams::prune(root, pruner, &one.job, &one.result),
+        _ => seams::prune_file(pruner, &one.job),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_written_in_units() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("512", Some(512)),
+            ("3K", Some(3072)),
+            ("10G", Some(10 << 30)),
+            ("2TiB", Some(2 << 40)),
+            ("G", None),
+            ("1.5G", None),
+            ("1X", None),
+            ("99999999T", None),
+            ("", None),
+        ] {
+            assert_eq!(size(text).ok(), bytes, "{text}");
+        }
+        for (bytes, text) in [
+            (0, "0.0K"),
+            (1536, "1.5K"),
+            (5 << 20, "5.0M"),
+            (10 << 30, "10.0G"),
+            (u64::MAX, "1677721.5T"),
+        ] {
+            assert_eq!(in_units(bytes), text);
+        }
+    }
+}

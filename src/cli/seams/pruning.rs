@@ -1,0 +1,43 @@
+//! The seams of pruning: the one who removes, and the jobs that go.
+
+pub(in crate::cli) use crate::ending::pruning::Pruner;
+
+use super::{Exit, Failure, Held, Runs};
+use crate::logic::prune::Standing;
+use crate::model::id::JobId;
+use crate::model::root::Root;
+
+/// Becomes the one who removes jobs of a root.
+pub(in crate::cli) fn begin_pruning(root: &Root) -> Result<Pruner, Failure> {
+    let begun = Pruner::begin(root).map_err(|e| Failure::system("remove jobs", &e))?;
+    begun.ok_or_else(|| {
+        Failure::new(Exit::Blocked, "somebody else is removing jobs of this root")
+            .hint("wait until that has ended, then look again")
+    })
+}
+
+/// Finishes what whoever died over it had begun.
+pub(in crate::cli) fn finish_pruning(pruner: Option<&Pruner>) -> Result<Vec<JobId>, Failure> {
+    let finished = pruner.map(Pruner::finish_begun).transpose();
+    Ok(finished.map_err(|e| Failure::system("finish a removal", &e))?.unwrap_or_default())
+}
+
+/// Removes a job that has ended, under its lock.
+pub(in crate::cli) fn prune(
+    root: &Root,
+    pruner: &Pruner,
+    job: &JobId,
+    standing: &Standing,
+) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::system(&format!("remove {job}"), &e);
+    let held = Held::acquire(&Runs::of(root), job).map_err(cannot)?;
+    let held = held.ok_or_else(|| {
+        Failure::new(Exit::Blocked, format!("{job} stays: somebody has just begun to work on it"))
+    })?;
+    pruner.remove(&held, standing).map_err(cannot)
+}
+
+/// Removes the file of a job without a run folder.
+pub(in crate::cli) fn prune_file(pruner: &Pruner, job: &JobId) -> Result<(), Failure> {
+    pruner.remove_file(job).map_err(|e| Failure::system(&format!("remove {job}"), &e))
+}

@@ -1,0 +1,52 @@
+//! Who leads: one daemon a spool, the others stand by and say so.
+
+use std::io::Result;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::timeout;
+
+use super::log;
+use super::take::Desk;
+use super::watching;
+use super::{Daemon, Input, Options, Standing, WITHOUT_EVENTS};
+use crate::error::Exit;
+
+/// Waits to be the one active daemon, then is it.
+pub(super) async fn lead(
+    desk: Desk,
+    options: Options,
+    inputs: UnboundedSender<Input>,
+    mut heard: UnboundedReceiver<Input>,
+) -> Result<Exit> {
+    desk.spool.create()?;
+    let mut watch = watching::open(&inputs);
+    let path = desk.spool.daemon_lock();
+    let mut stands_by = false;
+    let say = |standing, leader| options.tell_standing.map(|tell| tell(standing, leader));
+    let lock = loop {
+        // Watched before it is tried: it may be let go of in between.
+        let is_watched = watch.as_mut().is_some_and(|w| w.add(&path).is_ok());
+        if let Some(lock) = desk.spool.try_lead()? {
+            break lock;
+        }
+        if options.once {
+            say(Standing::Back, log::leader(&desk.root));
+            return Ok(Exit::Blocked);
+        }
+        if !std::mem::replace(&mut stands_by, true) {
+            say(Standing::By, log::leader(&desk.root));
+        }
+        let patience = if is_watched { desk.settings.rescan } else { WITHOUT_EVENTS };
+        if let Ok(Some(Input::Signal(_))) = timeout(patience, heard.recv()).await {
+            return Ok(Exit::Done);
+        }
+    };
+    if let Some(watch) = &mut watch {
+        watch.remove(&path);
+    }
+    if stands_by {
+        say(Standing::In, None);
+    }
+    let daemon = Daemon::new(desk, options, watch, inputs)?;
+    Ok(daemon.work(heard, &lock).await)
+}

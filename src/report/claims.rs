@@ -1,0 +1,133 @@
+//! The attempts of a task: what each claimed, every verdict with who held what, what was added to the claim, what was written
+//! beside it, and how it ended.
+
+use super::html::{Html, cut};
+use super::material::Material;
+use super::words::{BAD, GOOD, LIVE, Tone, WAIT, clock_time, holder, label};
+use crate::logic::attempts::{Attempt, AttemptEnd};
+use crate::model::claim::{Claim, ClaimPath, ClaimQuality, Mode, Verdict, VerdictRecord};
+
+/// Most attempts, verdicts and paths that are shown, and the longest of each text.
+const MOST_ATTEMPTS: usize = 30;
+const MOST_VERDICTS: usize = 12;
+const MOST_PATHS: usize = 40;
+const MOST_CONFLICTS: usize = 10;
+const PATH_BYTES: usize = 300;
+const LINE_BYTES: usize = 2 * 1024;
+
+/// Writes them, the last one last.
+pub(super) fn write(html: &mut Html, of: &Material, attempts: &[Attempt]) {
+    html.leaf("h3", &[], if attempts.len() == 1 { "Claim and verdicts" } else { "Attempts" });
+    let from = attempts.len().saturating_sub(MOST_ATTEMPTS);
+    for attempt in &attempts[from..] {
+        if !html.has_room() {
+            break;
+        }
+        html.block("div", "attempt", |html| one(html, of, attempt, attempts.len() > 1));
+    }
+}
+
+fn one(html: &mut Html, of: &Material, attempt: &Attempt, is_one_of_many: bool) {
+    if is_one_of_many {
+        html.within("p", &[], |html| {
+            html.leaf("b", &[], &format!("attempt {}", attempt.number));
+        });
+    }
+    if let Some(claim) = &attempt.claim {
+        claimed(html, claim);
+    }
+    for verdict in attempt.verdicts.iter().take(MOST_VERDICTS) {
+        html.within("p", &[], |html| judged(html, of, verdict));
+    }
+    for (paths, tone, word) in [
+        (&attempt.amended, WAIT, "added to the claim, since nobody else held it"),
+        (&attempt.violated, BAD, "written without having been claimed: nothing landed"),
+        (&attempt.moved, WAIT, "changed by others meanwhile: it claims again"),
+    ] {
+        if !paths.is_empty() {
+            html.within("p", &[("class", "paths")], |html| {
+                label(html, tone, word);
+                html.text(" ");
+                names(html, paths.iter().map(String::as_str));
+            });
+        }
+    }
+    if let Some(quality) = &attempt.quality {
+        html.leaf("p", &[("class", "dim")], &measured(quality));
+    }
+    ended(html, attempt);
+}
+
+fn claimed(html: &mut Html, claim: &Claim) {
+    for (paths, word) in [(&claim.writes, "claims to write "), (&claim.reads, "claims to read ")] {
+        if !paths.is_empty() {
+            let texts: Vec<String> = paths.iter().map(ClaimPath::to_string).collect();
+            html.within("p", &[("class", "paths")], |html| {
+                html.text(word);
+                names(html, texts.iter().map(String::as_str));
+            });
+        }
+    }
+    if claim.writes.is_empty() && claim.reads.is_empty() {
+        html.leaf("p", &[], "claims nothing");
+    }
+}
+
+fn names<'a>(html: &mut Html, paths: impl ExactSizeIterator<Item = &'a str>) {
+    let more = paths.len().saturating_sub(MOST_PATHS);
+    for path in paths.take(MOST_PATHS) {
+        html.leaf("code", &[], cut(path, PATH_BYTES).0);
+        html.text(" ");
+    }
+    if more > 0 {
+        html.text(&format!("and {more} more"));
+    }
+}
+
+fn judged(html: &mut Html, of: &Material, verdict: &VerdictRecord) {
+    let at = clock_time(verdict.at, &of.zone);
+    match verdict.verdict {
+        Verdict::Go => {
+            label(html, GOOD, "GO");
+            html.text(&format!(" at {at}"));
+        }
+        Verdict::NoGo => {
+            label(html, WAIT, "NO GO");
+            html.text(&format!(" at {at}: "));
+            for (n, conflict) in verdict.conflicts.iter().take(MOST_CONFLICTS).enumerate() {
+                html.text(if n == 0 { "" } else { "; " });
+                html.leaf("code", &[], cut(&conflict.path, PATH_BYTES).0);
+                let mode = match conflict.mode {
+                    Mode::Read => "to be read",
+                    Mode::Write => "to be written",
+                };
+                html.text(&format!(" ({mode}) is held by {}", holder(&conflict.held_by, &of.id)));
+            }
+        }
+    }
+}
+
+fn measured(quality: &ClaimQuality) -> String {
+    let share =
+        |s: Option<f64>| s.map_or("nothing".to_owned(), |s| format!("{:.0}\u{a0}%", s * 100.0));
+    let (precision, recall) = (share(quality.precision), share(quality.recall));
+    format!("{precision} of what was claimed was written, {recall} of what was written was claimed")
+}
+
+fn ended(html: &mut Html, attempt: &Attempt) {
+    let (tone, word, why): (Tone, &str, &str) = match &attempt.end {
+        None => (LIVE, "under way", ""),
+        Some(AttemptEnd::Completed(None)) => (GOOD, "done", "it changed nothing"),
+        Some(AttemptEnd::Completed(Some(commit))) => (GOOD, "landed", cut(commit, 12).0),
+        Some(AttemptEnd::Retried(failure)) => {
+            (WAIT, "another attempt follows", failure.message.as_str())
+        }
+        Some(AttemptEnd::Exhausted(failure)) => (BAD, "out of attempts", failure.message.as_str()),
+        Some(AttemptEnd::Failed(failure)) => (BAD, "failed", failure.message.as_str()),
+    };
+    html.within("p", &[], |html| {
+        label(html, tone, word);
+        html.text(" ");
+        html.text(cut(why, LINE_BYTES).0);
+    });
+}

@@ -1,0 +1,174 @@
+//! The head of a report: what is wanted, where it stands and why, how to have the result, what it took.
+
+use jiff::SignedDuration;
+
+use super::html::{Html, address, cut};
+use super::material::Material;
+use super::page::card;
+use super::words::{job_tone, label, moment, moment_words, plural, short, sign, task_tone, took};
+use crate::model::status::{JobPhase, TaskPhase};
+
+/// Longest title, and longest objective, in bytes.
+const TITLE_BYTES: usize = 180;
+const OBJECTIVE_BYTES: usize = 32 * 1024;
+
+/// Writes it.
+pub(super) fn write(html: &mut Html, of: &Material) {
+    let tone = job_tone(of.state.phase);
+    html.within("p", &[("class", "crumbs")], |html| {
+        html.leaf("a", &[("href", "../index.html")], "jobs");
+        html.text(" / ");
+        html.text(of.id.as_str());
+    });
+    html.within("h1", &[], |html| html.text(&title(of)));
+    html.block("div", "state", |html| {
+        label(html, tone, of.state.phase.as_str());
+        html.leaf("span", &[], &why(of));
+    });
+    progress(html, of);
+    for line in &of.trouble {
+        html.leaf("p", &[("class", "note")], line);
+    }
+    html.block("div", "card", |html| {
+        facts(html, of);
+        result(html, of);
+    });
+    objective(html, of);
+}
+
+/// The first line of the objective.
+pub(super) fn title(of: &Material) -> String {
+    let objective = of.job.as_ref().map_or(of.state.plan_objective.as_str(), |j| &j.objective);
+    let line = objective.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or(of.id.as_str());
+    let (line, is_all) = cut(line, TITLE_BYTES);
+    if is_all { line.to_owned() } else { format!("{line}…") }
+}
+
+/// Why it stands where it stands, in words.
+fn why(of: &Material) -> String {
+    let state = &of.state;
+    let is_left = !of.is_held && matches!(state.phase, JobPhase::Planning | JobPhase::Running);
+    let count = |phase| state.tasks.iter().filter(|t| t.phase == phase).count();
+    let words = match state.phase {
+        _ if is_left => {
+            "nobody works on it: its worker has gone, and the next one goes on".to_owned()
+        }
+        _ if !state.standing.message.is_empty() => state.standing.message.clone(),
+        JobPhase::Queued => waiting(of),
+        JobPhase::Planning => "its plan is being made".to_owned(),
+        _ if state.tasks.is_empty() => state.standing.reason.clone().unwrap_or_default(),
+        _ => {
+            format!("{} of {} done", count(TaskPhase::Succeeded), plural(state.tasks.len(), "task"))
+        }
+    };
+    let blocked = count(TaskPhase::Blocked);
+    let is_blocked = state.phase == JobPhase::Running && blocked > 0;
+    let further = [
+        is_blocked.then(|| format!(", {blocked} waiting for a lease")),
+        state.standing.until.map(|until| format!(" (until {})", moment_words(until, &of.zone))),
+    ];
+    [Some(words)].into_iter().chain(further).flatten().collect()
+}
+
+/// What a job waits for that nobody has begun.
+fn waiting(of: &Material) -> String {
+    let Some(status) = &of.waits else { return "no worker has begun yet".to_owned() };
+    let reason = status.reason.as_deref().unwrap_or_default().replace('_', " ");
+    let until = status.until.map(|until| format!(" {}", moment_words(until, &of.zone)));
+    format!("no worker has begun yet: {reason}{} {}", until.unwrap_or_default(), status.message)
+}
+
+/// One piece for each task, in the colour of its state.
+fn progress(html: &mut Html, of: &Material) {
+    if of.state.tasks.is_empty() {
+        return;
+    }
+    let done = of.state.tasks.iter().filter(|t| t.phase == TaskPhase::Succeeded).count();
+    let says = format!("{done} of {} done", plural(of.state.tasks.len(), "task"));
+    let attributes = [("class", "bar"), ("role", "img"), ("aria-label", says.as_str())];
+    html.within("div", &attributes, |html| {
+        for task in &of.state.tasks {
+            html.shape("i", &[("class", task_tone(task.phase))]);
+        }
+    });
+}
+
+fn facts(html: &mut Html, of: &Material) {
+    let fact = |html: &mut Html, name: &str, value: &mut dyn FnMut(&mut Html)| {
+        html.within("div", &[], |html| {
+            html.leaf("dt", &[], name);
+            html.within("dd", &[], |html| value(html));
+        });
+    };
+    html.within("dl", &[("class", "facts")], |html| {
+        if let Some(at) = of.job.as_ref().map(|j| j.created_at).or(of.timeline.began) {
+            fact(html, "taken", &mut |html| moment(html, at, &of.zone));
+        }
+        if of.state.started_at.is_some() {
+            let (name, time) = elapsed(of);
+            fact(html, name, &mut |html| html.text(&took(time)));
+        }
+        let sessions = of.timeline.sessions.len();
+        let tasks =
+            format!("{}, {}", plural(of.state.tasks.len(), "task"), plural(sessions, "session"));
+        fact(html, "work", &mut |html| html.text(&tasks));
+        let spent = of.state.tokens;
+        let tokens = format!("{} in, {} out", short(spent.input), short(spent.output));
+        fact(html, "tokens", &mut |html| html.text(&tokens));
+        let top = of.state.workspace.as_ref().map(|w| w.top.as_str());
+        if let Some(top) = top.or(of.job.as_ref().and_then(|j| j.options.workspace.as_deref())) {
+            fact(html, "workspace", &mut |html| html.text(cut(top, 300).0));
+        }
+    });
+}
+
+/// How long it took, or has been under way.
+fn elapsed(of: &Material) -> (&'static str, SignedDuration) {
+    let since = of.state.started_at.unwrap_or(of.now);
+    match of.timeline.last.filter(|_| of.timeline.is_over) {
+        Some(end) => ("took", end.duration_since(since)),
+        None => ("under way for", of.now.duration_since(since)),
+    }
+}
+
+/// How to have the result.
+fn result(html: &mut Html, of: &Material) {
+    let Some(branch) = &of.state.branch else { return };
+    html.block("div", "take", |html| {
+        html.within("p", &[], |html| {
+            html.text("The result is on the branch ");
+            html.leaf("code", &[], branch);
+            html.text(". To take it, in the workspace: ");
+            html.leaf("code", &[], &format!("git merge {branch}"));
+        });
+        let links = ["result.patch", "summary.md"].into_iter().filter(|name| of.has("", name));
+        html.within("p", &[("class", "dim")], |html| {
+            for (at, name) in links.enumerate() {
+                html.text(if at == 0 { "" } else { " · " });
+                html.leaf("a", &[("href", &address([name]))], name);
+            }
+        });
+    });
+}
+
+/// The whole objective, where the title is not all of it.
+fn objective(html: &mut Html, of: &Material) {
+    let Some(job) = &of.job else { return };
+    if job.objective.trim() == title(of) {
+        return;
+    }
+    card(html, "objective", "Objective", "", |html| {
+        html.block("div", "in", |html| {
+            let (text, is_all) = cut(job.objective.trim(), OBJECTIVE_BYTES);
+            html.leaf("div", &[("class", "prose")], text);
+            if !is_all {
+                html.leaf("a", &[("href", "./objective.md")], "the rest is in objective.md");
+            }
+        });
+    });
+}
+
+/// The sign for where the job stands, for lists.
+pub(super) fn job_sign(html: &mut Html, phase: JobPhase) {
+    sign(html, job_tone(phase), phase.as_str());
+}

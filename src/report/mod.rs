@@ -1,0 +1,130 @@
+//! Floor 3a: `runs/JOB/report.html` and `runs/index.html`, pages for people in which a job, or all of them, can be seen at a
+//! glance. Derived: everything in them is told by the journal and the files beside it, and nothing is ever read back from them.
+//!
+//! Promises: a page is whole or not there, loads nothing, runs nothing, and shows whatever agents, repositories and job files
+//! wrote as text; it is bounded, whatever the job did. Writing one flushes nothing, and takes no room that is kept for work.
+//!
+//! Diagnostics: a page that cannot be written is the caller's to note; no job is worth less without it.
+
+mod claims;
+mod diff;
+mod files;
+mod findings;
+mod graph;
+mod head;
+mod html;
+mod jobs;
+mod lanes;
+mod material;
+mod overview;
+mod page;
+mod spending;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use self::material::Material;
+use crate::model::root::Root;
+use crate::os::lock::FileLock;
+use crate::os::{clock, disk, fsx};
+use crate::runs::{RunFolder, Runs};
+
+pub use self::jobs::{all_ended, derived, recently_ended, status};
+
+/// Room that must be left on the disk: with less, pages are the first to go without.
+const ROOM: u64 = 32 * 1024 * 1024;
+/// How long one waits for another who writes the overview.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// One page at a time in this process, so that an older one never replaces a newer.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Where the report of a job lies.
+pub fn path(folder: &RunFolder) -> PathBuf {
+    folder.dir().join("report.html")
+}
+
+/// Where the overview of a root lies.
+pub fn overview_path(root: &Root) -> PathBuf {
+    Runs::of(root).dir().join("index.html")
+}
+
+/// Writes the report of a job anew, unless it is fresh. For the holder of the job's lock; `is_worked_on` is whether that is a
+/// worker.
+///
+/// # Errors
+/// When the journal cannot be read or the page not be written.
+pub fn refresh(folder: &RunFolder, is_worked_on: bool) -> Result<()> {
+    let _one_at_a_time = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let material = material::read(folder, is_worked_on, clock::now())?;
+    let path = path(folder);
+    let generator = generator(&material);
+    let is_fresh = fsx::read_head(&path, page::HEAD_BYTES)
+        .is_ok_and(|(head, _)| page::is_fresh(&head, &generator));
+    if is_fresh {
+        return Ok(());
+    }
+    replace(&path, &report(&material))
+}
+
+/// From what a report is written: the journal up to a fact, and while the job has not ended whether a worker has it.
+fn generator(of: &Material) -> String {
+    let is_open = !of.state.phase.is_final();
+    page::generator(of.last_seq, is_open.then_some(of.is_held))
+}
+
+/// The page of a job.
+fn report(of: &Material) -> String {
+    let title = format!("{}: {}", of.state.phase.as_str(), head::title(of));
+    page::page(&title, &generator(of), |html| {
+        head::write(html, of);
+        lanes::write(html, of);
+        graph::write(html, of);
+        tasks::write(html, of);
+        findings::write(html, of);
+        diff::write(html, of);
+        spending::write(html, of);
+        files::write(html, of);
+        html.within("footer", &[], |html| {
+            html.text("written ");
+            words::moment(html, of.now, &of.zone);
+            html.text(&format!(" from {}", words::plural(of.events.len(), "fact")));
+            html.text(if of.state.phase.is_final() {
+                ""
+            } else {
+                "; load it again for what is new"
+            });
+        });
+    })
+}
+
+/// Writes the overview of a root anew, unless it is younger than `age`.
+///
+/// # Errors
+/// When the spool cannot be read or the page not be written.
+pub fn refresh_overview(root: &Root, age: Duration) -> Result<()> {
+    let path = overview_path(root);
+    let lock = path.with_file_name(".index.lock");
+    // Who waits here reads after whoever was first has written, so that the last page is the newest.
+    let Some(_lock) = FileLock::acquire(&lock, PATIENCE)? else {
+        return Err(Error::new(ErrorKind::TimedOut, "somebody else writes it"));
+    };
+    if !age.is_zero() && path.exists() && !fsx::is_older(&path, age) {
+        return Ok(());
+    }
+    replace(&path, &overview::write(&jobs::gather(root, clock::now())?))
+}
+
+/// Only where there is room for more than that.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let room = disk::room(path.parent().unwrap_or(path))?;
+    if room.free_bytes < ROOM {
+        return Err(fsx::at(path)(Error::new(ErrorKind::StorageFull, "the disk is nearly full")));
+    }
+    fsx::replace_spare(path, text.as_bytes())
+}

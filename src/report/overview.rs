@@ -1,0 +1,113 @@
+//! `runs/index.html`: all jobs of a root at a glance, those that have not ended first.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::head::job_sign;
+use super::html::{Html, address, cut};
+use super::page::{card, generator, page};
+use super::words::{job_tone, label, moment, plural, short, took};
+use crate::model::status::{JobPhase, Status, TaskPhase};
+
+/// Longest objective in the list.
+const LINE_BYTES: usize = 220;
+
+/// What the overview shows.
+#[derive(Debug)]
+pub(super) struct Jobs {
+    /// Those that have not ended, the newest first.
+    pub(super) live: Vec<Status>,
+    /// How many more there are of these.
+    pub(super) more_live: usize,
+    /// The last that have ended, the newest first.
+    pub(super) ended: Vec<Status>,
+    /// Whether there may be more of these.
+    pub(super) has_more: bool,
+    /// When it is written.
+    pub(super) now: Timestamp,
+    /// The zone that times are shown in.
+    pub(super) zone: TimeZone,
+}
+
+/// The page.
+pub(super) fn write(jobs: &Jobs) -> String {
+    page("Numerus: jobs", &generator(0, None), |html| {
+        html.leaf("h1", &[], "Jobs");
+        let live = jobs.live.len() + jobs.more_live;
+        card(html, "live", "Under way", &plural(live, "job"), |html| {
+            list(html, jobs, &jobs.live, "Nothing is under way.");
+            if jobs.more_live > 0 {
+                let more = format!("and {} more: numerus status", jobs.more_live);
+                html.leaf("p", &[("class", "in dim")], &more);
+            }
+        });
+        let beside = if jobs.has_more { "the last ones" } else { "" };
+        card(html, "ended", "Ended", beside, |html| {
+            list(html, jobs, &jobs.ended, "Nothing has ended yet.");
+            if jobs.has_more {
+                html.leaf("p", &[("class", "in dim")], "older ones: numerus status --all");
+            }
+        });
+        html.within("footer", &[], |html| {
+            html.text("written ");
+            moment(html, jobs.now, &jobs.zone);
+            html.text(", whenever a job begins or ends; numerus open writes it anew");
+        });
+    })
+}
+
+fn list(html: &mut Html, jobs: &Jobs, rows: &[Status], empty: &str) {
+    html.block("div", "jobs", |html| {
+        for status in rows {
+            let to = address([status.job_id.as_str(), "report.html"]);
+            html.within("a", &[("class", "job"), ("href", &to)], |html| row(html, jobs, status));
+            html.constant("\n");
+        }
+        if rows.is_empty() {
+            html.leaf("div", &[("class", "empty")], empty);
+        }
+    });
+}
+
+fn row(html: &mut Html, jobs: &Jobs, status: &Status) {
+    job_sign(html, status.state);
+    let objective =
+        if status.objective.is_empty() { status.job_id.as_str() } else { &status.objective };
+    html.span("title", cut(objective, LINE_BYTES).0);
+    html.block("span", "nums", |html| {
+        label(html, job_tone(status.state), &state_words(status));
+        html.text(&format!(" {}", numbers(jobs, status)));
+    });
+    html.block("span", "under", |html| {
+        html.text(status.job_id.as_str());
+        html.text(" · ");
+        moment(html, status.created_at, &jobs.zone);
+        let message = cut(&status.message, LINE_BYTES).0;
+        if !message.is_empty() {
+            html.text(" · ");
+            html.text(message);
+        }
+    });
+}
+
+fn state_words(status: &Status) -> String {
+    match (&status.reason, status.state) {
+        (Some(reason), JobPhase::Paused) => {
+            format!("paused: {}", cut(reason, 40).0.replace('_', " "))
+        }
+        _ => status.state.as_str().to_owned(),
+    }
+}
+
+fn numbers(jobs: &Jobs, status: &Status) -> String {
+    let done = status.tasks.iter().filter(|t| t.state == TaskPhase::Succeeded).count();
+    let until = if status.state.is_final() { status.updated_at } else { jobs.now };
+    let mut words = vec![took(until.duration_since(status.created_at))];
+    if !status.tasks.is_empty() {
+        words.push(format!("{done}/{}", plural(status.tasks.len(), "task")));
+    }
+    if status.tokens.total() > 0 {
+        words.push(format!("{} tokens", short(status.tokens.total())));
+    }
+    words.join(" · ")
+}

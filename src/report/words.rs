@@ -1,0 +1,189 @@
+//! How numbers, times and states are said on the pages.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::html::Html;
+use crate::model::claim::Holder;
+use crate::model::id::JobId;
+use crate::model::outcome::Tokens;
+use crate::model::status::{JobPhase, TaskPhase};
+
+/// How a state feels: a class of the style sheet.
+pub(super) type Tone = &'static str;
+
+/// It went well.
+pub(super) const GOOD: Tone = "good";
+/// It went wrong.
+pub(super) const BAD: Tone = "bad";
+/// It waits for something.
+pub(super) const WAIT: Tone = "wait";
+/// It is under way.
+pub(super) const LIVE: Tone = "live";
+/// It is of no matter any more, or not yet.
+pub(super) const OFF: Tone = "off";
+
+/// How a job's state feels.
+pub(super) fn job_tone(phase: JobPhase) -> Tone {
+    match phase {
+        JobPhase::Succeeded => GOOD,
+        JobPhase::Failed | JobPhase::Killed => BAD,
+        JobPhase::Paused => WAIT,
+        JobPhase::Queued => OFF,
+        JobPhase::Planning | JobPhase::Running => LIVE,
+    }
+}
+
+/// How a task's state feels.
+pub(super) fn task_tone(phase: TaskPhase) -> Tone {
+    match phase {
+        TaskPhase::Succeeded => GOOD,
+        TaskPhase::Failed => BAD,
+        TaskPhase::Blocked => WAIT,
+        TaskPhase::Pending | TaskPhase::Skipped => OFF,
+        TaskPhase::Claiming | TaskPhase::Executing | TaskPhase::Landing | TaskPhase::Reviewing => {
+            LIVE
+        }
+    }
+}
+
+/// A sign for a tone, drawn, so that it looks the same everywhere.
+pub(super) fn sign(html: &mut Html, tone: Tone, says: &str) {
+    let inside = match tone {
+        GOOD => "M4.5 8.4l2.4 2.4 4.8-5.2",
+        BAD => "M5.3 5.3l5.4 5.4M10.7 5.3l-5.4 5.4",
+        WAIT => "M8 4.6v3.6l2.4 1.6",
+        LIVE => "M8 3.4a4.6 4.6 0 0 1 4.6 4.6",
+        _ => "M5 8h6",
+    };
+    let class = format!("sign {tone}");
+    let attributes = [
+        ("class", class.as_str()),
+        ("viewBox", "0 0 16 16"),
+        ("role", "img"),
+        ("aria-label", says),
+    ];
+    html.within("svg", &attributes, |html| {
+        html.shape("circle", &[("cx", "8"), ("cy", "8"), ("r", "7.25")]);
+        html.shape("path", &[("d", inside)]);
+    });
+}
+
+/// A state in a word, as a label of its tone.
+pub(super) fn label(html: &mut Html, tone: Tone, word: &str) {
+    let class = format!("label {tone}");
+    html.leaf("span", &[("class", &class)], word);
+}
+
+/// How long something took: `340 ms`, `4.2 s`, `3 m 20 s`, `2 h 05 m`, `3 d 4 h`.
+pub(super) fn took(time: SignedDuration) -> String {
+    let millis = time.as_millis().max(0);
+    let seconds = time.as_secs().max(0);
+    match seconds {
+        0 => format!("{millis} ms"),
+        1..60 => format!("{}.{} s", seconds, millis % 1000 / 100),
+        60..3600 => format!("{} m {:02} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {:02} m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// A time since the beginning, as short as an axis wants it.
+pub(super) fn after(time: SignedDuration) -> String {
+    let seconds = time.as_secs().max(0);
+    match seconds {
+        0 => "0".to_owned(),
+        1..60 => format!("{seconds}s"),
+        60..3600 if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        60..3600 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}", seconds / 3600, seconds % 3600 / 60),
+        _ if seconds % 86_400 < 60 => format!("{}d", seconds / 86_400),
+        _ => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// A number with a blank between thousands.
+pub(super) fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let first = digits.len() % 3;
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && at % 3 == first {
+            out.push('\u{a0}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A number of tokens, short.
+pub(super) fn short(n: u64) -> String {
+    match n {
+        ..10_000 => number(n),
+        10_000..1_000_000 => format!("{}.{}k", n / 1000, n % 1000 / 100),
+        _ => format!("{}.{}M", n / 1_000_000, n % 1_000_000 / 100_000),
+    }
+}
+
+/// What was spent, in words.
+pub(super) fn tokens(t: Tokens) -> String {
+    format!("{} in ({} cached), {} out", number(t.input), number(t.cached), number(t.output))
+}
+
+/// A number of things.
+pub(super) fn plural(count: usize, of: &str) -> String {
+    format!("{count} {of}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Who holds a lease: the task alone where it is one of this job.
+pub(super) fn holder(of: &Holder, job: &JobId) -> String {
+    if of.job == *job { of.task.to_string() } else { format!("{}/{}", of.job, of.task) }
+}
+
+/// A moment, in the zone of whoever wrote the page.
+pub(super) fn moment(html: &mut Html, at: Timestamp, zone: &TimeZone) {
+    html.leaf("time", &[("datetime", &at.to_string())], &moment_words(at, zone));
+}
+
+/// The same as a text.
+pub(super) fn moment_words(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The time of day.
+pub(super) fn clock_time(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned_datetime(zone.clone()).strftime("%H:%M:%S").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_in_two_units_at_most() {
+        for (millis, expected, on_axis) in [
+            (340, "340 ms", "0"),
+            (4_290, "4.2 s", "4s"),
+            (200_000, "3 m 20 s", "3:20"),
+            (120_000, "2 m 00 s", "2m"),
+            (7_500_000, "2 h 05 m", "2h05"),
+            (273_600_000, "3 d 4 h", "3d4h"),
+            (-5, "0 ms", "0"),
+        ] {
+            let time = SignedDuration::from_millis(millis);
+            assert_eq!((took(time).as_str(), after(time).as_str()), (expected, on_axis));
+        }
+    }
+
+    #[test]
+    fn numbers_are_readable() {
+        for (n, long, brief) in [
+            (7, "7", "7"),
+            (1234, "1\u{a0}234", "1\u{a0}234"),
+            (123_456, "123\u{a0}456", "123.4k"),
+            (2_500_000, "2\u{a0}500\u{a0}000", "2.5M"),
+        ] {
+            assert_eq!((number(n).as_str(), short(n).as_str()), (long, brief));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Keeps the job's report fresh while the worker lives, in a thread of its own: nothing waits for it, and it rests far longer
+//! than it works. The page of a job that has ended is written by whoever ended it.
+//!
+//! Diagnostics: a page that cannot be written is noted in `worker.log` once, and tried again with the next fact.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::bus::{Bus, Subscription};
+use crate::model::root::Root;
+use crate::os::lock::FileLock;
+use crate::os::{clock, fsx};
+use crate::report;
+use crate::runs::RunFolder;
+
+/// How long after the first fact the first page is written: of a job that is quick, the last one is all that anybody needs.
+const FIRST: Duration = Duration::from_secs(1);
+/// How long lies between two pages at least, and how many times as long as a page took.
+const REST: Duration = Duration::from_secs(5);
+const SHARE: u32 = 50;
+
+/// The thread; it ends when this is dropped, with a last page if anything has happened since.
+pub(super) struct Teller {
+    listening: Option<Subscription>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread knows.
+struct Desk {
+    root: Root,
+    folder: RunFolder,
+    lock: Arc<FileLock>,
+    has_complained: bool,
+}
+
+impl Teller {
+    /// Starts it. Where no thread can be had, there is no page until the end.
+    pub(super) fn start(root: &Root, folder: &RunFolder, lock: Arc<FileLock>, bus: &Bus) -> Self {
+        let (tell, facts) = sync_channel(1);
+        let listening = bus.subscribe("*", move |_| wake(&tell));
+        let (root, folder) = (root.clone(), folder.clone());
+        let desk = Desk { root, folder, lock, has_complained: false };
+        let thread = std::thread::Builder::new().name("report".to_owned());
+        let thread = thread.spawn(move || desk.work(&facts)).ok();
+        Self { listening: Some(listening), thread }
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        drop(self.listening.take());
+        if let Some(thread) = self.thread.take() {
+            let _a_page_is_no_reason_to_fail = thread.join();
+        }
+    }
+}
+
+/// One fact that is not heard of yet is as good as many.
+fn wake(tell: &SyncSender<()>) {
+    let _full_or_gone = tell.try_send(());
+}
+
+impl Desk {
+    fn work(mut self, facts: &Receiver<()>) {
+        let mut rest = FIRST;
+        while facts.recv().is_ok() {
+            let is_over = !listen(facts, rest);
+            let began = clock::since_boot();
+            self.write();
+            if is_over {
+                return;
+            }
+            rest = REST.max(clock::since_boot().saturating_sub(began) * SHARE);
+        }
+    }
+
+    fn write(&mut self) {
+        if !self.lock.is_current() {
+            return;
+        }
+        let written = report::refresh(&self.folder, true)
+            .and_then(|()| report::refresh_overview(&self.root, Duration::ZERO));
+        if let Err(why) = written
+            && !std::mem::replace(&mut self.has_complained, true)
+        {
+            let say =
+                |mut log: std::fs::File| writeln!(log, "numerus: cannot write the report: {why}");
+            let _as_well_as_it_goes = fsx::open_append(&self.folder.worker_log()).and_then(say);
+        }
+    }
+}
+
+/// Hears of facts for as long as that; false if there will be no more.
+fn listen(facts: &Receiver<()>, time: Duration) -> bool {
+    let deadline = clock::since_boot() + time;
+    loop {
+        match facts.recv_timeout(deadline.saturating_sub(clock::since_boot())) {
+            Ok(()) => {}
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+}

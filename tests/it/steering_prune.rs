@@ -1,0 +1,194 @@
+//! The removal of jobs that have ended: only what was asked for, never what is wanted, and always with a copy.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::rehearsal::{Job, Script, Stage, execute, part};
+use crate::site::Ended;
+use crate::yard::{Yard, names};
+
+fn said(ended: &Ended, code: i32, words: &str) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    let all = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(all.contains(words), "{words}: {ended:?}");
+}
+
+fn copy(root: &Path, job: &str) -> std::path::PathBuf {
+    root.join("store/pruned").join(job)
+}
+
+fn refs(stage: &Stage, job: &Job<'_>) -> String {
+    stage.git(&["for-each-ref", "--format=%(refname)", &format!("refs/numerus/{}/", job.id)])
+}
+
+#[test]
+fn what_goes_is_shown_and_asked_for_and_a_copy_of_what_matters_stays() {
+    let stage = Stage::new("prune", &Script::of([part("t1")]));
+    let good = stage.ends_with(0, &[]);
+    let leave = json!([{"write": {"path": "t1.txt", "text": "half\n"}}, {"fail": {"message": "no", "info": "other"}}]);
+    stage.follow(&Script::of([part("t1")]).with(execute("t1"), leave));
+    let bad = stage.ends_with(1, &["--max-attempts", "1"]);
+    assert_eq!(stage.call(&["apply", &good.id]).code, Some(0));
+    assert_eq!(stage.git(&["worktree", "list"]).lines().count(), 2, "the failed attempt's is kept");
+    said(&stage.call(&["prune"]), 2, "nothing says which jobs");
+    let shown = stage.call(&["prune", "--keep", "0", "--dry-run"]);
+    for words in [&good.id, &bad.id, "merged", "2 jobs, "] {
+        said(&shown, 0, words);
+    }
+    said(&stage.call(&["prune", "--keep", "0"]), 2, "nobody is there to be asked");
+    said(&stage.call(&["prune", "--older-than", "30d", "--yes"]), 0, "there is nothing to remove");
+    assert!(good.dir().exists() && bad.dir().exists());
+    let journal = good.read("events.ndjson");
+    let attempt = bad.read("t1/attempt-1.patch");
+    said(&stage.call(&["prune", "--keep", "0", "--yes"]), 0, "2 jobs, ");
+    let root = stage.site.root();
+    for (job, place) in [(&good, "done"), (&bad, "failed")] {
+        assert!(!job.dir().exists());
+        assert_eq!(names(&root.join("spool").join(place)), [""; 0]);
+        let kept = names(&copy(&root, &job.id));
+        for name in ["events.ndjson", "job.json", "summary.md", "objective.md"] {
+            assert!(kept.iter().any(|k| k == name), "{name}: {kept:?}");
+        }
+        assert!(kept.contains(&format!("{}.json", job.id)), "its file: {kept:?}");
+        assert_eq!(refs(&stage, job), "");
+        assert_eq!(stage.call(&["status", &job.id]).code, Some(3));
+    }
+    let kept =
+        |job: &Job<'_>, name: &str| fs::read_to_string(copy(&root, &job.id).join(name)).unwrap();
+    assert_eq!(kept(&good, "events.ndjson"), journal);
+    assert!(kept(&good, "result.patch").contains("t1.txt"));
+    assert_eq!(kept(&bad, "t1/attempt-1.patch"), attempt);
+    assert_eq!(stage.git(&["worktree", "list"]).lines().count(), 1);
+    assert_eq!(
+        stage.git(&["branch", "--list", "numerus/*"]).lines().count(),
+        1,
+        "a branch is the user's"
+    );
+    assert!(!stage.call(&["status", "--all"]).stdout.contains(&good.id));
+    assert_eq!(names(&root.join("runs")), [""; 0]);
+}
+
+#[test]
+fn a_result_that_nobody_took_over_keeps_its_job_unless_that_is_said() {
+    let stage = Stage::new("prune-unmerged", &Script::of([part("t1")]));
+    let job = stage.ends_with(0, &[]);
+    said(&stage.call(&["prune", "--keep", "0", "--yes"]), 0, &format!("but their own: {}", job.id));
+    assert!(job.dir().exists());
+    let tip = stage.git(&["rev-parse", &format!("refs/numerus/{}/tip", job.id)]);
+    said(&stage.call(&["prune", "--keep", "0", "--unmerged", "--yes"]), 0, "not merged");
+    assert!(!job.dir().exists());
+    assert_eq!(stage.git(&["rev-parse", &format!("refs/numerus/{}/tip", job.id)]), tip);
+    assert_eq!(stage.git(&["rev-parse", &format!("numerus/{}", job.id)]), tip);
+    stage.follow(&Script::of([part("t2")]));
+    let thrown_away = stage.ends_with(0, &[]);
+    stage.git(&["branch", "--quiet", "-D", &format!("numerus/{}", thrown_away.id)]);
+    said(&stage.call(&["prune", "--keep", "0", "--yes"]), 0, "discarded");
+    assert_eq!(refs(&stage, &thrown_away), "");
+}
+
+#[test]
+fn a_repository_in_the_run_folder_is_kept_as_a_bundle() {
+    let yard = Yard::new("prune-own");
+    yard.drop_job("own", "own", "");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    let job = yard.job("own-").unwrap();
+    said(&yard.ask(&["prune", "--state", "done", "--yes"]), 0, "kept, since");
+    assert!(yard.run(&job).exists());
+    said(&yard.ask(&["prune", "--state", "done", "--unmerged", "--yes"]), 0, "in the run folder");
+    let bundle = copy(&yard.site.root(), &job).join("workspace.bundle");
+    let (branch, to) = (format!("numerus/{job}"), yard.path("again"));
+    let words =
+        ["clone", "--quiet", "--branch", &branch, bundle.to_str().unwrap(), to.to_str().unwrap()];
+    yard.site.git(yard.site.path(), &words);
+    assert_eq!(fs::read_to_string(to.join("out.txt")).unwrap(), "own\n");
+}
+
+#[test]
+fn what_others_wait_for_stays_and_a_key_is_never_free_again() {
+    let yard = Yard::new("prune-after");
+    yard.drop_job("keyed", "keyed", "key: once\n");
+    yard.drop_job("bad-x", "bad-x", "");
+    let _ends = yard.ask(&["daemon", "--once"]);
+    let keyed = yard.job("keyed-").unwrap();
+    yard.drop_job("waits", "waits", &format!("after: {keyed}\nnot_before: 2999-01-01T00:00:00Z\n"));
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(4));
+    let waits = yard.job("waits-").unwrap();
+    let all = ["prune", "--keep", "0", "--unmerged", "--yes"];
+    said(&yard.ask(&all), 0, &format!("kept: {keyed}, since {waits} waits for it"));
+    assert!(yard.run(&keyed).exists() && yard.job("bad-x-").is_none());
+    assert_eq!(yard.ask(&["kill", &waits]).code, Some(0));
+    said(&yard.ask(&all), 0, "2 jobs, ");
+    fs::remove_dir_all(yard.site.root().join("spool/keys")).unwrap();
+    yard.drop_job("again", "again", "key: once\n");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    let reason = fs::read_to_string(yard.folder("rejected").join("again.md.reason.json")).unwrap();
+    assert!(reason.contains("E_DUP") && reason.contains(&keyed), "{reason}");
+}
+
+#[test]
+fn what_was_withdrawn_goes_and_what_a_death_left_is_finished() {
+    let yard = Yard::new("prune-finish");
+    let withdrawn = yard.submit(&["never", "--plan", "single"]);
+    assert_eq!(yard.ask(&["kill", &withdrawn]).code, Some(0));
+    let all = ["prune", "--keep", "0", "--unmerged", "--yes"];
+    said(&yard.ask(&all), 0, &withdrawn);
+    assert_eq!(yard.names("killed"), [""; 0]);
+    let file = copy(&yard.site.root(), &withdrawn).join(format!("{withdrawn}.json"));
+    assert!(fs::read_to_string(file).unwrap().contains("never"));
+    yard.drop_job("own", "own", "");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    let job = yard.job("own-").unwrap();
+    let file = yard.folder("done").join(format!("{job}.md"));
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(yard.ask(&all).code, Some(0));
+    // As if it had died between the rename and what follows it.
+    let aside = yard.site.root().join("runs").join(format!(".pruning-{job}"));
+    fs::create_dir(&aside).unwrap();
+    fs::write(aside.join("left"), "").unwrap();
+    fs::write(&file, text).unwrap();
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    assert_eq!(yard.job("own-"), None, "it never runs again");
+    said(&yard.ask(&all), 0, &format!("{job}: its removal had begun, and is finished"));
+    assert!(!aside.exists() && !file.exists());
+}
+
+#[test]
+fn a_copy_of_something_else_keeps_the_job_and_what_nobody_put_aside_stays() {
+    let yard = Yard::new("prune-strange");
+    yard.drop_job("bad-1", "bad-1", "");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(1));
+    let job = yard.job("bad-1-").unwrap();
+    let other = copy(&yard.site.root(), &job);
+    fs::create_dir_all(&other).unwrap();
+    fs::write(other.join("events.ndjson"), "another\n").unwrap();
+    let strange = yard.site.root().join("runs/.pruning-strange-abc234");
+    fs::create_dir(&strange).unwrap();
+    let all = ["prune", "--keep", "0", "--yes"];
+    said(&yard.ask(&all), 5, "it is the copy of another job");
+    assert!(yard.run(&job).exists() && strange.exists());
+    fs::remove_dir_all(&other).unwrap();
+    said(&yard.ask(&all), 0, "1 job, ");
+    assert!(!yard.run(&job).exists() && strange.exists());
+}
+
+#[test]
+fn the_newest_and_the_small_stay_and_a_job_that_goes_on_is_nobodys_to_remove() {
+    let yard = Yard::new("prune-keep");
+    for name in ["bad-1", "bad-2", "bad-3"] {
+        yard.drop_job(name, name, "");
+        assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(1));
+    }
+    let _daemon = yard.daemon(&[]);
+    yard.drop_job("hold-k", "hold-k", "");
+    yard.until_reached("hold-k");
+    said(&yard.ask(&["prune", "--max-size", "10G", "--yes"]), 0, "there is nothing to remove");
+    said(&yard.ask(&["prune", "--keep", "2", "--yes"]), 0, "1 job, ");
+    let left: Vec<bool> = ["bad-1-", "bad-2-", "bad-3-"].map(|n| yard.job(n).is_some()).to_vec();
+    assert_eq!(left, [false, true, true]);
+    said(&yard.ask(&["prune", "--max-size", "0", "--state", "failed", "--yes"]), 0, "2 jobs, ");
+    assert!(yard.job("hold-k-").is_some());
+    yard.let_go("hold-k");
+    yard.until_in("done", "hold-k-");
+}

@@ -1,0 +1,116 @@
+//! What commands tell of who works, who waits and what was not accepted; and how a reader of events goes on.
+
+use serde_json::Value;
+
+use crate::yard::Yard;
+
+const NOBODY: &str =
+    "no daemon is running: start one with numerus daemon, or work on it now with numerus start ";
+
+#[test]
+fn a_second_daemon_says_whom_it_stands_by_and_when_it_leads() {
+    let yard = Yard::new("standing");
+    let first = yard.daemon(&[]);
+    let second = yard.spare(&[]);
+    let active = format!("another daemon is active (process {})", first.pid());
+    yard.until("it says so", || second.stderr().contains(&format!("{active}; standing by")));
+    let once = yard.ask(&["daemon", "--once"]);
+    assert_eq!(once.code, Some(4), "{once:?}");
+    assert!(once.stderr.contains(&format!("{active} and takes what is there")), "{once:?}");
+    drop(first);
+    yard.until("it leads", || second.stderr().contains("this one is active now"));
+}
+
+#[test]
+fn where_jobs_wait_and_no_daemon_runs_it_is_told_and_nowhere_else() {
+    let yard = Yard::new("nobody");
+    let repo = yard.site.git_repo().display().to_string();
+    let empty = yard.ask(&["status"]);
+    assert!(!empty.stderr.contains(NOBODY), "nothing waits: {empty:?}");
+    let sent = yard.ask(&["submit", "good", "--plan", "single", "--workspace", &repo]);
+    assert!(sent.stderr.contains(&format!("{NOBODY}{}", sent.stdout.trim())), "{sent:?}");
+    assert_eq!(sent.stdout.lines().count(), 1, "{sent:?}");
+    let listed = yard.ask(&["status"]);
+    assert!(listed.stderr.contains(NOBODY) && !listed.stdout.contains(NOBODY), "{listed:?}");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    assert!(!yard.ask(&["status"]).stderr.contains(NOBODY), "it has ended");
+    let daemon = yard.daemon(&[]);
+    let later = ["submit", "good", "--workspace", &repo, "--not-before", "2999-01-01T00:00:00Z"];
+    let sent = yard.ask(&later);
+    assert!(!sent.stderr.contains(NOBODY), "there is one: {sent:?}");
+    let job = sent.stdout.trim().to_owned();
+    yard.until_in("claimed", &job);
+    assert!(!yard.ask(&["status"]).stderr.contains(NOBODY));
+    drop(daemon);
+    let listed = yard.ask(&["status"]);
+    assert!(listed.stderr.contains(&format!("{NOBODY}{job}")), "{listed:?}");
+    let once = yard.ask(&["daemon", "--once"]);
+    assert_eq!(once.code, Some(4));
+    assert!(once.stderr.contains("numerus status says what waits"), "{once:?}");
+}
+
+#[test]
+fn a_rejected_file_is_found_by_its_name_and_counted() {
+    let yard = Yard::new("rejected-names");
+    yard.drop_file("fix-rounding.json", "{");
+    yard.drop_file("Fix the docs.md", "---\nworkspace: nowhere\n---\nx\n");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    let listed = yard.ask(&["status"]);
+    assert!(listed.stderr.contains("2 files were rejected: spool/rejected/"), "{listed:?}");
+    let found = yard.ask(&["status", "fix-round"]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    assert!(found.stdout.starts_with("fix-rounding.json: rejected ("), "{found:?}");
+    let found = yard.ask(&["status", "Fix the", "--json"]);
+    let line: Value = serde_json::from_str(&found.stdout).expect(&found.stdout);
+    assert_eq!((&line["file"], &line["state"]), (&"Fix the docs.md".into(), &"rejected".into()));
+    assert!(line["message"].as_str().unwrap().contains("nowhere"), "{line}");
+    let typo = yard.ask(&["status", "fix-ronding"]);
+    assert_eq!(typo.code, Some(3), "{typo:?}");
+    assert!(typo.stderr.contains("hint: a file called fix-rounding.json was rejected"), "{typo:?}");
+    assert_eq!(yard.ask(&["status", "quite-else"]).code, Some(3));
+}
+
+#[test]
+fn a_list_tells_why_a_job_did_not_end_well() {
+    let yard = Yard::new("list-why");
+    yard.drop_job("b", "bad-b", "");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(1));
+    let job = yard.job("b-").unwrap();
+    let (_, message) = yard.end_of(&job);
+    let listed = yard.ask(&["status"]);
+    assert!(!message.is_empty() && listed.stdout.contains(&format!("\n  {message}")), "{listed:?}");
+}
+
+#[test]
+fn a_reader_of_events_goes_on_where_it_stopped() {
+    let yard = Yard::new("since");
+    yard.drop_job("a", "good", "");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    let job = yard.job("a-").unwrap();
+    let all = yard.site.journal(&job);
+    let seqs = |words: &[&str]| {
+        let ended = yard.ask(&[&["events", "--json"], words].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let line =
+            |line: &str| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap();
+        ended.stdout.lines().map(line).collect::<Vec<u64>>()
+    };
+    let last = all.len() as u64;
+    assert_eq!(seqs(&["a-", "--since", "5"]), (6..=last).collect::<Vec<_>>());
+    assert_eq!(seqs(&["a-", "--follow", "--since", &(last - 1).to_string()]), [last]);
+    assert_eq!(seqs(&["--since", "1h"]).len() as u64, last, "jobs that have ended since, too");
+    assert_eq!(seqs(&["--since", "2999-01-01T00:00:00Z"]), [] as [u64; 0]);
+    let at = all[8]["ts"].as_str().unwrap();
+    let expected = all.iter().filter(|e| e["ts"].as_str().unwrap() >= at).count();
+    assert_eq!(seqs(&["--since", at]).len(), expected);
+    for (words, said) in [
+        (vec!["--since", "5"], "takes a number with a JOB only"),
+        (vec!["--since", "soon"], "is no time"),
+        (vec!["--match", "job.finshed"], "did you mean job.finished?"),
+        (vec!["--match", "jbo.*"], "did you mean job.*?"),
+    ] {
+        let ended = yard.ask(&[vec!["events"], words].concat());
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(said), "{said}: {ended:?}");
+    }
+}
