@@ -1,4 +1,4 @@
-//! `store/metrics.prom`: what the daemon tells of itself, for node_exporter's textfile collector.
+//! `store/metrics.prom`: what the daemon tells of itself, for `node_exporter`'s textfile collector.
 //!
 //! The counters begin with what the index knows of ended jobs, and take in what this daemon sees end: nothing here costs more
 //! the more has been done. Written when something has changed, not more often than every few seconds, and at the end.

@@ -1,8 +1,4 @@
 //! How often things happened in a job, counted from its facts.
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a projection names the facts it projects; the others pass by"
-)]
 
 use jiff::Timestamp;
 
@@ -30,7 +26,9 @@ impl JobState {
             ) => self.has_waited(task, event.ts),
             (Fact::Paused { .. } | Fact::Finished { .. }, _) => {
                 let tasks: Vec<TaskId> = self.waits.keys().cloned().collect();
-                tasks.iter().for_each(|task| self.has_waited(task, event.ts));
+                for task in &tasks {
+                    self.has_waited(task, event.ts);
+                }
             }
             _ => {}
         }

@@ -14,7 +14,7 @@ pub use super::session::{
 };
 
 /// The names of all events on disk.
-pub const NAMES: [&str; 47] = [
+pub const NAMES: [&str; 48] = [
     "job.submitted",
     "job.claimed",
     "job.worker_started",
@@ -40,6 +40,7 @@ pub const NAMES: [&str; 47] = [
     "job.task_failed",
     "job.task_retried",
     "job.task_exhausted",
+    "job.task_reopened",
     "job.advised",
     "job.replanned",
     "job.tasks_added",
