@@ -3,7 +3,6 @@
 use super::here::Here;
 use super::render::Row;
 use crate::model::status::{JobPhase, PauseReason};
-use crate::os::lock;
 use crate::spool::Spool;
 
 /// Whether a job waits for a daemon: to be started, or to be gone on with when its time has come.
@@ -20,8 +19,7 @@ pub(super) fn waits(row: &Row) -> bool {
 
 /// Says that no daemon is running, if so, to whoever has something that waits for one: `job`, or several.
 pub(super) fn tell(here: &mut Here, job: Option<&str>) {
-    // Where that cannot be found out, nothing is claimed.
-    if lock::is_held(&Spool::of(&here.root).daemon_lock()).unwrap_or(true) {
+    if Spool::of(&here.root).is_led() {
         return;
     }
     let job = job.unwrap_or("JOB");

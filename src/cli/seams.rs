@@ -278,6 +278,7 @@ pub(super) fn approve(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
     held.journal.flush().map_err(cannot)?;
     held.state.apply(&event);
     drop(held);
+    hooks::rouse(root, folder.job());
     Spool::of(root).wake().map_err(cannot)
 }
 

@@ -8,6 +8,7 @@ use super::{
     Desk, Failure, Held, PATIENCE, Runs, Spool, Taken, Want, clock, ending, open, refused,
 };
 use crate::error::Exit;
+use crate::hooks;
 use crate::model::event::Fact;
 use crate::model::root::Root;
 use crate::model::status::PauseReason;
@@ -47,6 +48,7 @@ pub(in crate::cli) fn rest(root: &Root, folder: &RunFolder) -> Result<bool, Fail
         write_down(&mut held, fact).map_err(cannot)?;
     }
     drop(held);
+    hooks::rouse(root, folder.job());
     Spool::of(root).wake().map_err(cannot)?;
     Ok(true)
 }
@@ -74,6 +76,7 @@ pub(in crate::cli) fn go_on(root: &Root, folder: &RunFolder) -> Result<(), Failu
             write_down(&mut held, Fact::Resumed {}).map_err(cannot)?;
         }
     }
+    hooks::rouse(root, folder.job());
     Spool::of(root).wake().map_err(cannot)
 }
 
