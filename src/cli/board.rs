@@ -78,8 +78,8 @@ impl Board {
         let status = state.status(job);
         let lane = |task: &TaskStatus| {
             let id = task.id.as_str();
-            let session = timeline.open_sessions().find(|s| s.place == id).map_or(0, |s| s.number);
-            let said = is_active(task.state).then(|| words(id, session)).flatten();
+            let session = timeline.open_sessions().find(|s| s.place == id).map(|s| s.number);
+            let said = session.filter(|_| is_active(task.state)).and_then(|n| words(id, n));
             self::lane(task, timeline.since(&task.id), said)
         };
         let lanes = status.tasks.iter().map(lane).collect();

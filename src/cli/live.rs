@@ -167,7 +167,7 @@ fn view(here: &Here) -> (View, usize) {
 /// What an answer ends; `None`: go on. Whose input has ended cannot say more.
 fn understood(line: Option<&str>) -> Option<End> {
     match line.map(|line| line.trim().to_lowercase()).as_deref() {
-        Some("k" | "kill") => Some(End::Kill),
+        Some("kill" | "k") => Some(End::Kill),
         Some("d" | "detach") | None => Some(End::Detached),
         Some(_) => None,
     }

@@ -1,11 +1,14 @@
 //! `numerus open`: a job's report, or the overview of all jobs, in the user's browser; its path where there is none.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::here::Here;
 use super::lookup::{self, Whereabouts};
 use super::seams;
 use crate::error::{Exit, Failure};
+use crate::model::root::Root;
 use crate::runs::Runs;
 
 /// The words of the command.
@@ -22,14 +25,10 @@ pub(super) struct Open {
 /// Makes the page fresh and shows it.
 pub(super) fn run(here: &mut Here, asked: &Open) -> Result<Exit, Failure> {
     let path = match &asked.job {
-        Some(prefix) => {
-            let known = lookup::find(&here.root, prefix)?;
-            there_is_one(&known)?;
-            seams::report(&Runs::of(&here.root).folder(&known.job))?
-        }
+        Some(prefix) => of_job(&here.root, prefix)?,
         None => seams::overview(&here.root)?,
     };
-    if !asked.print && seams::open_page(&path) {
+    if !asked.print && seams::open_page(&path, true) {
         return Ok(Exit::Done);
     }
     if !asked.print {
@@ -37,6 +36,19 @@ pub(super) fn run(here: &mut Here, asked: &Open) -> Result<Exit, Failure> {
     }
     here.out.line(&path.display().to_string())?;
     Ok(Exit::Done)
+}
+
+/// Shows a job's page where the terminal is somebody else's; the answer says how that went.
+pub(super) fn aside(root: &Root, prefix: &str) -> Result<String, Failure> {
+    let path = of_job(root, prefix)?;
+    let how = if seams::open_page(&path, false) { "shown" } else { "no browser could be started" };
+    Ok(format!("{how}: {}", path.display()))
+}
+
+fn of_job(root: &Root, prefix: &str) -> Result<PathBuf, Failure> {
+    let known = lookup::find(root, prefix)?;
+    there_is_one(&known)?;
+    seams::report(&Runs::of(root).folder(&known.job))
 }
 
 /// Only a job with a run folder has a report.

@@ -123,6 +123,8 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
             worst = worst.worst(failure.kind);
         }
     }
+    // For people, and made again with the next job that begins or ends.
+    let _page = seams::overview(&here.root);
     Ok(worst)
 }
 

@@ -59,7 +59,7 @@ pub(super) fn said(job: &JobId, end: &End) -> String {
         }
         End::Rejected(why) => format!("{job}: rejected: {why}"),
         End::Signal(_) => format!("{job}: goes on; only this command has ended"),
-        End::Kill => format!("{job}: asked to end"),
+        End::Kill => format!("{job}: asked to end; numerus status {job} shows what came of it"),
         End::Detached => format!(
             "{job}: goes on without this command; numerus logs {job} -f follows it, numerus kill {job} ends it"
         ),

@@ -24,7 +24,8 @@ const MAX_COPY_BYTES: u64 = 512 * 1024 * 1024;
 /// How the name of a run folder begins whose job was removed.
 const ASIDE: &str = ".pruning-";
 /// The files of a run folder that are copied.
-const KEPT: [&str; 5] = ["job.json", "objective.md", "events.ndjson", "summary.md", "result.patch"];
+const KEPT: [&str; 6] =
+    ["job.json", "objective.md", "events.ndjson", "summary.md", "report.html", "result.patch"];
 /// The copy of a repository that lies in the run folder.
 const BUNDLE: &str = "workspace.bundle";
 

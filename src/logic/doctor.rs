@@ -325,7 +325,7 @@ fn daemon(root: &Root) -> Vec<Finding> {
     }));
     if root.rejected > 0 {
         let said = format!("{} lie in spool/rejected", files(root.rejected));
-        let hint = "the .reason.json beside each says why; remove both when you have seen to it";
+        let hint = "the .reason.json beside each says why; `numerus retry NAME` drops it again once it is mended";
         all.push(about("rejected", said).warn(hint));
     }
     all

@@ -96,6 +96,7 @@ fn finding(event: &Event) -> Option<Finding<'_>> {
             let title = format!("Plan {plan} for what is left, {}", plural(tasks.len(), "task"));
             Finding::new(WAIT, title).naming(tasks.iter().map(|t| t.id.as_str()))
         }
+        Fact::TaskReopened {} => Finding::new(WAIT, format!("A person let {task} try again")),
         Fact::PlanApproved {} => Finding::new(GOOD, "The plan was approved"),
         Fact::Paused { reason, message, .. } => {
             Finding::new(WAIT, format!("The job rested ({})", reason.as_str())).saying(message)

@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use super::html::{Html, address, cut};
 use super::material::Material;
 use super::page::card;
+use super::tasks::said;
 use super::words::{job_tone, label, moment, moment_words, plural, short, sign, task_tone, took};
 use crate::model::status::{JobPhase, TaskPhase};
 
@@ -151,10 +152,11 @@ fn result(html: &mut Html, of: &Material) {
     });
 }
 
-/// The whole objective, where the title is not all of it.
+/// The whole objective, where the title is not all of it, and what people told the agents since.
 fn objective(html: &mut Html, of: &Material) {
     let Some(job) = &of.job else { return };
-    if job.objective.trim() == title(of) {
+    let notes = of.notes.get("").map(Vec::as_slice).unwrap_or_default();
+    if job.objective.trim() == title(of) && notes.is_empty() {
         return;
     }
     card(html, "objective", "Objective", "", |html| {
@@ -163,6 +165,9 @@ fn objective(html: &mut Html, of: &Material) {
             html.leaf("div", &[("class", "prose")], text);
             if !is_all {
                 html.leaf("a", &[("href", "./objective.md")], "the rest is in objective.md");
+            }
+            for note in notes {
+                said(html, "Told to all agents", note);
             }
         });
     });

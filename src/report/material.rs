@@ -47,6 +47,8 @@ pub(super) struct Material {
     pub(super) job: Option<Job>,
     /// Why it waits although nothing says so in its journal: for its time, or for another job.
     pub(super) waits: Option<Status>,
+    /// What people told the agents: all of them first, under no name, then those of single tasks.
+    pub(super) notes: BTreeMap<String, Vec<String>>,
     /// What the journal holds.
     pub(super) events: Vec<Event>,
     /// The number of its last fact.
@@ -108,6 +110,12 @@ pub(super) fn read(folder: &RunFolder, is_held: bool, now: Timestamp) -> Result<
         Some((t.task.id.clone(), piece(head)))
     });
     let verify = fsx::read_tail(&folder.place("verify").command_log("verify"), VERIFY_BYTES).ok();
+    let of_tasks = state.tasks.iter().map(|t| Some(&t.task.id));
+    let notes = [None].into_iter().chain(of_tasks).filter_map(|of| {
+        let told = folder.notes(of);
+        (!told.is_empty()).then(|| (of.map(ToString::to_string).unwrap_or_default(), told))
+    });
+    let notes = notes.collect();
     let waits = folder
         .read_status()
         .filter(|s| state.phase == JobPhase::Queued && s.state == JobPhase::Paused);
@@ -115,6 +123,7 @@ pub(super) fn read(folder: &RunFolder, is_held: bool, now: Timestamp) -> Result<
         id: folder.job().clone(),
         job,
         waits,
+        notes,
         last_seq: replay.last_seq,
         trouble,
         attempts: attempts::of(&replay.events),

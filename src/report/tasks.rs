@@ -91,6 +91,9 @@ fn inside(html: &mut Html, of: &Material, task: &TaskState) {
     let failure = task.failure.as_ref().filter(|_| !is_done).map(|f| f.message.as_str());
     said(html, "What it was to do", &task.task.description);
     said(html, "To the agent", &task.task.notes);
+    for note in of.notes.get(task.task.id.as_str()).into_iter().flatten() {
+        said(html, "Told to its agents", note);
+    }
     said(html, "Why it did not end well", failure.unwrap_or_default());
     said(html, "The agent's last words", &task.summary);
     said(html, "The queen", task.advice.as_deref().unwrap_or_default());
@@ -105,7 +108,7 @@ fn inside(html: &mut Html, of: &Material, task: &TaskState) {
 }
 
 /// A text of somebody else's, under a heading; nothing where there is none.
-fn said(html: &mut Html, title: &str, text: &str) {
+pub(super) fn said(html: &mut Html, title: &str, text: &str) {
     let text = text.trim();
     if text.is_empty() {
         return;

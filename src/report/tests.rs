@@ -123,6 +123,7 @@ fn material(told: &[Value], text: &str, bytes: &[u8]) -> Material {
         id: id(),
         job: Some(job),
         waits: None,
+        notes: [String::new(), "t1".to_owned()].map(|of| (of, vec![text.to_owned()])).into(),
         last_seq: events.len() as u64,
         trouble: vec![text.to_owned()],
         attempts: attempts::of(&events),
@@ -235,6 +236,8 @@ fn a_page_tells_what_happened() {
         "git merge words of an agent",
         "+new</div>",
         "href=\"#t-t3\"",
+        "Told to all agents",
+        "Told to its agents",
         "1\u{a0}000",
         "waited 1.0 s for b-abc234/x",
     ] {

@@ -55,8 +55,13 @@ impl RunFolder {
 
 fn is_for_people(name: &str) -> bool {
     let is_plain = ["diff.patch", "out-of-claim.patch"].contains(&name);
-    let numbered =
-        [("prompt-", ".md"), ("last-", ".txt"), ("result-", ".json"), ("attempt-", ".patch")];
+    let numbered = [
+        ("prompt-", ".md"),
+        ("last-", ".txt"),
+        ("result-", ".json"),
+        ("attempt-", ".patch"),
+        ("note-", ".md"),
+    ];
     let is_numbered = |(start, end): &(&str, &str)| {
         name.strip_prefix(start)
             .and_then(|rest| rest.strip_suffix(end))

@@ -92,7 +92,7 @@ impl Cycle {
             self.close_for(Closing::End(Ending::new(
                 JobPhase::Killed,
                 "killed",
-                "killed by request",
+                "ended on request",
             )));
             self.stop_all(StopReason::Kill);
         } else if self.desk.folder.wants(Want::Paused) {

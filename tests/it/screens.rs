@@ -241,6 +241,8 @@ fn top_shows_who_works_who_waits_for_whom_and_who_for_a_person() {
     terminal.until("2 paused · 1 killed");
     terminal.press("p");
     terminal.until("1 running · 1 paused · 1 killed");
+    terminal.press("o");
+    terminal.until("no browser could be started");
     terminal.press("Gr");
     terminal.until("[y/n]");
     terminal.press("n");

@@ -66,6 +66,8 @@ const FLOORS: &[(&str, &[&str])] = &[
 
 /// The only places that may name a package; a folder ends in a slash.
 const DOORS: &[(&str, &[&str])] = &[
+    ("clap_complete", &["src/cli/completions.rs"]),
+    ("clap_mangen", &["src/cli/man.rs"]),
     ("fs2", &["src/os/lock.rs"]),
     ("rusqlite", &["src/store.rs", "src/store/"]),
     ("notify", &["src/os/watch.rs"]),

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::error::{Exit, Failure};
@@ -55,8 +55,9 @@ pub(in crate::cli) fn overview(root: &Root) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Hands a page to the first of the user's browsers that takes it; false if there is none, or nothing to show it on.
-pub(in crate::cli) fn open_page(path: &Path) -> bool {
+/// Hands a page to the first of the user's browsers that takes it; false if there is none, or nothing to show it on. One that
+/// shows it on the terminal finds none unless it may have it.
+pub(in crate::cli) fn open_page(path: &Path, may_have_terminal: bool) -> bool {
     let named = env::var("BROWSER");
     let has_display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| env::var_os(name).is_some());
     let browsers = match &named {
@@ -64,11 +65,14 @@ pub(in crate::cli) fn open_page(path: &Path) -> bool {
         None if has_display => "xdg-open",
         None => return false,
     };
-    browsers.split(':').filter(|words| !words.trim().is_empty()).any(|words| hand_over(words, path))
+    browsers
+        .split(':')
+        .filter(|words| !words.trim().is_empty())
+        .any(|words| hand_over(words, path, may_have_terminal))
 }
 
 /// A browser is a program with its words; `%s` stands for the page, which comes last where it is not named.
-fn hand_over(browser: &str, path: &Path) -> bool {
+fn hand_over(browser: &str, path: &Path, may_have_terminal: bool) -> bool {
     let mut words = browser.split_whitespace();
     let Some(program) = words.next() else { return false };
     let mut command = Command::new(program);
@@ -83,6 +87,9 @@ fn hand_over(browser: &str, path: &Path) -> bool {
     }
     if !is_named {
         command.arg(path);
+    }
+    if !may_have_terminal {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     }
     command.status().is_ok_and(|status| status.success())
 }

@@ -26,6 +26,7 @@ const HELP: &[(&str, &str)] = &[
     ("K", "kill the job, or the selected task (asks)"),
     ("p", "let the job rest, or go on if somebody let it rest"),
     ("r", "retry an ended job, or the selected task (asks)"),
+    ("o", "open the job's report in a browser"),
     ("/", "show only jobs that hold a text"),
     ("Ctrl-L", "draw everything anew"),
     ("q", "quit; nothing ends by that"),

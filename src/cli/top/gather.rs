@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use super::state::{Overview, Screen};
 use crate::cli::activity::{self, Activities};
@@ -18,13 +19,15 @@ use crate::model::id::JobId;
 use crate::model::job::Job;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, Status};
-use crate::os::lock;
+use crate::os::fsx;
 use crate::runs::{RunFolder, Runs};
 use crate::spool::{Place, Spool};
 use crate::store::index::Index;
 
 /// Ended jobs that are listed.
 const RECENT: u32 = 20;
+/// How often a job that has just ended is looked for in the index.
+const MOST_LOOKS: u8 = 5;
 /// Lines that are kept of what is said about a job, and shown of a task.
 const MOST_LINES: usize = 500;
 
@@ -37,7 +40,7 @@ struct Watched {
     words: Activities,
     story: VecDeque<(Tone, String)>,
     /// The status as it was read, and of which file.
-    status: Option<((u64, i64, i64), Status)>,
+    status: Option<(Stamp, Status)>,
 }
 
 /// What was read, for the next time.
@@ -46,15 +49,34 @@ pub(super) struct Gatherer {
     view: View,
     jobs: BTreeMap<JobId, Watched>,
     claimed: Option<BTreeSet<JobId>>,
+    /// Jobs that have ended and are not in the index yet, and how often they were looked for.
+    left: BTreeMap<JobId, u8>,
     recent: Vec<Board>,
     ended: BTreeMap<String, u64>,
+    /// How many files were rejected, and of which moment of their folder.
+    rejected: Option<(Stamp, u64)>,
+}
+
+/// What changes with a file or a folder: its number, and when it was changed last.
+type Stamp = (u64, i64, i64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    path.metadata().ok().map(|m| (m.ino(), m.mtime(), m.mtime_nsec()))
 }
 
 impl Gatherer {
     /// Starts with nothing read.
     pub(super) fn new(root: &Root, view: View) -> Self {
-        let (root, jobs) = (root.clone(), BTreeMap::new());
-        Self { root, view, jobs, claimed: None, recent: Vec::new(), ended: BTreeMap::new() }
+        Self {
+            root: root.clone(),
+            view,
+            jobs: BTreeMap::new(),
+            claimed: None,
+            left: BTreeMap::new(),
+            recent: Vec::new(),
+            ended: BTreeMap::new(),
+            rejected: None,
+        }
     }
 
     /// Reads what has changed, and all that is selected.
@@ -80,7 +102,7 @@ impl Gatherer {
         let troubles = unfit::why(&self.root).into_iter().map(|why| format!("no new work: {why}"));
         let overview = Overview {
             root: self.root.path().display().to_string(),
-            daemon: lock::is_held(&spool.daemon_lock()).unwrap_or(false),
+            daemon: spool.is_led(),
             troubles: troubles.chain(held::lines(&self.root)).collect(),
             counts: self.counts(&live, &spool),
             log: self.log(wakes, screen),
@@ -92,8 +114,11 @@ impl Gatherer {
 
     /// The jobs that ended last and how many have, if one more has.
     fn read_ended(&mut self, claimed: &BTreeSet<JobId>) -> Result<(), Failure> {
-        if self.claimed.as_ref().is_some_and(|before| before.is_subset(claimed)) {
-            return Ok(());
+        if let Some(before) = &self.claimed {
+            self.left.extend(before.difference(claimed).map(|job| (job.clone(), 0)));
+            if self.left.is_empty() {
+                return Ok(());
+            }
         }
         let recent = ended::recent(&self.root, RECENT)?.into_iter();
         let is_over = |job: &JobId| !claimed.contains(job);
@@ -105,15 +130,17 @@ impl Gatherer {
         self.ended = index.and_then(|index| index.counts().ok()).unwrap_or_default();
         let shown: BTreeSet<&JobId> = self.recent.iter().map(|b| &b.status.job_id).collect();
         self.jobs.retain(|job, _| claimed.contains(job) || shown.contains(job));
+        self.left.retain(|job, looks| {
+            *looks += 1;
+            !shown.contains(job) && *looks < MOST_LOOKS
+        });
         Ok(())
     }
 
-    fn counts(&self, live: &[Board], spool: &Spool) -> Vec<(u64, &'static str)> {
+    fn counts(&mut self, live: &[Board], spool: &Spool) -> Vec<(u64, &'static str)> {
         let of = |phase| live.iter().filter(|b| b.status.state == phase).count() as u64;
-        let files = |n: usize| n as u64;
-        let incoming = snapshot::incoming(&self.root).map_or(0, |names| files(names.len()));
-        let reasons = crate::os::fsx::list(&spool.folder(Place::Rejected)).unwrap_or_default();
-        let rejected = reasons.iter().filter(|name| name.ends_with(".reason.json")).count();
+        let incoming = snapshot::incoming(&self.root).map_or(0, |names| names.len() as u64);
+        let rejected = self.count_rejected(&spool.folder(Place::Rejected));
         let ended = |phase: JobPhase| self.ended.get(phase.as_str()).copied().unwrap_or(0);
         let all = [
             (of(JobPhase::Running) + of(JobPhase::Planning), "running"),
@@ -123,18 +150,32 @@ impl Gatherer {
             (ended(JobPhase::Succeeded), "succeeded"),
             (ended(JobPhase::Failed), "failed"),
             (ended(JobPhase::Killed), "killed"),
-            (files(rejected), "rejected"),
+            (rejected, "rejected"),
         ];
         all.into_iter().filter(|(n, word)| *n > 0 || *word == "running").collect()
+    }
+
+    /// Nobody empties that folder: it is counted when it has changed.
+    fn count_rejected(&mut self, folder: &Path) -> u64 {
+        let now = stamp(folder);
+        if let Some((_, n)) = self.rejected.filter(|(then, _)| Some(*then) == now) {
+            return n;
+        }
+        let names = fsx::list(folder).unwrap_or_default();
+        let n = names.iter().filter(|name| name.ends_with(".reason.json")).count() as u64;
+        self.rejected = now.map(|now| (now, n));
+        n
     }
 
     /// A job that has not ended; `None` where its files say nothing yet.
     fn board(&mut self, wakes: &mut Wakes, job: &JobId, screen: &Screen) -> Option<Board> {
         let watched = self.watched(job);
         wakes.add(watched.folder.dir());
-        let held = watched.folder.is_held().unwrap_or(false);
+        let status = watched.read_status();
+        // Of those that wait, however many they are, nobody asks for a lock.
+        let waits = status.as_ref().is_some_and(|s| s.state == JobPhase::Queued);
+        let held = !waits && watched.folder.is_held().unwrap_or(false);
         if held || screen.job.as_ref() == Some(job) {
-            let status = watched.read_status();
             let (now, view) = (self.view.now, self.view.clone());
             let watched = self.watched(job);
             let board = watched.follow(wakes, held, &view, now);
@@ -145,8 +186,7 @@ impl Gatherer {
                 other => status.map(|status| Board::at_rest(status, held)).or(other),
             };
         }
-        let status = watched.read_status()?;
-        Some(Board::at_rest(status, held))
+        Some(Board::at_rest(status?, held))
     }
 
     fn watched(&mut self, job: &JobId) -> &mut Watched {
@@ -193,8 +233,7 @@ fn order(board: &Board) -> u8 {
 impl Watched {
     /// The status file, if it was written anew; else as it was read before.
     fn read_status(&mut self) -> Option<Status> {
-        let file = self.folder.dir().join("status.json").metadata().ok();
-        let stamp = file.map(|m| (m.ino(), m.mtime(), m.mtime_nsec()));
+        let stamp = stamp(&self.folder.dir().join("status.json"));
         if let Some((_, status)) = self.status.as_ref().filter(|(s, _)| Some(*s) == stamp) {
             return Some(status.clone());
         }

@@ -58,6 +58,8 @@ pub(super) enum Act {
     Resume,
     /// Do it once more.
     Retry,
+    /// Show its report.
+    Open,
 }
 
 /// What the loop is to do.
@@ -168,6 +170,7 @@ impl Screen {
             Key::Char('K') => self.ask(Act::Kill),
             Key::Char('r') => self.ask(Act::Retry),
             Key::Char('p') => return self.pause(),
+            Key::Char('o') => return self.open(),
             Key::Up | Key::Char('k') => return self.step(-1),
             Key::Down | Key::Char('j') => return self.step(1),
             Key::Home | Key::Char('g') => return self.step(isize::MIN),
@@ -219,6 +222,11 @@ impl Screen {
         let rests = status.state == JobPhase::Paused && status.reason.as_deref() == Some("user");
         let act = if rests { Act::Resume } else { Act::Pause };
         self.wish(act, status.job_id.to_string())
+    }
+
+    fn open(&mut self) -> Wish {
+        let job = self.board().map(|board| board.status.job_id.to_string());
+        job.map_or(Wish::Draw, |job| self.wish(Act::Open, job))
     }
 
     fn wish(&mut self, act: Act, target: String) -> Wish {
@@ -276,6 +284,7 @@ impl Act {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Retry => "retry",
+            Self::Open => "open",
         }
     }
 }

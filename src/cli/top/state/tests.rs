@@ -117,13 +117,14 @@ fn what_is_done_is_done_to_what_is_selected() {
         ("rn", Wish::Draw),
         ("p", Wish::Do(Act::Pause, "first-abc234".to_owned())),
         ("\njp", Wish::Do(Act::Pause, "first-abc234".to_owned())),
+        ("\njo", Wish::Do(Act::Open, "first-abc234".to_owned())),
         ("jjp", Wish::Do(Act::Resume, "third-abc234".to_owned())),
     ] {
         let mut screen = screen();
         screen.overview.jobs[2].status.reason = Some("user".to_owned());
         assert_eq!(press(&mut screen, keys), wish, "{keys:?}");
     }
-    assert_eq!(press(&mut Screen::default(), "pKr"), Wish::Draw);
+    assert_eq!(press(&mut Screen::default(), "pKro"), Wish::Draw);
 }
 
 #[test]
