@@ -94,7 +94,7 @@ pub(crate) static ALL: [Scenario; SCENARIOS] = [
     },
     Scenario {
         name: "kill-queued",
-        reach: 97,
+        reach: 199,
         has_repository: false,
         prepare: |world| {
             world.drop_job("job.md", "do it", "not_before: 2999-01-01T00:00:00Z\n");
