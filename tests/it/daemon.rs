@@ -245,8 +245,10 @@ fn without_a_codex_once_leaves_the_files_and_a_job_that_rests_for_it_is_tried_by
     fs::rename(waits, yard.incoming().join("y.md")).unwrap();
     let job = yard.until_in("claimed", "y-");
     yard.until("it rests", || yard.count(&job, "job.paused") == 1);
-    let status = yard.ask(&["status", &job]);
-    assert!(status.stdout.contains("codex-program"), "{status:?}");
+    // `status.json` follows the journal.
+    yard.until("its status names the program", || {
+        yard.ask(&["status", &job]).stdout.contains("codex-program")
+    });
     drop(daemon);
     yard.set_settings(&script);
     let ended = yard.ask(&["daemon", "--once"]);

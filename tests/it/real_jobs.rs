@@ -319,7 +319,9 @@ fn kill_ends_the_tools_of_a_running_agent_with_all_that_they_started() {
         site.jobs().iter().any(|job| runs.join(job).join("one/tree-1/started").exists())
     });
     let job = only_job(&site);
-    assert!(crate::site::processes_with_env("NUMERUS_JOB", &job).len() >= 4);
+    site.until("all of them live", patience, || {
+        crate::site::processes_with_env("NUMERUS_JOB", &job).len() >= 4
+    });
     let killed = site.run(&mut site.numerus(["kill", &job]));
     assert_eq!(killed.code, Some(0), "{killed:?}");
     site.until("nothing is left", Duration::from_secs(10), || {

@@ -103,13 +103,15 @@ impl Site {
         command
     }
 
-    /// The program under test, in this world, with the real codex.
+    /// The program under test, in this world, with the real codex, in a place where no repository lies above: this
+    /// world lies in that of the project.
     pub(crate) fn numerus<S: AsRef<std::ffi::OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
     ) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_numerus"));
-        command.env("NUMERUS_ROOT", self.root()).env("CODEX_BIN", codex_bin()).args(args);
+        command.env("NUMERUS_ROOT", self.root()).env("CODEX_BIN", codex_bin());
+        command.current_dir("/").args(args);
         command
     }
 

@@ -31,9 +31,9 @@ impl Yard {
         yard
     }
 
-    /// Submits from a place where no repository lies above, and tells the job's id.
+    /// Submits, and tells the job's id.
     pub(crate) fn submit(&self, words: &[&str]) -> String {
-        let ended = self.site.run(self.numerus(&["submit"]).args(words).current_dir("/"));
+        let ended = self.site.run(self.numerus(&["submit"]).args(words));
         assert_eq!(ended.code, Some(0), "{ended:?}");
         ended.stdout.trim_end().to_owned()
     }
@@ -77,10 +77,10 @@ impl Yard {
         self.site.root().join("spool").join(place)
     }
 
-    /// The program under test; there is no codex here.
+    /// The program under test, in a place where no repository lies above; there is no codex here.
     pub(crate) fn numerus(&self, words: &[&str]) -> std::process::Command {
         let mut command = self.site.command(env!("CARGO_BIN_EXE_numerus"));
-        command.env("NUMERUS_ROOT", self.site.root()).args(words);
+        command.env("NUMERUS_ROOT", self.site.root()).current_dir("/").args(words);
         command
     }
 
