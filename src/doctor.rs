@@ -16,7 +16,7 @@ use crate::logic::health::Volume;
 use crate::model::job::Sandbox;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
-use crate::os::git::Git;
+use crate::os::git::{Git, GitError};
 use crate::os::{clock, fsx, limits, lock};
 use crate::spool::{Place, Spool};
 use crate::store::holds::Holds;
@@ -51,9 +51,12 @@ pub fn git() -> Finding {
     doctor::git(git_version().as_deref())
 }
 
-/// What `git --version` says; nothing where there is none.
+/// What `git --version` says; nothing where there is none. One that was killed over it is no missing one.
 fn git_version() -> Option<String> {
-    Git::at(Path::new("/")).read(["--version"]).line().ok()
+    match Git::at(Path::new("/")).read(["--version"]).line() {
+        Err(GitError::NotInstalled) => None,
+        said => Some(said.unwrap_or_else(|e| e.to_string())),
+    }
 }
 
 fn codex(root: &Root, settings: &Settings) -> Program {

@@ -75,8 +75,9 @@ fn accepted(storm: &mut Storm) -> Vec<Accepted> {
             }
             // One that was killed has told nothing; whether its file lies there or not, it is whole.
             (false, None) => {}
-            // Nothing was accepted: there was no room.
+            // Nothing was accepted: there was no room, or another job had the key.
             (false, Some(_)) if storm.filler.is_some() => {}
+            (false, Some(2)) if is_keyed && told.words.contains("nothing was submitted") => {}
             (false, Some(code)) => {
                 storm.faults.push(format!("submit ended with {code}: {}", told.words));
             }
