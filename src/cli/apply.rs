@@ -131,6 +131,13 @@ impl Target<'_> {
                 format!("no branch is checked out in {top}"),
                 format!("git switch BRANCH there, then numerus apply {job}"),
             ),
+            Outlook::InTheWay(paths) => blocked(
+                format!(
+                    "{branch} would replace what git does not know in {top}: {}",
+                    listed(paths)
+                ),
+                format!("move it away, then numerus apply {job}"),
+            ),
             Outlook::Filtered(path, filter) => blocked(
                 format!(
                     "{path} would go through the filter {filter:?}, a program of yours, as files of {branch} say"

@@ -1,9 +1,13 @@
 //! The result of a job in the user's own checkout, because they ask for it: the one place where a checkout is written to.
 //!
-//! Promises: nothing is written where anything is not committed, under way or in conflict; what is not a fast forward is
+//! Promises: nothing is written where anything is not committed, under way or in conflict, and nothing that git does not know,
+//! ignored files among it, is replaced; what is not a fast forward is
 //! merged beside the checkout, by the rules of decision 12, and only then brought in by a fast forward, which git does
 //! whole or not at all. No hook, merge driver or filter runs: what decides on them may be what an agent wrote.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::model::workspace::{Oid, Workspace};
@@ -24,6 +28,12 @@ const UNDER_WAY: [(&str, &str); 6] = [
     ("REVERT_HEAD", "a revert"),
     ("BISECT_LOG", "a bisection"),
 ];
+
+/// The paths of a tree that a commit does not have.
+const NEW_PATHS: [&str; 6] =
+    ["diff-tree", "-r", "-z", "--no-renames", "--name-only", "--diff-filter=A"];
+/// Most paths that one call of git is asked about.
+const MOST_AT_ONCE: usize = 500;
 
 /// What would come of bringing a commit into a checkout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +62,8 @@ pub enum Outlook {
     UnderWay(&'static str),
     /// No branch is checked out.
     Detached,
+    /// Files lie there that git does not know, and that would be replaced.
+    InTheWay(Vec<String>),
     /// Bringing it there would run a program on a file: the path and the filter.
     Filtered(String, String),
 }
@@ -120,23 +132,36 @@ impl Checkout {
             return Ok(Outlook::Dirty(dirty));
         }
         match head {
-            Some(head) if !self.is_ancestor(&head, commit)? => self.look_at_merge(head, commit),
-            _ => match filtered(&self.git, &self.git_dir, commit)? {
-                Some((path, filter)) => Ok(Outlook::Filtered(path, filter)),
-                None => Ok(Outlook::Forward { to: commit.to_owned() }),
-            },
+            Some(head) if !self.is_ancestor(&head, commit)? => self.look_at_merge(&head, commit),
+            head => {
+                let to = Outlook::Forward { to: commit.to_owned() };
+                self.unless_held_up(head.as_deref(), commit, to)
+            }
         }
     }
 
-    fn look_at_merge(&self, head: Oid, commit: &str) -> Result<Outlook, TreesError> {
-        let (tree, conflicts) = merge(&|args| self.write(args), &head, commit)?;
+    /// What was found possible, unless a filter or a file that git does not know stands against it.
+    fn unless_held_up(
+        &self,
+        head: Option<&str>,
+        tree: &str,
+        possible: Outlook,
+    ) -> Result<Outlook, TreesError> {
+        if let Some((path, filter)) = filtered(&self.git, &self.git_dir, tree)? {
+            return Ok(Outlook::Filtered(path, filter));
+        }
+        let in_the_way = self.in_the_way(head, tree)?;
+        Ok(if in_the_way.is_empty() { possible } else { Outlook::InTheWay(in_the_way) })
+    }
+
+    fn look_at_merge(&self, head: &Oid, commit: &str) -> Result<Outlook, TreesError> {
+        let (tree, conflicts) = merge(&|args| self.write(args), head, commit)?;
         if !conflicts.is_empty() {
             return Ok(Outlook::Conflicts(conflicts));
         }
-        match filtered(&self.git, &self.git_dir, &tree)? {
-            Some((path, filter)) => Ok(Outlook::Filtered(path, filter)),
-            None => Ok(Outlook::Merge { head, with: commit.to_owned(), tree }),
-        }
+        let merge =
+            Outlook::Merge { head: head.clone(), with: commit.to_owned(), tree: tree.clone() };
+        self.unless_held_up(Some(head), &tree, merge)
     }
 
     /// Brings in what [`Checkout::look`] found possible; a merge commit says `message`. The inner error is git's word on why the
@@ -162,12 +187,20 @@ impl Checkout {
             | Outlook::Dirty(_)
             | Outlook::UnderWay(_)
             | Outlook::Detached
+            | Outlook::InTheWay(_)
             | Outlook::Filtered(..) => return Ok(Err("it cannot be brought there".to_owned())),
         };
-        let how = ["-c", "merge.autoStash=false", "-c", "submodule.recurse=false"];
-        let merge = ["merge", "-q", "--ff-only", "--no-edit", &to];
+        // Options that the user gave the branch would make something else of it.
+        let options = format!("branch.{}.mergeOptions=", self.branch()?.unwrap_or_default());
+        let how = ["-c", "merge.autoStash=false", "-c", "submodule.recurse=false", "-c", &options];
+        let merge = ["merge", "-q", "--ff-only", "--no-edit", "--no-overwrite-ignore", &to];
         let answer = self.write(&[&how[..], &merge[..]].concat()).ask()?;
-        Ok(if answer.code == 0 { Ok(()) } else { Err(answer.stderr) })
+        if answer.code != 0 {
+            return Ok(Err(answer.stderr));
+        }
+        let is_there = self.commit("HEAD")?.is_some_and(|head| head == to);
+        let elsewhere = "HEAD is not there afterwards";
+        Ok(if is_there { Ok(()) } else { Err(elsewhere.to_owned()) })
     }
 
     fn write(&self, args: &[&str]) -> Call<'_> {
@@ -176,6 +209,36 @@ impl Checkout {
 
     fn is_ancestor(&self, one: &str, other: &str) -> Result<bool, TreesError> {
         Ok(self.git.read(["merge-base", "--is-ancestor", one, other]).ask()?.code == 0)
+    }
+
+    /// What lies where the tree puts a new path, or in the place of a folder above it, and is in no commit. Git refuses to
+    /// replace such files unless they are ignored: those it takes for worthless, and replaces, whole folders included.
+    fn in_the_way(&self, head: Option<&str>, tree: &str) -> Result<Vec<String>, TreesError> {
+        let call = match head {
+            Some(head) => self.git.read(NEW_PATHS).arg(head),
+            None => self.git.read(["ls-tree", "-r", "-z", "--name-only", "--full-tree"]),
+        };
+        let new = paths_of(&call.arg(tree).run()?);
+        let places: BTreeSet<PathBuf> = new.iter().filter_map(|path| self.taken(path)).collect();
+        let places: Vec<PathBuf> = places.into_iter().collect();
+        let mut found = Vec::new();
+        for some in places.chunks(MOST_AT_ONCE) {
+            let mut call =
+                self.git.read(["--literal-pathspecs", "ls-files", "--others", "-z", "--"]);
+            for place in some {
+                call = call.arg(place);
+            }
+            found.extend(paths_of(&call.run()?).iter().map(|path| path.display().to_string()));
+        }
+        Ok(found)
+    }
+
+    /// What lies at a new path, or the file in the place of the first folder above it.
+    fn taken(&self, path: &Path) -> Option<PathBuf> {
+        let lies = |part: &Path| self.top.join(part).symlink_metadata();
+        let above = path.ancestors().skip(1).filter(|part| !part.as_os_str().is_empty());
+        let file = above.filter(|part| lies(part).is_ok_and(|found| !found.is_dir())).last();
+        file.or_else(|| lies(path).is_ok().then_some(path)).map(Path::to_owned)
     }
 
     /// The paths with changes to what git knows; files that it does not know are in nobody's way until git says so.
@@ -197,4 +260,10 @@ impl Checkout {
         let found = paths.lines().zip(UNDER_WAY).find(|(path, _)| Path::new(path).exists());
         Ok(found.map(|(_, (_, what))| what))
     }
+}
+
+/// The paths in an answer of git that ends each with a NUL.
+fn paths_of(out: &[u8]) -> Vec<PathBuf> {
+    let paths = out.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+    paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect()
 }

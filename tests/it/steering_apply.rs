@@ -102,6 +102,32 @@ fn nothing_is_applied_over_what_is_not_committed_or_under_way() {
 }
 
 #[test]
+fn what_git_ignores_is_replaced_by_no_file_and_no_folder_of_the_result() {
+    let stage = Stage::new("apply-ignored", &Script::of([part("t1"), part("t2")]));
+    let job = stage.ends_with(0, &[]);
+    let (file, folder) = (stage.workspace.join("t1.txt"), stage.workspace.join("t2.txt"));
+    // As a fast forward, and as a merge.
+    fs::write(stage.workspace.join(".git/info/exclude"), "*.txt\n").unwrap();
+    for further in ["", "beside"] {
+        if !further.is_empty() {
+            commit(&stage, further, "another's\n");
+        }
+        fs::write(&file, "a key\n").unwrap();
+        refused(&stage, &job, "t1.txt");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a key\n");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir_all(folder.join("deep")).unwrap();
+        fs::write(folder.join("deep/model"), "a model\n").unwrap();
+        refused(&stage, &job, "t2.txt/deep/model");
+        assert_eq!(fs::read_to_string(folder.join("deep/model")).unwrap(), "a model\n");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    stage.git(&["config", "branch.main.mergeOptions", "--squash"]);
+    said(&stage.call(&["apply", &job.id]), 0, "is merged into main");
+    assert!(file.is_file() && stage.git(&["status", "--porcelain"]).is_empty());
+}
+
+#[test]
 fn no_program_runs_that_the_result_asks_for() {
     let attributes = json!({"write": {"path": ".gitattributes", "text": "README merge=mine\nx.txt filter=mine\n"}});
     let play =

@@ -265,11 +265,11 @@ impl Model {
     }
 
     fn drop(&mut self, way: Way, ask: Ask, priority: i8) {
+        let is_second = matches!(ask, Ask::Keyed(key) if self.keys.get(&key) == Some(&Key::Held));
         if way == Way::Submit {
-            self.code = Some(if ask == Ask::Bad { 2 } else { 0 });
+            self.code = Some(if ask == Ask::Bad || is_second { 2 } else { 0 });
         }
         if self.code != Some(2) {
-            let is_held = |key| self.keys.get(&key) == Some(&Key::Held);
             self.jobs.push(Job {
                 way,
                 ask,
@@ -277,7 +277,7 @@ impl Model {
                 may: BTreeSet::from([Incoming]),
                 by_hand: None,
                 is_paused: false,
-                is_second: matches!(ask, Ask::Keyed(key) if is_held(key)),
+                is_second,
                 is_stirred: false,
                 is_lost: false,
                 copies: 0,
