@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::codex::{Codex, login, sandbox};
 use crate::health;
+use crate::hooks;
 use crate::logic::doctor::{self, Facts, Finding, Inotify, Program};
 use crate::logic::health::Volume;
 use crate::model::job::Sandbox;
@@ -35,12 +36,7 @@ pub fn measure(root: &Root) -> Facts {
         codex: codex(root, &settings),
         root: look_at_root(root, &settings),
         git: git_version(),
-        inotify: limits::watching().map(|w| Inotify {
-            instances: w.most_instances,
-            used_instances: w.instances,
-            watches: w.most_watches,
-            used_watches: w.watches,
-        }),
+        inotify: inotify(),
         open_files: limits::open_files(),
         now: clock::now(),
     }
@@ -49,6 +45,12 @@ pub fn measure(root: &Root) -> Facts {
 /// Whether this machine's git will do.
 pub fn git() -> Finding {
     doctor::git(git_version().as_deref())
+}
+
+fn inotify() -> Option<Inotify> {
+    let (instances, watches) = limits::watchable()?;
+    let (used_instances, used_watches) = limits::watched();
+    Some(Inotify { instances, used_instances, watches, used_watches })
 }
 
 /// What `git --version` says; nothing where there is none.
@@ -106,6 +108,7 @@ fn look_at_root(root: &Root, settings: &Settings) -> doctor::Root {
         notice: spool.notice(),
         waiting: spool.incoming().map_or(0, Iterator::count),
         rejected: rejected(&spool),
+        hooks: hooks::problems(root),
         held: held(root),
         last_record: last_record(root),
     }

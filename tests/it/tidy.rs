@@ -29,7 +29,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("report", &["model", "logic", "os", "spool", "runs", "store"]),
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
-    ("doctor", &["model", "logic", "os", "spool", "runs", "store", "codex", "root", "health"]),
+    (
+        "doctor",
+        &["model", "logic", "os", "spool", "runs", "store", "codex", "root", "health", "hooks"],
+    ),
     ("hooks", &["model", "logic", "os", "runs"]),
     (
         "ending",
