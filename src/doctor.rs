@@ -18,12 +18,9 @@ use crate::model::job::Sandbox;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::git::Git;
-use crate::os::{clock, fsx, limits, lock};
-use crate::spool::{Place, Spool};
+use crate::os::{clock, limits, lock};
+use crate::spool::Spool;
 use crate::store::holds::Holds;
-
-/// How the name of a rejection's reason ends.
-const REASON: &str = ".reason.json";
 
 /// Looks at everything.
 pub fn measure(root: &Root) -> Facts {
@@ -107,7 +104,7 @@ fn look_at_root(root: &Root, settings: &Settings) -> doctor::Root {
         is_led: is_there && lock::is_held(&spool.daemon_lock()).unwrap_or_default(),
         notice: spool.notice(),
         waiting: spool.incoming().map_or(0, Iterator::count),
-        rejected: rejected(&spool),
+        rejected: spool.rejections().map_or(0, |all| all.len()),
         hooks: hooks::problems(root),
         held: held(root),
         last_record: last_record(root),
@@ -131,11 +128,6 @@ fn above(path: &Path) -> PathBuf {
 
 fn volumes(root: &Root) -> Vec<Volume> {
     places(root).iter().filter_map(|dir| health::volume(dir)).collect()
-}
-
-fn rejected(spool: &Spool) -> usize {
-    let names = fsx::list(&spool.folder(Place::Rejected)).unwrap_or_default();
-    names.iter().filter(|name| !name.ends_with(REASON)).count()
 }
 
 fn held(root: &Root) -> Vec<String> {

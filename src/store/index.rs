@@ -261,6 +261,7 @@ mod tests {
     use crate::model::id::TaskId;
     use crate::model::plan::Role;
     use crate::model::status::{JobPhase, TaskPhase};
+    use crate::model::tally::Counts;
     use crate::os::fsx;
 
     fn status(id: &str, ended: &str) -> Status {
