@@ -11,18 +11,16 @@ use jiff::Timestamp;
 
 use crate::codex::{Codex, login, sandbox};
 use crate::health;
+use crate::hooks;
 use crate::logic::doctor::{self, Facts, Finding, Inotify, Program};
 use crate::logic::health::Volume;
 use crate::model::job::Sandbox;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::git::{Git, GitError};
-use crate::os::{clock, fsx, limits, lock};
-use crate::spool::{Place, Spool};
+use crate::os::{clock, limits, lock};
+use crate::spool::Spool;
 use crate::store::holds::Holds;
-
-/// How the name of a rejection's reason ends.
-const REASON: &str = ".reason.json";
 
 /// Looks at everything.
 pub fn measure(root: &Root) -> Facts {
@@ -35,12 +33,7 @@ pub fn measure(root: &Root) -> Facts {
         codex: codex(root, &settings),
         root: look_at_root(root, &settings),
         git: git_version(),
-        inotify: limits::watching().map(|w| Inotify {
-            instances: w.most_instances,
-            used_instances: w.instances,
-            watches: w.most_watches,
-            used_watches: w.watches,
-        }),
+        inotify: inotify(),
         open_files: limits::open_files(),
         now: clock::now(),
     }
@@ -49,6 +42,12 @@ pub fn measure(root: &Root) -> Facts {
 /// Whether this machine's git will do.
 pub fn git() -> Finding {
     doctor::git(git_version().as_deref())
+}
+
+fn inotify() -> Option<Inotify> {
+    let (instances, watches) = limits::watchable()?;
+    let (used_instances, used_watches) = limits::watched();
+    Some(Inotify { instances, used_instances, watches, used_watches })
 }
 
 /// What `git --version` says; nothing where there is none. One that was killed over it is no missing one.
@@ -108,7 +107,8 @@ fn look_at_root(root: &Root, settings: &Settings) -> doctor::Root {
         is_led: is_there && lock::is_held(&spool.daemon_lock()).unwrap_or_default(),
         notice: spool.notice(),
         waiting: spool.incoming().map_or(0, Iterator::count),
-        rejected: rejected(&spool),
+        rejected: spool.rejections().map_or(0, |all| all.len()),
+        hooks: hooks::problems(root),
         held: held(root),
         last_record: last_record(root),
     }
@@ -131,11 +131,6 @@ fn above(path: &Path) -> PathBuf {
 
 fn volumes(root: &Root) -> Vec<Volume> {
     places(root).iter().filter_map(|dir| health::volume(dir)).collect()
-}
-
-fn rejected(spool: &Spool) -> usize {
-    let names = fsx::list(&spool.folder(Place::Rejected)).unwrap_or_default();
-    names.iter().filter(|name| !name.ends_with(REASON)).count()
 }
 
 fn held(root: &Root) -> Vec<String> {

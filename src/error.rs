@@ -16,7 +16,7 @@ pub enum Exit {
     Usage,
     /// No such job or task.
     Unknown,
-    /// Blocked, waiting for a person, or already running.
+    /// Blocked, waiting for a person or for time, already running, or detached from while it runs.
     Blocked,
     /// The root is damaged, cannot be used, or is newer than this program.
     Root,
@@ -29,6 +29,21 @@ pub enum Exit {
     /// The code of a hidden command, which has a contract of its own.
     Own(u8),
 }
+
+/// The codes that a command may end with and their meaning, as the README, the protocol and the manual pages tell them.
+pub const CODES: [(&str, &str); 8] = [
+    ("0", "done; if it was about a job: that ended well"),
+    ("1", "the job failed or was killed"),
+    ("2", "wrong usage or bad input"),
+    ("3", "no such job or task"),
+    (
+        "4",
+        "blocked, waiting for a person or for time, already running, or detached from while it runs",
+    ),
+    ("5", "the root is damaged, cannot be used, or was written by a later version"),
+    ("6", "codex cannot be used: not found or not logged in"),
+    ("130, 143", "ended by a signal"),
+];
 
 impl Exit {
     /// The code that the shell sees.

@@ -167,7 +167,7 @@ fn tell_one(here: &mut Here, event: &Event, seen: &mut Seen) -> Result<(), Failu
 fn abandon(root: &Root, journals: &Journals) -> Result<(), Failure> {
     for (job, state) in journals.states().filter(|(_, s)| !s.phase.is_final()) {
         let folder = Runs::of(root).folder(job);
-        folder.wish(Want::Killed).map_err(|e| Failure::system("ask for the job's end", &e))?;
+        seams::wish(&folder, Want::Killed)?;
         if state.pid.is_some() {
             seams::terminate_worker(&folder)?;
         }

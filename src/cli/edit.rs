@@ -16,6 +16,7 @@ use crate::model::id::{JobId, TAIL_CHARS};
 use crate::model::root::Root;
 use crate::os::random;
 use crate::runs::{Runs, Want};
+use crate::spool::Spool;
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -67,10 +68,11 @@ fn has_not_begun(root: &Root, known: &Known) -> Result<bool, Failure> {
         }
         Whereabouts::Ended(phase) => JobState::default().as_if_ended(*phase, "", ""),
         Whereabouts::Rejected(reason) => {
-            let name = reason.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let name = name.trim_end_matches(".reason.json");
-            return Err(Failure::new(Exit::Blocked, format!("{job} was rejected"))
-                .hint(format!("change spool/rejected/{name}, then numerus retry {job}")));
+            let name = Spool::rejected_name(reason);
+            return Err(Failure::new(Exit::Blocked, format!("{job} was rejected")).hint(format!(
+                "change spool/rejected/{}, then numerus retry {job}",
+                name.to_string_lossy()
+            )));
         }
     };
     if seams::is_unstarted(&state) { Ok(true) } else { Err(begun(job, state.phase.as_str())) }

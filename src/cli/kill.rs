@@ -69,7 +69,7 @@ fn of_run(here: &mut Here, known: &Known, task: Option<TaskId>) -> Result<Exit, 
 
 /// Ends a live job: by its worker, or under its lock where it has none.
 pub(super) fn of_job(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failure> {
-    folder.wish(Want::Killed).map_err(|e| Failure::system("ask for the job's end", &e))?;
+    seams::wish(folder, Want::Killed)?;
     let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
     let (deadline, mut signalled) = (Deadline::after(PATIENCE), false);
     loop {
@@ -117,8 +117,7 @@ fn is_known(folder: &RunFolder, task: &TaskId) -> Result<(), Failure> {
 fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, Failure> {
     let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
     tail.read()?;
-    let cannot = |e: std::io::Error| Failure::system("ask for the task's end", &e);
-    folder.wish_of_task(task, Want::Killed).map_err(cannot)?;
+    seams::wish_of_task(folder, task, Want::Killed)?;
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
     if !folder.is_held().unwrap_or(true) {
         let job = folder.job();

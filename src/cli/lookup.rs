@@ -9,15 +9,11 @@ use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TaskId};
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
-use crate::os::fsx;
 use crate::runs::Runs;
 use crate::spool::{Place, Spool};
 
 /// Most candidates that a message names.
 const MOST_NAMED: usize = 8;
-
-/// How the name of a rejection's reason ends.
-const REASON: &str = ".reason.json";
 
 /// Where a job lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,11 +74,9 @@ fn gather(root: &Root) -> IoResult<Vec<Known>> {
         let Some(job) = job_of(&name) else { continue };
         known.insert(job, Whereabouts::Incoming(spool.folder(Place::Incoming).join(name)));
     }
-    let rejected = spool.folder(Place::Rejected);
-    for name in fsx::list(&rejected)? {
-        let Some(job) = job_of(&name) else { continue };
-        let name = name.strip_suffix(REASON).unwrap_or(&name);
-        known.insert(job, Whereabouts::Rejected(rejected.join(format!("{name}{REASON}"))));
+    for (name, reason) in spool.rejections()? {
+        let Some(job) = job_of(&name.to_string_lossy()) else { continue };
+        known.insert(job, Whereabouts::Rejected(reason));
     }
     for phase in JobPhase::FINALS {
         for (job, _) in spool.jobs_in(Place::at_end(phase))? {
@@ -97,11 +91,8 @@ fn gather(root: &Root) -> IoResult<Vec<Known>> {
 
 /// The files that were not accepted, by the names under which they are kept, each with its reason's path.
 pub(super) fn rejections(root: &Root) -> Vec<(String, PathBuf)> {
-    let folder = Spool::of(root).folder(Place::Rejected);
-    let mut names = fsx::list(&folder).unwrap_or_default();
-    names.sort();
-    let reason = |name: &String| Some((name.strip_suffix(REASON)?.to_owned(), folder.join(name)));
-    names.iter().filter_map(reason).collect()
+    let all = Spool::of(root).rejections().unwrap_or_default();
+    all.into_iter().map(|(name, reason)| (name.to_string_lossy().into_owned(), reason)).collect()
 }
 
 /// The rejected file whose name is most like a text, if any is like it at all.
@@ -184,6 +175,7 @@ fn nearest<'a>(ids: &[&'a JobId], prefix: &str) -> Option<&'a JobId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::fsx;
 
     fn root() -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().expect("scratch");

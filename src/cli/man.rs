@@ -8,28 +8,16 @@ use clap_mangen::roff::{Roff, roman};
 
 use super::here::Here;
 use super::seams;
-use crate::error::{Exit, Failure};
+use crate::error::{CODES, Exit, Failure};
 use crate::root::TEMPLATE;
 
 /// The words of the command.
 #[derive(Debug, Args)]
 pub(super) struct Man {
-    /// Write a file for every page into this directory, instead of the program's page to stdout
+    /// Write every page into man1 or man5 of this directory, instead of the program's page to stdout
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
-
-/// The codes that every command ends with, as the README has them.
-const EXIT_CODES: [(&str, &str); 8] = [
-    ("0", "done; if it was about a job: that ended well"),
-    ("1", "the job failed or was killed"),
-    ("2", "wrong usage or bad input"),
-    ("3", "no such job or task"),
-    ("4", "blocked, waiting for a person or for time, or already running"),
-    ("5", "the root is damaged, cannot be used, or was written by a later version"),
-    ("6", "codex cannot be used: not found or not logged in"),
-    ("130, 143", "ended by a signal"),
-];
 
 /// Prints or writes the pages.
 pub(super) fn run(here: &mut Here, asked: &Man, command: Command) -> Result<Exit, Failure> {
@@ -47,16 +35,16 @@ pub(super) fn run(here: &mut Here, asked: &Man, command: Command) -> Result<Exit
     Ok(Exit::Done)
 }
 
-/// Every page with the name of its file, the program's first.
+/// Every page with its file, in the folder of its section, where `man` looks for it; the program's first.
 fn pages(mut program: Command) -> std::io::Result<Vec<(String, String)>> {
     program = program.disable_help_subcommand(true);
     program.build();
-    let mut pages = vec![("numerus.1".to_owned(), page(&program)?)];
+    let mut pages = vec![("man1/numerus.1".to_owned(), page(&program)?)];
     for command in program.get_subcommands().filter(|c| !c.is_hide_set()) {
-        let name = format!("numerus-{}", command.get_name());
-        pages.push((format!("{name}.1"), page(command)?));
+        let file = format!("man1/numerus-{}.1", command.get_name());
+        pages.push((file, page(command)?));
     }
-    pages.push(("numerus.toml.5".to_owned(), page_of_settings()));
+    pages.push(("man5/numerus.toml.5".to_owned(), page_of_settings()));
     Ok(pages)
 }
 
@@ -73,7 +61,7 @@ fn page(command: &Command) -> std::io::Result<String> {
         page.render_subcommands_section(&mut bytes)?;
     }
     bytes.extend(listing("EXAMPLES", examples.lines().skip(1)).into_bytes());
-    let codes = EXIT_CODES.map(|(code, meaning)| format!("{code:<9} {meaning}"));
+    let codes = CODES.map(|(code, meaning)| format!("{code:<9} {meaning}"));
     bytes.extend(listing("EXIT STATUS", codes.iter().map(String::as_str)).into_bytes());
     bytes.extend(paragraph("SEE ALSO", "numerus(1), numerus.toml(5)").into_bytes());
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -183,7 +183,7 @@ enum Command {
     Completions(completions::Completions),
     /// Print the manual page, or write those of all commands
     #[command(
-        after_help = "Example:\n  numerus man | man -l -\n  numerus man --out ~/.local/share/man/man1"
+        after_help = "Example:\n  numerus man | man -l -\n  numerus man --out ~/.local/share/man"
     )]
     Man(man::Man),
     /// Call hooks: started by whoever writes what they are called for

@@ -56,7 +56,7 @@ fn of_run(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
     if tail.state().phase.is_final() {
         return Err(over(folder.job(), tail.state().phase.as_str()));
     }
-    folder.wish(Want::Paused).map_err(|e| Failure::system("ask for the job's rest", &e))?;
+    seams::wish(folder, Want::Paused)?;
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
     loop {
         wakes.add(folder.dir());

@@ -100,9 +100,7 @@ fn rejected(root: &Root, target: &str, is_plain: bool) -> Result<Option<String>,
         Some(dropped) => Some(dropped),
         None => match lookup::find(root, target.split('/').next().unwrap_or_default()) {
             Ok(Known { at: Whereabouts::Rejected(reason), .. }) => {
-                let name = reason.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let name = name.strip_suffix(".reason.json").unwrap_or(&name).to_owned();
-                seams::drop_again(root, OsStr::new(&name), is_plain)?
+                seams::drop_again(root, &Spool::rejected_name(&reason), is_plain)?
             }
             _ => None,
         },
@@ -216,8 +214,7 @@ fn of_task(root: &Root, known: &Known, task: &TaskId) -> Result<String, Failure>
             .hint(format!("numerus status {job} lists them")));
     }
     let again = judged(state, task, &name)?;
-    let cannot = |e: std::io::Error| Failure::system("ask for another try", &e);
-    folder.wish_of_task(task, Want::Retried).map_err(cannot)?;
+    seams::wish_of_task(&folder, task, Want::Retried)?;
     if !folder.is_held().unwrap_or(true) {
         return Ok(format!("{name}: noted; it is tried again when {job} goes on"));
     }

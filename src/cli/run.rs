@@ -79,7 +79,7 @@ pub(super) fn tell(here: &mut Here, event: &Event, state: &JobState) {
 pub(super) fn conclude(here: &mut Here, job: &JobId, end: &End) -> Result<Exit, Failure> {
     let folder = Runs::of(&here.root).folder(job);
     if let End::Signal(_) = end {
-        folder.wish(Want::Killed).map_err(|e| Failure::system("ask for the job's end", &e))?;
+        seams::wish(&folder, Want::Killed)?;
         seams::terminate_worker(&folder)?;
         here.out.note(&format!(
             "{job}: ends with this command, which was interrupted; numerus status {job} shows what came of it"

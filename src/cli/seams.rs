@@ -8,6 +8,7 @@ mod init;
 mod memory;
 mod pruning;
 mod steering;
+mod wishes;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -56,6 +57,7 @@ pub(super) use self::init::{init, write_page};
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
 pub(super) use self::pruning::{Pruner, begin_pruning, finish_pruning, prune, prune_file};
 pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
+pub(super) use self::wishes::{put_note, wish, wish_of_task};
 
 /// How long a lock is tried for that its holder is about to let go.
 const PATIENCE: Duration = Duration::from_secs(2);

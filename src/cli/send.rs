@@ -6,14 +6,14 @@ use clap::Args;
 
 use super::here::Here;
 use super::lookup::{self, Whereabouts};
-use super::{pause, snapshot};
+use super::{pause, seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::logic::notes;
 use crate::logic::state::JobState;
 use crate::model::id::TaskId;
 use crate::model::root::Root;
 use crate::runs::Runs;
-use crate::runs::notes::{MAX_NOTE_BYTES, MAX_NOTES};
+use crate::runs::notes::MAX_NOTE_BYTES;
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -68,14 +68,7 @@ pub(super) fn note(root: &Root, target: &str, text: &str) -> Result<String, Fail
     if let Some(task) = &task {
         may_be_told(&state, &format!("{job}/{task}"), job.as_str(), task)?;
     }
-    let put = folder.put_note(task.as_ref(), text.trim());
-    let number = put.map_err(|e| match e.kind() {
-        std::io::ErrorKind::QuotaExceeded => {
-            Failure::new(Exit::Blocked, format!("there are {MAX_NOTES} notes already"))
-                .hint(format!("look at note-*.md in {}", folder.dir().display()))
-        }
-        _ => Failure::system("put the note", &e),
-    })?;
+    let number = seams::put_note(&folder, task.as_ref(), text.trim())?;
     Ok(match &task {
         Some(task) => format!("{job}/{task}: note {number}; {}", when(&state, Some(task))),
         None => format!("{job}: note {number}; {}", when(&state, None)),

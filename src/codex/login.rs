@@ -39,27 +39,35 @@ pub fn login(codex: &Codex, profile: Option<&str>) -> Login {
     if codex.env.iter().any(|(name, _)| name == KEY) {
         return Login::Key { provider: "openai".into(), variable: KEY.into(), is_set: true };
     }
-    match ask(codex, &["login", "status"]) {
-        Ok((code, said)) => Login::Status { said, is_in: code == Some(0) },
-        Err(e) => Login::Status { said: e.to_string(), is_in: false },
+    status(codex, PATIENCE)
+}
+
+/// What codex says of it; no answer is no "no".
+fn status(codex: &Codex, patience: Duration) -> Login {
+    match ask(codex, &["login", "status"], patience) {
+        Ok((Some(code), said)) => Login::Status { said, is_in: code == 0 },
+        Ok((None, _)) => {
+            Login::Unknown(format!("it was ended before it answered, or after {patience:?}"))
+        }
+        Err(e) => Login::Unknown(e.to_string()),
     }
 }
 
 /// What it answers to `--version`; `None` where it does not.
 pub fn version(codex: &Codex) -> Option<String> {
-    let (code, said) = ask(codex, &["--version"]).ok()?;
+    let (code, said) = ask(codex, &["--version"], PATIENCE).ok()?;
     (code == Some(0)).then_some(said)
 }
 
 /// Asks codex something that needs no session: its exit code, unless it was ended, and its first line.
-fn ask(codex: &Codex, words: &[&str]) -> Result<(Option<i32>, String)> {
+fn ask(codex: &Codex, words: &[&str], patience: Duration) -> Result<(Option<i32>, String)> {
     let mut said = tempfile::tempfile()?;
     let mut command = Command::new(codex.program.first().cloned().unwrap_or_default());
     command.args(codex.program.iter().skip(1)).args(words);
     command.env_clear().envs(codex.env.iter().cloned()).stdin(Stdio::null());
     command.stdout(said.try_clone()?).stderr(said.try_clone()?);
     let mut child = family::spawn(|| command.spawn(), Child::id)?;
-    let code = ends(&mut child, PATIENCE)?.and_then(|status| status.code());
+    let code = ends(&mut child, patience)?.and_then(|status| status.code());
     said.rewind()?;
     let mut bytes = Vec::new();
     said.take(ANSWER_BYTES).read_to_end(&mut bytes)?;
@@ -129,6 +137,22 @@ mod tests {
             (with_login, vec![], out),
         ] {
             assert_eq!(login(&codex(d.path(), config, &variables), None), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_codex_that_gives_no_answer_does_not_say_that_it_is_not_logged_in() {
+        let d = tempfile::tempdir().expect("scratch");
+        let mut codex = codex(d.path(), "", &[]);
+        let words = |words: &[&str]| words.iter().map(Into::into).collect::<Vec<_>>();
+        for (program, patience, why) in [
+            (words(&["/nonexistent/codex"]), PATIENCE, "No such file"),
+            (words(&["sh", "-c", "kill -KILL $$"]), PATIENCE, "before it answered"),
+            (words(&["sh", "-c", "exec sleep 60"]), Duration::ZERO, "after 0ns"),
+        ] {
+            codex.program = program;
+            let said = status(&codex, patience);
+            assert!(matches!(&said, Login::Unknown(said) if said.contains(why)), "{said:?}");
         }
     }
 

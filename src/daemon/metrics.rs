@@ -1,7 +1,7 @@
 //! `store/metrics.prom`: what the daemon tells of itself, for `node_exporter`'s textfile collector.
 //!
-//! The counters begin with what the index knows of ended jobs, and take in what this daemon sees end: nothing here costs more
-//! the more has been done. Written when something has changed, not more often than every few seconds, and at the end.
+//! The counters begin at 0 with the daemon and only grow: what is pruned or dropped again takes nothing from them, and a new
+//! daemon is a restart as Prometheus knows it. Written when something has changed, not more often than every few seconds, and at the end.
 //!
 //! Diagnostics: what cannot be written is left out; nothing depends on it.
 
@@ -19,9 +19,7 @@ use crate::model::id::JobId;
 use crate::model::status::JobPhase;
 use crate::model::tally::Totals;
 use crate::os::{clock, fsx};
-use crate::spool::Place;
 use crate::store::holds::{HoldKind, Holds};
-use crate::store::index;
 
 /// Least time between two writes.
 const REST: Duration = Duration::from_secs(5);
@@ -40,18 +38,9 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Takes in what was before this daemon.
-    pub(super) fn begin(daemon: &Daemon) -> Self {
-        let rejected = fsx::list_os(&daemon.desk.spool.folder(Place::Rejected)).unwrap_or_default();
-        let is_reason =
-            |name: &&std::ffi::OsString| name.to_string_lossy().ends_with(".reason.json");
-        Self {
-            totals: index::totals(&daemon.desk.root.store()).unwrap_or_default(),
-            rejected: rejected.iter().filter(is_reason).count() as u64,
-            started_at: clock::now(),
-            is_changed: true,
-            written: Duration::ZERO,
-        }
+    /// Begins to count.
+    pub(super) fn begin() -> Self {
+        Self { started_at: clock::now(), is_changed: true, ..Self::default() }
     }
 
     /// Takes in that something has happened.

@@ -220,7 +220,7 @@ impl Daemon {
 
     /// The loop. It ends when there is nothing left to do for it.
     async fn work(mut self, mut heard: UnboundedReceiver<Input>, lock: &FileLock) -> Exit {
-        self.metrics = Metrics::begin(&self);
+        self.metrics = Metrics::begin();
         self.lift_refused_logins();
         self.watch_folders();
         // Whoever reads this may drop files, and is seen to do it.

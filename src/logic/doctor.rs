@@ -167,6 +167,8 @@ pub fn login(how: &Login) -> Finding {
                 .fail(format!("set {variable} where Numerus is started, a service included"))
         }
         Login::Status { said, is_in: true } => about(said.clone()),
+        Login::Unknown(why) => about(format!("`codex login status` gave no answer: {why}"))
+            .warn("ask it yourself; a job whose codex is not logged in rests, and says so"),
         Login::Status { is_in: false, .. } => about("codex is not logged in".into())
             .fail("log in with `codex login`, or set CODEX_API_KEY"),
     }
@@ -320,6 +322,10 @@ fn daemon(root: &Root) -> Vec<Finding> {
                 .warn("start one: `numerus daemon`")
         }
     });
+    all.extend(root.hooks.iter().map(|why| {
+        about("hooks", why.clone())
+            .warn("mend it, or take it out of hooks/ (docs/protocol.md, Hooks)")
+    }));
     all.extend(root.held.iter().map(|held| {
         about("account", held.clone()).warn("`numerus start JOB` tries the account at once")
     }));

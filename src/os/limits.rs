@@ -9,55 +9,44 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{env, process};
 
-/// What may be watched through inotify, and what is watched by processes of this user that can be looked into.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Watching {
-    /// Most instances of a user.
-    pub most_instances: u64,
-    /// Most watches of a user.
-    pub most_watches: u64,
-    /// Instances in use.
-    pub instances: u64,
-    /// Watches in use.
-    pub watches: u64,
-}
-
 /// Most open files of this process; `None` is no bound.
 pub fn open_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// What may be watched and what is; `None` where the kernel does not say.
-pub fn watching() -> Option<Watching> {
+/// Most instances and most watches of inotify for this user; `None` where the kernel does not say.
+pub fn watchable() -> Option<(u64, u64)> {
     let most = |name: &str| -> Option<u64> {
         let text = fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?;
         text.trim().parse().ok()
     };
-    let mut all = Watching {
-        most_instances: most("max_user_instances")?,
-        most_watches: most("max_user_watches")?,
-        ..Watching::default()
-    };
+    Some((most("max_user_instances")?, most("max_user_watches")?))
+}
+
+/// Instances and watches in use by processes of this user that can be looked into.
+pub fn watched() -> (u64, u64) {
+    let mut all = (0, 0);
     for pid in process::pids() {
         let dir = format!("/proc/{pid}/fdinfo");
         if fs::metadata(&dir).is_ok_and(|meta| meta.uid() == env::own_uid()) {
-            count(&dir, &mut all);
+            let (instances, watches) = watched_in(&dir);
+            all = (all.0 + instances, all.1 + watches);
         }
     }
-    Some(all)
+    all
 }
 
-fn count(dir: &str, all: &mut Watching) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries.flatten() {
+fn watched_in(dir: &str) -> (u64, u64) {
+    let (mut instances, mut watches) = (0, 0);
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let link = entry.path().to_string_lossy().replacen("/fdinfo/", "/fd/", 1);
         if fs::read_link(link).is_ok_and(|to| to.as_os_str() == "anon_inode:inotify") {
-            all.instances += 1;
+            instances += 1;
             let text = fs::read_to_string(entry.path()).unwrap_or_default();
-            all.watches +=
-                text.lines().filter(|line| line.starts_with("inotify wd:")).count() as u64;
+            watches += text.lines().filter(|line| line.starts_with("inotify wd:")).count() as u64;
         }
     }
+    (instances, watches)
 }
 
 #[cfg(test)]
@@ -70,8 +59,8 @@ mod tests {
         let d = tempfile::tempdir().expect("scratch");
         let mut watch = Watch::new(|_| ()).expect("watch");
         watch.add(d.path()).expect("add");
-        let all = watching().expect("the kernel says");
-        assert!(all.instances >= 1 && all.watches >= 1, "{all:?}");
-        assert!(all.most_instances >= all.instances && open_files() != Some(0), "{all:?}");
+        let (most, used) = (watchable().expect("the kernel says"), watched());
+        assert!(used.0 >= 1 && used.1 >= 1, "{used:?}");
+        assert!(most.0 >= used.0 && open_files() != Some(0), "{most:?} {used:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! One run folder: what lies where inside. Promises that a file is written by one of the
 //! durable calls of `os::fsx`, but for those that can be derived again.
 
-use std::io::{Error, ErrorKind, Result};
+use std::fs::File;
+use std::io::{Error, ErrorKind, Result, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -14,6 +15,7 @@ use crate::model::id::{JobId, TaskId};
 use crate::model::job::Job;
 use crate::model::plan::Plan;
 use crate::model::status::Status;
+use crate::os::console::one_line;
 use crate::os::lock::{self, FileLock};
 use crate::os::{fsx, random};
 
@@ -54,6 +56,13 @@ impl RunFolder {
     /// Where the worker's own last words go.
     pub fn worker_log(&self) -> PathBuf {
         self.dir.join("worker.log")
+    }
+
+    /// Says something in `worker.log`, as well as it goes.
+    pub fn note(&self, line: &str) {
+        let line = format!("numerus: {}\n", one_line(line));
+        let say = |mut log: File| log.write_all(line.as_bytes());
+        let _as_well_as_it_goes = fsx::open_append(&self.worker_log()).and_then(say);
     }
 
     /// The fresh repository of a job that names no workspace.

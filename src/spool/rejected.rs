@@ -1,9 +1,11 @@
 //! `rejected/`: files that were not accepted, each with its reason beside it. It is never emptied; a file leaves it when
 //! somebody drops it once more.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -59,10 +61,7 @@ impl Spool {
     /// `NotFound` if no file of that name was rejected, `AlreadyExists` if another one lies in `incoming/`; otherwise those of the
     /// system.
     pub fn drop_again(&self, name: &OsStr) -> Result<OsString> {
-        let target = self.folder(Place::Rejected).join(name);
-        let mut beside = name.to_owned();
-        beside.push(REASON);
-        let beside = target.with_file_name(beside);
+        let (target, beside) = self.rejected(name);
         let reason = fsx::read_optional(&beside)?.unwrap_or_default();
         let reason: Option<Rejection> = serde_json::from_str(&reason).ok();
         let was = reason.as_ref().map(|r| OsString::from(&r.original_name));
@@ -77,14 +76,45 @@ impl Spool {
         Ok(new)
     }
 
-    fn put_aside(&self, from: &Path, name: &OsStr, why: &Rejection) -> Result<Option<OsString>> {
+    /// The files that were not accepted: the name of each, and where its reason is. One of which somebody took the file, or the
+    /// reason, counts as well.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn rejections(&self) -> Result<Vec<(OsString, PathBuf)>> {
+        let names = fsx::list_os(&self.folder(Place::Rejected))?;
+        let whole = names.iter().filter(|name| !name.as_bytes().starts_with(b"."));
+        let files: BTreeMap<OsString, PathBuf> = whole
+            .map(|name| {
+                let name = Self::rejected_name(Path::new(name));
+                let (_, reason) = self.rejected(&name);
+                (name, reason)
+            })
+            .collect();
+        Ok(files.into_iter().collect())
+    }
+
+    /// The name of the rejected file that this is, or whose reason this is.
+    pub fn rejected_name(path: &Path) -> OsString {
+        let name = path.file_name().unwrap_or_default();
+        let bytes = name.as_bytes();
+        OsStr::from_bytes(bytes.strip_suffix(REASON.as_bytes()).unwrap_or(bytes)).to_owned()
+    }
+
+    /// Where a rejected file of this name lies, and its reason.
+    fn rejected(&self, name: &OsStr) -> (PathBuf, PathBuf) {
         let target = self.folder(Place::Rejected).join(name);
-        if exists(&target) {
-            return Ok(None);
-        }
         let mut beside = name.to_owned();
         beside.push(REASON);
         let beside = target.with_file_name(beside);
+        (target, beside)
+    }
+
+    fn put_aside(&self, from: &Path, name: &OsStr, why: &Rejection) -> Result<Option<OsString>> {
+        let (target, beside) = self.rejected(name);
+        if exists(&target) {
+            return Ok(None);
+        }
         match fsx::put_new(&beside, &to_json(why)?) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(None),
             result => result?,

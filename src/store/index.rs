@@ -13,7 +13,6 @@ use super::db::{self, Result, Schema, said};
 use crate::model::id::JobId;
 use crate::model::outcome::Tokens;
 use crate::model::status::{Status, TaskStatus};
-use crate::model::tally::{Counts, Totals};
 
 /// Statuses that one transaction of a rebuild takes in, so that nobody waits long for the lock.
 const REBUILD_BATCH: usize = 200;
@@ -196,52 +195,6 @@ impl Index {
     }
 }
 
-/// What the ended jobs that have a row come to, all together; nothing where there is no index.
-///
-/// # Errors
-/// A damaged or newer index, and trouble with the file.
-pub fn totals(store: &Path) -> Result<Totals> {
-    let path = store.join("tasks.db");
-    let Some(connection) = db::open_reader(&path, &SCHEMA)? else { return Ok(Totals::default()) };
-    add_up(&connection).map_err(said(&path))
-}
-
-fn add_up(connection: &Connection) -> rusqlite::Result<Totals> {
-    let mut totals = Totals::default();
-    let count =
-        |row: &Row<'_>, n| row.get::<_, Option<i64>>(n).map(|n| n.unwrap_or(0).unsigned_abs());
-    let mut ends = connection.prepare("SELECT state, count(*) FROM jobs GROUP BY state")?;
-    for end in ends.query_map([], |row| Ok((row.get::<_, String>(0)?, count(row, 1)?)))? {
-        let (state, jobs) = end?;
-        if let Ok(phase) = serde_json::from_value(state.into()) {
-            totals.add_end(phase, jobs);
-        }
-    }
-    let mut spent = connection.prepare(
-        "SELECT spent.key, sum(spent.value ->> 'input_tokens'), sum(spent.value ->> 'cached_input_tokens'),
-            sum(spent.value ->> 'output_tokens') FROM jobs, json_each(jobs.status, '$.spent') AS spent GROUP BY spent.key",
-    )?;
-    let tokens = |row: &Row<'_>| {
-        let tokens =
-            Tokens { input: count(row, 1)?, cached: count(row, 2)?, output: count(row, 3)? };
-        Ok((row.get::<_, String>(0)?, tokens))
-    };
-    for role in spent.query_map([], tokens)? {
-        let (role, tokens) = role?;
-        if let Ok(role) = serde_json::from_value(role.into()) {
-            totals.add_tokens(role, tokens);
-        }
-    }
-    let sql = "SELECT sum(status ->> '$.counts.sessions'), sum(status ->> '$.counts.go'),
-        sum(status ->> '$.counts.no_go'), sum(status ->> '$.counts.waited_ms') FROM jobs";
-    let counts = |row: &Row<'_>| {
-        let (sessions, go) = (count(row, 0)?, count(row, 1)?);
-        Ok(Counts { sessions, go, no_go: count(row, 2)?, waited_ms: count(row, 3)? })
-    };
-    totals.add_counts(connection.query_row(sql, [], counts)?);
-    Ok(totals)
-}
-
 fn read_status(row: &Row<'_>) -> rusqlite::Result<Status> {
     let text: String = row.get(0)?;
     serde_json::from_str(&text).map_err(|e| {
@@ -308,6 +261,7 @@ mod tests {
     use crate::model::id::TaskId;
     use crate::model::plan::Role;
     use crate::model::status::{JobPhase, TaskPhase};
+    use crate::model::tally::Counts;
     use crate::os::fsx;
 
     fn status(id: &str, ended: &str) -> Status {
@@ -354,25 +308,6 @@ mod tests {
         let store = dir.path().join("store");
         fsx::make_dir(&store).expect("store");
         Index::open(&store).expect("open")
-    }
-
-    #[test]
-    fn the_totals_are_those_of_all_rows_added_up() {
-        let dir = tempfile::tempdir().expect("scratch");
-        let store = dir.path().join("store");
-        assert_eq!(totals(&store).expect("none"), Totals::default());
-        let mut index = open(&dir);
-        assert_eq!(totals(&store).expect("empty"), Totals::default());
-        let mut expected = Totals::default();
-        let mut jobs = three();
-        jobs[1].state = JobPhase::Failed;
-        jobs[2].spent.insert(Role::Executor, Tokens { input: 70, cached: 60, output: 5 });
-        for status in &jobs {
-            index.record(status).expect("record");
-            expected.add(status.state, &status.spent, status.counts);
-        }
-        assert_eq!(totals(&store).expect("sum"), expected);
-        assert_eq!(expected.counts.sessions, 9);
     }
 
     fn ids(statuses: &[Status]) -> Vec<&str> {

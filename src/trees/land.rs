@@ -12,6 +12,7 @@ use crate::model::plan::Role;
 use crate::model::workspace::Oid;
 use crate::os::git::Call;
 
+use super::own::own_branches;
 use super::workspace::as_numerus;
 use super::{Audited, OWN_REFS, PUBLISHED, Tree, Trees, TreesError, copy};
 
@@ -197,16 +198,12 @@ impl Trees {
     }
 
     fn name_branch(&self, commit: &str) -> Result<String, TreesError> {
-        let job = self.folder.job();
-        let numbered = (2..=9).map(|n| format!("numerus/{job}-{n}"));
-        let names = std::iter::once(format!("numerus/{job}")).chain(numbered);
-        // A branch called `numerus` leaves no room for branches below it.
         let mut last = None;
-        for name in names.chain([format!("numerus-{job}")]) {
-            let full = format!("refs/heads/{name}");
+        for full in own_branches(self.folder.job()) {
+            let name = || full.trim_start_matches("refs/heads/").to_owned();
             match self.set_ref(&full, commit, &self.zero()) {
-                Ok(()) => return Ok(name),
-                Err(_) if self.points_at(&full, commit)? => return Ok(name),
+                Ok(()) => return Ok(name()),
+                Err(_) if self.points_at(&full, commit)? => return Ok(name()),
                 Err(e) => last = Some(e),
             }
         }

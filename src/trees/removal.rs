@@ -9,6 +9,7 @@ use crate::os::fsx;
 use crate::os::git::Git;
 use crate::runs::RunFolder;
 
+use super::own::{has_own_repository, own_branches};
 use super::{Foreign, Trees, TreesError, copy};
 
 /// Where the result of a job is, as far as that can be told. Changes nothing.
@@ -16,19 +17,13 @@ pub fn standing(workspace: &Workspace, folder: &RunFolder) -> Standing {
     if workspace.git_dir.is_empty() {
         return Standing::Nothing;
     }
-    if is_within(workspace, folder) {
+    if has_own_repository(workspace, folder) {
         return Standing::Within;
     }
     match look(workspace, folder) {
         Ok(standing) => standing,
         Err(_cannot) => Standing::Unknown,
     }
-}
-
-/// Whether the repository lies in the job's own run folder.
-fn is_within(workspace: &Workspace, folder: &RunFolder) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    real(Path::new(&workspace.git_dir)).starts_with(real(&folder.own_workspace()))
 }
 
 fn look(workspace: &Workspace, folder: &RunFolder) -> Result<Standing, TreesError> {
@@ -49,13 +44,8 @@ fn look(workspace: &Workspace, folder: &RunFolder) -> Result<Standing, TreesErro
     let found = trees.read(args).run()?;
     let found = String::from_utf8_lossy(&found).into_owned();
     let job = folder.job();
-    let is_own = |name: &str| {
-        let numbered = format!("refs/heads/numerus/{job}-");
-        name == format!("refs/heads/numerus/{job}")
-            || name == format!("refs/heads/numerus-{job}")
-            || name.strip_prefix(&numbered).is_some_and(|n| n.len() == 1)
-    };
-    if found.lines().any(|name| !is_own(name)) {
+    let own = own_branches(job);
+    if found.lines().any(|name| !own.iter().any(|own| own == name)) {
         return Ok(Standing::Merged);
     }
     let foreign = Foreign { job: job.clone(), tip };
@@ -83,7 +73,7 @@ pub fn remove_traces(
     refs: bool,
 ) -> Result<(), TreesError> {
     let is_gone = !Path::new(&workspace.git_dir).exists();
-    if workspace.git_dir.is_empty() || is_gone || is_within(workspace, folder) {
+    if workspace.git_dir.is_empty() || is_gone || has_own_repository(workspace, folder) {
         return Ok(());
     }
     let trees = Trees::open(workspace, folder, tip)?;

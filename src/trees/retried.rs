@@ -3,12 +3,11 @@
 //! Promises: nothing is built on that the user threw away; what does not fit together is refused, with the paths. Done again
 //! after a death it gives the same, since the job's own tip remembers it.
 
-use std::path::Path;
-
 use crate::model::id::JobId;
 use crate::model::workspace::{Oid, Workspace};
 use crate::runs::RunFolder;
 
+use super::own::has_own_repository;
 use super::{Foreign, Intake, TIP, Trees, TreesError};
 
 /// The workspace with the base that holds what the earlier job has landed, as far as there is anything.
@@ -39,7 +38,7 @@ impl Trees {
 
     /// A job with a fresh repository of its own gets what an earlier one with such a repository has landed.
     fn fetch_own(&self, earlier: &JobId) -> Result<(), TreesError> {
-        let is_own = Path::new(&self.workspace.git_dir).starts_with(self.folder.own_workspace());
+        let is_own = has_own_repository(&self.workspace, &self.folder);
         let own = self.folder.beside_of(earlier).own_workspace();
         if !is_own || !own.join(".git/HEAD").exists() {
             return Ok(());

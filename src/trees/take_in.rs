@@ -14,7 +14,8 @@ use crate::model::workspace::Oid;
 use crate::os::git::{Call, GitError};
 
 use super::diff::{fields, garbled};
-use super::{Audited, Trees, TreesError};
+use super::own::own_branches;
+use super::{Audited, PUBLISHED, Trees, TreesError};
 
 /// Most commits of another tip that are looked at one by one; of more, everything counts as touched.
 const MAX_COMMITS: usize = 5000;
@@ -125,12 +126,12 @@ impl Trees {
     /// When git fails.
     pub fn is_discarded(&self, foreign: &Foreign) -> Result<bool, TreesError> {
         let job = &foreign.job;
-        let published = format!("refs/numerus/{job}/published");
+        let published = format!("refs/numerus/{job}/{PUBLISHED}");
         let mut call = self.read(["for-each-ref", "--format=%(refname)", &published]);
-        for name in ["numerus/", "numerus-"] {
-            call = call.arg(format!("refs/heads/{name}{job}"));
+        for name in own_branches(job) {
+            call = call.arg(name);
         }
-        let found = call.arg(format!("refs/heads/numerus/{job}-[2-9]")).line()?;
+        let found = call.line()?;
         if found != published {
             return Ok(false);
         }

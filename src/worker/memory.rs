@@ -3,7 +3,6 @@
 //! Diagnostics: nothing here keeps a job from going on. A memory that cannot be used is told of in `worker.log`, and the job
 //! is planned, and ends, without it.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use crate::ending::Ending;
@@ -14,8 +13,9 @@ use crate::model::claim::ClaimQuality;
 use crate::model::event::Fact;
 use crate::model::memory::Entry;
 use crate::model::workspace::{Oid, Workspace};
+use crate::os::clock;
 use crate::os::console::{neutral_json, one_line};
-use crate::os::{clock, fsx};
+use crate::runs::RunFolder;
 use crate::store::StoreError;
 use crate::store::memory::{self, Memory};
 
@@ -60,36 +60,31 @@ async fn look(
     if !desk.job.options.memory || !is_there {
         return None;
     }
-    let (workspace, log) = (desk.workspace().ok()?, desk.folder.worker_log());
+    let (workspace, folder) = (desk.workspace().ok()?, desk.folder.clone());
     let objective = desk.job.objective.clone();
     let asked = move || {
-        let answer = open(&store, &log).and_then(|memory| ask(&memory, &workspace, &objective));
+        let answer = open(&store, &folder).and_then(|memory| ask(&memory, &workspace, &objective));
         let say =
-            |e: &StoreError| note(&log, &format!("cannot {e}: nothing is told of earlier jobs"));
+            |e: &StoreError| folder.note(&format!("cannot {e}: nothing is told of earlier jobs"));
         answer.inspect_err(say).unwrap_or_default()
     };
     aside(asked).await.unwrap_or_default()
 }
 
 /// Opens the memory, without its database where that cannot be used; what was not as it should be is said in the worker's log.
-fn open(store: &Path, log: &Path) -> Result<Memory, StoreError> {
+fn open(store: &Path, folder: &RunFolder) -> Result<Memory, StoreError> {
     match Memory::open(store) {
         Ok(memory) => {
             if let Some(restored) = memory.restored() {
-                note(log, restored);
+                folder.note(restored);
             }
             Ok(memory)
         }
         Err(e) => {
-            note(log, &format!("cannot {e}: the memory is read from memory.ndjson"));
+            folder.note(&format!("cannot {e}: the memory is read from memory.ndjson"));
             Memory::of_truth(store)
         }
     }
-}
-
-fn note(log: &Path, line: &str) {
-    let line = format!("numerus: {}\n", one_line(line));
-    let _as_well_as_it_goes = fsx::open_append(log).and_then(|mut f| f.write_all(line.as_bytes()));
 }
 
 /// Remembers a job that ends. Best effort: a job that is done is not undone by a full disk.
@@ -97,8 +92,8 @@ pub(super) fn remember(desk: &Desk, end: &Ending) {
     let bank = desk.book.state(|s| s.workspace.as_ref().map(|w| w.top.clone()));
     let Some(bank) = bank.filter(|_| desk.job.options.memory) else { return };
     let entry = entry(desk, end, bank);
-    let (store, log) = (desk.root.store(), desk.folder.worker_log());
-    let remembered = open(&store, &log)
+    let store = desk.root.store();
+    let remembered = open(&store, &desk.folder)
         .and_then(|mut memory| memory.remember(&entry))
         .or_else(|_| memory::remember_without_database(&store, &entry).map(|()| false));
     match remembered {
@@ -109,7 +104,7 @@ pub(super) fn remember(desk: &Desk, end: &Ending) {
             }
             let _evidence = desk.book.record(None, Fact::EntryAdded { bank });
         }
-        Err(e) => note(&log, &format!("cannot {e}: this job is not remembered")),
+        Err(e) => desk.folder.note(&format!("cannot {e}: this job is not remembered")),
     }
 }
 

@@ -3,7 +3,6 @@
 //!
 //! Diagnostics: a page that cannot be written is noted in `worker.log` once, and tried again with the next fact.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -11,8 +10,8 @@ use std::time::Duration;
 
 use crate::bus::{Bus, Subscription};
 use crate::model::root::Root;
+use crate::os::clock;
 use crate::os::lock::FileLock;
-use crate::os::{clock, fsx};
 use crate::report;
 use crate::runs::RunFolder;
 
@@ -86,9 +85,7 @@ impl Desk {
         if let Err(why) = written
             && !std::mem::replace(&mut self.has_complained, true)
         {
-            let say =
-                |mut log: std::fs::File| writeln!(log, "numerus: cannot write the report: {why}");
-            let _as_well_as_it_goes = fsx::open_append(&self.folder.worker_log()).and_then(say);
+            self.folder.note(&format!("cannot write the report: {why}"));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use numerus::error::Exit;
+use numerus::error::{CODES, Exit};
 use numerus::logic::admission::{Facts, Shape, admit};
 use numerus::logic::state::JobState;
 use numerus::model::id::JobId;
@@ -467,12 +467,35 @@ fn exit_codes_are_the_same_everywhere() {
         Exit::Codex,
     ];
     let codes: Words = all.iter().map(|exit| exit.code().to_string()).collect();
+    let told = CODES.iter().map(|(code, _)| *code).filter(|code| code.len() == 1);
+    assert_none(&differences("error.rs", &codes, &words(told)));
     for path in ["README.md", "docs/protocol.md"] {
         let text = text(path);
         let table = rows(section(&text, "## Exit codes"));
         let shown = table.iter().map(|row| row[0].clone()).filter(|code| code.len() == 1).collect();
         assert_none(&differences(path, &codes, &shown));
+        assert_none(&other_meanings(path, &table));
     }
+}
+
+/// The codes that a table gives another meaning than the program does: a README the same words, the protocol maybe more.
+fn other_meanings(path: &str, table: &[Vec<String>]) -> Vec<String> {
+    let is_told = |code: &str, meaning: &str| {
+        let row = table.iter().find(|row| row[0] == code);
+        row.is_none_or(|row| {
+            if path.starts_with("README") { row[1] == meaning } else { row[1].starts_with(meaning) }
+        })
+    };
+    let wrong = CODES.iter().filter(|(code, meaning)| !is_told(code, meaning));
+    wrong.map(|(code, meaning)| format!("{path}: {code} is not {meaning:?}")).collect()
+}
+
+#[test]
+fn another_meaning_of_an_exit_code_is_found() {
+    let row = |code: &str, meaning: &str| vec![code.to_owned(), meaning.to_owned()];
+    let table = [row("3", "no such job"), row("1", "the job failed or was killed, or")];
+    assert_eq!(other_meanings("README.md", &table).len(), 2);
+    assert_eq!(other_meanings("docs/protocol.md", &table).len(), 1);
 }
 
 // Files.

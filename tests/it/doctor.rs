@@ -64,8 +64,12 @@ fn broken_settings_and_what_was_left_lying_are_told() {
     let yard = Yard::new("doctor-stray");
     yard.ask(&["submit", "hello"]);
     fs::write(yard.folder("rejected").join("x.md"), "x").unwrap();
+    fs::create_dir(yard.site.root().join("hooks")).unwrap();
+    fs::write(yard.site.root().join("hooks/all"), "#!/bin/sh\n").unwrap();
     let ended = yard.ask(&["doctor", "--json"]);
     assert_eq!((ended.code, found(&ended, "rejected").0.as_str()), (Some(0), "warn"));
+    let (grade, said) = found(&ended, "hooks");
+    assert!(grade == "warn" && said.contains("hooks/all is no program"), "{said}");
     yard.set_settings("max_jbos = 2\nrehearse = \"builtin\"\n");
     let ended = yard.site.run(yard.numerus(&["doctor", "--json"]).env("CODEX_BIN", "/nonexistent"));
     let (grade, said) = found(&ended, "settings");

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use numerus::error::CODES;
+
 use crate::site::Ended;
 use crate::yard::{Yard, not_run};
 
@@ -121,19 +123,26 @@ fn every_command_has_a_page_that_man_takes_without_a_warning() {
     let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let names = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
     let names = names.filter(|name| !name.is_empty() && *name != "help");
-    let mut pages: Vec<String> = names.map(|name| format!("numerus-{name}.1")).collect();
+    let mut pages: Vec<String> = names.map(|name| format!("man1/numerus-{name}.1")).collect();
     assert!(pages.len() > 10, "{help}");
-    pages.extend(["numerus.1".to_owned(), "numerus.toml.5".to_owned()]);
+    pages.extend(["man1/numerus.1".to_owned(), "man5/numerus.toml.5".to_owned()]);
     pages.sort();
-    let mut written = crate::yard::names(&out);
+    let within = |section: &str| {
+        let names = crate::yard::names(&out.join(section));
+        names.into_iter().map(move |name| format!("{section}/{name}")).collect::<Vec<_>>()
+    };
+    let mut written = [within("man1"), within("man5")].concat();
     written.sort();
     assert_eq!(written, pages);
-    let page = fs::read_to_string(out.join("numerus-kill.1")).unwrap();
+    let page = fs::read_to_string(out.join("man1/numerus-kill.1")).unwrap();
+    for part in CODES.map(|(_, meaning)| meaning) {
+        assert!(page.contains(part), "{part}: {page}");
+    }
     for part in [".SH EXAMPLES", ".SH \"EXIT STATUS\"", "numerus kill fix"] {
         assert!(page.contains(part), "{part}: {page}");
     }
     let printed = yard.ask(&["man"]).stdout;
-    assert_eq!(printed, fs::read_to_string(out.join("numerus.1")).unwrap());
+    assert_eq!(printed, fs::read_to_string(out.join("man1/numerus.1")).unwrap());
     for (program, words) in
         [("man", &["--warnings", "-l"][..]), ("mandoc", &["-T", "lint", "-W", "error"])]
     {

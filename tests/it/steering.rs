@@ -2,17 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::site::Ended;
-use crate::yard::Yard;
+use crate::yard::{Yard, said};
 
 fn status(yard: &Yard, job: &str) -> Value {
     serde_json::from_str(&yard.ask(&["status", job, "--json"]).stdout).unwrap()
-}
-
-fn said(ended: &Ended, code: i32, words: &str) {
-    assert_eq!(ended.code, Some(code), "{ended:?}");
-    let all = format!("{}{}", ended.stdout, ended.stderr);
-    assert!(all.contains(words), "{words}: {ended:?}");
 }
 
 #[test]

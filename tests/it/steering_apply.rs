@@ -6,14 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::json;
 
 use crate::rehearsal::{Job, Script, Stage, execute, part};
-use crate::site::Ended;
-use crate::yard::Yard;
-
-fn said(ended: &Ended, code: i32, words: &str) {
-    assert_eq!(ended.code, Some(code), "{ended:?}");
-    let all = format!("{}{}", ended.stdout, ended.stderr);
-    assert!(all.contains(words), "{words}: {ended:?}");
-}
+use crate::yard::{Yard, said};
 
 fn commit(stage: &Stage, file: &str, text: &str) {
     fs::write(stage.workspace.join(file), text).unwrap();

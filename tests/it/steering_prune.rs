@@ -6,14 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::rehearsal::{Job, Script, Stage, execute, part};
-use crate::site::Ended;
-use crate::yard::{Yard, names};
-
-fn said(ended: &Ended, code: i32, words: &str) {
-    assert_eq!(ended.code, Some(code), "{ended:?}");
-    let all = format!("{}{}", ended.stdout, ended.stderr);
-    assert!(all.contains(words), "{words}: {ended:?}");
-}
+use crate::yard::{Yard, names, said};
 
 fn copy(root: &Path, job: &str) -> std::path::PathBuf {
     root.join("store/pruned").join(job)

@@ -6,14 +6,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::rehearsal::{Job, Script, Stage, execute, on_calls, part, raise, wait_for};
-use crate::site::{Ended, PATIENCE};
-use crate::yard::Yard;
-
-fn said(ended: &Ended, code: i32, words: &str) {
-    assert_eq!(ended.code, Some(code), "{ended:?}");
-    let all = format!("{}{}", ended.stdout, ended.stderr);
-    assert!(all.contains(words), "{words}: {ended:?}");
-}
+use crate::site::PATIENCE;
+use crate::yard::{Yard, said};
 
 /// A job whose first attempt of t1 waits to be let go, and then fails.
 fn at_work(name: &str) -> Stage {

@@ -29,7 +29,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("report", &["model", "logic", "os", "spool", "runs", "store"]),
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
-    ("doctor", &["model", "logic", "os", "spool", "runs", "store", "codex", "root", "health"]),
+    (
+        "doctor",
+        &["model", "logic", "os", "spool", "runs", "store", "codex", "root", "health", "hooks"],
+    ),
     ("hooks", &["model", "logic", "os", "runs"]),
     (
         "ending",
@@ -212,6 +215,21 @@ fn doors(path: &str, text: &str) -> Offences {
     offences
 }
 
+/// Of the commands only the seams write what is asked of a job.
+fn seams(path: &str, text: &str) -> Offences {
+    if !path.starts_with("src/cli/") || path.starts_with("src/cli/seams") {
+        return vec![];
+    }
+    let code = code_of(text);
+    let calls = ["folder.wish(", ".wish(Want::", ".wish_of_task(", ".unwish", ".put_note("];
+    let found = calls.iter().flat_map(|call| code.match_indices(call).map(|(at, _)| at));
+    let lines: BTreeSet<usize> = found.map(|at| line_of(&code, at)).collect();
+    lines
+        .into_iter()
+        .map(|line| (line, "a wish or note: only `cli::seams` puts one".to_owned()))
+        .collect()
+}
+
 /// A file says first what it owns.
 fn head_comment(_: &str, text: &str) -> Offences {
     if text.starts_with("//! ") { vec![] } else { vec![(1, "does not open with `//!`".to_owned())] }
@@ -322,7 +340,7 @@ fn check(found: &mut Vec<String>, path: &str, offences: Offences) {
 fn the_house_is_tidy() {
     let mut found = Vec::new();
     for (path, text) in rust("src") {
-        for rule in [floors, doors, head_comment, size] {
+        for rule in [floors, doors, seams, head_comment, size] {
             check(&mut found, &path, rule(&path, &text));
         }
         check(&mut found, &path, honest_tests(&path, &tests_in(&text)));
@@ -423,6 +441,14 @@ fn doors_catch_a_package_outside_its_file() {
     );
     assert_eq!(at(&doors("src/logic/mod.rs", "tokio::spawn(x);")), [1]);
     assert_eq!(at(&doors("src/daemon/mod.rs", "tokio::spawn(x);")), none);
+}
+
+#[test]
+fn commands_that_pass_by_the_seams_are_caught() {
+    let calls = "folder.wish(want);\nself.wish(act);\nf().put_note(None, x);\nseams::wish(f, Want::Killed);\n";
+    assert_eq!(at(&seams("src/cli/x.rs", calls)), [1, 3]);
+    assert!(seams("src/cli/seams/x.rs", calls).is_empty());
+    assert!(seams("src/worker/x.rs", calls).is_empty());
 }
 
 #[test]

@@ -234,3 +234,10 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// A command ended so, and said that.
+pub(crate) fn said(ended: &Ended, code: i32, words: &str) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    let all = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(all.contains(words), "{words}: {ended:?}");
+}

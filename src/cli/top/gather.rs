@@ -19,7 +19,6 @@ use crate::model::id::JobId;
 use crate::model::job::Job;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, Status};
-use crate::os::fsx;
 use crate::runs::{RunFolder, Runs};
 use crate::spool::{Place, Spool};
 use crate::store::index::Index;
@@ -140,7 +139,7 @@ impl Gatherer {
     fn counts(&mut self, live: &[Board], spool: &Spool) -> Vec<(u64, &'static str)> {
         let of = |phase| live.iter().filter(|b| b.status.state == phase).count() as u64;
         let incoming = snapshot::incoming(&self.root).map_or(0, |names| names.len() as u64);
-        let rejected = self.count_rejected(&spool.folder(Place::Rejected));
+        let rejected = self.count_rejected(spool);
         let ended = |phase: JobPhase| self.ended.get(phase.as_str()).copied().unwrap_or(0);
         let all = [
             (of(JobPhase::Running) + of(JobPhase::Planning), "running"),
@@ -156,13 +155,12 @@ impl Gatherer {
     }
 
     /// Nobody empties that folder: it is counted when it has changed.
-    fn count_rejected(&mut self, folder: &Path) -> u64 {
-        let now = stamp(folder);
+    fn count_rejected(&mut self, spool: &Spool) -> u64 {
+        let now = stamp(&spool.folder(Place::Rejected));
         if let Some((_, n)) = self.rejected.filter(|(then, _)| Some(*then) == now) {
             return n;
         }
-        let names = fsx::list(folder).unwrap_or_default();
-        let n = names.iter().filter(|name| name.ends_with(".reason.json")).count() as u64;
+        let n = spool.rejections().map_or(0, |all| all.len() as u64);
         self.rejected = now.map(|now| (now, n));
         n
     }

@@ -43,6 +43,8 @@ pub enum Login {
         /// Whether that means yes.
         is_in: bool,
     },
+    /// `codex login status` gave no answer, for this reason: neither yes nor no.
+    Unknown(String),
 }
 
 /// The codex that jobs use.
@@ -60,7 +62,7 @@ pub enum Program {
         version: Option<String>,
         /// How it gets at a model.
         login: Login,
-        /// What is wrong with its sandbox; `None` within where nobody is to be confined.
+        /// Whether it was tried and confines; `false` where nobody is to be confined.
         sandbox: Result<bool, Lack>,
     },
 }
@@ -103,6 +105,8 @@ pub struct Root {
     pub waiting: usize,
     /// Files in `rejected/`.
     pub rejected: usize,
+    /// What keeps hooks from being called, a line each.
+    pub hooks: Vec<String>,
     /// Accounts that are held, in words.
     pub held: Vec<String>,
     /// When the newest record of its daemon was written.

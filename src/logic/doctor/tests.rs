@@ -100,6 +100,7 @@ fn each_thing_that_is_not_well_is_told_with_its_grade() {
             |f| with(f, |_, l, _| *l = Login::Status { said: "no".into(), is_in: false }),
             &["fail login"],
         ),
+        (|f| with(f, |_, l, _| *l = Login::Unknown("late".into())), &["warn login"]),
         (|f| with(f, |_, l, _| *l = Login::NotNeeded { provider: "p".into() }), &[]),
         (|f| with(f, |_, l, _| *l = key(true)), &[]),
         (|f| with(f, |_, l, _| *l = key(false)), &["fail login"]),
@@ -138,6 +139,7 @@ fn each_thing_that_is_not_well_is_told_with_its_grade() {
             &["warn daemon"],
         ),
         (|f| f.root.held.push("over".into()), &["warn account"]),
+        (|f| f.root.hooks = vec!["a".into(), "b".into()], &["warn hooks", "warn hooks"]),
         (|f| f.root.rejected = 2, &["warn rejected"]),
     ];
     for (n, (change, expected)) in cases.iter().enumerate() {
