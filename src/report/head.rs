@@ -167,7 +167,7 @@ fn objective(html: &mut Html, of: &Material) {
                 html.leaf("a", &[("href", "./objective.md")], "the rest is in objective.md");
             }
             for note in notes {
-                said(html, "Told to all agents", note);
+                said(html, "Told to all agents", note, &[""]);
             }
         });
     });

@@ -15,7 +15,7 @@ use crate::model::id::{JobId, TaskId};
 use crate::model::job::Job;
 use crate::model::status::{JobPhase, Status};
 use crate::os::fsx;
-use crate::runs::{JournalReader, RunFolder};
+use crate::runs::{FilesOf, JournalReader, RunFolder};
 
 /// Most bytes that are shown of the patch of one task.
 pub(super) const PATCH_BYTES: u64 = 128 * 1024;
@@ -66,7 +66,7 @@ pub(super) struct Material {
     /// The end of what verify commands wrote, at most [`VERIFY_BYTES`].
     pub(super) verify: Option<Vec<u8>>,
     /// The files for people, by their place; the run folder's own first, under no name.
-    pub(super) files: Vec<(String, Vec<String>)>,
+    pub(super) files: Vec<FilesOf>,
     /// Whether somebody works on it.
     pub(super) is_held: bool,
     /// When it is written.
@@ -78,8 +78,8 @@ pub(super) struct Material {
 impl Material {
     /// Whether the job's records name that file.
     pub(super) fn has(&self, place: &str, file: &str) -> bool {
-        let files = self.files.iter().find(|(name, _)| name == place);
-        files.is_some_and(|(_, names)| names.iter().any(|name| name == file))
+        let files = self.files.iter().find(|files| files.place == place);
+        files.is_some_and(|files| files.names.iter().any(|name| name == file))
     }
 }
 

@@ -15,6 +15,7 @@ mod head;
 mod html;
 mod jobs;
 mod lanes;
+mod left_out;
 mod material;
 mod overview;
 mod page;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use self::html::Html;
 use self::material::Material;
 use crate::model::root::Root;
 use crate::os::lock::FileLock;
@@ -90,6 +92,7 @@ fn report(of: &Material) -> String {
         diff::write(html, of);
         spending::write(html, of);
         files::write(html, of);
+        full(html);
         html.within("footer", &[], |html| {
             html.text("written ");
             words::moment(html, of.now, &of.zone);
@@ -101,6 +104,16 @@ fn report(of: &Material) -> String {
             });
         });
     })
+}
+
+/// Says so where the page was too full for all of it.
+fn full(html: &mut Html) {
+    if !html.has_room() {
+        html.within("p", &[("class", "note")], |html| {
+            html.text("There is more than this page has room for: see ");
+            html.leaf("a", &[("href", "./")], "the run folder");
+        });
+    }
 }
 
 /// Writes the overview of a root anew, unless it is younger than `age`.

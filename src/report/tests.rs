@@ -18,7 +18,7 @@ use crate::model::id::{JobId, TaskId};
 use crate::model::job::{Job, Options, Origin};
 use crate::model::root::Root;
 use crate::os::fsx;
-use crate::runs::{RunFolder, Runs};
+use crate::runs::{FilesOf, RunFolder, Runs};
 
 /// Where a text of somebody else's is put in.
 const TEXT: &str = "TEXT";
@@ -130,8 +130,8 @@ fn material(told: &[Value], text: &str, bytes: &[u8]) -> Material {
         patches: landed.map(|t| (t.task.id.clone(), piece())).collect::<BTreeMap<TaskId, Piece>>(),
         verify: Some(bytes.to_vec()),
         files: vec![
-            (String::new(), vec![text.to_owned()]),
-            (text.to_owned(), vec![text.to_owned()]),
+            FilesOf { place: String::new(), names: vec![text.to_owned()], left_out: 1 },
+            FilesOf { place: text.to_owned(), names: vec![text.to_owned()], left_out: 1 },
         ],
         state,
         timeline,
@@ -281,6 +281,33 @@ fn a_job_of_any_size_gives_a_page_of_a_bounded_one_that_names_every_task() {
         assert!(page.contains(&format!("<b>{name}</b>")), "{name}");
     }
     assert!(page.contains("see the file") && page.contains("./task-0/diff.patch"));
+    check(&page);
+}
+
+#[test]
+fn of_many_verdicts_and_findings_the_last_are_shown_and_the_others_counted() {
+    let conflict =
+        json!({"path": "x", "mode": "write", "held_by": {"job": "b-abc234", "task": "x"}});
+    let mut told = vec![
+        json!(["", "job.plan_created", {"plan": 1, "objective": "", "tasks": [task("t1")]}]),
+        json!(["t1", "job.claim_recorded", {"attempt": 1, "claim": {"reads": [], "writes": []}, "thread_id": TEXT}]),
+    ];
+    let no_go = json!(["t1", "job.claim_blocked", {"attempt": 1, "conflicts": [conflict]}]);
+    told.extend(std::iter::repeat_n(no_go, 20));
+    told.push(json!(["t1", "job.claim_approved", {"attempt": 1}]));
+    let conflicts: Vec<String> = (0..70).map(|n| format!("path-{n}")).collect();
+    told.push(
+        json!(["", "job.base_diverged", {"from": "b-abc234", "commit": "c", "paths": conflicts}]),
+    );
+    let page = report(&material(&told, &"long ".repeat(10_000), b""));
+    for said in [
+        ">GO</span>",
+        "9 before: see <a href=\"./events.ndjson\"",
+        "10 more: see <a",
+        "… the rest: see <a",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
     check(&page);
 }
 
