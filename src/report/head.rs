@@ -1,13 +1,14 @@
 //! The head of a report: what is wanted, where it stands and why, how to have the result, what it took.
 
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 
 use super::html::{Html, address, cut};
 use super::material::Material;
 use super::page::card;
 use super::tasks::said;
 use super::words::{job_tone, label, moment, moment_words, plural, short, sign, task_tone, took};
-use crate::model::status::{JobPhase, TaskPhase};
+use crate::model::status::{JobPhase, Status, TaskPhase};
 
 /// Longest title, and longest objective, in bytes.
 const TITLE_BYTES: usize = 180;
@@ -74,9 +75,14 @@ fn why(of: &Material) -> String {
 /// What a job waits for that nobody has begun.
 fn waiting(of: &Material) -> String {
     let Some(status) = &of.waits else { return "no worker has begun yet".to_owned() };
+    format!("no worker has begun yet: {}", waits(status, &of.zone))
+}
+
+/// The wait of such a job, as its status tells it.
+pub(super) fn waits(status: &Status, zone: &TimeZone) -> String {
     let reason = status.reason.as_deref().unwrap_or_default().replace('_', " ");
-    let until = status.until.map(|until| format!(" {}", moment_words(until, &of.zone)));
-    format!("no worker has begun yet: {reason}{} {}", until.unwrap_or_default(), status.message)
+    let until = status.until.map(|until| format!(" {}", moment_words(until, zone)));
+    format!("{reason}{} {}", until.unwrap_or_default(), status.message)
 }
 
 /// One piece for each task, in the colour of its state.

@@ -17,6 +17,7 @@ use crate::model::event::Event;
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::{Job, Options, Origin};
 use crate::model::root::Root;
+use crate::model::status::JobPhase;
 use crate::os::fsx;
 use crate::runs::{FilesOf, RunFolder, Runs};
 
@@ -327,6 +328,11 @@ fn every_beginning_of_a_job_gives_a_page() {
     assert!(report(&left).contains("its worker has gone"));
 }
 
+fn read_whole(folder: &RunFolder, is_held: bool) -> Material {
+    let facts = material::read_facts(folder, is_held, Timestamp::UNIX_EPOCH).expect("read");
+    facts.with_files(folder)
+}
+
 fn folder(root: &Root) -> RunFolder {
     fsx::make_dirs(&root.runs()).expect("runs");
     Runs::of(root).create(&id()).expect("folder")
@@ -336,8 +342,7 @@ fn folder(root: &Root) -> RunFolder {
 fn a_damaged_or_empty_run_folder_gives_a_page_that_says_so() {
     let dir = tempfile::tempdir().expect("scratch");
     let folder = folder(&Root::new(dir.path()));
-    let page =
-        |is_held| report(&material::read(&folder, is_held, Timestamp::UNIX_EPOCH).expect("read"));
+    let page = |is_held| report(&read_whole(&folder, is_held));
     check(&page(true));
     fsx::put(&folder.job_file(), b"{").expect("put");
     fsx::put(&folder.journal(), b"{\"seq\": 1}\n\xff\xfe garbage\n{\"seq\":").expect("put");
@@ -373,6 +378,18 @@ fn a_report_is_written_once_and_again_when_there_is_more_to_tell() {
         [false, true, false],
         "its worker has gone"
     );
+    let job = material(&[], "Do it", b"").job.expect("a job");
+    folder.put_job(&job).expect("job");
+    fsx::put(&folder.dir().join("note-1.md"), b"Mind the gap").expect("a note");
+    assert_eq!([write(false), write(false)], [false, true], "somebody told its agents something");
+    let page = std::fs::read_to_string(&path).expect("page");
+    assert!(page.contains("Mind the gap"));
+    let mut status = crate::logic::state::JobState::default().status(&job);
+    for message in ["for its time", "for another job"] {
+        (status.state, status.message) = (JobPhase::Paused, message.to_owned());
+        folder.write_status(&status).expect("status");
+        assert_eq!([write(false), write(false)], [false, true], "it waits {message}");
+    }
 }
 
 #[test]
