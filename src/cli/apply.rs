@@ -1,7 +1,5 @@
 //! `numerus apply`: the result of a job into the user's own checkout, or what to do where that is not possible.
 
-use std::path::Path;
-
 use clap::Args;
 
 use super::here::Here;
@@ -10,6 +8,7 @@ use super::story::listed;
 use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
+use crate::logic::take;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::workspace::{Isolation, Workspace};
@@ -50,11 +49,9 @@ pub(super) fn job(root: &Root, prefix: &str, only_check: bool) -> Result<String,
         let why = if state.phase.is_final() { "changed no file" } else { "has not ended" };
         return Err(no_result(job, why));
     };
-    if Path::new(&workspace.top) == folder.own_workspace()
-        || is_same(&workspace.top, &folder.own_workspace())
-    {
-        let top = &workspace.top;
-        return Ok(format!("{job}: has a repository of its own: git clone -b {branch} {top}"));
+    if folder.is_own(&workspace.top) {
+        let take = take::command(job, branch, &workspace.top, true);
+        return Ok(format!("{job}: has a repository of its own: {take}"));
     }
     let to = Target { job, branch, workspace };
     let checkout = Checkout::of(workspace);
@@ -80,11 +77,6 @@ pub(super) fn job(root: &Root, prefix: &str, only_check: bool) -> Result<String,
 fn no_result(job: &JobId, why: &str) -> Failure {
     Failure::new(Exit::Blocked, format!("{job} has no branch to apply: it {why}"))
         .hint(format!("numerus status {job} shows where it stands"))
-}
-
-fn is_same(one: &str, other: &Path) -> bool {
-    let real = |path: &Path| path.canonicalize().ok();
-    real(Path::new(one)).is_some_and(|one| Some(one) == real(other))
 }
 
 /// What is to be brought where.

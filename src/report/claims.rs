@@ -4,9 +4,10 @@
 use super::html::{Html, cut};
 use super::left_out::{self, JOURNAL, missing, newest};
 use super::material::Material;
-use super::words::{BAD, GOOD, LIVE, Tone, WAIT, clock_time, holder, label};
+use super::words::{BAD, GOOD, LIVE, Tone, WAIT, clock_time, holders, label};
 use crate::logic::attempts::{Attempt, AttemptEnd};
-use crate::model::claim::{Claim, ClaimPath, ClaimQuality, Mode, Verdict, VerdictRecord};
+use crate::logic::conflicts::by_path;
+use crate::model::claim::{Claim, ClaimPath, ClaimQuality, Verdict, VerdictRecord};
 
 /// Most attempts, verdicts and paths that are shown, and the longest of each text.
 const MOST_ATTEMPTS: usize = 30;
@@ -92,16 +93,14 @@ fn judged(html: &mut Html, of: &Material, verdict: &VerdictRecord) {
         Verdict::NoGo => {
             label(html, WAIT, "NO GO");
             html.text(&format!(" at {at}: "));
-            for (n, conflict) in verdict.conflicts.iter().take(MOST_CONFLICTS).enumerate() {
+            let held = by_path(&verdict.conflicts);
+            for (n, path) in held.iter().take(MOST_CONFLICTS).enumerate() {
                 html.text(if n == 0 { "" } else { "; " });
-                left_out::leaf(html, "code", &conflict.path, PATH_BYTES, JOURNAL);
-                let mode = match conflict.mode {
-                    Mode::Read => "to be read",
-                    Mode::Write => "to be written",
-                };
-                html.text(&format!(" ({mode}) is held by {}", holder(&conflict.held_by, &of.id)));
+                left_out::leaf(html, "code", path.path, PATH_BYTES, JOURNAL);
+                let holders = holders(path.holders.iter().copied(), &of.id);
+                html.text(&format!(" ({}) is held by {holders}", path.wanted));
             }
-            let more = verdict.conflicts.len().saturating_sub(MOST_CONFLICTS);
+            let more = held.len().saturating_sub(MOST_CONFLICTS);
             html.text(if more > 0 { "; " } else { "" });
             missing(html, "span", more, "more", JOURNAL);
         }

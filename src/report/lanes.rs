@@ -1,4 +1,4 @@
-//! The timeline: one lane for each place in which sessions ran, on one line of time on which long rests are cut short. What
+//! The timeline: one row for each place in which sessions ran, on one line of time on which long rests are cut short. What
 //! ran at the same time stands side by side; a claim that waited shows how long, and for whom.
 
 use jiff::Timestamp;
@@ -7,15 +7,15 @@ use super::html::{Html, cut};
 use super::left_out::{self, JOURNAL, missing, newest};
 use super::material::Material;
 use super::page::card;
-use super::words::{after, clock_time, holder, plural, sign, task_tone, tokens, took};
+use super::words::{after, clock_time, holders, plural, sign, task_tone, tokens, took};
+use crate::logic::conflicts::by_path;
 use crate::logic::timeline::{Landed, LeaseWait, SessionOutcome, SessionSpan};
 use crate::logic::timescale::Timescale;
 use crate::model::event::SessionKind;
 
-/// Most marks of each kind in one row, most waits that are told in words, and most holders and paths of one.
+/// Most marks of each kind in one row, most waits that are told in words, and most paths of one.
 const MOST_MARKS: usize = 300;
 const MOST_WAITS: usize = 40;
-const MOST_HOLDERS: usize = 8;
 const MOST_PATHS: usize = 3;
 const PATH_BYTES: usize = 200;
 /// How many times are written above the lanes.
@@ -209,12 +209,9 @@ fn session_words(of: &Material, session: &SessionSpan) -> String {
 
 fn wait_words(of: &Material, wait: &LeaseWait) -> String {
     let time = took(wait.spell.length(of.now));
-    let holders = wait.holders.iter().take(MOST_HOLDERS).map(|h| holder(h, &of.id));
-    let names: Vec<String> = holders.collect();
-    let more = wait.holders.len().saturating_sub(MOST_HOLDERS);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names = holders(wait.holders.iter(), &of.id);
     let verb = if wait.spell.is_open() { "has waited" } else { "waited" };
-    format!("{} {verb} {time} for {}{more}", wait.task, names.join(", "))
+    format!("{} {verb} {time} for {names}", wait.task)
 }
 
 fn key(html: &mut Html, of: &Material) {
@@ -240,7 +237,7 @@ fn key(html: &mut Html, of: &Material) {
         }
         for (is_there, class, says) in [
             (failed, "failed", "failed"),
-            (!of.timeline.waits.is_empty(), "waited", "waits for a lease"),
+            (!of.timeline.waits.is_empty(), "waited", "waits for another task"),
             (of.state.has_landed(), "diamond", "landed"),
         ] {
             if is_there {
@@ -259,11 +256,12 @@ fn waits(html: &mut Html, of: &Material) {
         for wait in newest(html, "li", &of.timeline.waits, MOST_WAITS, JOURNAL) {
             html.within("li", &[], |html| {
                 html.text(&wait_words(of, wait));
-                for conflict in wait.conflicts.iter().take(MOST_PATHS) {
+                let held = by_path(&wait.conflicts);
+                for path in held.iter().take(MOST_PATHS) {
                     html.text(" ");
-                    left_out::leaf(html, "code", &conflict.path, PATH_BYTES, JOURNAL);
+                    left_out::leaf(html, "code", path.path, PATH_BYTES, JOURNAL);
                 }
-                let more = wait.conflicts.len().saturating_sub(MOST_PATHS);
+                let more = held.len().saturating_sub(MOST_PATHS);
                 html.text(if more > 0 { " " } else { "" });
                 missing(html, "span", more, "more", JOURNAL);
             });

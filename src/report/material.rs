@@ -68,6 +68,8 @@ pub(super) struct Material {
     pub(super) verify: Option<Vec<u8>>,
     /// The files for people, by their place; the run folder's own first, under no name.
     pub(super) files: Vec<FilesOf>,
+    /// Whether it has a repository of its own.
+    pub(super) is_own: bool,
     /// Whether somebody works on it.
     pub(super) is_held: bool,
     /// When it is written.
@@ -128,6 +130,7 @@ pub(super) fn read_facts(folder: &RunFolder, is_held: bool, now: Timestamp) -> R
     let waits = folder
         .read_status()
         .filter(|s| state.phase == JobPhase::Queued && s.state == JobPhase::Paused);
+    let is_own = state.workspace.as_ref().is_some_and(|w| folder.is_own(&w.top));
     Ok(Material {
         id: folder.job().clone(),
         job,
@@ -142,6 +145,7 @@ pub(super) fn read_facts(folder: &RunFolder, is_held: bool, now: Timestamp) -> R
         state,
         timeline,
         events: replay.events,
+        is_own,
         is_held,
         now,
         zone: TimeZone::system(),

@@ -137,6 +137,7 @@ fn material(told: &[Value], text: &str, bytes: &[u8]) -> Material {
         state,
         timeline,
         events,
+        is_own: false,
         is_held: true,
         now: Timestamp::from_second(1000).expect("time"),
         zone: TimeZone::UTC,
@@ -234,7 +235,8 @@ fn a_page_tells_what_happened() {
         "1 task added after verify",
         "Conflicts with what job b-abc234",
         "did not pass",
-        "git merge words of an agent",
+        "numerus apply a-abc234",
+        "(to write) is held by b-abc234/x",
         "+new</div>",
         "href=\"#t-t3\"",
         "Told to all agents",
@@ -244,6 +246,21 @@ fn a_page_tells_what_happened() {
     ] {
         assert!(page.contains(told), "{told}");
     }
+}
+
+#[test]
+fn a_job_with_a_repository_of_its_own_is_cloned_and_a_task_that_waits_names_for_whom() {
+    let mut of = material(&everything(), "x", b"");
+    of.is_own = true;
+    let page = report(&of);
+    assert!(page.contains("of a repository of its own") && page.contains("git clone -b x x"));
+    let all = everything();
+    let blocked = all.iter().position(|told| told[1] == "job.claim_blocked").expect("one");
+    let page = report(&material(&all[..=blocked], "", b""));
+    assert!(page.contains("t1 waits for b-abc234/x"), "not by the word of a mechanism");
+    assert!(page.contains("<code>the whole workspace</code> (to write)"));
+    assert!(!page.contains("lease"));
+    check(&page);
 }
 
 #[test]

@@ -12,6 +12,9 @@ use crate::model::status::{JobPhase, TaskPhase};
 /// How a state feels: a class of the style sheet.
 pub(super) type Tone = &'static str;
 
+/// Most holders that are named at once.
+const MOST_HOLDERS: usize = 8;
+
 /// It went well.
 pub(super) const GOOD: Tone = "good";
 /// It went wrong.
@@ -135,9 +138,15 @@ pub(super) fn plural(count: usize, of: &str) -> String {
     format!("{count} {of}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Who holds a lease: the task alone where it is one of this job.
-pub(super) fn holder(of: &Holder, job: &JobId) -> String {
-    if of.job == *job { of.task.to_string() } else { format!("{}/{}", of.job, of.task) }
+/// Who holds something: the task alone where it is one of this job; of many the first.
+pub(super) fn holders<'a>(all: impl ExactSizeIterator<Item = &'a Holder>, job: &JobId) -> String {
+    let more = all.len().saturating_sub(MOST_HOLDERS);
+    let name = |of: &Holder| {
+        if of.job == *job { of.task.to_string() } else { format!("{}/{}", of.job, of.task) }
+    };
+    let names: Vec<String> = all.take(MOST_HOLDERS).map(name).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    names.join(", ") + &more
 }
 
 /// A moment, in the zone of whoever wrote the page.
