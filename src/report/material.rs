@@ -98,7 +98,7 @@ impl Material {
         let patches = patches.collect();
         let log = folder.place("verify").command_log("verify");
         let verify = fsx::read_tail(&log, VERIFY_BYTES).ok();
-        Self { files, patches, verify, ..self }
+        Self { patches, verify, files, ..self }
     }
 }
 
