@@ -38,25 +38,12 @@ pub(super) struct Wait {
 
 /// The tone of a job's state.
 pub(super) fn job_tone(phase: JobPhase) -> Tone {
-    match phase {
-        JobPhase::Succeeded => Tone::Good,
-        JobPhase::Failed | JobPhase::Killed => Tone::Bad,
-        JobPhase::Queued | JobPhase::Paused => Tone::Wait,
-        JobPhase::Planning | JobPhase::Running => Tone::Plain,
-    }
+    phase.tone().into()
 }
 
 /// The tone of a task's state.
 pub(super) fn task_tone(phase: TaskPhase) -> Tone {
-    match phase {
-        TaskPhase::Succeeded => Tone::Good,
-        TaskPhase::Failed => Tone::Bad,
-        TaskPhase::Blocked => Tone::Wait,
-        TaskPhase::Pending | TaskPhase::Skipped => Tone::Dim,
-        TaskPhase::Claiming | TaskPhase::Executing | TaskPhase::Landing | TaskPhase::Reviewing => {
-            Tone::Plain
-        }
-    }
+    phase.tone().into()
 }
 
 /// A number of tokens, short: `950`, `12.3k`, `4.5M`; nothing for none.

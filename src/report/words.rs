@@ -7,7 +7,7 @@ use super::html::Html;
 use crate::model::claim::Holder;
 use crate::model::id::JobId;
 use crate::model::outcome::Tokens;
-use crate::model::status::{JobPhase, TaskPhase};
+use crate::model::status::{self, JobPhase, TaskPhase};
 
 /// How a state feels: a class of the style sheet.
 pub(super) type Tone = &'static str;
@@ -28,25 +28,21 @@ pub(super) const OFF: Tone = "off";
 
 /// How a job's state feels.
 pub(super) fn job_tone(phase: JobPhase) -> Tone {
-    match phase {
-        JobPhase::Succeeded => GOOD,
-        JobPhase::Failed | JobPhase::Killed => BAD,
-        JobPhase::Paused => WAIT,
-        JobPhase::Queued => OFF,
-        JobPhase::Planning | JobPhase::Running => LIVE,
-    }
+    class(phase.tone())
 }
 
 /// How a task's state feels.
 pub(super) fn task_tone(phase: TaskPhase) -> Tone {
-    match phase {
-        TaskPhase::Succeeded => GOOD,
-        TaskPhase::Failed => BAD,
-        TaskPhase::Blocked => WAIT,
-        TaskPhase::Pending | TaskPhase::Skipped => OFF,
-        TaskPhase::Claiming | TaskPhase::Executing | TaskPhase::Landing | TaskPhase::Reviewing => {
-            LIVE
-        }
+    class(phase.tone())
+}
+
+fn class(tone: status::Tone) -> Tone {
+    match tone {
+        status::Tone::Good => GOOD,
+        status::Tone::Bad => BAD,
+        status::Tone::Wait => WAIT,
+        status::Tone::Live => LIVE,
+        status::Tone::Off => OFF,
     }
 }
 
