@@ -8,11 +8,12 @@ use super::story::listed;
 use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
+use crate::logic::take;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::workspace::{Isolation, Workspace};
 use crate::runs::Runs;
-use crate::trees::{Checkout, Outlook, has_own_repository};
+use crate::trees::{Checkout, Outlook};
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -48,9 +49,9 @@ pub(super) fn job(root: &Root, prefix: &str, only_check: bool) -> Result<String,
         let why = if state.phase.is_final() { "changed no file" } else { "has not ended" };
         return Err(no_result(job, why));
     };
-    if has_own_repository(workspace, &folder) {
-        let top = &workspace.top;
-        return Ok(format!("{job}: has a repository of its own: git clone -b {branch} {top}"));
+    if folder.is_own(&workspace.top) {
+        let take = take::command(job, branch, &workspace.top, true);
+        return Ok(format!("{job}: has a repository of its own: {take}"));
     }
     let to = Target { job, branch, workspace };
     let checkout = Checkout::of(workspace);

@@ -45,20 +45,6 @@ pub(super) struct Board {
 /// Where the words of an agent come from: the last that was said in a place, since a session began.
 pub(super) type Words<'a> = dyn FnMut(&str, u32) -> Option<(Tone, String)> + 'a;
 
-/// Whether somebody works on a task.
-pub(super) fn is_active(phase: TaskPhase) -> bool {
-    match phase {
-        TaskPhase::Claiming | TaskPhase::Executing | TaskPhase::Landing | TaskPhase::Reviewing => {
-            true
-        }
-        TaskPhase::Pending
-        | TaskPhase::Blocked
-        | TaskPhase::Succeeded
-        | TaskPhase::Failed
-        | TaskPhase::Skipped => false,
-    }
-}
-
 impl Board {
     /// A job as its status alone tells it: one that no worker works on.
     pub(super) fn at_rest(status: Status, held: bool) -> Self {
@@ -79,7 +65,7 @@ impl Board {
         let lane = |task: &TaskStatus| {
             let id = task.id.as_str();
             let session = timeline.open_sessions().find(|s| s.place == id).map(|s| s.number);
-            let said = session.filter(|_| is_active(task.state)).and_then(|n| words(id, n));
+            let said = session.filter(|_| task.state.is_active()).and_then(|n| words(id, n));
             self::lane(task, timeline.since(&task.id), said)
         };
         let lanes = status.tasks.iter().map(lane).collect();
@@ -187,7 +173,7 @@ fn verifying(job: &Job) -> (Tone, String) {
 
 /// The step of the whole job that comes next, and so is under way: nothing else is recorded of it.
 fn step(state: &JobState, job: &Job, now: Timestamp) -> Option<Alone> {
-    let is_busy = |phase| is_active(phase) || phase == TaskPhase::Blocked;
+    let is_busy = |phase: TaskPhase| phase.is_active() || phase == TaskPhase::Blocked;
     let busy: BTreeSet<_> =
         state.tasks.iter().filter(|t| is_busy(t.phase)).map(|t| t.task.id.clone()).collect();
     match lifecycle::next(state, job, &busy, now) {

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 
+use crate::model::status;
 use crate::os::{console, env};
 
 /// When colours are wanted.
@@ -33,6 +34,18 @@ pub(super) enum Tone {
     Dim,
     /// A heading.
     Strong,
+}
+
+impl From<status::Tone> for Tone {
+    fn from(of: status::Tone) -> Self {
+        match of {
+            status::Tone::Good => Self::Good,
+            status::Tone::Bad => Self::Bad,
+            status::Tone::Wait => Self::Wait,
+            status::Tone::Live => Self::Plain,
+            status::Tone::Off => Self::Dim,
+        }
+    }
 }
 
 /// Whether colours are written at all.

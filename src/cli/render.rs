@@ -10,7 +10,8 @@ use super::here::View;
 use super::ink::Tone;
 use super::table::{Cell, cut, table};
 use crate::hooks;
-use crate::model::claim::{Conflict, Mode};
+use crate::logic::conflicts::{HeldPath, by_path};
+use crate::model::claim::Conflict;
 use crate::model::id::TaskId;
 use crate::model::outcome::Tokens;
 use crate::model::plan::{Plan, Role, Task};
@@ -37,25 +38,12 @@ pub(super) struct Wait {
 
 /// The tone of a job's state.
 pub(super) fn job_tone(phase: JobPhase) -> Tone {
-    match phase {
-        JobPhase::Succeeded => Tone::Good,
-        JobPhase::Failed | JobPhase::Killed => Tone::Bad,
-        JobPhase::Queued | JobPhase::Paused => Tone::Wait,
-        JobPhase::Planning | JobPhase::Running => Tone::Plain,
-    }
+    phase.tone().into()
 }
 
 /// The tone of a task's state.
 pub(super) fn task_tone(phase: TaskPhase) -> Tone {
-    match phase {
-        TaskPhase::Succeeded => Tone::Good,
-        TaskPhase::Failed => Tone::Bad,
-        TaskPhase::Blocked => Tone::Wait,
-        TaskPhase::Pending | TaskPhase::Skipped => Tone::Dim,
-        TaskPhase::Claiming | TaskPhase::Executing | TaskPhase::Landing | TaskPhase::Reviewing => {
-            Tone::Plain
-        }
-    }
+    phase.tone().into()
 }
 
 /// A number of tokens, short: `950`, `12.3k`, `4.5M`; nothing for none.
@@ -249,23 +237,12 @@ fn wait_lines(wait: &Wait) -> Vec<String> {
 
 /// Conflicts in words: for each path everyone who holds it.
 pub(super) fn conflicts(all: &[Conflict]) -> Vec<String> {
-    let mut paths: Vec<(&str, Mode, Vec<String>)> = Vec::new();
-    for c in all {
-        let holder = format!("{}/{}", c.held_by.job, c.held_by.task);
-        match paths.iter_mut().find(|(path, mode, _)| *path == c.path && *mode == c.mode) {
-            Some((_, _, holders)) => holders.push(holder),
-            None => paths.push((&c.path, c.mode, vec![holder])),
-        }
-    }
-    let words = |(path, mode, holders): &(&str, Mode, Vec<String>)| {
-        let mode = match mode {
-            Mode::Read => "to read",
-            Mode::Write => "to write",
-        };
-        let path = if path.is_empty() { "the whole workspace" } else { path };
-        format!("{} ({mode}) is held by {}", one_line(path), holders.join(", "))
+    let words = |held: &HeldPath<'_>| {
+        let holders: Vec<String> =
+            held.holders.iter().map(|h| format!("{}/{}", h.job, h.task)).collect();
+        format!("{} ({}) is held by {}", one_line(held.path), held.wanted, holders.join(", "))
     };
-    paths.iter().map(words).collect()
+    by_path(all).iter().map(words).collect()
 }
 
 fn messages(status: &Status) -> String {

@@ -1,5 +1,5 @@
 //! What a journal tells of time: when each session ran and how it ended, how long each claim waited and for whom, since when
-//! a task stands where it stands, when something landed, and when the whole job rested. A projection of the journal beside
+//! a task stands where it stands, and when something landed. A projection of the journal beside
 //! [`JobState`], for whoever shows it.
 //!
 //! Promises: any sequence of events is taken in; nothing ends before it began, even where the clock was set back; after
@@ -18,7 +18,7 @@ use crate::model::claim::{Conflict, Holder};
 use crate::model::event::{Event, Fact, SessionEnd, SessionKind, SessionStart};
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, Tokens};
-use crate::model::status::{PauseReason, TaskPhase};
+use crate::model::status::TaskPhase;
 use crate::model::workspace::Oid;
 
 /// A time with a beginning, and an end unless it is still going on.
@@ -110,17 +110,6 @@ pub struct Landed {
     pub commit: Option<Oid>,
 }
 
-/// A time in which no process worked on the job, for a reason that was written down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rest {
-    /// How long.
-    pub spell: Spell,
-    /// Why.
-    pub reason: PauseReason,
-    /// In words.
-    pub message: String,
-}
-
 /// All of it, in the order in which things began.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timeline {
@@ -130,16 +119,12 @@ pub struct Timeline {
     pub last: Option<Timestamp>,
     /// Whether the job has ended.
     pub is_over: bool,
-    /// When each worker started.
-    pub workers: Vec<Timestamp>,
     /// The sessions.
     pub sessions: Vec<SessionSpan>,
     /// The waits for leases.
     pub waits: Vec<LeaseWait>,
     /// What landed.
     pub landed: Vec<Landed>,
-    /// When the job rested.
-    pub rests: Vec<Rest>,
     /// Where each task has stood, each with when that began; never empty for a task.
     pub phases: BTreeMap<TaskId, Vec<(Timestamp, TaskPhase)>>,
 }
@@ -171,7 +156,6 @@ impl Timeline {
 
     fn take(&mut self, event: &Event) {
         match &event.fact {
-            Fact::WorkerStarted { .. } => self.workers.push(event.ts),
             Fact::SessionStarting(start) => self.open_session(start, event.ts),
             Fact::SessionEnded(end) => self.end_session(end, event.ts),
             Fact::ClaimBlocked { attempt, conflicts } => {
@@ -184,12 +168,6 @@ impl Timeline {
                     self.landed.push(Landed { task, at: event.ts, commit: commit.clone() });
                 }
             }
-            Fact::Paused { reason, message, .. } => {
-                self.wake(event.ts);
-                let spell = Spell::at(event.ts);
-                self.rests.push(Rest { spell, reason: *reason, message: message.clone() });
-            }
-            Fact::Resumed {} => self.wake(event.ts),
             _ => {}
         }
     }
@@ -237,12 +215,6 @@ impl Timeline {
         });
     }
 
-    fn wake(&mut self, at: Timestamp) {
-        if let Some(rest) = self.rests.last_mut() {
-            rest.spell.end(at);
-        }
-    }
-
     /// What the state says of the tasks now: a wait is over when nothing stands in the task's way any more.
     fn follow_tasks(&mut self, event: &Event, after: &JobState) {
         let free = |wait: &LeaseWait| {
@@ -272,7 +244,6 @@ impl Timeline {
         for wait in &mut self.waits {
             wait.spell.end(at);
         }
-        self.wake(at);
     }
 
     /// Since when a task stands where it stands.
@@ -283,11 +254,6 @@ impl Timeline {
     /// The sessions that run.
     pub fn open_sessions(&self) -> impl Iterator<Item = &SessionSpan> {
         self.sessions.iter().filter(|s| s.spell.is_open())
-    }
-
-    /// The claims that wait.
-    pub fn open_waits(&self) -> impl Iterator<Item = &LeaseWait> {
-        self.waits.iter().filter(|w| w.spell.is_open())
     }
 }
 
@@ -384,7 +350,8 @@ mod tests {
             event(5, "t1", blocked("y")),
         ];
         let timeline = told(&events);
-        let wait = timeline.open_waits().next().expect("a wait");
+        let wait = &timeline.waits[0];
+        assert!(wait.spell.is_open());
         assert_eq!((wait.spell.since, wait.holders.len(), wait.conflicts.len()), (second(3), 2, 1));
         assert_eq!(timeline.since(&task("t1")), Some(second(3)), "blocked since then");
         events.push(event(8, "t1", Fact::ClaimUnblocked { attempt: 1 }));
@@ -409,26 +376,16 @@ mod tests {
         assert!(timeline.is_over && timeline.last == Some(second(4)));
         assert_eq!(timeline.sessions.len(), 1);
         assert_eq!(timeline.sessions[0].outcome, SessionOutcome::Unknown);
-        assert_eq!(timeline.open_sessions().count() + timeline.open_waits().count(), 0);
+        assert_eq!(timeline.open_sessions().count(), 0);
+        assert!(timeline.waits.iter().all(|w| !w.spell.is_open()));
         assert_eq!(timeline.phases[&task("t1")].last(), Some(&(second(4), TaskPhase::Skipped)));
     }
 
     #[test]
-    fn a_rest_ends_when_the_job_goes_on_and_a_clock_that_was_set_back_makes_nothing_negative() {
-        let paused = |at| {
-            let fact = Fact::Paused { reason: PauseReason::User, until: None, message: "x".into() };
-            event(at, "", fact)
-        };
-        let timeline = told(&[
-            event(100, "t1", starting("t1", 1)),
-            event(50, "t1", ended("t1", 1, None)),
-            paused(60),
-            event(70, "", Fact::Resumed {}),
-            paused(80),
-        ]);
+    fn a_clock_that_was_set_back_makes_nothing_negative() {
+        let timeline =
+            told(&[event(100, "t1", starting("t1", 1)), event(50, "t1", ended("t1", 1, None))]);
         assert_eq!(timeline.sessions[0].spell.until, Some(second(100)));
-        let rests: Vec<_> = timeline.rests.iter().map(|r| r.spell.until).collect();
-        assert_eq!(rests, [Some(second(70)), None]);
         assert_eq!((timeline.began, timeline.last), (Some(second(100)), Some(second(100))));
     }
 

@@ -30,7 +30,32 @@ pub enum JobPhase {
     Killed,
 }
 
+/// How a state feels to people, wherever it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// It went well.
+    Good,
+    /// It went wrong.
+    Bad,
+    /// It waits for something.
+    Wait,
+    /// It is under way.
+    Live,
+    /// It is of no matter any more, or not yet.
+    Off,
+}
+
 impl JobPhase {
+    /// How it feels.
+    pub fn tone(self) -> Tone {
+        match self {
+            Self::Succeeded => Tone::Good,
+            Self::Failed | Self::Killed => Tone::Bad,
+            Self::Queued | Self::Paused => Tone::Wait,
+            Self::Planning | Self::Running => Tone::Live,
+        }
+    }
+
     /// The ends of a job; each has a folder of its own in the spool.
     pub const FINALS: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Killed];
 
@@ -113,6 +138,22 @@ pub enum TaskPhase {
 }
 
 impl TaskPhase {
+    /// How it feels.
+    pub fn tone(self) -> Tone {
+        match self {
+            Self::Succeeded => Tone::Good,
+            Self::Failed => Tone::Bad,
+            Self::Blocked => Tone::Wait,
+            Self::Pending | Self::Skipped => Tone::Off,
+            Self::Claiming | Self::Executing | Self::Landing | Self::Reviewing => Tone::Live,
+        }
+    }
+
+    /// Whether somebody works on it.
+    pub fn is_active(self) -> bool {
+        self.tone() == Tone::Live
+    }
+
     /// Whether nothing follows.
     pub fn is_final(self) -> bool {
         match self {

@@ -2,10 +2,12 @@
 //! beside it, and how it ended.
 
 use super::html::{Html, cut};
+use super::left_out::{self, JOURNAL, missing, newest};
 use super::material::Material;
-use super::words::{BAD, GOOD, LIVE, Tone, WAIT, clock_time, holder, label};
+use super::words::{BAD, GOOD, LIVE, Tone, WAIT, clock_time, holders, label};
 use crate::logic::attempts::{Attempt, AttemptEnd};
-use crate::model::claim::{Claim, ClaimPath, ClaimQuality, Mode, Verdict, VerdictRecord};
+use crate::logic::conflicts::by_path;
+use crate::model::claim::{Claim, ClaimPath, ClaimQuality, Verdict, VerdictRecord};
 
 /// Most attempts, verdicts and paths that are shown, and the longest of each text.
 const MOST_ATTEMPTS: usize = 30;
@@ -18,8 +20,7 @@ const LINE_BYTES: usize = 2 * 1024;
 /// Writes them, the last one last.
 pub(super) fn write(html: &mut Html, of: &Material, attempts: &[Attempt]) {
     html.leaf("h3", &[], if attempts.len() == 1 { "Claim and verdicts" } else { "Attempts" });
-    let from = attempts.len().saturating_sub(MOST_ATTEMPTS);
-    for attempt in &attempts[from..] {
+    for attempt in newest(html, "p", attempts, MOST_ATTEMPTS, JOURNAL) {
         if !html.has_room() {
             break;
         }
@@ -36,7 +37,7 @@ fn one(html: &mut Html, of: &Material, attempt: &Attempt, is_one_of_many: bool) 
     if let Some(claim) = &attempt.claim {
         claimed(html, claim);
     }
-    for verdict in attempt.verdicts.iter().take(MOST_VERDICTS) {
+    for verdict in newest(html, "p", &attempt.verdicts, MOST_VERDICTS, JOURNAL) {
         html.within("p", &[], |html| judged(html, of, verdict));
     }
     for (paths, tone, word) in [
@@ -76,12 +77,10 @@ fn claimed(html: &mut Html, claim: &Claim) {
 fn names<'a>(html: &mut Html, paths: impl ExactSizeIterator<Item = &'a str>) {
     let more = paths.len().saturating_sub(MOST_PATHS);
     for path in paths.take(MOST_PATHS) {
-        html.leaf("code", &[], cut(path, PATH_BYTES).0);
+        left_out::leaf(html, "code", path, PATH_BYTES, JOURNAL);
         html.text(" ");
     }
-    if more > 0 {
-        html.text(&format!("and {more} more"));
-    }
+    missing(html, "span", more, "more", JOURNAL);
 }
 
 fn judged(html: &mut Html, of: &Material, verdict: &VerdictRecord) {
@@ -94,15 +93,16 @@ fn judged(html: &mut Html, of: &Material, verdict: &VerdictRecord) {
         Verdict::NoGo => {
             label(html, WAIT, "NO GO");
             html.text(&format!(" at {at}: "));
-            for (n, conflict) in verdict.conflicts.iter().take(MOST_CONFLICTS).enumerate() {
+            let held = by_path(&verdict.conflicts);
+            for (n, path) in held.iter().take(MOST_CONFLICTS).enumerate() {
                 html.text(if n == 0 { "" } else { "; " });
-                html.leaf("code", &[], cut(&conflict.path, PATH_BYTES).0);
-                let mode = match conflict.mode {
-                    Mode::Read => "to be read",
-                    Mode::Write => "to be written",
-                };
-                html.text(&format!(" ({mode}) is held by {}", holder(&conflict.held_by, &of.id)));
+                left_out::leaf(html, "code", path.path, PATH_BYTES, JOURNAL);
+                let holders = holders(path.holders.iter().copied(), &of.id);
+                html.text(&format!(" ({}) is held by {holders}", path.wanted));
             }
+            let more = held.len().saturating_sub(MOST_CONFLICTS);
+            html.text(if more > 0 { "; " } else { "" });
+            missing(html, "span", more, "more", JOURNAL);
         }
     }
 }
@@ -128,6 +128,6 @@ fn ended(html: &mut Html, attempt: &Attempt) {
     html.within("p", &[], |html| {
         label(html, tone, word);
         html.text(" ");
-        html.text(cut(why, LINE_BYTES).0);
+        left_out::text(html, why, LINE_BYTES, JOURNAL);
     });
 }

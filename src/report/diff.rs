@@ -49,8 +49,12 @@ fn one(html: &mut Html, task: &TaskState, piece: &Piece, has_room: bool) {
                 self::file(html, file, &mut left);
             }
         }
-        let is_all =
-            lines <= MOST_LINES && files.len() <= MOST_FILES && !piece.is_cut() && has_room;
+        let is_long = |file: &PatchedFile<'_>| file.lines.iter().any(|(_, l)| l.len() > LINE_BYTES);
+        let is_all = lines <= MOST_LINES
+            && files.len() <= MOST_FILES
+            && !files.iter().any(is_long)
+            && !piece.is_cut()
+            && has_room;
         if !is_all {
             let to = address([task.task.id.as_str(), "diff.patch"]);
             html.block("p", "in", |html| {

@@ -1,8 +1,10 @@
 //! Where everything lies: links to the files beside the page.
 
 use super::html::{Html, address};
+use super::left_out::{missing, newest};
 use super::material::Material;
 use super::page::card;
+use crate::runs::FilesOf;
 
 /// Most places whose files are linked.
 const MOST_PLACES: usize = 80;
@@ -12,9 +14,11 @@ pub(super) fn write(html: &mut Html, of: &Material) {
     card(html, "files", "Files", "all that this page is made of", |html| {
         html.block("div", "in", |html| {
             html.block("div", "files", |html| {
-                for (place, names) in of.files.iter().take(MOST_PLACES) {
-                    if html.has_room() && !names.is_empty() {
-                        section(html, place, names);
+                let (own, places) = of.files.split_at(of.files.len().min(1));
+                let places = newest(html, "p", places, MOST_PLACES, &[""]);
+                for files in own.iter().chain(places) {
+                    if html.has_room() && !files.names.is_empty() {
+                        section(html, files);
                     }
                 }
             });
@@ -22,14 +26,18 @@ pub(super) fn write(html: &mut Html, of: &Material) {
     });
 }
 
-fn section(html: &mut Html, place: &str, names: &[String]) {
+fn section(html: &mut Html, files: &FilesOf) {
+    let place = files.place.as_str();
     html.within("section", &[], |html| {
         html.leaf("h3", &[], if place.is_empty() { "the job" } else { place });
-        for name in names {
+        for name in &files.names {
             let own = [name.as_str()];
             let below = [place, name.as_str()];
             let to = address(if place.is_empty() { &own[..] } else { &below[..] }.iter().copied());
             html.leaf("a", &[("href", &to)], name);
         }
+        let folder = [place, ""];
+        let folder = if place.is_empty() { &folder[1..] } else { &folder[..] };
+        missing(html, "p", files.left_out, "more", folder);
     });
 }

@@ -4,7 +4,8 @@
     reason = "it names the facts that it shows; the others pass by"
 )]
 
-use super::html::{Html, address, cut};
+use super::html::{Html, address};
+use super::left_out::{self, JOURNAL, missing, newest};
 use super::material::{Material, VERIFY_BYTES};
 use super::page::card;
 use super::words::{BAD, GOOD, OFF, Tone, WAIT, clock_time, plural, sign};
@@ -16,6 +17,7 @@ use crate::model::event::{Event, Fact};
 const MOST_FINDINGS: usize = 200;
 const MOST_COMMENTS: usize = 60;
 const TEXT_BYTES: usize = 4 * 1024;
+const PATH_BYTES: usize = 300;
 
 /// One thing that was found.
 struct Finding<'a> {
@@ -44,7 +46,7 @@ impl<'a> Finding<'a> {
     }
 
     fn naming(self, names: impl Iterator<Item = &'a str>) -> Self {
-        Self { names: names.take(MOST_COMMENTS).collect(), ..self }
+        Self { names: names.collect(), ..self }
     }
 }
 
@@ -56,8 +58,7 @@ pub(super) fn write(html: &mut Html, of: &Material) {
         return;
     }
     card(html, "findings", "Reviews and checks", "", |html| {
-        let from = found.len().saturating_sub(MOST_FINDINGS);
-        for (event, finding) in &found[from..] {
+        for (event, finding) in newest(html, "p", &found, MOST_FINDINGS, JOURNAL) {
             if html.has_room() {
                 one(html, of, event, finding);
             }
@@ -120,7 +121,9 @@ fn one(html: &mut Html, of: &Material, event: &Event, finding: &Finding<'_>) {
         html.span("dim", &clock_time(event.ts, &of.zone));
         html.block("div", "body", |html| {
             if !finding.text.trim().is_empty() {
-                html.leaf("div", &[("class", "said")], cut(finding.text.trim(), TEXT_BYTES).0);
+                html.block("div", "said", |html| {
+                    left_out::text(html, finding.text.trim(), TEXT_BYTES, JOURNAL);
+                });
             }
             if !finding.comments.is_empty() {
                 html.within("ul", &[], |html| {
@@ -129,13 +132,16 @@ fn one(html: &mut Html, of: &Material, event: &Event, finding: &Finding<'_>) {
             }
             for result in finding.commands.iter().take(MOST_COMMENTS) {
                 html.within("p", &[], |html| {
-                    html.leaf("code", &[], cut(&result.command, TEXT_BYTES).0);
+                    left_out::leaf(html, "code", &result.command, TEXT_BYTES, JOURNAL);
                     html.text(&format!(" {}", result.how()));
                 });
             }
-            for name in &finding.names {
-                html.leaf("code", &[], cut(name, TEXT_BYTES).0);
+            for name in finding.names.iter().take(MOST_COMMENTS) {
+                left_out::leaf(html, "code", name, TEXT_BYTES, JOURNAL);
                 html.text(" ");
+            }
+            for all in [finding.comments.len(), finding.commands.len(), finding.names.len()] {
+                missing(html, "span", all.saturating_sub(MOST_COMMENTS), "more", JOURNAL);
             }
         });
     });
@@ -144,10 +150,10 @@ fn one(html: &mut Html, of: &Material, event: &Event, finding: &Finding<'_>) {
 fn comment(html: &mut Html, comment: &Comment) {
     html.within("li", &[], |html| {
         if !comment.path.is_empty() {
-            html.leaf("code", &[], cut(&comment.path, 300).0);
+            left_out::leaf(html, "code", &comment.path, PATH_BYTES, JOURNAL);
             html.text(" ");
         }
-        html.text(cut(comment.text.trim(), TEXT_BYTES).0);
+        left_out::text(html, comment.text.trim(), TEXT_BYTES, JOURNAL);
     });
 }
 

@@ -1,6 +1,7 @@
 //! What depends on what, as a drawing.
 
 use super::html::{Html, cut};
+use super::left_out::missing;
 use super::material::Material;
 use super::page::card;
 use super::words::{plural, task_tone};
@@ -19,7 +20,14 @@ const UNDER: usize = 24;
 /// Writes it, where there is anything to see.
 pub(super) fn write(html: &mut Html, of: &Material) {
     let tasks = &of.state.tasks;
-    if tasks.len() < 2 || tasks.len() > MOST_TASKS {
+    if tasks.len() < 2 {
+        return;
+    }
+    let beside = format!("{}, what depends on what", plural(tasks.len(), "task"));
+    if tasks.len() > MOST_TASKS {
+        card(html, "tasks", "Plan", &beside, |html| {
+            missing(html, "p", tasks.len(), "tasks, too many to draw", &["plan.json"]);
+        });
         return;
     }
     let index = |id: &crate::model::id::TaskId| tasks.iter().position(|t| t.task.id == *id);
@@ -28,7 +36,6 @@ pub(super) fn write(html: &mut Html, of: &Material) {
     };
     let edges: Vec<(usize, usize)> = tasks.iter().enumerate().flat_map(before).collect();
     let layers = lay_out(tasks.len(), &edges);
-    let beside = format!("{}, what depends on what", plural(tasks.len(), "task"));
     card(html, "tasks", "Plan", &beside, |html| {
         html.block("div", "graph", |html| draw(html, of, &layers));
     });

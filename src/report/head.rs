@@ -1,13 +1,18 @@
 //! The head of a report: what is wanted, where it stands and why, how to have the result, what it took.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 
 use super::html::{Html, address, cut};
 use super::material::Material;
 use super::page::card;
 use super::tasks::said;
 use super::words::{job_tone, label, moment, moment_words, plural, short, sign, task_tone, took};
-use crate::model::status::{JobPhase, TaskPhase};
+use crate::logic::take;
+use crate::model::claim::Holder;
+use crate::model::status::{JobPhase, Status, TaskPhase};
 
 /// Longest title, and longest objective, in bytes.
 const TITLE_BYTES: usize = 180;
@@ -62,21 +67,38 @@ fn why(of: &Material) -> String {
             format!("{} of {} done", count(TaskPhase::Succeeded), plural(state.tasks.len(), "task"))
         }
     };
-    let blocked = count(TaskPhase::Blocked);
-    let is_blocked = state.phase == JobPhase::Running && blocked > 0;
     let further = [
-        is_blocked.then(|| format!(", {blocked} waiting for a lease")),
+        (state.phase == JobPhase::Running).then(|| blocked(of)),
         state.standing.until.map(|until| format!(" (until {})", moment_words(until, &of.zone))),
     ];
     [Some(words)].into_iter().chain(further).flatten().collect()
 }
 
+/// Whom the tasks wait for that got NO GO.
+fn blocked(of: &Material) -> String {
+    let waiting = of.state.tasks.iter().filter(|t| t.phase == TaskPhase::Blocked);
+    let holders: BTreeSet<&Holder> =
+        waiting.clone().flat_map(|t| &t.conflicts).map(|c| &c.held_by).collect();
+    let names = super::words::holders(holders.into_iter(), &of.id);
+    let mut waiting = waiting.map(|t| &t.task.id);
+    match (waiting.next(), waiting.count()) {
+        (None, _) => String::new(),
+        (Some(task), 0) => format!(", {task} waits for {names}"),
+        (Some(_), more) => format!(", {} tasks wait for {names}", more + 1),
+    }
+}
+
 /// What a job waits for that nobody has begun.
 fn waiting(of: &Material) -> String {
     let Some(status) = &of.waits else { return "no worker has begun yet".to_owned() };
+    format!("no worker has begun yet: {}", waits(status, &of.zone))
+}
+
+/// The wait of such a job, as its status tells it.
+pub(super) fn waits(status: &Status, zone: &TimeZone) -> String {
     let reason = status.reason.as_deref().unwrap_or_default().replace('_', " ");
-    let until = status.until.map(|until| format!(" {}", moment_words(until, &of.zone)));
-    format!("no worker has begun yet: {reason}{} {}", until.unwrap_or_default(), status.message)
+    let until = status.until.map(|until| format!(" {}", moment_words(until, zone)));
+    format!("{reason}{} {}", until.unwrap_or_default(), status.message)
 }
 
 /// One piece for each task, in the colour of its state.
@@ -139,8 +161,10 @@ fn result(html: &mut Html, of: &Material) {
         html.within("p", &[], |html| {
             html.text("The result is on the branch ");
             html.leaf("code", &[], branch);
-            html.text(". To take it, in the workspace: ");
-            html.leaf("code", &[], &format!("git merge {branch}"));
+            let place = if of.is_own { " of a repository of its own" } else { "" };
+            html.text(&format!("{place}. To take it: "));
+            let top = of.state.workspace.as_ref().map(|w| w.top.as_str()).unwrap_or_default();
+            html.leaf("code", &[], &take::command(&of.id, branch, top, of.is_own));
         });
         let links = ["result.patch", "summary.md"].into_iter().filter(|name| of.has("", name));
         html.within("p", &[("class", "dim")], |html| {
@@ -167,7 +191,7 @@ fn objective(html: &mut Html, of: &Material) {
                 html.leaf("a", &[("href", "./objective.md")], "the rest is in objective.md");
             }
             for note in notes {
-                said(html, "Told to all agents", note);
+                said(html, "Told to all agents", note, &[""]);
             }
         });
     });

@@ -1,19 +1,23 @@
-//! The timeline: one lane for each place in which sessions ran, on one line of time on which long rests are cut short. What
+//! The timeline: one row for each place in which sessions ran, on one line of time on which long rests are cut short. What
 //! ran at the same time stands side by side; a claim that waited shows how long, and for whom.
 
 use jiff::Timestamp;
 
-use super::html::Html;
+use super::html::{Html, cut};
+use super::left_out::{self, JOURNAL, missing, newest};
 use super::material::Material;
 use super::page::card;
-use super::words::{after, clock_time, holder, plural, sign, task_tone, tokens, took};
-use crate::logic::timeline::{LeaseWait, SessionOutcome, SessionSpan};
+use super::words::{after, clock_time, holders, plural, sign, task_tone, tokens, took};
+use crate::logic::conflicts::by_path;
+use crate::logic::timeline::{Landed, LeaseWait, SessionOutcome, SessionSpan};
 use crate::logic::timescale::Timescale;
 use crate::model::event::SessionKind;
 
-/// Most marks in one lane, and most waits that are told in words.
+/// Most marks of each kind in one row, most waits that are told in words, and most paths of one.
 const MOST_MARKS: usize = 300;
 const MOST_WAITS: usize = 40;
+const MOST_PATHS: usize = 3;
+const PATH_BYTES: usize = 200;
 /// How many times are written above the lanes.
 const TICKS: u16 = 5;
 
@@ -48,12 +52,14 @@ pub(super) fn write(html: &mut Html, of: &Material) {
                 is_task: true,
             });
             let queen = Lane { name: "queen", places: &["queen"], is_task: false };
+            let mut not_drawn = 0;
             for lane in [plan].into_iter().chain(tasks).chain([queen]) {
                 if html.has_room() {
-                    self::lane(html, of, &scale, &lane);
+                    not_drawn += self::lane(html, of, &scale, &lane);
                 }
             }
             key(html, of);
+            missing(html, "p", not_drawn, "before that are not drawn", JOURNAL);
             waits(html, of);
         });
     });
@@ -103,12 +109,24 @@ fn axis(html: &mut Html, scale: &Timescale) {
     });
 }
 
-fn lane(html: &mut Html, of: &Material, scale: &Timescale, lane: &Lane<'_>) {
+/// The newest of these, and how many more there are.
+fn marks<'a, T>(all: impl Iterator<Item = &'a T>) -> (Vec<&'a T>, usize) {
+    let mut all: Vec<&T> = all.collect();
+    let before = all.len().saturating_sub(MOST_MARKS);
+    (all.split_off(before), before)
+}
+
+/// Draws one, and gives back how many marks there was no room for.
+fn lane(html: &mut Html, of: &Material, scale: &Timescale, lane: &Lane<'_>) -> usize {
     let is_ours = |s: &&SessionSpan| lane.places.contains(&s.place.as_str());
-    let sessions: Vec<&SessionSpan> = of.timeline.sessions.iter().filter(is_ours).collect();
+    let (sessions, no_session) = marks(of.timeline.sessions.iter().filter(is_ours));
     if sessions.is_empty() && !lane.is_task {
-        return;
+        return 0;
     }
+    let waits = of.timeline.waits.iter().filter(|w| w.task.as_str() == lane.name);
+    let (waits, no_wait) = marks(waits);
+    let is_landed = |l: &&Landed| l.task.as_str() == lane.name && l.commit.is_some();
+    let (landed, no_landing) = marks(of.timeline.landed.iter().filter(is_landed));
     html.block("div", "lane", |html| {
         html.block("div", "who", |html| name(html, of, lane));
         html.block("div", "track", |html| {
@@ -120,24 +138,23 @@ fn lane(html: &mut Html, of: &Material, scale: &Timescale, lane: &Lane<'_>) {
                 mark(html, "rested", (cut.left, cut.right), &says);
             }
             let until = end(of);
-            let waits = of.timeline.waits.iter().filter(|w| w.task.as_str() == lane.name);
-            for wait in waits.take(MOST_MARKS) {
+            for wait in waits {
                 let (from, to) = (wait.spell.since, wait.spell.until.unwrap_or(until));
                 mark(html, "waited", (scale.at(from), scale.at(to)), &wait_words(of, wait));
             }
-            for session in sessions.iter().take(MOST_MARKS) {
+            for session in sessions {
                 let (from, to) = (session.spell.since, session.spell.until.unwrap_or(until));
                 let class = class_of(session);
                 mark(html, &class, (scale.at(from), scale.at(to)), &session_words(of, session));
             }
-            let landed = of.timeline.landed.iter().filter(|l| l.task.as_str() == lane.name);
-            for landing in landed.filter(|l| l.commit.is_some()).take(MOST_MARKS) {
+            for landing in landed {
                 let at = scale.at(landing.at);
                 let says = format!("landed at {}", clock_time(landing.at, &of.zone));
                 mark(html, "landed", (at, at), &says);
             }
         });
     });
+    no_session + no_wait + no_landing
 }
 
 fn name(html: &mut Html, of: &Material, lane: &Lane<'_>) {
@@ -179,10 +196,11 @@ fn session_words(of: &Material, session: &SessionSpan) -> String {
     let time = took(session.spell.length(of.now));
     let (place, number, kind) = (&session.place, session.number, session.kind.as_str());
     let how = outcome_words(session);
-    let (how, _) = super::html::cut(&how, 300);
+    let (how, is_all) = cut(&how, 300);
+    let more = if is_all { "" } else { "…" };
     let again = if session.resumes { ", the same thread goes on" } else { "" };
     format!(
-        "{place}, session {number}: {kind}, attempt {}{again}\n{} for {time}\n{how}\n{}",
+        "{place}, session {number}: {kind}, attempt {}{again}\n{} for {time}\n{how}{more}\n{}",
         session.attempt,
         clock_time(session.spell.since, &of.zone),
         tokens(session.tokens)
@@ -191,9 +209,9 @@ fn session_words(of: &Material, session: &SessionSpan) -> String {
 
 fn wait_words(of: &Material, wait: &LeaseWait) -> String {
     let time = took(wait.spell.length(of.now));
-    let names: Vec<String> = wait.holders.iter().take(8).map(|h| holder(h, &of.id)).collect();
+    let names = holders(wait.holders.iter(), &of.id);
     let verb = if wait.spell.is_open() { "has waited" } else { "waited" };
-    format!("{} {verb} {time} for {}", wait.task, names.join(", "))
+    format!("{} {verb} {time} for {names}", wait.task)
 }
 
 fn key(html: &mut Html, of: &Material) {
@@ -219,7 +237,7 @@ fn key(html: &mut Html, of: &Material) {
         }
         for (is_there, class, says) in [
             (failed, "failed", "failed"),
-            (!of.timeline.waits.is_empty(), "waited", "waits for a lease"),
+            (!of.timeline.waits.is_empty(), "waited", "waits for another task"),
             (of.state.has_landed(), "diamond", "landed"),
         ] {
             if is_there {
@@ -235,18 +253,18 @@ fn waits(html: &mut Html, of: &Material) {
         return;
     }
     html.within("ul", &[("class", "waits")], |html| {
-        for wait in of.timeline.waits.iter().take(MOST_WAITS) {
+        for wait in newest(html, "li", &of.timeline.waits, MOST_WAITS, JOURNAL) {
             html.within("li", &[], |html| {
                 html.text(&wait_words(of, wait));
-                for conflict in wait.conflicts.iter().take(3) {
+                let held = by_path(&wait.conflicts);
+                for path in held.iter().take(MOST_PATHS) {
                     html.text(" ");
-                    html.leaf("code", &[], super::html::cut(&conflict.path, 200).0);
+                    left_out::leaf(html, "code", path.path, PATH_BYTES, JOURNAL);
                 }
+                let more = held.len().saturating_sub(MOST_PATHS);
+                html.text(if more > 0 { " " } else { "" });
+                missing(html, "span", more, "more", JOURNAL);
             });
-        }
-        let more = of.timeline.waits.len().saturating_sub(MOST_WAITS);
-        if more > 0 {
-            html.leaf("li", &[("class", "dim")], &format!("and {more} more"));
         }
     });
 }

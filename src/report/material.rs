@@ -1,4 +1,5 @@
-//! What a report is made of: everything that a page shows, as values. Read from a run folder by [`read`]; what cannot be read
+//! What a report is made of: everything that a page shows, as values. Read from a run folder by [`read_facts`], then
+//! [`Material::with_files`]; what cannot be read
 //! is left out, and said so.
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use crate::model::id::{JobId, TaskId};
 use crate::model::job::Job;
 use crate::model::status::{JobPhase, Status};
 use crate::os::fsx;
-use crate::runs::{JournalReader, RunFolder};
+use crate::runs::{FilesOf, JournalReader, RunFolder};
 
 /// Most bytes that are shown of the patch of one task.
 pub(super) const PATCH_BYTES: u64 = 128 * 1024;
@@ -66,7 +67,9 @@ pub(super) struct Material {
     /// The end of what verify commands wrote, at most [`VERIFY_BYTES`].
     pub(super) verify: Option<Vec<u8>>,
     /// The files for people, by their place; the run folder's own first, under no name.
-    pub(super) files: Vec<(String, Vec<String>)>,
+    pub(super) files: Vec<FilesOf>,
+    /// Whether it has a repository of its own.
+    pub(super) is_own: bool,
     /// Whether somebody works on it.
     pub(super) is_held: bool,
     /// When it is written.
@@ -78,16 +81,32 @@ pub(super) struct Material {
 impl Material {
     /// Whether the job's records name that file.
     pub(super) fn has(&self, place: &str, file: &str) -> bool {
-        let files = self.files.iter().find(|(name, _)| name == place);
-        files.is_some_and(|(_, names)| names.iter().any(|name| name == file))
+        let files = self.files.iter().find(|files| files.place == place);
+        files.is_some_and(|files| files.names.iter().any(|name| name == file))
+    }
+
+    /// With what lies in the files beside the journal, of which there may be much.
+    pub(super) fn with_files(self, folder: &RunFolder) -> Self {
+        let files = folder.files_for_people(self.state.tasks.iter().map(|t| &t.task.id));
+        let patches = self.state.tasks.iter().filter(|t| t.commit.is_some());
+        let piece = |(bytes, of)| Piece { bytes, of };
+        let patches = patches.filter_map(|t| {
+            let place = folder.place(t.task.id.as_str());
+            let head = fsx::read_head(&place.patch(), PATCH_BYTES).ok()?;
+            Some((t.task.id.clone(), piece(head)))
+        });
+        let patches = patches.collect();
+        let log = folder.place("verify").command_log("verify");
+        let verify = fsx::read_tail(&log, VERIFY_BYTES).ok();
+        Self { patches, verify, files, ..self }
     }
 }
 
-/// Reads a run folder as it is now.
+/// Reads what tells whether a page is fresh: all but the patches, logs and names of files.
 ///
 /// # Errors
 /// When the journal is there and cannot be read.
-pub(super) fn read(folder: &RunFolder, is_held: bool, now: Timestamp) -> Result<Material> {
+pub(super) fn read_facts(folder: &RunFolder, is_held: bool, now: Timestamp) -> Result<Material> {
     let mut trouble = Vec::new();
     let job = folder.read_job().unwrap_or_else(|e| {
         trouble.push(format!("What was accepted cannot be read: {e}"));
@@ -102,14 +121,6 @@ pub(super) fn read(folder: &RunFolder, is_held: bool, now: Timestamp) -> Result<
         trouble.push(format!("{} lines of the journal could not be understood.", replay.skipped));
     }
     let (state, timeline) = Timeline::replay(&replay.events);
-    let files = folder.files_for_people(state.tasks.iter().map(|t| &t.task.id));
-    let patches = state.tasks.iter().filter(|t| t.commit.is_some());
-    let piece = |(bytes, of)| Piece { bytes, of };
-    let patches = patches.filter_map(|t| {
-        let head = fsx::read_head(&folder.place(t.task.id.as_str()).patch(), PATCH_BYTES).ok()?;
-        Some((t.task.id.clone(), piece(head)))
-    });
-    let verify = fsx::read_tail(&folder.place("verify").command_log("verify"), VERIFY_BYTES).ok();
     let of_tasks = state.tasks.iter().map(|t| Some(&t.task.id));
     let notes = [None].into_iter().chain(of_tasks).filter_map(|of| {
         let told = folder.notes(of);
@@ -119,6 +130,7 @@ pub(super) fn read(folder: &RunFolder, is_held: bool, now: Timestamp) -> Result<
     let waits = folder
         .read_status()
         .filter(|s| state.phase == JobPhase::Queued && s.state == JobPhase::Paused);
+    let is_own = state.workspace.as_ref().is_some_and(|w| folder.is_own(&w.top));
     Ok(Material {
         id: folder.job().clone(),
         job,
@@ -127,12 +139,13 @@ pub(super) fn read(folder: &RunFolder, is_held: bool, now: Timestamp) -> Result<
         last_seq: replay.last_seq,
         trouble,
         attempts: attempts::of(&replay.events),
-        patches: patches.collect(),
-        verify,
-        files,
+        patches: BTreeMap::new(),
+        verify: None,
+        files: Vec::new(),
         state,
         timeline,
         events: replay.events,
+        is_own,
         is_held,
         now,
         zone: TimeZone::system(),

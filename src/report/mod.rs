@@ -15,6 +15,7 @@ mod head;
 mod html;
 mod jobs;
 mod lanes;
+mod left_out;
 mod material;
 mod overview;
 mod page;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use self::html::Html;
 use self::material::Material;
 use crate::model::root::Root;
 use crate::os::lock::FileLock;
@@ -61,7 +63,7 @@ pub fn overview_path(root: &Root) -> PathBuf {
 /// When the journal cannot be read or the page not be written.
 pub fn refresh(folder: &RunFolder, is_worked_on: bool) -> Result<()> {
     let _one_at_a_time = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let material = material::read(folder, is_worked_on, clock::now())?;
+    let material = material::read_facts(folder, is_worked_on, clock::now())?;
     let path = path(folder);
     let generator = generator(&material);
     let is_fresh = fsx::read_head(&path, page::HEAD_BYTES)
@@ -69,13 +71,18 @@ pub fn refresh(folder: &RunFolder, is_worked_on: bool) -> Result<()> {
     if is_fresh {
         return Ok(());
     }
-    replace(&path, &report(&material))
+    replace(&path, &report(&material.with_files(folder)))
 }
 
-/// From what a report is written: the journal up to a fact, and while the job has not ended whether a worker has it.
+/// From what a report is written. Patches and logs are left out: they change with a fact.
 fn generator(of: &Material) -> String {
     let is_open = !of.state.phase.is_final();
-    page::generator(of.last_seq, is_open.then_some(of.is_held))
+    page::generator(&page::Sources {
+        last_seq: of.last_seq,
+        is_worked_on: is_open.then_some(of.is_held),
+        notes: of.notes.values().map(Vec::len).sum(),
+        waits: of.waits.as_ref().map(|status| head::waits(status, &of.zone)).unwrap_or_default(),
+    })
 }
 
 /// The page of a job.
@@ -90,6 +97,7 @@ fn report(of: &Material) -> String {
         diff::write(html, of);
         spending::write(html, of);
         files::write(html, of);
+        full(html);
         html.within("footer", &[], |html| {
             html.text("written ");
             words::moment(html, of.now, &of.zone);
@@ -101,6 +109,16 @@ fn report(of: &Material) -> String {
             });
         });
     })
+}
+
+/// Says so where the page was too full for all of it.
+fn full(html: &mut Html) {
+    if !html.has_room() {
+        html.within("p", &[("class", "note")], |html| {
+            html.text("There is more than this page has room for: see ");
+            html.leaf("a", &[("href", "./")], "the run folder");
+        });
+    }
 }
 
 /// Writes the overview of a root anew, unless it is younger than `age`.

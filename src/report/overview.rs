@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::head::job_sign;
 use super::html::{Html, address, cut};
-use super::page::{card, generator, page};
+use super::page::{Sources, card, generator, page};
 use super::words::{job_tone, label, moment, plural, short, took};
 use crate::model::status::{JobPhase, Status, TaskPhase};
 
@@ -31,7 +31,7 @@ pub(super) struct Jobs {
 
 /// The page.
 pub(super) fn write(jobs: &Jobs) -> String {
-    page("Numerus: jobs", &generator(0, None), |html| {
+    page("Numerus: jobs", &generator(&Sources::default()), |html| {
         html.leaf("h1", &[], "Jobs");
         let live = jobs.live.len() + jobs.more_live;
         card(html, "live", "Under way", &plural(live, "job"), |html| {

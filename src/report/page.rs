@@ -1,30 +1,53 @@
 //! The frame of every page: nothing is loaded from anywhere, no script runs, and both are forbidden to the reader's program,
 //! too. What is written in the head tells whether a page is still fresh.
 
-use super::html::Html;
+use super::html::{Html, cut};
 
 /// Nothing may be loaded, run, sent or framed; only the style sheet inside the page counts.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/// What a page is written from, and by which version: it is fresh as long as that is the same.
-pub(super) fn generator(last_seq: u64, is_worked_on: Option<bool>) -> String {
-    let by = match is_worked_on {
+/// What a page is written from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Sources {
+    /// The number of the last fact.
+    pub(super) last_seq: u64,
+    /// While the job has not ended, whether a worker has it.
+    pub(super) is_worked_on: Option<bool>,
+    /// How many notes the agents were told.
+    pub(super) notes: usize,
+    /// What the job waits for although no fact says so.
+    pub(super) waits: String,
+}
+
+/// The same in words, with the version that writes it: a page is fresh as long as these are the same.
+pub(super) fn generator(of: &Sources) -> String {
+    let by = match of.is_worked_on {
         None => "",
         Some(true) => ", under way",
         Some(false) => ", at rest",
     };
-    format!("numerus {}, fact {last_seq}{by}", env!("CARGO_PKG_VERSION"))
+    let waits = cut(&of.waits, WAIT_BYTES).0;
+    let (version, seq, notes) = (env!("CARGO_PKG_VERSION"), of.last_seq, of.notes);
+    format!("numerus {version}, fact {seq}{by}, notes {notes}, waits for {waits:?}")
 }
 
 /// Whether a page, of which this is the beginning, was written from that.
 pub(super) fn is_fresh(head: &[u8], generator: &str) -> bool {
-    let line = format!("<meta name=\"generator\" content=\"{generator}\">");
+    let mut html = Html::default();
+    tell_generator(&mut html, generator);
+    let line = html.into_text();
     head.windows(line.len()).any(|window| window == line.as_bytes())
 }
 
+fn tell_generator(html: &mut Html, generator: &str) {
+    html.void("meta", &[("name", "generator"), ("content", generator)]);
+}
+
 /// How many bytes hold all of what [`is_fresh`] looks for.
-pub(super) const HEAD_BYTES: u64 = 1024;
+pub(super) const HEAD_BYTES: u64 = 4096;
+/// How much of what a job waits for tells one wait from another.
+const WAIT_BYTES: usize = 200;
 
 /// A whole page.
 pub(super) fn page(title: &str, generator: &str, body: impl FnOnce(&mut Html)) -> String {
@@ -34,7 +57,7 @@ pub(super) fn page(title: &str, generator: &str, body: impl FnOnce(&mut Html)) -
         html.within("head", &[], |html| {
             html.void("meta", &[("charset", "utf-8")]);
             html.void("meta", &[("http-equiv", "Content-Security-Policy"), ("content", POLICY)]);
-            html.void("meta", &[("name", "generator"), ("content", generator)]);
+            tell_generator(html, generator);
             let viewport =
                 [("name", "viewport"), ("content", "width=device-width, initial-scale=1")];
             html.void("meta", &viewport);
@@ -75,13 +98,22 @@ mod tests {
 
     #[test]
     fn a_page_knows_from_what_it_was_written() {
-        let text = page("a", &generator(12, Some(true)), |_| {});
+        let waits = "\x07\"<'".repeat(100);
+        let of = Sources { last_seq: 12, is_worked_on: Some(true), notes: 1, waits };
+        let text = page("a", &generator(&of), |_| {});
         let head = &text.as_bytes()[..usize::try_from(HEAD_BYTES).expect("small")];
-        assert!(is_fresh(head, &generator(12, Some(true))));
-        for other in [(1, Some(true)), (121, Some(true)), (12, Some(false)), (12, None)] {
-            assert!(!is_fresh(head, &generator(other.0, other.1)), "{other:?}");
+        assert!(is_fresh(head, &generator(&of)));
+        for other in [
+            Sources { last_seq: 1, ..of.clone() },
+            Sources { last_seq: 121, ..of.clone() },
+            Sources { is_worked_on: Some(false), ..of.clone() },
+            Sources { is_worked_on: None, ..of.clone() },
+            Sources { notes: 2, ..of.clone() },
+            Sources { waits: String::new(), ..of },
+        ] {
+            assert!(!is_fresh(head, &generator(&other)), "{other:?}");
         }
-        assert!(!is_fresh(b"", &generator(0, None)));
+        assert!(!is_fresh(b"", &generator(&Sources::default())));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use super::claims;
 use super::html::{Html, address, cut};
 use super::lanes::outcome_words;
+use super::left_out::{self, JOURNAL, newest};
 use super::material::Material;
 use super::page::card;
 use super::words::{clock_time, number, plural, short, sign, task_tone, took};
@@ -43,7 +44,11 @@ fn one(html: &mut Html, of: &Material, task: &TaskState) {
         html.within("summary", &[], |html| {
             sign(html, task_tone(task.phase), task.phase.as_str());
             html.leaf("b", &[], id);
-            html.span("what", cut(&task.task.summary, LINE_BYTES).0);
+            html.block("span", "what", |html| {
+                let (line, is_all) = cut(&task.task.summary, LINE_BYTES);
+                html.text(line);
+                html.text(if is_all { "" } else { "…" });
+            });
             html.span("nums", &numbers(of, task));
         });
         // A name of every task is always told, even where there is no room for what it did.
@@ -82,21 +87,25 @@ fn inside(html: &mut Html, of: &Material, task: &TaskState) {
         if let Some(since) = of.timeline.since(&task.task.id) {
             html.text(&format!(" since {}", clock_time(since, &of.zone)));
         }
-        let needs: Vec<&str> = task.task.dependencies.iter().map(TaskId::as_str).take(64).collect();
+        let needs: Vec<&str> = task.task.dependencies.iter().map(TaskId::as_str).collect();
         if !needs.is_empty() {
-            html.text(&format!("; after {}", needs.join(", ")));
+            html.text("; after ");
+            left_out::text(html, &needs.join(", "), TEXT_BYTES, JOURNAL);
         }
     });
     let is_done = task.phase == TaskPhase::Succeeded;
     let failure = task.failure.as_ref().filter(|_| !is_done).map(|f| f.message.as_str());
-    said(html, "What it was to do", &task.task.description);
-    said(html, "To the agent", &task.task.notes);
-    for note in of.notes.get(task.task.id.as_str()).into_iter().flatten() {
-        said(html, "Told to its agents", note);
+    if task.task.summary.len() > LINE_BYTES {
+        said(html, "In short", &task.task.summary, JOURNAL);
     }
-    said(html, "Why it did not end well", failure.unwrap_or_default());
-    said(html, "The agent's last words", &task.summary);
-    said(html, "The queen", task.advice.as_deref().unwrap_or_default());
+    said(html, "What it was to do", &task.task.description, JOURNAL);
+    said(html, "To the agent", &task.task.notes, JOURNAL);
+    for note in of.notes.get(task.task.id.as_str()).into_iter().flatten() {
+        said(html, "Told to its agents", note, &[task.task.id.as_str(), ""]);
+    }
+    said(html, "Why it did not end well", failure.unwrap_or_default(), JOURNAL);
+    said(html, "The agent's last words", &task.summary, JOURNAL);
+    said(html, "The queen", task.advice.as_deref().unwrap_or_default(), JOURNAL);
     if let Some(attempts) = of.attempts.get(&task.task.id) {
         claims::write(html, of, attempts);
     }
@@ -107,18 +116,14 @@ fn inside(html: &mut Html, of: &Material, task: &TaskState) {
     }
 }
 
-/// A text of somebody else's, under a heading; nothing where there is none.
-pub(super) fn said(html: &mut Html, title: &str, text: &str) {
+/// A text of somebody else's that lies in that file, under a heading; nothing where there is none.
+pub(super) fn said(html: &mut Html, title: &str, text: &str, file: &[&str]) {
     let text = text.trim();
     if text.is_empty() {
         return;
     }
     html.leaf("h3", &[], title);
-    let (text, is_all) = cut(text, TEXT_BYTES);
-    html.block("div", "said", |html| {
-        html.text(text);
-        html.text(if is_all { "" } else { "…" });
-    });
+    html.block("div", "said", |html| left_out::text(html, text, TEXT_BYTES, file));
 }
 
 fn sessions(html: &mut Html, of: &Material, task: &TaskState) {
@@ -127,22 +132,17 @@ fn sessions(html: &mut Html, of: &Material, task: &TaskState) {
         return;
     }
     html.leaf("h3", &[], "Sessions");
+    let sessions = newest(html, "p", &sessions, MOST_SESSIONS, JOURNAL);
     html.block("div", "scroll", |html| {
         html.within("table", &[], |html| {
             head(html);
             html.within("tbody", &[], |html| {
-                // The newest are the ones that people look for.
-                let from = sessions.len().saturating_sub(MOST_SESSIONS);
-                for session in &sessions[from..] {
+                for session in sessions {
                     row(html, of, session);
                 }
             });
         });
     });
-    if sessions.len() > MOST_SESSIONS {
-        let more = sessions.len() - MOST_SESSIONS;
-        html.leaf("p", &[("class", "dim")], &format!("and {more} before these: see events.ndjson"));
-    }
 }
 
 fn head(html: &mut Html) {
@@ -174,6 +174,8 @@ fn row(html: &mut Html, of: &Material, session: &SessionSpan) {
         html.leaf("td", &[], &number(session.tokens.total()));
         let bad = matches!(session.outcome, SessionOutcome::Failed(_) | SessionOutcome::Unknown);
         let class = if bad { "minus" } else { "dim" };
-        html.leaf("td", &[("class", class)], cut(&outcome_words(session), LINE_BYTES).0);
+        html.within("td", &[("class", class)], |html| {
+            left_out::text(html, &outcome_words(session), LINE_BYTES, JOURNAL);
+        });
     });
 }

@@ -17,8 +17,9 @@ use crate::model::event::Event;
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::{Job, Options, Origin};
 use crate::model::root::Root;
+use crate::model::status::JobPhase;
 use crate::os::fsx;
-use crate::runs::{RunFolder, Runs};
+use crate::runs::{FilesOf, RunFolder, Runs};
 
 /// Where a text of somebody else's is put in.
 const TEXT: &str = "TEXT";
@@ -130,12 +131,13 @@ fn material(told: &[Value], text: &str, bytes: &[u8]) -> Material {
         patches: landed.map(|t| (t.task.id.clone(), piece())).collect::<BTreeMap<TaskId, Piece>>(),
         verify: Some(bytes.to_vec()),
         files: vec![
-            (String::new(), vec![text.to_owned()]),
-            (text.to_owned(), vec![text.to_owned()]),
+            FilesOf { place: String::new(), names: vec![text.to_owned()], left_out: 1 },
+            FilesOf { place: text.to_owned(), names: vec![text.to_owned()], left_out: 1 },
         ],
         state,
         timeline,
         events,
+        is_own: false,
         is_held: true,
         now: Timestamp::from_second(1000).expect("time"),
         zone: TimeZone::UTC,
@@ -233,7 +235,8 @@ fn a_page_tells_what_happened() {
         "1 task added after verify",
         "Conflicts with what job b-abc234",
         "did not pass",
-        "git merge words of an agent",
+        "numerus apply a-abc234",
+        "(to write) is held by b-abc234/x",
         "+new</div>",
         "href=\"#t-t3\"",
         "Told to all agents",
@@ -243,6 +246,21 @@ fn a_page_tells_what_happened() {
     ] {
         assert!(page.contains(told), "{told}");
     }
+}
+
+#[test]
+fn a_job_with_a_repository_of_its_own_is_cloned_and_a_task_that_waits_names_for_whom() {
+    let mut of = material(&everything(), "x", b"");
+    of.is_own = true;
+    let page = report(&of);
+    assert!(page.contains("of a repository of its own") && page.contains("git clone -b x x"));
+    let all = everything();
+    let blocked = all.iter().position(|told| told[1] == "job.claim_blocked").expect("one");
+    let page = report(&material(&all[..=blocked], "", b""));
+    assert!(page.contains("t1 waits for b-abc234/x"), "not by the word of a mechanism");
+    assert!(page.contains("<code>the whole workspace</code> (to write)"));
+    assert!(!page.contains("lease"));
+    check(&page);
 }
 
 #[test]
@@ -285,6 +303,33 @@ fn a_job_of_any_size_gives_a_page_of_a_bounded_one_that_names_every_task() {
 }
 
 #[test]
+fn of_many_verdicts_and_findings_the_last_are_shown_and_the_others_counted() {
+    let conflict =
+        json!({"path": "x", "mode": "write", "held_by": {"job": "b-abc234", "task": "x"}});
+    let mut told = vec![
+        json!(["", "job.plan_created", {"plan": 1, "objective": "", "tasks": [task("t1")]}]),
+        json!(["t1", "job.claim_recorded", {"attempt": 1, "claim": {"reads": [], "writes": []}, "thread_id": TEXT}]),
+    ];
+    let no_go = json!(["t1", "job.claim_blocked", {"attempt": 1, "conflicts": [conflict]}]);
+    told.extend(std::iter::repeat_n(no_go, 20));
+    told.push(json!(["t1", "job.claim_approved", {"attempt": 1}]));
+    let conflicts: Vec<String> = (0..70).map(|n| format!("path-{n}")).collect();
+    told.push(
+        json!(["", "job.base_diverged", {"from": "b-abc234", "commit": "c", "paths": conflicts}]),
+    );
+    let page = report(&material(&told, &"long ".repeat(10_000), b""));
+    for said in [
+        ">GO</span>",
+        "9 before: see <a href=\"./events.ndjson\"",
+        "10 more: see <a",
+        "… the rest: see <a",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
+    check(&page);
+}
+
+#[test]
 fn every_beginning_of_a_job_gives_a_page() {
     for count in 0..=everything().len() {
         for is_held in [true, false] {
@@ -300,6 +345,11 @@ fn every_beginning_of_a_job_gives_a_page() {
     assert!(report(&left).contains("its worker has gone"));
 }
 
+fn read_whole(folder: &RunFolder, is_held: bool) -> Material {
+    let facts = material::read_facts(folder, is_held, Timestamp::UNIX_EPOCH).expect("read");
+    facts.with_files(folder)
+}
+
 fn folder(root: &Root) -> RunFolder {
     fsx::make_dirs(&root.runs()).expect("runs");
     Runs::of(root).create(&id()).expect("folder")
@@ -309,8 +359,7 @@ fn folder(root: &Root) -> RunFolder {
 fn a_damaged_or_empty_run_folder_gives_a_page_that_says_so() {
     let dir = tempfile::tempdir().expect("scratch");
     let folder = folder(&Root::new(dir.path()));
-    let page =
-        |is_held| report(&material::read(&folder, is_held, Timestamp::UNIX_EPOCH).expect("read"));
+    let page = |is_held| report(&read_whole(&folder, is_held));
     check(&page(true));
     fsx::put(&folder.job_file(), b"{").expect("put");
     fsx::put(&folder.journal(), b"{\"seq\": 1}\n\xff\xfe garbage\n{\"seq\":").expect("put");
@@ -346,6 +395,18 @@ fn a_report_is_written_once_and_again_when_there_is_more_to_tell() {
         [false, true, false],
         "its worker has gone"
     );
+    let job = material(&[], "Do it", b"").job.expect("a job");
+    folder.put_job(&job).expect("job");
+    fsx::put(&folder.dir().join("note-1.md"), b"Mind the gap").expect("a note");
+    assert_eq!([write(false), write(false)], [false, true], "somebody told its agents something");
+    let page = std::fs::read_to_string(&path).expect("page");
+    assert!(page.contains("Mind the gap"));
+    let mut status = crate::logic::state::JobState::default().status(&job);
+    for message in ["for its time", "for another job"] {
+        (status.state, status.message) = (JobPhase::Paused, message.to_owned());
+        folder.write_status(&status).expect("status");
+        assert_eq!([write(false), write(false)], [false, true], "it waits {message}");
+    }
 }
 
 #[test]

@@ -7,10 +7,13 @@ use super::html::Html;
 use crate::model::claim::Holder;
 use crate::model::id::JobId;
 use crate::model::outcome::Tokens;
-use crate::model::status::{JobPhase, TaskPhase};
+use crate::model::status::{self, JobPhase, TaskPhase};
 
 /// How a state feels: a class of the style sheet.
 pub(super) type Tone = &'static str;
+
+/// Most holders that are named at once.
+const MOST_HOLDERS: usize = 8;
 
 /// It went well.
 pub(super) const GOOD: Tone = "good";
@@ -25,25 +28,21 @@ pub(super) const OFF: Tone = "off";
 
 /// How a job's state feels.
 pub(super) fn job_tone(phase: JobPhase) -> Tone {
-    match phase {
-        JobPhase::Succeeded => GOOD,
-        JobPhase::Failed | JobPhase::Killed => BAD,
-        JobPhase::Paused => WAIT,
-        JobPhase::Queued => OFF,
-        JobPhase::Planning | JobPhase::Running => LIVE,
-    }
+    class(phase.tone())
 }
 
 /// How a task's state feels.
 pub(super) fn task_tone(phase: TaskPhase) -> Tone {
-    match phase {
-        TaskPhase::Succeeded => GOOD,
-        TaskPhase::Failed => BAD,
-        TaskPhase::Blocked => WAIT,
-        TaskPhase::Pending | TaskPhase::Skipped => OFF,
-        TaskPhase::Claiming | TaskPhase::Executing | TaskPhase::Landing | TaskPhase::Reviewing => {
-            LIVE
-        }
+    class(phase.tone())
+}
+
+fn class(tone: status::Tone) -> Tone {
+    match tone {
+        status::Tone::Good => GOOD,
+        status::Tone::Bad => BAD,
+        status::Tone::Wait => WAIT,
+        status::Tone::Live => LIVE,
+        status::Tone::Off => OFF,
     }
 }
 
@@ -135,9 +134,15 @@ pub(super) fn plural(count: usize, of: &str) -> String {
     format!("{count} {of}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Who holds a lease: the task alone where it is one of this job.
-pub(super) fn holder(of: &Holder, job: &JobId) -> String {
-    if of.job == *job { of.task.to_string() } else { format!("{}/{}", of.job, of.task) }
+/// Who holds something: the task alone where it is one of this job; of many the first.
+pub(super) fn holders<'a>(all: impl ExactSizeIterator<Item = &'a Holder>, job: &JobId) -> String {
+    let more = all.len().saturating_sub(MOST_HOLDERS);
+    let name = |of: &Holder| {
+        if of.job == *job { of.task.to_string() } else { format!("{}/{}", of.job, of.task) }
+    };
+    let names: Vec<String> = all.take(MOST_HOLDERS).map(name).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    names.join(", ") + &more
 }
 
 /// A moment, in the zone of whoever wrote the page.

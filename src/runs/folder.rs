@@ -70,6 +70,13 @@ impl RunFolder {
         self.dir.join("workspace")
     }
 
+    /// Whether a workspace is that repository.
+    pub fn is_own(&self, workspace: &str) -> bool {
+        let (own, workspace) = (self.own_workspace(), Path::new(workspace));
+        let real = |path: &Path| path.canonicalize().ok();
+        workspace == own || real(workspace).is_some_and(|it| Some(it) == real(&own))
+    }
+
     /// The run folder of another job, beside this one; it may be gone.
     #[must_use]
     pub fn beside_of(&self, job: &JobId) -> Self {

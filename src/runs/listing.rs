@@ -19,34 +19,52 @@ const OWN: [&str; 8] = [
     "worker.log",
 ];
 
+/// The files of one place for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesOf {
+    /// The place: a folder of the run folder, or that itself, under no name.
+    pub place: String,
+    /// Their names; of those with a number the newest.
+    pub names: Vec<String>,
+    /// How many more there are.
+    pub left_out: usize,
+}
+
+impl FilesOf {
+    /// Of more than [`MOST`] the lowest numbers go, which are the oldest.
+    fn of(place: &str, mut names: Vec<String>) -> Self {
+        let left_out = names.len().saturating_sub(MOST);
+        if left_out > 0 {
+            names.sort_by_cached_key(|name| std::cmp::Reverse(key(name).1));
+            names.truncate(MOST);
+        }
+        names.sort_by_cached_key(|name| key(name));
+        Self { place: place.to_owned(), names, left_out }
+    }
+}
+
 impl RunFolder {
     /// The files that are there, by their place: first the folder's own, under no name, then those of the places of planning,
     /// of these tasks, of the queen and of the verify commands. Folders that cannot be read are left out.
-    pub fn files_for_people<'a>(
-        &self,
-        tasks: impl Iterator<Item = &'a TaskId>,
-    ) -> Vec<(String, Vec<String>)> {
+    pub fn files_for_people<'a>(&self, tasks: impl Iterator<Item = &'a TaskId>) -> Vec<FilesOf> {
         let there = fsx::list(self.dir()).unwrap_or_default();
-        let mut own: Vec<String> = OWN
+        let names = OWN
             .iter()
             .filter(|name| there.iter().any(|n| n == *name))
             .map(ToString::to_string)
             .collect();
-        let mut claims: Vec<String> =
-            there.iter().filter(|name| name.ends_with("_claim.json")).cloned().collect();
-        claims.sort();
-        own.extend(claims);
-        own.truncate(MOST);
-        let mut found = vec![(String::new(), own)];
+        let mut own = FilesOf { place: String::new(), names, left_out: 0 };
+        let claims = there.iter().filter(|name| name.ends_with("_claim.json")).cloned();
+        let claims = FilesOf::of("", claims.collect());
+        own.left_out = claims.left_out;
+        own.names.extend(claims.names);
+        let mut found = vec![own];
         let tasks = tasks.map(TaskId::as_str);
         for place in ["plan", "roles"].into_iter().chain(tasks).chain(["queen", "verify"]) {
             let names = fsx::list(self.place(place).dir()).unwrap_or_default();
-            let mut names: Vec<String> =
-                names.into_iter().filter(|name| is_for_people(name)).collect();
-            names.sort_by_cached_key(|name| key(name));
-            names.truncate(MOST);
+            let names: Vec<String> = names.into_iter().filter(|name| is_for_people(name)).collect();
             if !names.is_empty() {
-                found.push((place.to_owned(), names));
+                found.push(FilesOf::of(place, names));
             }
         }
         found
@@ -120,8 +138,17 @@ mod tests {
         let found = folder.files_for_people([&task].into_iter());
         let found: Vec<(&str, Vec<&str>)> = found
             .iter()
-            .map(|(place, names)| (place.as_str(), names.iter().map(String::as_str).collect()))
+            .map(|f| (f.place.as_str(), f.names.iter().map(String::as_str).collect()))
             .collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn of_many_files_the_newest_are_told_and_the_others_counted() {
+        let names = (1..=120).map(|n| format!("prompt-{n}.md"));
+        let found = FilesOf::of("t1", names.chain(["diff.patch".to_owned()]).collect());
+        assert_eq!((found.names.len(), found.left_out), (MOST, 21));
+        let ends = [&found.names[0], &found.names[1], &found.names[99]];
+        assert_eq!(ends, ["diff.patch", "prompt-22.md", "prompt-120.md"]);
     }
 }

@@ -16,5 +16,6 @@ mod worker;
 pub use folder::RunFolder;
 pub use folders::Runs;
 pub use journal::{Journal, JournalReader, Replay};
+pub use listing::FilesOf;
 pub use place::Place;
 pub use wishes::Want;

@@ -41,7 +41,6 @@ use crate::runs::{Place, RunFolder};
 pub use apply::{Checkout, Outlook};
 pub use audit::Audited;
 pub use land::{Landing, Words};
-pub use own::has_own_repository;
 pub use removal::{bundle, remove_run, remove_traces, standing};
 pub use take_in::{Foreign, Intake};
 pub use tree::{Tree, clear_temps, kind_below};

@@ -9,7 +9,7 @@ use crate::os::fsx;
 use crate::os::git::Git;
 use crate::runs::RunFolder;
 
-use super::own::{has_own_repository, own_branches};
+use super::own::own_branches;
 use super::{Foreign, Trees, TreesError, copy};
 
 /// Where the result of a job is, as far as that can be told. Changes nothing.
@@ -17,7 +17,7 @@ pub fn standing(workspace: &Workspace, folder: &RunFolder) -> Standing {
     if workspace.git_dir.is_empty() {
         return Standing::Nothing;
     }
-    if has_own_repository(workspace, folder) {
+    if folder.is_own(&workspace.top) {
         return Standing::Within;
     }
     match look(workspace, folder) {
@@ -73,7 +73,7 @@ pub fn remove_traces(
     refs: bool,
 ) -> Result<(), TreesError> {
     let is_gone = !Path::new(&workspace.git_dir).exists();
-    if workspace.git_dir.is_empty() || is_gone || has_own_repository(workspace, folder) {
+    if workspace.git_dir.is_empty() || is_gone || folder.is_own(&workspace.top) {
         return Ok(());
     }
     let trees = Trees::open(workspace, folder, tip)?;

@@ -7,7 +7,6 @@ use crate::model::id::JobId;
 use crate::model::workspace::{Oid, Workspace};
 use crate::runs::RunFolder;
 
-use super::own::has_own_repository;
 use super::{Foreign, Intake, TIP, Trees, TreesError};
 
 /// The workspace with the base that holds what the earlier job has landed, as far as there is anything.
@@ -38,7 +37,7 @@ impl Trees {
 
     /// A job with a fresh repository of its own gets what an earlier one with such a repository has landed.
     fn fetch_own(&self, earlier: &JobId) -> Result<(), TreesError> {
-        let is_own = has_own_repository(&self.workspace, &self.folder);
+        let is_own = self.folder.is_own(&self.workspace.top);
         let own = self.folder.beside_of(earlier).own_workspace();
         if !is_own || !own.join(".git/HEAD").exists() {
             return Ok(());

@@ -1,8 +1,10 @@
 //! Keeps the job's report fresh while the worker lives, in a thread of its own: nothing waits for it, and it rests far longer
-//! than it works. The page of a job that has ended is written by whoever ended it.
+//! than it works. The page of a job that has ended is written by whoever ended it. The overview of all jobs is written when the
+//! worker has begun and when it ends, whatever became of the report.
 //!
 //! Diagnostics: a page that cannot be written is noted in `worker.log` once, and tried again with the next fact.
 
+use std::io::Result;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -64,25 +66,30 @@ fn wake(tell: &SyncSender<()>) {
 
 impl Desk {
     fn work(mut self, facts: &Receiver<()>) {
-        let mut rest = FIRST;
+        let (mut rest, mut has_begun) = (FIRST, false);
         while facts.recv().is_ok() {
             let is_over = !listen(facts, rest);
             let began = clock::since_boot();
-            self.write();
-            if is_over {
-                return;
+            self.write(|desk| report::refresh(&desk.folder, true));
+            if !std::mem::replace(&mut has_begun, true) && !is_over {
+                self.write(Self::overview);
             }
             rest = REST.max(clock::since_boot().saturating_sub(began) * SHARE);
         }
+        if has_begun {
+            self.write(Self::overview);
+        }
     }
 
-    fn write(&mut self) {
+    fn overview(&self) -> Result<()> {
+        report::refresh_overview(&self.root, Duration::ZERO)
+    }
+
+    fn write(&mut self, page: impl FnOnce(&Self) -> Result<()>) {
         if !self.lock.is_current() {
             return;
         }
-        let written = report::refresh(&self.folder, true)
-            .and_then(|()| report::refresh_overview(&self.root, Duration::ZERO));
-        if let Err(why) = written
+        if let Err(why) = page(self)
             && !std::mem::replace(&mut self.has_complained, true)
         {
             self.folder.note(&format!("cannot write the report: {why}"));
@@ -99,5 +106,32 @@ fn listen(facts: &Receiver<()>, time: Duration) -> bool {
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::JobId;
+    use crate::runs::Runs;
+
+    #[test]
+    fn the_overview_is_written_though_the_report_cannot_be() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let root = Root::new(dir.path());
+        fsx::make_dirs(&root.runs()).expect("runs");
+        fsx::make_dirs(&root.spool().join("claimed")).expect("spool");
+        fsx::make_dirs(&root.store()).expect("store");
+        let job = JobId::parse("a-abc234").expect("id");
+        let folder = Runs::of(&root).create(&job).expect("folder");
+        fsx::make_dirs(&report::path(&folder).join("in the way")).expect("a folder");
+        let lock = Arc::new(folder.try_lock().expect("lock").expect("free"));
+        let (tell, facts) = sync_channel(1);
+        wake(&tell);
+        drop(tell);
+        let log = folder.worker_log();
+        Desk { root: root.clone(), folder, lock, has_complained: false }.work(&facts);
+        assert!(report::overview_path(&root).is_file());
+        assert!(std::fs::read_to_string(log).expect("log").contains("cannot write the report"));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Board, Lane, is_active};
+use super::{Board, Lane};
 use crate::cli::here::View;
 use crate::cli::ink::Tone;
 use crate::cli::render::{count, job_tone, task_tone};
@@ -97,7 +97,7 @@ fn chosen(lanes: &[Lane], most: usize) -> (Vec<&Lane>, Vec<&Lane>) {
 
 fn weight(phase: TaskPhase) -> u8 {
     match phase {
-        phase if is_active(phase) => 0,
+        phase if phase.is_active() => 0,
         TaskPhase::Blocked => 1,
         TaskPhase::Failed => 2,
         TaskPhase::Pending => 3,

@@ -3,8 +3,8 @@
 use ratatui::buffer::Buffer;
 
 use super::state::{Mode, Page, Screen};
+use crate::cli::board::Board;
 use crate::cli::board::rows::{self, lane};
-use crate::cli::board::{Board, is_active};
 use crate::cli::here::View;
 use crate::cli::ink::Tone;
 use crate::cli::render::{age, count, job_tone};
@@ -147,7 +147,7 @@ fn of_job(board: &Board, name: usize, is_chosen: bool, view: &View) -> Row {
 
 /// The tasks that somebody works on, or that wait for a lease.
 fn busy_lanes(board: &Board, view: &View) -> Vec<Row> {
-    let is_busy = |phase| is_active(phase) || phase == TaskPhase::Blocked;
+    let is_busy = |phase: TaskPhase| phase.is_active() || phase == TaskPhase::Blocked;
     let busy: Vec<_> = board.lanes.iter().filter(|l| is_busy(l.status.state)).collect();
     let name = busy.iter().map(|l| width(l.status.id.as_str())).max().unwrap_or(0).min(16);
     let shown = busy.iter().take(MOST_LANES);
