@@ -25,12 +25,15 @@ pub(super) struct JournalTail {
     reader: Option<JournalReader>,
     state: JobState,
     timeline: Timeline,
+    /// What was told before the journal was let go.
+    told: Vec<Event>,
 }
 
 impl JournalTail {
     /// Starts at the journal's beginning, whether it is there yet or not.
     pub(super) fn new(folder: RunFolder) -> Self {
-        Self { folder, reader: None, state: JobState::default(), timeline: Timeline::default() }
+        let (state, timeline) = (JobState::default(), Timeline::default());
+        Self { folder, reader: None, state, timeline, told: Vec::new() }
     }
 
     /// The job's state, as far as it was read.
@@ -70,6 +73,27 @@ impl JournalTail {
             self.state.apply(&event);
             self.timeline.apply(&event, &self.state);
             events.push(event);
+        }
+        Ok(events)
+    }
+
+    /// As [`JournalTail::read`], with no file kept open for a job that is not worked on, however many there are: nothing
+    /// comes after an end, and what stands before a beginning is short enough to be read again.
+    fn read_apart(&mut self) -> Result<Vec<Event>, Failure> {
+        let told = std::mem::take(&mut self.told);
+        if self.reader.is_none() {
+            *self = Self::new(self.folder.clone());
+        }
+        let mut events = self.read()?;
+        if self.state.phase.is_final() {
+            self.reader = None;
+        } else if self.state.started_at.is_none() {
+            self.reader = None;
+            self.told.clone_from(&events);
+        }
+        // A journal that was replaced meanwhile is told as a whole.
+        if events.starts_with(&told) {
+            events.drain(..told.len());
         }
         Ok(events)
     }
@@ -117,7 +141,7 @@ impl Journals {
         let mut events = Vec::new();
         for tail in self.tails.values_mut().filter(|t| !t.state.phase.is_final()) {
             wakes.add(tail.folder.dir());
-            events.extend(tail.read()?);
+            events.extend(tail.read_apart()?);
         }
         events.sort_by(|a, b| (a.ts, &a.job_id, a.seq).cmp(&(b.ts, &b.job_id, b.seq)));
         Ok(events)
