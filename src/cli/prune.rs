@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::follow::{Wake, Wakes};
+use super::follow::Wakes;
 use super::here::Here;
 use super::lookup::{Known, Whereabouts};
 use super::render::age;
@@ -112,9 +112,10 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
         &of(Fate::WaitedFor).collect::<Vec<_>>(),
     );
     let Some(pruner) = pruner.filter(|_| !goes.is_empty()) else { return Ok(Exit::Done) };
-    if !asked.yes && !is_confirmed(here, goes.len())? {
+    let confirmed = if asked.yes { Ok(true) } else { is_confirmed(here, goes.len())? };
+    if confirmed != Ok(true) {
         here.out.note("nothing was removed");
-        return Ok(Exit::Done);
+        return Ok(confirmed.err().map_or(Exit::Done, Exit::Signal));
     }
     let mut worst = Exit::Done;
     for one in &goes {
@@ -241,26 +242,16 @@ fn in_units(bytes: u64) -> String {
     format!("{}.{}{}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// Asks on a terminal; elsewhere nothing is removed unasked.
-fn is_confirmed(here: &mut Here, jobs: usize) -> Result<bool, Failure> {
+/// Asks on a terminal, or tells the signal that came first; elsewhere nothing is removed unasked.
+fn is_confirmed(here: &mut Here, jobs: usize) -> Result<Result<bool, u8>, Failure> {
     if !is_terminal(&std::io::stdin()) {
         return Err(Failure::usage("nobody is there to be asked, and nothing was removed")
             .hint("say --yes to remove them, or --dry-run to see them only"));
     }
     let mut wakes = Wakes::new();
     wakes.catch_signals()?;
-    here.out.note_text(&format!("remove {}? [y]es, [n]o: ", plural(jobs, "job")));
-    wakes.read_line();
-    loop {
-        match wakes.next() {
-            Wake::Answer(line) => {
-                let line = line.unwrap_or_default().trim().to_lowercase();
-                return Ok(matches!(line.as_str(), "y" | "yes"));
-            }
-            Wake::Signal(_) => return Ok(false),
-            _ => {}
-        }
-    }
+    let answer = wakes.ask(here, &format!("remove {}? [y]es, [n]o: ", plural(jobs, "job")));
+    Ok(answer.map(|line| matches!(line.unwrap_or_default().to_lowercase().as_str(), "y" | "yes")))
 }
 
 /// Removes one, if nobody has come to wait for it meanwhile.

@@ -7,6 +7,7 @@ use std::process::Child;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use super::here::Here;
 use crate::error::Failure;
 use crate::os::screen::{self, Key};
 use crate::os::watch::Watch;
@@ -100,6 +101,19 @@ impl Wakes {
             let read = std::io::stdin().read_line(&mut line).unwrap_or(0);
             drop(sender.send(Wake::Answer((read > 0).then_some(line))));
         });
+    }
+
+    /// Asks the person behind the input, and waits for the line, `None` at the end of the input; or the signal that came first.
+    pub(super) fn ask(&mut self, here: &mut Here, question: &str) -> Result<Option<String>, u8> {
+        here.out.note_text(question);
+        self.read_line();
+        loop {
+            match self.next() {
+                Wake::Answer(line) => return Ok(line.map(|line| line.trim().to_owned())),
+                Wake::Signal(signal) => return Err(signal),
+                _ => {}
+            }
+        }
     }
 
     /// Wakes for keys as well; the screen is the caller's.
