@@ -101,7 +101,7 @@ impl JournalTail {
 
 /// The journals of several jobs, told as one story in the order of time.
 pub(super) struct Journals {
-    runs: Runs,
+    root: Root,
     only: Option<JobId>,
     tails: BTreeMap<JobId, JournalTail>,
     passed_over: BTreeSet<JobId>,
@@ -118,31 +118,42 @@ impl Journals {
                 .filter(|job| folder(job).read_status().is_some_and(|s| s.state.is_final()))
                 .collect();
         }
-        Ok(Self { runs: Runs::of(root), only: None, tails: BTreeMap::new(), passed_over })
+        Ok(Self { root: root.clone(), only: None, tails: BTreeMap::new(), passed_over })
     }
 
     /// One job of a root, whether it has been taken yet or not.
     pub(super) fn of_one(root: &Root, job: &JobId) -> Self {
         let only = Some(job.clone());
-        Self { runs: Runs::of(root), only, tails: BTreeMap::new(), passed_over: BTreeSet::new() }
+        Self { root: root.clone(), only, tails: BTreeMap::new(), passed_over: BTreeSet::new() }
     }
 
     /// The events since the last call, of new jobs too, in the order of time.
     pub(super) fn read(&mut self, wakes: &mut Wakes) -> Result<Vec<Event>, Failure> {
-        wakes.add(self.runs.dir());
+        let runs = Runs::of(&self.root);
+        wakes.add(runs.dir());
+        wakes.add(&Spool::of(&self.root).folder(Place::Claimed));
         let jobs = match &self.only {
             Some(job) => vec![job.clone()],
-            None => self.runs.jobs().map_err(|e| Failure::system("read the runs", &e))?,
+            None => runs.jobs().map_err(|e| Failure::system("read the runs", &e))?,
         };
         for job in jobs.into_iter().filter(|job| !self.passed_over.contains(job)) {
-            let folder = self.runs.folder(&job);
+            let folder = runs.folder(&job);
             self.tails.entry(job).or_insert_with(|| JournalTail::new(folder));
         }
         let mut events = Vec::new();
         for tail in self.tails.values_mut().filter(|t| !t.state.phase.is_final()) {
-            wakes.add(tail.folder.dir());
-            events.extend(tail.read_apart()?);
+            // Of those that wait, however many they are, none is watched: `runs/` and `claimed/` tell of a beginning.
+            let mut is_watched = false;
+            while !is_watched {
+                is_watched = tail.reader.is_some() || self.only.is_some();
+                if is_watched {
+                    wakes.add(tail.folder.dir());
+                }
+                events.extend(tail.read_apart()?);
+                is_watched |= tail.reader.is_none();
+            }
         }
+        wakes.settle();
         events.sort_by(|a, b| (a.ts, &a.job_id, a.seq).cmp(&(b.ts, &b.job_id, b.seq)));
         Ok(events)
     }
