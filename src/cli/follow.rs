@@ -16,6 +16,7 @@ use crate::model::event::Event;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, PauseReason};
+use crate::os::signals::INTERRUPT;
 use crate::runs::{JournalReader, RunFolder, Runs};
 use crate::spool::{Place, Spool};
 
@@ -207,13 +208,10 @@ impl End {
             Self::Paused(..) | Self::Detached => Exit::Blocked,
             Self::Rejected(_) => Exit::Usage,
             Self::Signal(number) => Exit::Signal(*number),
-            Self::Kill => Exit::Signal(INTERRUPT),
+            Self::Kill => Exit::Signal(u8::try_from(INTERRUPT).unwrap_or_default()),
         }
     }
 }
-
-/// SIGINT, as an exit code has it.
-const INTERRUPT: u8 = 2;
 
 /// Whoever looks on while a job is followed.
 pub(super) trait Onlooker {
