@@ -5,13 +5,13 @@ use clap::Args;
 
 use super::follow::{JournalTail, Wake, Wakes};
 use super::here::Here;
-use super::lookup;
 use super::tail::Tail;
+use super::{logs, lookup};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
 use crate::model::event::{Event, Fact};
+use crate::model::id::OF_JOB;
 use crate::model::status::{JobPhase, TaskPhase};
-use crate::os::console::is_terminal;
 use crate::os::signals::INTERRUPT;
 use crate::runs::{RunFolder, Runs};
 
@@ -46,16 +46,8 @@ pub(super) fn run(here: &mut Here, asked: &Attach) -> Result<Exit, Failure> {
         )
         .hint(format!("numerus send {} TEXT tells it with its next prompt", asked.target)));
     }
-    if asked.raw && !asked.yes && is_terminal(&std::io::stdout()) {
-        return Err(Failure::usage(
-            "raw bytes of an agent can make this terminal do what they say",
-        )
-        .hint("send them to a file or through `less`, or say --yes"));
-    }
-    let (prefix, place) = match asked.target.trim_end_matches('/').split_once('/') {
-        Some((job, place)) => (job, Some(place.to_owned())),
-        None => (asked.target.trim_end_matches('/'), None),
-    };
+    logs::check_raw(asked.raw, asked.yes)?;
+    let (prefix, place) = logs::place_of(&asked.target);
     let job = lookup::find(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
     let mut journal = JournalTail::new(folder.clone());
@@ -65,7 +57,7 @@ pub(super) fn run(here: &mut Here, asked: &Attach) -> Result<Exit, Failure> {
 }
 
 /// The place to look at: the one that was named, or the only one where a session runs.
-fn chosen(journal: &JournalTail, place: Option<String>) -> Result<String, Failure> {
+fn chosen(journal: &JournalTail, place: Option<&str>) -> Result<String, Failure> {
     let (job, state) = (journal.folder().job(), journal.state());
     let Some(place) = place else {
         let open: Vec<&String> = state.open_sessions.keys().collect();
@@ -81,8 +73,8 @@ fn chosen(journal: &JournalTail, place: Option<String>) -> Result<String, Failur
         };
     };
     let is_task = state.tasks.iter().any(|t| t.task.id.as_str() == place);
-    if is_task || ["plan", "roles", "queen"].contains(&place.as_str()) {
-        return Ok(place);
+    if is_task || OF_JOB.contains(&place) {
+        return Ok(place.to_owned());
     }
     Err(Failure::new(Exit::Unknown, format!("{job} has no task {place:?}"))
         .hint(format!("numerus status {job} lists them")))

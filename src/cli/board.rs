@@ -12,11 +12,9 @@ use super::ink::Tone;
 use crate::logic::lifecycle::{self, Alone, Step};
 use crate::logic::state::JobState;
 use crate::logic::timeline::Timeline;
+use crate::model::id::OF_JOB;
 use crate::model::job::Job;
 use crate::model::status::{JobPhase, Status, TaskPhase, TaskStatus};
-
-/// The places of sessions that belong to no task.
-const PLACES_OF_THE_JOB: [&str; 3] = ["plan", "roles", "queen"];
 
 /// One task.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,7 +145,7 @@ fn working(
     now: Timestamp,
 ) -> (Tone, String) {
     let mut open = timeline.open_sessions();
-    let place = open.find(|s| PLACES_OF_THE_JOB.contains(&s.place.as_str()));
+    let place = open.find(|s| OF_JOB.contains(&s.place.as_str()));
     let what = match place.map(|s| s.place.as_str()) {
         Some("plan") => "plans",
         Some("roles") => "assigns roles",

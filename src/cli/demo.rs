@@ -10,7 +10,7 @@ use clap::Args;
 use super::follow::{Journals, Wake, Wakes};
 use super::here::Here;
 use super::ink::Tone;
-use super::table::cut;
+use super::row::fit;
 use super::{render, seams, story};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
@@ -241,7 +241,7 @@ fn tree(files: &[String], width: usize) -> String {
         }
         folder = parent;
     }
-    lines.iter().map(|line| cut(line, width) + "\n").collect()
+    lines.iter().map(|line| fit(line, width) + "\n").collect()
 }
 
 /// Whether the demo has shown what it promises.

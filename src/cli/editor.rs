@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::follow::{Wake, Wakes};
+use super::follow::Wakes;
 use super::here::Here;
 use super::seams;
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::os::fsx;
 
 /// Largest text that is taken back from an editor, in bytes.
@@ -49,9 +49,12 @@ pub(super) fn edit<T>(
             Ok(value) => return Ok(Some(Edited { value, draft })),
             Err(refusal) => {
                 here.out.note_text(&refusal.render());
-                if !again(here, wakes) {
-                    return Err(refusal.hint(kept(&draft)));
-                }
+                let kind = match again(here, wakes) {
+                    Ok(true) => continue,
+                    Ok(false) => refusal.kind,
+                    Err(signal) => Exit::Signal(signal),
+                };
+                return Err(Failure { kind, ..refusal }.hint(kept(&draft)));
             }
         }
     }
@@ -68,21 +71,13 @@ fn written(draft: &Path) -> Result<String, Failure> {
     text.ok_or_else(|| Failure::usage("the draft is not UTF-8, or too large").hint(kept(draft)))
 }
 
-/// Whether the person wants to edit it once more.
-fn again(here: &mut Here, wakes: &mut Wakes) -> bool {
+/// Whether the person wants to edit it once more, or the signal that came instead.
+fn again(here: &mut Here, wakes: &mut Wakes) -> Result<bool, u8> {
     loop {
-        here.out.note_text("[e]dit again or [q]uit? ");
-        wakes.read_line();
-        let line = loop {
-            match wakes.next() {
-                Wake::Answer(line) => break line,
-                Wake::Signal(_) => return false,
-                _ => {}
-            }
-        };
-        match line.map(|l| l.trim().to_lowercase()).as_deref() {
-            Some("e" | "edit") => return true,
-            None | Some("q" | "quit") => return false,
+        let line = wakes.ask(here, "[e]dit again or [q]uit? ")?;
+        match line.map(|l| l.to_lowercase()).as_deref() {
+            Some("e" | "edit") => return Ok(true),
+            None | Some("q" | "quit") => return Ok(false),
             Some(_) => {}
         }
     }

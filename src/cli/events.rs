@@ -81,7 +81,6 @@ pub(super) fn run(here: &mut Here, asked: &Events) -> Result<Exit, Failure> {
     let since = asked.since.as_deref().map(|s| Since::read(s, job.is_some(), here.view.now));
     let since = since.transpose()?;
     let mut wakes = Wakes::new();
-    wakes.add(&here.root.runs());
     let mut journals = match &job {
         Some(job) => Journals::of_one(&here.root, job),
         // Whoever goes on from somewhere wants to know of those that have ended since, too.

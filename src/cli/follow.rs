@@ -16,6 +16,7 @@ use crate::model::event::Event;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, PauseReason};
+use crate::os::signals::INTERRUPT;
 use crate::runs::{JournalReader, RunFolder, Runs};
 use crate::spool::{Place, Spool};
 
@@ -25,12 +26,15 @@ pub(super) struct JournalTail {
     reader: Option<JournalReader>,
     state: JobState,
     timeline: Timeline,
+    /// What was told before the journal was let go.
+    told: Vec<Event>,
 }
 
 impl JournalTail {
     /// Starts at the journal's beginning, whether it is there yet or not.
     pub(super) fn new(folder: RunFolder) -> Self {
-        Self { folder, reader: None, state: JobState::default(), timeline: Timeline::default() }
+        let (state, timeline) = (JobState::default(), Timeline::default());
+        Self { folder, reader: None, state, timeline, told: Vec::new() }
     }
 
     /// The job's state, as far as it was read.
@@ -73,11 +77,32 @@ impl JournalTail {
         }
         Ok(events)
     }
+
+    /// As [`JournalTail::read`], with no file kept open for a job that is not worked on, however many there are: nothing
+    /// comes after an end, and what stands before a beginning is short enough to be read again.
+    fn read_apart(&mut self) -> Result<Vec<Event>, Failure> {
+        let told = std::mem::take(&mut self.told);
+        if self.reader.is_none() {
+            *self = Self::new(self.folder.clone());
+        }
+        let mut events = self.read()?;
+        if self.state.phase.is_final() {
+            self.reader = None;
+        } else if self.state.started_at.is_none() {
+            self.reader = None;
+            self.told.clone_from(&events);
+        }
+        // A journal that was replaced meanwhile is told as a whole.
+        if events.starts_with(&told) {
+            events.drain(..told.len());
+        }
+        Ok(events)
+    }
 }
 
 /// The journals of several jobs, told as one story in the order of time.
 pub(super) struct Journals {
-    runs: Runs,
+    root: Root,
     only: Option<JobId>,
     tails: BTreeMap<JobId, JournalTail>,
     passed_over: BTreeSet<JobId>,
@@ -94,31 +119,42 @@ impl Journals {
                 .filter(|job| folder(job).read_status().is_some_and(|s| s.state.is_final()))
                 .collect();
         }
-        Ok(Self { runs: Runs::of(root), only: None, tails: BTreeMap::new(), passed_over })
+        Ok(Self { root: root.clone(), only: None, tails: BTreeMap::new(), passed_over })
     }
 
     /// One job of a root, whether it has been taken yet or not.
     pub(super) fn of_one(root: &Root, job: &JobId) -> Self {
         let only = Some(job.clone());
-        Self { runs: Runs::of(root), only, tails: BTreeMap::new(), passed_over: BTreeSet::new() }
+        Self { root: root.clone(), only, tails: BTreeMap::new(), passed_over: BTreeSet::new() }
     }
 
     /// The events since the last call, of new jobs too, in the order of time.
     pub(super) fn read(&mut self, wakes: &mut Wakes) -> Result<Vec<Event>, Failure> {
-        wakes.add(self.runs.dir());
+        let runs = Runs::of(&self.root);
+        wakes.add(runs.dir());
+        wakes.add(&Spool::of(&self.root).folder(Place::Claimed));
         let jobs = match &self.only {
             Some(job) => vec![job.clone()],
-            None => self.runs.jobs().map_err(|e| Failure::system("read the runs", &e))?,
+            None => runs.jobs().map_err(|e| Failure::system("read the runs", &e))?,
         };
         for job in jobs.into_iter().filter(|job| !self.passed_over.contains(job)) {
-            let folder = self.runs.folder(&job);
+            let folder = runs.folder(&job);
             self.tails.entry(job).or_insert_with(|| JournalTail::new(folder));
         }
         let mut events = Vec::new();
         for tail in self.tails.values_mut().filter(|t| !t.state.phase.is_final()) {
-            wakes.add(tail.folder.dir());
-            events.extend(tail.read()?);
+            // Of those that wait, however many they are, none is watched: `runs/` and `claimed/` tell of a beginning.
+            let mut is_watched = false;
+            while !is_watched {
+                is_watched = tail.reader.is_some() || self.only.is_some();
+                if is_watched {
+                    wakes.add(tail.folder.dir());
+                }
+                events.extend(tail.read_apart()?);
+                is_watched |= tail.reader.is_none();
+            }
         }
+        wakes.settle();
         events.sort_by(|a, b| (a.ts, &a.job_id, a.seq).cmp(&(b.ts, &b.job_id, b.seq)));
         Ok(events)
     }
@@ -172,13 +208,10 @@ impl End {
             Self::Paused(..) | Self::Detached => Exit::Blocked,
             Self::Rejected(_) => Exit::Usage,
             Self::Signal(number) => Exit::Signal(*number),
-            Self::Kill => Exit::Signal(INTERRUPT),
+            Self::Kill => Exit::Signal(u8::try_from(INTERRUPT).unwrap_or_default()),
         }
     }
 }
-
-/// SIGINT, as an exit code has it.
-const INTERRUPT: u8 = 2;
 
 /// Whoever looks on while a job is followed.
 pub(super) trait Onlooker {

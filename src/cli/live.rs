@@ -36,8 +36,10 @@ pub(super) struct Live {
     /// Whether Ctrl-C is a question.
     asks: bool,
     asked: bool,
-    /// What happened while a question was open.
-    untold: Vec<(Event, JobState)>,
+    /// What happened while a question was open, and the state after it: one for all, since a state is large and a question
+    /// may stand for days.
+    untold: Vec<Event>,
+    after: JobState,
     words: Activities,
     job: Option<Job>,
     drawn: Option<Duration>,
@@ -53,6 +55,7 @@ impl Live {
             asks: asks && on_terminal && console::is_terminal(&stdin),
             asked: false,
             untold: Vec::new(),
+            after: JobState::default(),
             words: Activities::default(),
             job: None,
             drawn: None,
@@ -151,8 +154,9 @@ impl Live {
 
     /// Tells what happened while the question was open.
     fn catch_up(&mut self, here: &mut Here) {
-        for (event, state) in std::mem::take(&mut self.untold) {
-            self.tell(here, &event, &state);
+        let after = std::mem::take(&mut self.after);
+        for event in std::mem::take(&mut self.untold) {
+            self.tell(here, &event, &after);
         }
     }
 }
@@ -176,7 +180,8 @@ fn understood(line: Option<&str>) -> Option<End> {
 impl Onlooker for Live {
     fn event(&mut self, here: &mut Here, event: &Event, state: &JobState) {
         if self.asked {
-            self.untold.push((event.clone(), state.clone()));
+            self.untold.push(event.clone());
+            self.after.clone_from(state);
         } else {
             self.tell(here, event, state);
         }

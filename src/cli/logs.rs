@@ -16,6 +16,7 @@ use super::transcript::{self, Said};
 use super::{lookup, snapshot};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
+use crate::model::id::OF_JOB;
 use crate::model::status::TaskPhase;
 use crate::os::console::{is_terminal, neutral_bytes, one_line};
 use crate::os::fsx;
@@ -76,12 +77,7 @@ impl Voice {
 
 /// Shows the transcripts.
 pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
-    if asked.raw && !asked.yes && is_terminal(&std::io::stdout()) {
-        return Err(Failure::usage(
-            "raw bytes of an agent can make this terminal do what they say",
-        )
-        .hint("send them to a file or through `less`, or say --yes"));
-    }
+    check_raw(asked.raw, asked.yes)?;
     let (prefix, place) = place_of(&asked.target);
     let job = lookup::find(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
@@ -155,8 +151,19 @@ fn output_of_commands(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
+/// Refuses the bytes of an agent to a terminal, which obeys them, unless the person wants just that.
+pub(super) fn check_raw(raw: bool, yes: bool) -> Result<(), Failure> {
+    if raw && !yes && is_terminal(&std::io::stdout()) {
+        return Err(Failure::usage(
+            "raw bytes of an agent can make this terminal do what they say",
+        )
+        .hint("send them to a file or through `less`, or say --yes"));
+    }
+    Ok(())
+}
+
 /// Splits `JOB/PLACE`; unlike a task's, a place's name may be a reserved one.
-fn place_of(target: &str) -> (&str, Option<&str>) {
+pub(super) fn place_of(target: &str) -> (&str, Option<&str>) {
     let target = target.trim_end_matches('/');
     target.split_once('/').map_or((target, None), |(job, place)| (job, Some(place)))
 }
@@ -188,7 +195,7 @@ fn places(folder: &RunFolder) -> Result<Vec<String>, Failure> {
 fn known_place(folder: &RunFolder, place: &str) -> Result<(), Failure> {
     let status = snapshot::status(folder)?;
     let is_task = status.is_some_and(|s| s.tasks.iter().any(|t| t.id.as_str() == place));
-    let reserved = ["plan", "roles", "queen", "verify"].contains(&place);
+    let reserved = OF_JOB.contains(&place) || place == VERIFY;
     if is_task || reserved || places(folder)?.iter().any(|p| p == place) {
         return Ok(());
     }

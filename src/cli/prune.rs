@@ -1,15 +1,18 @@
 //! `numerus prune`: removes jobs that have ended, after a look at what goes, and with a copy of what matters.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::follow::{Wake, Wakes};
+use super::follow::Wakes;
 use super::here::Here;
-use super::lookup::{Known, Whereabouts};
 use super::render::age;
 use super::story::plural;
 use super::table::{Cell, table};
-use super::{lookup, seams, snapshot};
+use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::logic::prune::{Ended, Fate, Rule, Standing, decide};
 use crate::logic::state::JobState;
@@ -100,7 +103,8 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
             here.out.note(&format!("{job}: its removal had begun, and is finished"));
         }
     }
-    let ended = ended(&here.root)?;
+    let mut waiters = Waiters::of(&here.root);
+    let ended = ended(&here.root, &mut waiters)?;
     let fates = decide(&ended, &rule, here.view.now);
     let of =
         |fate: Fate| ended.iter().zip(&fates).filter(move |(_, f)| **f == fate).map(|(e, _)| e);
@@ -112,13 +116,14 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
         &of(Fate::WaitedFor).collect::<Vec<_>>(),
     );
     let Some(pruner) = pruner.filter(|_| !goes.is_empty()) else { return Ok(Exit::Done) };
-    if !asked.yes && !is_confirmed(here, goes.len())? {
+    let confirmed = if asked.yes { Ok(true) } else { is_confirmed(here, goes.len())? };
+    if confirmed != Ok(true) {
         here.out.note("nothing was removed");
-        return Ok(Exit::Done);
+        return Ok(confirmed.err().map_or(Exit::Done, Exit::Signal));
     }
     let mut worst = Exit::Done;
     for one in &goes {
-        if let Err(failure) = remove(&here.root, &pruner, one) {
+        if let Err(failure) = remove(&here.root, &pruner, &mut waiters, one) {
             here.out.note_text(&failure.render());
             worst = worst.worst(failure.kind);
         }
@@ -129,7 +134,7 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
 }
 
 /// Every job that has ended, with or without a run folder, as far as nobody is at it.
-fn ended(root: &Root) -> Result<Vec<Ended>, Failure> {
+fn ended(root: &Root, waiters: &mut Waiters) -> Result<Vec<Ended>, Failure> {
     let cannot = |e: std::io::Error| Failure::system("read the spool", &e);
     let (spool, runs) = (Spool::of(root), Runs::of(root));
     let mut all = Vec::new();
@@ -149,9 +154,8 @@ fn ended(root: &Root) -> Result<Vec<Ended>, Failure> {
             }
         }
     }
-    let waiting = waiting(root)?;
     for one in &mut all {
-        one.waited_for_by = waits_for(&waiting, &one.job);
+        one.waited_for_by = waiters.find(&one.job)?;
     }
     Ok(all)
 }
@@ -173,21 +177,52 @@ fn of_run(root: &Root, job: &JobId, phase: JobPhase) -> Result<Option<Ended>, Fa
     Ok(Some(Ended { job, phase, at, bytes, result, waited_for_by: None }))
 }
 
-/// The jobs that have not ended, with those that they wait for.
-fn waiting(root: &Root) -> Result<Vec<(JobId, Vec<String>)>, Failure> {
-    let runs = Runs::of(root);
-    let open = Spool::of(root).jobs_in(Place::Claimed);
-    let open = open.map_err(|e| Failure::system("read the spool", &e))?;
-    let after = |job: JobId| {
-        let accepted = runs.folder(&job).read_job().ok().flatten()?;
-        Some((job, accepted.options.after.into_iter().map(|a| a.job).collect()))
-    };
-    Ok(open.into_iter().filter_map(|(job, _)| after(job)).collect())
+/// Who waits for whom, of the jobs that have not ended. Each is read once, and the folder only when it has changed.
+struct Waiters {
+    claimed: PathBuf,
+    spool: Spool,
+    runs: Runs,
+    /// When the folder was changed last, as far as all in it was read.
+    read: Option<SystemTime>,
+    jobs: BTreeSet<JobId>,
+    of: BTreeMap<String, JobId>,
 }
 
-fn waits_for(waiting: &[(JobId, Vec<String>)], job: &JobId) -> Option<JobId> {
-    let waits = |(_, after): &&(JobId, Vec<String>)| after.iter().any(|a| a == job.as_str());
-    waiting.iter().find(waits).map(|(waiter, _)| waiter.clone())
+impl Waiters {
+    fn of(root: &Root) -> Self {
+        let (spool, runs) = (Spool::of(root), Runs::of(root));
+        let claimed = spool.folder(Place::Claimed);
+        Self { claimed, spool, runs, read: None, jobs: BTreeSet::new(), of: BTreeMap::new() }
+    }
+
+    /// The one that waits for a job, if any does by now.
+    fn find(&mut self, job: &JobId) -> Result<Option<JobId>, Failure> {
+        self.read_on().map_err(|e| Failure::system("read the spool", &e))?;
+        Ok(self.of.get(job.as_str()).cloned())
+    }
+
+    fn read_on(&mut self) -> std::io::Result<()> {
+        let changed = self.claimed.metadata().and_then(|meta| meta.modified()).ok();
+        if changed.is_some() && changed == self.read {
+            return Ok(());
+        }
+        let mut is_whole = true;
+        for (job, _) in self.spool.jobs_in(Place::Claimed)? {
+            if self.jobs.contains(&job) {
+                continue;
+            }
+            let Some(accepted) = self.runs.folder(&job).read_job().ok().flatten() else {
+                is_whole = false;
+                continue;
+            };
+            for after in accepted.options.after {
+                self.of.entry(after.job).or_insert_with(|| job.clone());
+            }
+            self.jobs.insert(job);
+        }
+        self.read = changed.filter(|_| is_whole);
+        Ok(())
+    }
 }
 
 fn show(here: &mut Here, goes: &[&Ended]) -> Result<(), Failure> {
@@ -241,41 +276,38 @@ fn in_units(bytes: u64) -> String {
     format!("{}.{}{}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// Asks on a terminal; elsewhere nothing is removed unasked.
-fn is_confirmed(here: &mut Here, jobs: usize) -> Result<bool, Failure> {
+/// Asks on a terminal, or tells the signal that came first; elsewhere nothing is removed unasked.
+fn is_confirmed(here: &mut Here, jobs: usize) -> Result<Result<bool, u8>, Failure> {
     if !is_terminal(&std::io::stdin()) {
         return Err(Failure::usage("nobody is there to be asked, and nothing was removed")
             .hint("say --yes to remove them, or --dry-run to see them only"));
     }
     let mut wakes = Wakes::new();
     wakes.catch_signals()?;
-    here.out.note_text(&format!("remove {}? [y]es, [n]o: ", plural(jobs, "job")));
-    wakes.read_line();
-    loop {
-        match wakes.next() {
-            Wake::Answer(line) => {
-                let line = line.unwrap_or_default().trim().to_lowercase();
-                return Ok(matches!(line.as_str(), "y" | "yes"));
-            }
-            Wake::Signal(_) => return Ok(false),
-            _ => {}
-        }
-    }
+    let answer = wakes.ask(here, &format!("remove {}? [y]es, [n]o: ", plural(jobs, "job")));
+    Ok(answer.map(|line| matches!(line.unwrap_or_default().to_lowercase().as_str(), "y" | "yes")))
 }
 
 /// Removes one, if nobody has come to wait for it meanwhile.
-fn remove(root: &Root, pruner: &seams::Pruner, one: &Ended) -> Result<(), Failure> {
-    if let Some(waiter) = waits_for(&waiting(root)?, &one.job) {
+fn remove(
+    root: &Root,
+    pruner: &seams::Pruner,
+    waiters: &mut Waiters,
+    one: &Ended,
+) -> Result<(), Failure> {
+    if let Some(waiter) = waiters.find(&one.job)? {
         return Err(Failure::new(
             Exit::Blocked,
             format!("{} stays: {waiter} waits for it", one.job),
         ));
     }
-    let known = lookup::find(root, one.job.as_str())?;
-    match known {
-        Known { at: Whereabouts::Run, .. } => seams::prune(root, pruner, &one.job, &one.result),
-        _ => seams::prune_file(pruner, &one.job),
+    if Runs::of(root).folder(&one.job).dir().is_dir() {
+        return seams::prune(root, pruner, &one.job, &one.result);
     }
+    if Spool::of(root).taken(&one.job).is_none() {
+        return Err(Failure::new(Exit::Unknown, format!("{} is gone already", one.job)));
+    }
+    seams::prune_file(pruner, &one.job)
 }
 
 #[cfg(test)]

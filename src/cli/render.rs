@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::here::View;
 use super::ink::Tone;
-use super::table::{Cell, cut, table};
+use super::row::fit;
+use super::table::{Cell, table};
 use crate::hooks;
 use crate::logic::conflicts::{HeldPath, by_path};
 use crate::model::claim::Conflict;
@@ -114,7 +115,7 @@ pub(super) fn jobs(rows: &[Row], view: &View) -> String {
     for (line, row) in lines.zip(rows) {
         let _ = writeln!(text, "{line}");
         if let Some(why) = why(&row.status) {
-            let why = cut(&format!("  {}", one_line(&why)), view.width);
+            let why = fit(&format!("  {}", one_line(&why)), view.width);
             let _ = writeln!(text, "{}", view.ink.paint(job_tone(row.status.state), &why));
         }
     }
@@ -174,7 +175,7 @@ fn facts(row: &Row, dir: &str, view: &View) -> String {
     let why = if s.state.is_final() { s.reason.as_deref().unwrap_or_default() } else { "" };
     fact("reason", &one_line(why), Tone::Plain);
     fact("message", &one_line(&s.message), Tone::Plain);
-    fact("objective", &cut(&one_line(&s.objective), view.width.saturating_sub(11)), Tone::Plain);
+    fact("objective", &fit(&one_line(&s.objective), view.width.saturating_sub(11)), Tone::Plain);
     fact("workspace", &one_line(s.workspace.as_deref().unwrap_or_default()), Tone::Plain);
     fact("branch", &one_line(s.branch.as_deref().unwrap_or_default()), Tone::Plain);
     fact("worker", &worker(row), Tone::Plain);
@@ -318,7 +319,7 @@ pub(super) fn plan_tasks(tasks: &[Task], view: &View) -> String {
         vec![
             Cell::from(t.id.as_str()),
             Cell::from(t.role.as_str()),
-            Cell::from(cut(&one_line(&t.summary), 40)),
+            Cell::from(fit(&one_line(&t.summary), 40)),
             Cell::from(after.join(", ")),
             Cell::from(one_line(&hints)),
         ]

@@ -117,7 +117,7 @@ fn of_job(
 ) -> Result<Retried, Failure> {
     let old = &known.job;
     let folder = Runs::of(root).folder(old);
-    let state = ended(known, &folder)?;
+    let state = ended(root, known, &folder)?;
     let mut draft = draft(root, &folder)?;
     if state.standing.reason.as_deref() == Some("dependency") && flags.after.is_empty() {
         return Err(Failure::new(
@@ -148,7 +148,7 @@ fn of_job(
 }
 
 /// The state of a job that has ended badly; one that was withdrawn before it was taken has none.
-fn ended(known: &Known, folder: &RunFolder) -> Result<JobState, Failure> {
+fn ended(root: &Root, known: &Known, folder: &RunFolder) -> Result<JobState, Failure> {
     let job = &known.job;
     let blocked = |message: String, hint: String| Failure::new(Exit::Blocked, message).hint(hint);
     let state = match &known.at {
@@ -159,7 +159,10 @@ fn ended(known: &Known, folder: &RunFolder) -> Result<JobState, Failure> {
         JobPhase::Failed | JobPhase::Killed => Ok(state),
         JobPhase::Succeeded => Err(blocked(
             format!("{job} has ended well"),
-            format!("numerus submit -f spool/done/{job}.* does it again"),
+            match Spool::of(root).taken(job) {
+                Some(file) => format!("numerus submit -f {} does it again", file.display()),
+                None => "numerus submit does it again".to_owned(),
+            },
         )),
         JobPhase::Queued | JobPhase::Planning | JobPhase::Running | JobPhase::Paused => {
             Err(blocked(

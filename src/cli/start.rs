@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::follow::{self, End, JournalTail, Wake, Wakes};
+use super::follow::{self, End, JournalTail, Wakes};
 use super::here::Here;
 use super::jobfile::{Draft, Flags};
 use super::lookup::{self, Known, Whereabouts};
@@ -29,7 +29,6 @@ enum Answer {
     Edit,
     Cancel,
     Later,
-    Signal(u8),
 }
 
 /// Starts.
@@ -39,8 +38,8 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
     wakes.catch_signals()?;
     let what = match &asked.what {
         Some(what) => what.clone(),
-        None => match objective(here, &mut wakes) {
-            Ok(text) => text,
+        None => match wakes.ask(here, "objective: ") {
+            Ok(line) => line.unwrap_or_default(),
             Err(signal) => return Ok(Exit::Signal(signal)),
         },
     };
@@ -58,18 +57,6 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
             }
         },
         None => begin(here, &mut wakes, Draft::of_text(&what), &asked.flags),
-    }
-}
-
-fn objective(here: &mut Here, wakes: &mut Wakes) -> Result<String, u8> {
-    here.out.note_text("objective: ");
-    wakes.read_line();
-    loop {
-        match wakes.next() {
-            Wake::Answer(line) => return Ok(line.unwrap_or_default().trim().to_owned()),
-            Wake::Signal(signal) => return Err(signal),
-            _ => {}
-        }
     }
 }
 
@@ -131,18 +118,18 @@ fn see_through(
         let plan = render::plan(&tail.state().plan(), &here.aside());
         here.out.note_text(&format!("\n{plan}\n"));
         match ask(here, wakes) {
-            Answer::Go => {
+            Err(signal) => return Ok(Exit::Signal(signal)),
+            Ok(Answer::Go) => {
                 seams::unhold(tail.folder())?;
                 seams::approve(&here.root, tail.folder())?;
                 end = run::work(here, wakes, tail, run::tell_line)?;
             }
-            Answer::Edit => planedit::edit(here, wakes, tail)?,
-            Answer::Cancel => {
+            Ok(Answer::Edit) => planedit::edit(here, wakes, tail)?,
+            Ok(Answer::Cancel) => {
                 kill::of_job(here, tail.folder())?;
                 return Ok(Exit::JobFailed);
             }
-            Answer::Signal(signal) => return Ok(Exit::Signal(signal)),
-            Answer::Later => {
+            Ok(Answer::Later) => {
                 here.out.note(&format!("{job} waits; numerus start {job} goes on"));
                 return Ok(Exit::Blocked);
             }
@@ -151,19 +138,11 @@ fn see_through(
     run::conclude(here, &job, &end)
 }
 
-fn ask(here: &mut Here, wakes: &mut Wakes) -> Answer {
+fn ask(here: &mut Here, wakes: &mut Wakes) -> Result<Answer, u8> {
     loop {
-        here.out.note_text("start it? [y]es, [e]dit, [n]o: ");
-        wakes.read_line();
-        let line = loop {
-            match wakes.next() {
-                Wake::Answer(line) => break line,
-                Wake::Signal(signal) => return Answer::Signal(signal),
-                _ => {}
-            }
-        };
+        let line = wakes.ask(here, "start it? [y]es, [e]dit, [n]o: ")?;
         if let Some(answer) = understood(line.as_deref()) {
-            return answer;
+            return Ok(answer);
         }
     }
 }

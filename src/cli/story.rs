@@ -230,7 +230,7 @@ fn session_ended(end: &SessionEnd) -> Told {
 fn completed(commit: Option<&str>, summary: &str) -> Told {
     let what = commit.map_or("done".to_owned(), |c| format!("landed as {}", short(c)));
     let words = answer::in_words(summary);
-    let summary = super::table::cut(&one_line(words.as_deref().unwrap_or(summary)), 120);
+    let summary = super::row::fit(&one_line(words.as_deref().unwrap_or(summary)), 120);
     told(Tone::Good, if summary.is_empty() { what } else { format!("{what}: {summary}") })
 }
 

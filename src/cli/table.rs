@@ -1,6 +1,7 @@
 //! Tables that fit the terminal: every column is as wide as it needs, the last one takes what is left and is cut.
 
 use super::ink::{Ink, Tone};
+use super::row;
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -44,13 +45,13 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<Cell>], width: usize, ink: Ink) 
 }
 
 fn widths(columns: &[usize], heading: &[Cell], rows: &[Vec<Cell>], width: usize) -> Vec<usize> {
-    let chars = |row: &Vec<Cell>, n: usize| row.get(n).map_or(0, |c| c.text.chars().count());
+    let taken = |row: &Vec<Cell>, n: usize| row.get(n).map_or(0, |c| row::width(&c.text));
     let needed = |n: &usize| {
-        let head = heading.get(*n).map_or(0, |c| c.text.chars().count());
-        rows.iter().map(|r| chars(r, *n)).max().unwrap_or(0).max(head)
+        let head = heading.get(*n).map_or(0, |c| row::width(&c.text));
+        rows.iter().map(|r| taken(r, *n)).max().unwrap_or(0).max(head)
     };
     let mut widths: Vec<usize> = columns.iter().map(needed).collect();
-    let least = |n: &usize| heading.get(*n).map_or(0, |c| c.text.chars().count()).max(LEAST);
+    let least = |n: &usize| heading.get(*n).map_or(0, |c| row::width(&c.text)).max(LEAST);
     let least: Vec<usize> = columns.iter().map(least).collect();
     let before: usize = widths.iter().rev().skip(1).map(|w| w + GAP).sum();
     if let (Some(last), Some(least)) = (widths.last_mut(), least.last()) {
@@ -77,23 +78,14 @@ fn line(row: &[Cell], columns: &[usize], widths: &[usize], ink: Ink) -> String {
     let mut text = String::new();
     for (n, (column, width)) in columns.iter().zip(widths).enumerate() {
         let Some(cell) = row.get(*column) else { continue };
-        let shown = cut(&cell.text, *width);
+        let shown = row::fit(&cell.text, *width);
         text.push_str(&ink.paint(cell.tone, &shown));
         if n + 1 < columns.len() {
-            let used = shown.chars().count();
+            let used = row::width(&shown);
             text.push_str(&" ".repeat(width.saturating_sub(used) + GAP));
         }
     }
     text.trim_end().to_owned()
-}
-
-/// A text of at most `width` characters; what was cut shows as `…`.
-pub(super) fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    format!("{}…", kept.trim_end())
 }
 
 #[cfg(test)]
@@ -125,6 +117,14 @@ the-name-of-the-row  a text that take…  short  a text that take…
         assert!(
             table(&["A", "B"], &rows, 1, Ink { coloured: false }).contains("the-name-of-the-row")
         );
+    }
+
+    #[test]
+    fn wide_letters_take_the_room_that_they_take() {
+        let rows = rows(&[&["名前", "修正してください、今すぐ"], &["a", "x"]]);
+        let shown = table(&["ID", "TEXT"], &rows, 20, Ink { coloured: false });
+        assert_eq!(shown, "ID    TEXT\n名前  修正してくだ…\na     x\n");
+        assert!(shown.lines().all(|line| row::width(line) <= 20), "{shown}");
     }
 
     #[test]

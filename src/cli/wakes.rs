@@ -1,12 +1,13 @@
 //! What wakes a command that follows files: changes of them, signals, the end of a child, a typed line, and a slow look that
 //! finds what a watch missed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use super::here::Here;
 use crate::error::Failure;
 use crate::os::screen::{self, Key};
 use crate::os::watch::Watch;
@@ -40,7 +41,8 @@ pub(super) enum Wake {
 pub(super) struct Wakes {
     /// `None` where the kernel has none to give.
     watch: Option<Watch>,
-    watched: BTreeSet<PathBuf>,
+    /// What is watched, and whether it was asked for since the last [`Wakes::settle`].
+    watched: BTreeMap<PathBuf, bool>,
     sender: Sender<Wake>,
     receiver: Receiver<Wake>,
     signals: Option<signals::Listener>,
@@ -54,15 +56,36 @@ impl Wakes {
         let (sender, receiver) = channel();
         let wake = sender.clone();
         let watch = Watch::new(move |_| drop(wake.send(Wake::Look))).ok();
-        Self { watch, watched: BTreeSet::new(), sender, receiver, signals: None, reads: false }
+        Self { watch, watched: BTreeMap::new(), sender, receiver, signals: None, reads: false }
     }
 
     /// Watches a folder or file once it is there; the call is repeated until it is.
     pub(super) fn add(&mut self, path: &Path) {
         let Some(watch) = &mut self.watch else { return };
-        if !self.watched.contains(path) && watch.add(path).is_ok() {
-            self.watched.insert(path.to_owned());
+        if let Some(is_asked) = self.watched.get_mut(path) {
+            *is_asked = true;
+        } else if watch.add(path).is_ok() {
+            self.watched.insert(path.to_owned(), true);
         }
+    }
+
+    /// Lets go of what nobody has asked to watch since the last call: the kernel gives each user only so many watches, and
+    /// who looks for weeks sees many jobs come and go.
+    pub(super) fn settle(&mut self) {
+        let Some(watch) = &mut self.watch else { return };
+        self.watched.retain(|path, is_asked| {
+            let stays = std::mem::take(is_asked);
+            if !stays {
+                watch.remove(path);
+            }
+            stays
+        });
+    }
+
+    /// The paths that are watched.
+    #[cfg(test)]
+    pub(super) fn watched(&self) -> impl Iterator<Item = &Path> {
+        self.watched.keys().map(PathBuf::as_path)
     }
 
     /// Wakes for signals as well.
@@ -100,6 +123,19 @@ impl Wakes {
             let read = std::io::stdin().read_line(&mut line).unwrap_or(0);
             drop(sender.send(Wake::Answer((read > 0).then_some(line))));
         });
+    }
+
+    /// Asks the person behind the input, and waits for the line, `None` at the end of the input; or the signal that came first.
+    pub(super) fn ask(&mut self, here: &mut Here, question: &str) -> Result<Option<String>, u8> {
+        here.out.note_text(question);
+        self.read_line();
+        loop {
+            match self.next() {
+                Wake::Answer(line) => return Ok(line.map(|line| line.trim().to_owned())),
+                Wake::Signal(signal) => return Err(signal),
+                _ => {}
+            }
+        }
     }
 
     /// Wakes for keys as well; the screen is the caller's.

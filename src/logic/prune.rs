@@ -102,14 +102,17 @@ pub fn decide(ended: &[Ended], rule: &Rule, now: Timestamp) -> Vec<Fate> {
         }
     }
     if let Some(most) = rule.max_bytes {
-        let stays = |fates: &[Fate]| -> u64 {
-            of_rule.iter().filter(|i| fates[**i] != Fate::Goes).map(|i| ended[*i].bytes).sum()
-        };
+        // Of all that have ended: room is short whoever takes it, and the rule says only who may make some.
+        let stays = ended.iter().zip(&fates).filter(|(_, fate)| **fate != Fate::Goes);
+        let mut bytes: u64 = stays.map(|(one, _)| one.bytes).sum();
         for &i in may_go.iter().rev() {
-            if stays(&fates) <= most {
+            if bytes <= most {
                 break;
             }
-            fates[i] = fate(&ended[i], rule);
+            let went = std::mem::replace(&mut fates[i], fate(&ended[i], rule)) == Fate::Goes;
+            if !went && fates[i] == Fate::Goes {
+                bytes -= ended[i].bytes;
+            }
         }
     }
     fates
@@ -165,6 +168,18 @@ mod tests {
             (Rule { max_bytes: Some(0), keep: Some(3), ..Rule::default() }, vec![0, 1]),
             (Rule { max_bytes: Some(45), older_than: old, ..Rule::default() }, vec![0, 1, 2]),
             (Rule { states: vec![JobPhase::Failed], ..Rule::default() }, vec![1, 3]),
+            (
+                Rule { states: vec![JobPhase::Failed], max_bytes: Some(45), ..Rule::default() },
+                vec![1],
+            ),
+            (
+                Rule { states: vec![JobPhase::Failed], max_bytes: Some(35), ..Rule::default() },
+                vec![1, 3],
+            ),
+            (
+                Rule { states: vec![JobPhase::Failed], max_bytes: Some(50), ..Rule::default() },
+                vec![],
+            ),
             (
                 Rule { states: vec![JobPhase::Succeeded], keep: Some(1), ..Rule::default() },
                 vec![0, 2],

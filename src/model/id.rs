@@ -9,6 +9,8 @@ pub const MAX_ID_BYTES: usize = 64;
 pub const TAIL_CHARS: usize = 6;
 /// Names in a run folder that no task may take.
 pub const RESERVED: [&str; 6] = ["plan", "roles", "queen", "workspace", "tree", "verify"];
+/// Those of them where sessions of the job itself work, in the order of their turns.
+pub const OF_JOB: [&str; 3] = ["plan", "roles", "queen"];
 
 /// Why a text is not an id.
 #[derive(Debug, Error, PartialEq, Eq, Clone)]

@@ -1,5 +1,5 @@
-//! The names that a job's own branch may have. Known here alone: who
-//! takes a job's own branch for another one thinks its work merged, and removes it.
+//! The names that a job's own branch may have. Known here alone: who takes it for another's thinks the work
+//! merged, and removes it.
 
 use crate::model::id::JobId;
 

@@ -296,6 +296,32 @@ fn events_are_merged_over_jobs_and_matched_by_name() {
 }
 
 #[test]
+fn events_of_more_jobs_than_files_may_be_open_are_told_and_followed() {
+    let site = Site::new("events-many");
+    for n in 100..160 {
+        lay_out(&site, &format!("over-{n}-abc234"), &[claimed(), finished("succeeded")]);
+        lay_out(&site, &format!("waits-{n}-abc234"), &[claimed()]);
+    }
+    let bounded = |words: &[&str]| {
+        let mut command = site.command("sh");
+        let program = env!("CARGO_BIN_EXE_numerus");
+        command.args(["-c", "ulimit -n 40; exec \"$@\"", "sh", program]).args(words);
+        command.env("NUMERUS_ROOT", site.root()).current_dir("/");
+        command
+    };
+    let ended = site.run(&mut bounded(&["events"]));
+    assert_eq!((ended.code, ended.stdout.lines().count()), (Some(0), 180), "{ended:?}");
+    let follower =
+        site.spawn(&mut bounded(&["events", "--follow", "--since", "2000-01-01T00:00:00Z"]));
+    let patience = Duration::from_secs(30);
+    site.until("all is told", patience, || follower.stdout().lines().count() == 180);
+    let (name, payload) = finished("failed");
+    append(&site.root().join("runs/waits-130-abc234"), 2, name, &payload);
+    site.until("the end is told", patience, || follower.stdout().contains("failed: because"));
+    assert_eq!(follower.stdout().lines().count(), 181, "nothing is told twice");
+}
+
+#[test]
 fn start_shows_a_waiting_plan_and_does_nothing_without_a_clear_go() {
     let site = Site::new("start");
     let task = json!({"id": "api", "summary": "Write the API", "description": "",

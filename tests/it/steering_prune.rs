@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::rehearsal::{Job, Script, Stage, execute, part};
+use crate::terminal::Terminal;
 use crate::yard::{Yard, names, said};
 
 fn copy(root: &Path, job: &str) -> std::path::PathBuf {
@@ -62,6 +63,21 @@ fn what_goes_is_shown_and_asked_for_and_a_copy_of_what_matters_stays() {
     assert!(!stage.call(&["status", "--all"]).stdout.contains(&good.id));
     let left = names(&root.join("runs"));
     assert!(left.iter().all(|name| name == "index.html"), "{left:?}");
+}
+
+#[test]
+fn ctrl_c_at_the_question_removes_nothing_and_is_told_by_the_code() {
+    let yard = Yard::new("prune-ctrl-c");
+    yard.drop_job("bad-c", "bad-c", "");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(1));
+    for (answer, code) in [("\u{3}", 130), ("n\r", 0)] {
+        let mut terminal = Terminal::start(&yard.numerus(&["prune", "--keep", "0"]), 100, 20);
+        terminal.until("remove 1 job? [y]es, [n]o:");
+        terminal.press(answer);
+        assert_eq!(terminal.end(), code, "{answer:?}: {}", terminal.text());
+        terminal.until("nothing was removed");
+        assert!(yard.job("bad-c-").is_some());
+    }
 }
 
 #[test]

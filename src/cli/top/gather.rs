@@ -108,6 +108,7 @@ impl Gatherer {
             jobs: live.into_iter().chain(self.recent.iter().cloned()).collect(),
         };
         self.claimed = Some(claimed);
+        wakes.settle();
         Ok(overview)
     }
 
@@ -168,10 +169,14 @@ impl Gatherer {
     /// A job that has not ended; `None` where its files say nothing yet.
     fn board(&mut self, wakes: &mut Wakes, job: &JobId, screen: &Screen) -> Option<Board> {
         let watched = self.watched(job);
-        wakes.add(watched.folder.dir());
-        let status = watched.read_status();
-        // Of those that wait, however many they are, nobody asks for a lock.
+        let mut status = watched.read_status();
+        // Of those that wait, however many they are, nobody asks for a lock, and none is watched: the overview in `runs/` is
+        // written when one begins, and `claimed/` changes when one ends.
         let waits = status.as_ref().is_some_and(|s| s.state == JobPhase::Queued);
+        if !waits || screen.job.as_ref() == Some(job) {
+            wakes.add(watched.folder.dir());
+            status = watched.read_status();
+        }
         let held = !waits && watched.folder.is_held().unwrap_or(false);
         if held || screen.job.as_ref() == Some(job) {
             let (now, view) = (self.view.now, self.view.clone());

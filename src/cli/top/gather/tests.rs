@@ -77,3 +77,35 @@ fn live_jobs_come_first_and_ended_ones_are_counted_when_one_more_has_ended() {
     );
     assert_eq!(screen.overview.counts, [(0, "running"), (1, "queued"), (2, "failed")]);
 }
+
+#[test]
+fn what_waits_or_has_ended_takes_no_watch() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let root = Root::new(dir.path());
+    Spool::of(&root).create().expect("spool");
+    fsx::make_dirs(&root.runs()).expect("runs");
+    fsx::make_dirs(&root.store()).expect("store");
+    for n in 100..130 {
+        lay_out(&root, &format!("later-{n}-abc234"), "claimed", &started()[..1]);
+    }
+    let busy = lay_out(&root, "busy-abc234", "claimed", &started());
+    let _lock = busy.try_lock().expect("lock").expect("free");
+    let (mut wakes, mut screen) = (Wakes::new(), Screen::default());
+    let mut gatherer = Gatherer::new(&root, View::plain(80, "2026-03-04T05:06:17Z"));
+    let mut watched_runs = || {
+        let overview = gatherer.look(&mut wakes, &screen).expect("look");
+        screen.read(overview);
+        let jobs = wakes.watched().filter(|path| path.parent() == Some(&root.runs()));
+        jobs.map(Path::to_owned).collect::<Vec<_>>()
+    };
+    watched_runs();
+    assert_eq!(watched_runs(), [busy.dir()], "the selected one, which is at work");
+    fsx::move_to(
+        &root.spool().join("claimed/busy-abc234.md"),
+        &root.spool().join("failed/busy-abc234.md"),
+    )
+    .expect("moved");
+    watched_runs();
+    let left = watched_runs();
+    assert!(left.len() <= 1 && !left.contains(&busy.dir().to_owned()), "{left:?}");
+}
