@@ -113,6 +113,7 @@ fn listen(facts: &Receiver<()>, time: Duration) -> bool {
 mod tests {
     use super::*;
     use crate::model::id::JobId;
+    use crate::os::fsx;
     use crate::runs::Runs;
 
     #[test]
