@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::codex::{Codex, login, sandbox};
 use crate::health;
 use crate::hooks;
-use crate::logic::doctor::{self, Facts, Finding, Inotify, Program};
+use crate::logic::doctor::{self, Facts, Finding, Inotify, Lack, Program};
 use crate::logic::health::Volume;
 use crate::model::job::Sandbox;
 use crate::model::root::Root;
@@ -58,9 +58,18 @@ fn git_version() -> Option<String> {
     }
 }
 
-fn codex(root: &Root, settings: &Settings) -> Program {
-    if settings.rehearse.is_some() {
+/// A script that plays codex's part: the one within (no name), or a file.
+fn played(script: &str) -> Program {
+    if script.is_empty() || Path::new(script).is_file() {
         return Program::Played;
+    }
+    let what = format!("the script that `rehearse` names is no file: {script}");
+    Program::Missing(Lack { what, hint: "name a script, or \"builtin\"".to_owned() })
+}
+
+fn codex(root: &Root, settings: &Settings) -> Program {
+    if let Some(script) = &settings.rehearse {
+        return played(script);
     }
     let codex = match Codex::real(settings) {
         Ok(codex) => codex,

@@ -7,6 +7,7 @@ use clap::Args;
 use super::held::held;
 use super::here::Here;
 use super::seams;
+use super::story::plural;
 use crate::daemon::log::Fact;
 use crate::daemon::{Options, Standing};
 use crate::error::{Exit, Failure};
@@ -44,6 +45,9 @@ pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
         ));
     }
     here.out.note(&format!("watching {}", here.root.spool().join("incoming").display()));
+    if settings.rehearse.is_some() {
+        here.out.note("note: a script plays the agent (`rehearse` is set): no codex is asked");
+    }
     let max_jobs = max_jobs.map(usize::from);
     let options = Options {
         once,
@@ -77,6 +81,20 @@ fn say(line: &str) {
     let _nobody_watches = writeln!(std::io::stderr(), "{}", one_line(line));
 }
 
+/// What becomes of the jobs that are being worked on.
+fn leaving(jobs: usize, stops: bool) -> String {
+    let (jobs, goes, is) = (
+        plural(jobs, "job"),
+        if jobs == 1 { "goes" } else { "go" },
+        if jobs == 1 { "is" } else { "are" },
+    );
+    if stops {
+        format!("{jobs} {is} asked to stop, and {goes} on with the next daemon")
+    } else {
+        format!("{jobs} {goes} on without a daemon; numerus status shows what comes of that")
+    }
+}
+
 /// One line for each thing that somebody who watches wants to know.
 fn tell(fact: &Fact) {
     let line = match fact {
@@ -88,6 +106,7 @@ fn tell(fact: &Fact) {
         Fact::Adopted { job } => format!("{job}: its worker goes on"),
         Fact::Ended { job, state } => format!("{job}: {state}"),
         Fact::Held { account, reason, until, message } => held(account, *reason, *until, message),
+        Fact::Leaving { jobs, stops } => leaving(*jobs, *stops),
         Fact::Repaired { job, repair } => format!("{job}: {repair}"),
         Fact::Ignored { name, message } => format!("{name}: left where it is: {message}"),
         Fact::Degraded { reason } => format!("no new work is started: {reason}"),

@@ -134,8 +134,13 @@ fn checked(pattern: &str) -> Result<(), Failure> {
     let near = NAMES.iter().min_by_key(distance).copied().unwrap_or_default();
     let near = cut_like(near, front, pattern);
     let star = if pattern.ends_with('*') { "*" } else { "" };
-    Err(Failure::usage(format!("no event is called {pattern:?}"))
-        .hint(format!("did you mean {near}{star}? docs/protocol.md lists all events")))
+    let is_like = strsim::damerau_levenshtein(&near, front) * 2 <= front.chars().count();
+    let refused = Failure::usage(format!("no event is called {pattern:?}"));
+    Err(if is_like {
+        refused.hint(format!("did you mean {near}{star}? docs/protocol.md lists all events"))
+    } else {
+        refused.hint("docs/protocol.md lists all events, such as job.finished; job.* fits many")
+    })
 }
 
 /// As much of a name as a pattern says of it.
@@ -173,6 +178,14 @@ mod tests {
             let refused = checked(pattern).expect_err(pattern);
             let expected = format!("did you mean {near} docs/protocol.md lists all events");
             assert_eq!(refused.hints, [expected], "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_is_like_no_event_gets_no_guess() {
+        for pattern in ["bogus*", "bogus", "x*"] {
+            let refused = checked(pattern).expect_err(pattern);
+            assert!(refused.hints[0].starts_with("docs/protocol.md lists"), "{:?}", refused.hints);
         }
     }
 

@@ -2,8 +2,9 @@
 
 use super::here::Here;
 use super::render::Row;
+use crate::model::id::JobId;
 use crate::model::status::{JobPhase, PauseReason};
-use crate::spool::Spool;
+use crate::spool::{Place, Spool};
 
 /// Whether a job waits for a daemon: to be started, or to be gone on with when its time has come.
 pub(super) fn waits(row: &Row) -> bool {
@@ -15,6 +16,11 @@ pub(super) fn waits(row: &Row) -> bool {
         JobPhase::Paused => !row.held && !is_persons,
         JobPhase::Succeeded | JobPhase::Failed | JobPhase::Killed => false,
     }
+}
+
+/// Whether a job has not been taken yet, so that without a daemon nothing of it begins.
+pub(super) fn is_not_taken(here: &Here, job: &JobId) -> bool {
+    Spool::of(&here.root).file_of(Place::Incoming, job).is_some()
 }
 
 /// Says that no daemon is running, if so, to whoever has something that waits for one: `job`, or several.
@@ -32,7 +38,6 @@ pub(super) fn tell(here: &mut Here, job: Option<&str>) {
 mod tests {
     use super::*;
     use crate::logic::state::JobState;
-    use crate::model::id::JobId;
     use crate::model::job::{Job, Options, Origin};
 
     #[test]

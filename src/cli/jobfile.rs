@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Failure;
 use crate::model::duration;
+use crate::model::fields::missing;
 use crate::model::id::JobId;
 use crate::model::plan::Role;
 
@@ -187,7 +188,8 @@ impl Draft {
             |e: serde_json::Error| Failure::usage(format!("{stem}.json is no JSON object: {e}"));
         let mut options: Map<String, Value> = serde_json::from_str(text).map_err(broken)?;
         let Some(Value::String(objective)) = options.remove("objective") else {
-            return Err(Failure::usage(format!("{stem}.json has no `objective`"))
+            let missing = missing("objective", options.keys());
+            return Err(Failure::usage(format!("{stem}.json cannot be used: {missing}"))
                 .hint("write {\"objective\": \"what is to be done\"}"));
         };
         Ok(Self { objective, options, stem: stem.to_owned() })

@@ -13,7 +13,7 @@ use super::ink::Tone;
 use super::live::Live;
 use super::tail::Tail;
 use super::transcript::{self, Said};
-use super::{lookup, snapshot};
+use super::{idle, lookup, snapshot};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
 use crate::model::id::OF_JOB;
@@ -81,6 +81,10 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     let (prefix, place) = place_of(&asked.target);
     let job = lookup::find(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
+    if asked.follow && idle::is_not_taken(here, &job) {
+        here.out.note(&format!("{job} has not begun yet"));
+        idle::tell(here, Some(job.as_str()));
+    }
     if let Some(place) = place {
         known_place(&folder, place)?;
         if place == VERIFY {

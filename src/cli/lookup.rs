@@ -131,7 +131,9 @@ pub(super) fn no_root(root: &Root) -> Option<String> {
 /// The one id that a prefix names; a whole id wins over longer ones.
 fn choose<'a>(ids: &[&'a JobId], prefix: &str) -> Result<&'a JobId, Failure> {
     if prefix.is_empty() {
-        return Err(Failure::usage("the job's name is empty"));
+        return Err(
+            Failure::usage("the job's name is empty").hint("numerus status --all lists every job")
+        );
     }
     if let Some(exact) = ids.iter().find(|id| id.as_str() == prefix) {
         return Ok(exact);

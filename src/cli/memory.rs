@@ -81,6 +81,7 @@ fn named(here: &Here, job: &str) -> Result<JobId, Failure> {
 
 fn nothing_of(job: &JobId) -> Failure {
     Failure::new(Exit::Unknown, format!("nothing is remembered of {job}"))
+        .hint("numerus memory list shows what is remembered")
 }
 
 fn search(here: &mut Here, asked: &Search) -> Result<Exit, Failure> {

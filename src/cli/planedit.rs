@@ -7,6 +7,15 @@ use super::seams;
 use crate::error::{Exit, Failure};
 use crate::logic::revise;
 
+/// What to do about a plan that cannot be used.
+fn hint(why: &str) -> &'static str {
+    if why.starts_with("missing field") {
+        "tasks need `id`, `summary` and `description`; see docs/protocol.md"
+    } else {
+        "put that right in the editor, or leave the plan as it was; see docs/protocol.md"
+    }
+}
+
 /// Edits the plan; what will not do is said, and the plan stays as it is.
 pub(super) fn edit(
     here: &mut Here,
@@ -20,8 +29,7 @@ pub(super) fn edit(
     let (job, text) = (tail.folder().job().clone(), revise::write(&tail.state().plan()));
     let read = |text: &str| {
         revise::read(text).map_err(|why| {
-            Failure::usage(format!("the plan cannot be used: {why}"))
-                .hint("tasks need `id`, `summary` and `description`; see docs/protocol.md")
+            Failure::usage(format!("the plan cannot be used: {why}")).hint(hint(&why))
         })
     };
     match editor::edit(here, wakes, &format!("plan-{job}.json"), &text, read) {

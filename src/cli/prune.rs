@@ -62,7 +62,7 @@ fn state(text: &str) -> Result<JobPhase, String> {
         "done" | "succeeded" => Ok(JobPhase::Succeeded),
         "failed" => Ok(JobPhase::Failed),
         "killed" => Ok(JobPhase::Killed),
-        _ => Err(format!("no ended job is {text:?}: use done, failed, killed")),
+        _ => Err(format!("no ended job is {text:?}: use succeeded, failed, killed")),
     }
 }
 

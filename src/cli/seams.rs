@@ -5,6 +5,7 @@ mod doctor;
 mod editing;
 mod hook;
 mod init;
+mod keys;
 mod memory;
 mod pruning;
 mod steering;
@@ -54,6 +55,7 @@ pub(super) use self::editing::{
 };
 pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::init::{init, write_page};
+pub(super) use self::keys::is_first_of_key;
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
 pub(super) use self::pruning::{Pruner, begin_pruning, finish_pruning, prune, prune_file};
 pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
@@ -105,14 +107,6 @@ pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failur
 /// Whether the settings name a workspace for jobs that name none.
 pub(super) fn names_workspace(root: &Root) -> bool {
     crate::root::settings(root).is_ok_and(|settings| settings.workspace.is_some())
-}
-
-/// Refuses a key that an accepted job has already; two that wait to be taken are told apart when they are.
-pub(super) fn is_first_of_key(root: &Root, key: Option<&str>) -> Result<(), Failure> {
-    let first = key.and_then(|key| Some((key, Spool::of(root).holder_of_key(key)?)));
-    let Some((key, job)) = first else { return Ok(()) };
-    Err(Failure::usage(format!("the key {key:?} was used by {job} already: nothing was submitted"))
-        .hint(format!("numerus status {job} shows that job; another key makes another job")))
 }
 
 fn refused(reason: &Reason) -> Failure {

@@ -9,7 +9,7 @@ use super::lookup::{self, Known, Whereabouts};
 use super::{kill, planedit, render, run, seams, submit};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
-use crate::model::status::PauseReason;
+use crate::model::status::{JobPhase, PauseReason};
 use crate::runs::Runs;
 
 /// The words of the command.
@@ -50,7 +50,7 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
         }
         Some(known) => match known.at {
             Whereabouts::Run | Whereabouts::Incoming(_) => go_on(here, &mut wakes, &known.job),
-            Whereabouts::Ended(phase) => run::conclude(here, &known.job, &End::Job(phase)),
+            Whereabouts::Ended(phase) => has_ended(here, &known.job, phase),
             Whereabouts::Rejected(reason) => {
                 let end = End::Rejected(follow::rejection(&reason));
                 run::conclude(here, &known.job, &end)
@@ -82,12 +82,19 @@ fn begin(here: &mut Here, wakes: &mut Wakes, draft: Draft, flags: &Flags) -> Res
     see_through(here, wakes, &mut tail, end)
 }
 
+/// What there is to say of a job that cannot go on any more.
+fn has_ended(here: &mut Here, job: &JobId, phase: JobPhase) -> Result<Exit, Failure> {
+    let exit = run::conclude(here, job, &End::Job(phase))?;
+    here.out.note(&format!("{job} has ended; numerus retry {job} does it again"));
+    Ok(exit)
+}
+
 fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failure> {
     let mut tail = JournalTail::new(Runs::of(&here.root).folder(job));
     tail.read()?;
     let (phase, pause) = (tail.state().phase, tail.state().pause);
     if phase.is_final() {
-        return run::conclude(here, job, &End::Job(phase));
+        return has_ended(here, job, phase);
     }
     if tail.folder().is_held().map_err(|e| Failure::system("look at the worker's lock", &e))? {
         return Err(Failure::new(Exit::Blocked, format!("{job} is being worked on already"))

@@ -8,7 +8,9 @@ use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::event::{
     CommandResult, Event, Fact, SessionEnd, SessionExit, SessionKill, SessionTimeout,
 };
+use crate::model::outcome::FailureKind;
 use crate::model::status::JobPhase;
+use crate::model::workspace::Workspace;
 use crate::os::console::one_line;
 
 /// Longest list of paths that a line names.
@@ -50,7 +52,7 @@ pub(super) fn tell(fact: &Fact) -> Told {
         Fact::WorkerStarted { pid, .. } => minor(format!("worker started, process {pid}")),
         Fact::WorkspaceFixed { workspace } => told(
             Tone::Plain,
-            format!("works on {} ({})", workspace.top, workspace.isolation.as_str()),
+            format!("works on {} ({})", place(workspace), workspace.isolation.as_str()),
         ),
         Fact::PlanCreated { plan, tasks, .. } => {
             told(Tone::Plain, format!("plan {plan} has {}", plural(tasks.len(), "task")))
@@ -89,6 +91,12 @@ pub(super) fn tell(fact: &Fact) -> Told {
         | Fact::BaseDiverged(_)) => tell_change_of_plan(of_plan),
         of_task => tell_task(of_task),
     }
+}
+
+/// Where a job works: the part of the repository that it was given.
+fn place(workspace: &Workspace) -> String {
+    let (top, prefix) = (&workspace.top, workspace.prefix.trim_end_matches('/'));
+    if prefix.is_empty() { top.clone() } else { format!("{}/{prefix}", top.trim_end_matches('/')) }
 }
 
 fn tell_claim(fact: &Fact) -> Told {
@@ -137,7 +145,9 @@ fn tell_change_of_plan(fact: &Fact) -> Told {
         }
         Fact::TaskReopened {} => told(Tone::Wait, "is tried again: a person wants that"),
         Fact::Advised { decision, advice } => {
-            told(Tone::Plain, format!("the queen says {}: {advice}", decision.as_str()))
+            let says = format!("the queen says {}", decision.as_str().replace('_', " "));
+            let says = if advice.is_empty() { says } else { format!("{says}: {advice}") };
+            told(Tone::Plain, says)
         }
         Fact::Replanned { plan, tasks, .. } => {
             told(Tone::Plain, format!("plan {plan} has {}", plural(tasks.len(), "new task")))
@@ -172,6 +182,9 @@ fn tell_task(fact: &Fact) -> Told {
             told(Tone::Wait, format!("claims again, since others changed {}", listed(paths)))
         }
         Fact::TaskFailed { failure, .. } => told(Tone::Bad, format!("failed: {}", failure.message)),
+        Fact::TaskRetried { attempt, failure, .. } if failure.kind == FailureKind::Left => {
+            told(Tone::Wait, format!("attempt {attempt} was interrupted: {}", failure.message))
+        }
         Fact::TaskRetried { attempt, failure, .. } => told(
             Tone::Wait,
             format!("attempt {attempt} is followed by another: {}", failure.message),
@@ -222,6 +235,9 @@ fn tell_session(fact: &Fact) -> Told {
 fn session_ended(end: &SessionEnd) -> Told {
     let name = format!("session {}/{} ({})", end.place, end.number, end.kind.as_str());
     match &end.failure {
+        Some(failure) if failure.kind == FailureKind::Left => {
+            told(Tone::Wait, format!("{name} was interrupted: {}", failure.message))
+        }
         Some(failure) => told(Tone::Bad, format!("{name} failed: {}", failure.message)),
         None => minor(format!("{name} ended well: {}", render::tokens(end.tokens))),
     }
@@ -240,7 +256,7 @@ fn verified(passed: bool, commands: &[CommandResult]) -> Told {
     }
     let bad = commands.iter().find(|c| c.code != Some(0));
     let which = bad.map(|c| c.command.clone()).unwrap_or_default();
-    told(Tone::Bad, format!("verify failed: {which}"))
+    told(Tone::Bad, format!("verify failed: `{which}`"))
 }
 
 fn finished(state: JobPhase, reason: &str, message: &str) -> Told {
@@ -333,6 +349,24 @@ mod tests {
                 "job.finished",
                 json!({"state": "failed", "reason": "task_failed", "message": "t1 gave up"}),
                 "failed: t1 gave up",
+            ),
+            (
+                "job.task_retried",
+                json!({"attempt": 1, "due": "2026-03-04T05:06:07Z", "failure":
+                       {"kind": "left", "message": "the worker was asked to leave"}}),
+                "attempt 1 was interrupted: the worker was asked to leave",
+            ),
+            (
+                "job.verified",
+                json!({"passed": false, "commands": [{"command": "false", "code": 1}]}),
+                "verify failed: `false`",
+            ),
+            ("job.advised", json!({"decision": "give_up", "advice": ""}), "the queen says give up"),
+            (
+                "job.workspace_fixed",
+                json!({"workspace": {"isolation": "worktree", "top": "/w/shop", "git_dir": "/w/shop/.git",
+                       "prefix": "sub", "base": "0123456789abcdef0123456789abcdef01234567", "dirty": false}}),
+                "works on /w/shop/sub (worktree)",
             ),
             (
                 "terminal.killed",

@@ -86,13 +86,22 @@ pub(super) fn submit(
 /// Says where the job works, where nobody has said so, and what it does not see.
 fn tell_where(here: &mut Here, workspace: Option<&str>, is_default: bool) {
     if let Some(found) = workspace.filter(|_| is_default) {
-        here.out.note(&format!("works on {found}, the repository of this directory"));
+        here.out.note(&match top_of(Path::new(found)) {
+            Some(top) if top != Path::new(found) => {
+                format!("works on {found}, in the repository {}", top.display())
+            }
+            _ => format!("works on {found}, the repository of this directory"),
+        });
     }
     if workspace.is_none() && !seams::names_workspace(&here.root) {
-        here.out.note(
+        let is_bare = std::env::current_dir().is_ok_and(|dir| dir.ancestors().any(is_bare));
+        here.out.note(if is_bare {
+            "note: this directory is in a bare repository, which has no files to work on, so the job gets \
+             an empty one of its own; --workspace DIR names a checkout"
+        } else {
             "note: this directory is in no repository, so the job gets an empty one of its own; \
-             --workspace DIR names another",
-        );
+             --workspace DIR names another"
+        });
     }
     warn_of_changes(here, workspace);
 }
@@ -130,9 +139,20 @@ fn text_of(path: impl AsRef<Path>) -> Result<String, Failure> {
 
 /// The directory itself if it lies in a repository, so that a job started below a top level works there.
 fn repository(here: &Path) -> Option<&Path> {
+    top_of(here).map(|_| here)
+}
+
+/// The top level of the repository that a directory lies in.
+fn top_of(dir: &Path) -> Option<&Path> {
     // An empty `.git` is no repository: a sandbox may have left it as a mount point.
-    let is_top = |dir: &Path| dir.join(".git").is_file() || dir.join(".git/HEAD").exists();
-    here.ancestors().any(is_top).then_some(here)
+    let is_top = |dir: &&Path| dir.join(".git").is_file() || dir.join(".git/HEAD").exists();
+    // Nor does a repository around a bare one count.
+    dir.ancestors().take_while(|dir| !is_bare(dir)).find(is_top)
+}
+
+/// Whether a directory looks like a repository without a checkout.
+fn is_bare(dir: &Path) -> bool {
+    dir.join("HEAD").is_file() && dir.join("objects").is_dir() && dir.join("refs").is_dir()
 }
 
 fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {
@@ -154,9 +174,17 @@ pub(super) fn of_file(path: &Path, limit: u64) -> Result<Draft, Failure> {
     let path = path.canonicalize().map_err(|e| match e.kind() {
         ErrorKind::NotFound => {
             Failure::usage(format!("cannot read the objective: {} is not there", path.display()))
+                .hint("name a file that is there, or say the objective itself: numerus submit TEXT")
         }
         _ => refused(fsx::at(path)(e)),
     })?;
+    if path.is_dir() {
+        return Err(Failure::usage(format!(
+            "cannot read the objective: {} is a directory",
+            path.display()
+        ))
+        .hint("name a file in it, or say --workspace DIR for where the job is to work"));
+    }
     let bytes = fsx::read_bounded(&path, limit).map_err(refused)?;
     let text = decoded(bytes.ok_or_else(|| too_large(&path.display().to_string(), limit))?)?;
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("job");

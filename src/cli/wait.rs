@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::follow::{self, End, JournalTail, Onlooker, Patience, Silent, Wakes};
 use super::here::Here;
-use super::lookup;
+use super::{idle, lookup};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use crate::runs::Runs;
@@ -21,6 +21,9 @@ pub(super) struct Wait {
 pub(super) fn run(here: &mut Here, asked: &Wait) -> Result<Exit, Failure> {
     let find = |prefix: &String| Ok(lookup::find(&here.root, prefix)?.job);
     let jobs = asked.jobs.iter().map(find).collect::<Result<Vec<_>, Failure>>()?;
+    if let Some(job) = jobs.iter().find(|job| idle::is_not_taken(here, job)) {
+        idle::tell(here, Some(job.as_str()));
+    }
     for_jobs(here, &jobs, &mut Silent)
 }
 

@@ -35,6 +35,13 @@ pub enum Fact {
         /// Why.
         reason: String,
     },
+    /// It was asked to end while workers are at work.
+    Leaving {
+        /// How many.
+        jobs: usize,
+        /// Whether they are asked to stop, too.
+        stops: bool,
+    },
     /// A file became a job.
     Taken {
         /// The job.

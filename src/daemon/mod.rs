@@ -312,7 +312,11 @@ impl Daemon {
             Stop::No if !self.options.stop_jobs => Stop::Leave(signal),
             Stop::No | Stop::Leave(_) | Stop::Workers(_) => Stop::Workers(signal),
         };
-        if let Stop::Workers(_) = self.stop {
+        let (jobs, stops) = (self.busy(), matches!(self.stop, Stop::Workers(_)));
+        if jobs > 0 {
+            self.record(&Fact::Leaving { jobs, stops });
+        }
+        if stops {
             self.stop_workers();
         }
     }

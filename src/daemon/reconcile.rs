@@ -190,7 +190,7 @@ impl Daemon {
             }
         }
         self.has_failed |= matches!(repair, Repair::EndDamaged | Repair::RunLost);
-        self.record(&Fact::Repaired { job: job.clone(), repair: format!("{repair:?}") });
+        self.record(&Fact::Repaired { job: job.clone(), repair: repair.words().to_owned() });
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use self::places::{check_carry, lexical, usable};
 use self::rights::{Rights, can_enforce};
 use super::frontmatter;
-use crate::model::fields::{Fields, quoted};
+use crate::model::fields::{Fields, missing, quoted};
 use crate::model::job::{After, Budget, OnInterrupt, Options, Planning, RetryOf, Timeouts};
 use crate::model::rejection::{Code, Reason};
 use crate::model::settings::{ENFORCE, SANDBOXES, Settings, overlaid_roles, rehearsal, roles};
@@ -130,7 +130,7 @@ fn from_json(text: &str) -> Result<(String, Map<String, Value>), Reason> {
         }
         Some(Value::String(objective)) => Ok((objective, object)),
         Some(_) => Err(field(&["`objective` must be a text".to_owned()])),
-        None => Err(field(&["`objective` is missing".to_owned()])),
+        None => Err(field(&[missing("objective", object.keys())])),
     }
 }
 
@@ -323,6 +323,22 @@ mod tests {
             answer = admit(bytes, shape, facts).map(drop).map_err(|r| r.code);
         });
         answer
+    }
+
+    #[test]
+    fn a_workspace_that_cannot_be_used_gets_a_hint_that_fits() {
+        for (path, hint) in [
+            ("/srv/gone", "name a directory that is there"),
+            ("/dev/shm", "nor in or below /bin, /boot, /dev, /etc"),
+            ("/srv/link", "name a directory elsewhere"),
+            ("a/b", "name an absolute path"),
+        ] {
+            let file = format!(r#"{{"objective": "x", "workspace": "{path}"}}"#);
+            facts_with(&Settings::default(), |facts| {
+                let reason = admit(file.as_bytes(), Shape::Json, facts).expect_err("refused");
+                assert!(reason.hint.contains(hint), "{path}: {reason:?}");
+            });
+        }
     }
 
     #[test]

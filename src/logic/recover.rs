@@ -98,6 +98,23 @@ impl Repair {
     pub fn is_of_surplus(self) -> bool {
         matches!(self, Self::DropHeld | Self::PutCopyAside(_))
     }
+
+    /// What was done, in words that follow the job's name.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::MoveToEnd(_) => "its file was moved to where its end belongs",
+            Self::TellHolder => "its file lies in killed/: its worker was asked to end",
+            Self::EndKilled => "its file lies in killed/: ended",
+            Self::MoveBack => "it has not ended: its file was moved back to claimed/",
+            Self::Rewrite => "its file was gone from claimed/ and was written again",
+            Self::DropHeld => "what was left of its file in incoming/ was cleared away",
+            Self::PutCopyAside(_) => "a further copy of its file was put aside",
+            Self::EndDamaged => "its record is damaged: ended as failed",
+            Self::TakeAgain => "was taken again: whoever took it had not finished",
+            Self::PutAway => "the run folder of a job that was never taken was put away",
+            Self::RunLost => "its run folder is lost: ended as failed",
+        }
+    }
 }
 
 /// What to put right about one job: what its run folder shows, if it has one, and where its file lies.

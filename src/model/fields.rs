@@ -162,14 +162,35 @@ impl Fields {
 }
 
 fn unknown(within: &str, key: &str, known: &[&'static str]) -> String {
-    let near = known.iter().map(|k| (strsim::damerau_levenshtein(k, &key.to_lowercase()), k)).min();
+    let near = nearest(key, known);
     let key = shown(&Value::String(key.to_owned()));
     match near {
-        Some((distance, best)) if distance <= 3 => {
-            format!("unknown key {key}: did you mean `{within}{best}`?")
-        }
-        _ => format!("unknown key {key}: known keys are {}", known.join(", ")),
+        Some(best) => format!("unknown key {key}: did you mean `{within}{best}`?"),
+        None => format!("unknown key {key}: known keys are {}", known.join(", ")),
     }
+}
+
+/// The known key that an unknown one was most likely meant to be: one that it begins, else the one with the fewest other
+/// letters, if most are the same.
+fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    if key.len() > SHOWN_BYTES {
+        return None;
+    }
+    let key = key.to_lowercase();
+    let begun = known.iter().filter(|k| key.len() >= 2 && k.starts_with(&key));
+    if let Some(best) = begun.min_by_key(|k| k.len()) {
+        return Some(best);
+    }
+    let distance = |k: &&'static str| (strsim::damerau_levenshtein(k, &key), *k);
+    let (distance, best) = known.iter().map(distance).min()?;
+    (distance <= 3 && distance * 2 <= key.chars().count()).then_some(best)
+}
+
+/// What to say of a key that is missing: also which of those that are there was most likely meant.
+pub fn missing<'a>(key: &'static str, there: impl Iterator<Item = &'a String>) -> String {
+    let meant = there.filter(|k| nearest(k, &[key]).is_some()).take(1);
+    let meant = meant.map(|k| format!("; {}", unknown("", k, &[key])));
+    format!("`{key}` is missing{}", meant.collect::<String>())
 }
 
 /// A value as a message may repeat it: short, one line, escaped.
@@ -216,6 +237,29 @@ mod tests {
             f.finish(),
             Err(vec!["unknown key \"prioritty\": did you mean `priority`?".to_owned()])
         );
+    }
+
+    #[test]
+    fn an_abbreviation_names_the_key_that_it_begins_and_what_is_far_off_names_all() {
+        let known = ["plan", "priority", "profile"];
+        for (key, near) in [
+            ("prio", Some("priority")),
+            ("PRIO", Some("priority")),
+            ("pro", Some("profile")),
+            ("paln", Some("plan")),
+            ("pr", Some("profile")),
+            ("p", None),
+            ("wall", None),
+            ("colour", None),
+        ] {
+            assert_eq!(nearest(key, &known), near, "{key}");
+        }
+        let there = ["x".to_owned(), "objectve".to_owned()];
+        assert_eq!(
+            missing("objective", there.iter()),
+            "`objective` is missing; unknown key \"objectve\": did you mean `objective`?"
+        );
+        assert_eq!(missing("objective", there[..1].iter()), "`objective` is missing");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::fields::Fields;
+use super::fields::{Fields, quoted};
 use super::job::{Enforce, MAX_OBJECTIVE_BYTES, RoleOptions, Roles, Sandbox};
 use super::plan::Role;
 
@@ -199,7 +199,7 @@ impl Settings {
         self.settle = f.duration("settle").unwrap_or(self.settle);
         self.rescan = f.duration("rescan").unwrap_or(self.rescan);
         self.hook_timeout = f.duration("hook_timeout").unwrap_or(self.hook_timeout);
-        self.workspace = f.text("workspace", MAX_TEXT_BYTES).or(self.workspace);
+        self.workspace = workspace(&mut f).or(self.workspace);
         self.codex_bin = f.text("codex_bin", MAX_TEXT_BYTES).or(self.codex_bin);
         self.codex_home = f.text("codex_home", MAX_TEXT_BYTES).or(self.codex_home);
         self.model = f.text("model", 128).or(self.model);
@@ -217,6 +217,15 @@ impl Settings {
         self.rehearsal_commands = f.flag("rehearsal_commands").unwrap_or(self.rehearsal_commands);
         f.finish().map(|()| self)
     }
+}
+
+/// Where jobs work that name no place: relative to nothing that every command has in common.
+fn workspace(fields: &mut Fields) -> Option<String> {
+    let path = fields.text("workspace", MAX_TEXT_BYTES)?;
+    if !path.starts_with('/') {
+        fields.problem(format!("`workspace` must be an absolute path, not {}", quoted(&path)));
+    }
+    Some(path)
 }
 
 /// `rehearse` is `"builtin"` or the path of a script.

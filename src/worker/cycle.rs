@@ -116,9 +116,11 @@ impl Cycle {
         if self.closing.is_none() { reopening::obey(&self.desk, self.alone) } else { Ok(()) }
     }
 
-    /// A task that someone wants ended before it has begun.
+    /// A task that someone wants ended while nothing of it runs.
     fn fail_unstarted(&self, task: &TaskId, attempt: u32) -> Result<()> {
-        let failure = Failure::new(FailureKind::Stopped, "killed before it started");
+        let when =
+            if attempt == 0 { "killed before it started" } else { "killed between two attempts" };
+        let failure = Failure::new(FailureKind::Stopped, when);
         self.desk.book.record(Some(task), Fact::TaskFailed { attempt, failure })
     }
 

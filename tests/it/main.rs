@@ -27,6 +27,7 @@ mod enforce;
 mod escape;
 mod failures;
 mod fence;
+mod first_use;
 mod floods;
 mod french;
 mod grounds;

@@ -63,7 +63,7 @@ fn without_codex(lack: Lack) -> Failure {
         .hint("nothing was begun: job files stay where they are")
         .hint(
             "to play jobs without codex, set NUMERUS_REHEARSE=builtin, or `rehearse` in numerus.toml; \
-             run, start and submit also take --rehearse",
+             run and start also take --rehearse, and numerus start JOB plays one that was submitted with it",
         )
 }
 

@@ -66,7 +66,7 @@ fn refuse_alive(held: &Held) -> Result<(), Failure> {
 /// Takes a person's wish to rest back, and writes down that the job goes on if nobody works on it.
 pub(in crate::cli) fn go_on(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
     let cannot = |e: std::io::Error| Failure::system("let the job go on", &e);
-    open(root)?;
+    let desk = Desk::new(root, open(root)?);
     super::unhold(folder)?;
     // Whoever holds it is about to rest, and is started again: the wish is gone.
     let lock = FileLock::acquire(&folder.worker_lock(), PATIENCE).map_err(cannot)?;
@@ -74,6 +74,9 @@ pub(in crate::cli) fn go_on(root: &Root, folder: &RunFolder) -> Result<(), Failu
         let mut held = Held::open(folder.clone(), lock).map_err(cannot)?;
         if held.state.pause.is_some_and(|reason| reason != PauseReason::Approval) {
             write_down(&mut held, Fact::Resumed {}).map_err(cannot)?;
+            // As the queue sees it: what it waited for before, it waits for again.
+            let status = desk.status(&held.job, &held.state);
+            held.folder.write_status(&status).map_err(cannot)?;
         }
     }
     hooks::rouse(root, folder.job());

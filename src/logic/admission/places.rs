@@ -8,18 +8,20 @@ use crate::model::rejection::{Code, Reason};
 const SYSTEM: [&str; 10] =
     ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr"];
 
-fn path_reason(key: &str, path: &str, why: &str) -> Reason {
-    let message = format!("`{key}` {} {why}", quoted(path));
-    Reason::new(Code::Path, message, "name an absolute path without `..` or `~`")
+/// What a path is to be like.
+const ABSOLUTE: &str = "name an absolute path without `..` or `~`";
+
+fn path_reason(key: &str, path: &str, why: &str, hint: impl Into<String>) -> Reason {
+    Reason::new(Code::Path, format!("`{key}` {} {why}", quoted(path)), hint)
 }
 
 /// What a path must be before anybody looks at the disk.
 pub(super) fn lexical(key: &str, path: &str) -> Result<(), Reason> {
     if !path.starts_with('/') {
-        return Err(path_reason(key, path, "is not absolute"));
+        return Err(path_reason(key, path, "is not absolute", ABSOLUTE));
     }
     if path.split('/').any(|part| part == "..") {
-        return Err(path_reason(key, path, "goes up with `..`"));
+        return Err(path_reason(key, path, "goes up with `..`", ABSOLUTE));
     }
     Ok(())
 }
@@ -28,7 +30,9 @@ pub(super) fn lexical(key: &str, path: &str) -> Result<(), Reason> {
 pub(super) fn usable(path: &str, facts: &Facts<'_>) -> Result<String, Reason> {
     lexical("workspace", path)?;
     refuse_system(path, path)?;
-    let resolved = (facts.resolve)(path).map_err(|why| path_reason("workspace", path, &why))?;
+    let hint = "name a directory that is there, or leave `workspace` out";
+    let resolved =
+        (facts.resolve)(path).map_err(|why| path_reason("workspace", path, &why, hint))?;
     refuse_system(&resolved, path)?;
     Ok(resolved)
 }
@@ -38,7 +42,11 @@ fn refuse_system(resolved: &str, path: &str) -> Result<(), Reason> {
         resolved.strip_prefix(*folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     if resolved.trim_end_matches('/').is_empty() || SYSTEM.iter().any(inside) {
-        return Err(path_reason("workspace", path, "is a folder of the system"));
+        let hint = format!(
+            "name a directory elsewhere: nobody works in `/`, nor in or below {}",
+            SYSTEM.join(", ")
+        );
+        return Err(path_reason("workspace", path, "is a folder of the system", hint));
     }
     Ok(())
 }
@@ -48,7 +56,8 @@ pub(super) fn check_carry(paths: &[String]) -> Result<(), Reason> {
     for path in paths {
         let leaves = path.starts_with(['/', '~']) || path.split('/').any(|p| p == "..");
         if leaves || path.trim().is_empty() {
-            return Err(path_reason("carry", path, "does not lie below the workspace"));
+            let hint = "name a path below the workspace, without `..` or `~`";
+            return Err(path_reason("carry", path, "does not lie below the workspace", hint));
         }
     }
     Ok(())

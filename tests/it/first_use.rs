@@ -1,0 +1,99 @@
+//! What a command says to somebody who is new here, and that it stays true a moment later.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::site::{PATIENCE, Site};
+use crate::yard::Yard;
+
+#[test]
+fn a_job_that_waits_for_its_time_says_so_again_after_a_pause() {
+    let yard = Yard::new("resumed-wait");
+    let first = yard.submit(&["hold-on", "--not-before", "2999-01-01T00:00:00Z"]);
+    let second = yard.submit(&["later", "--after", &first]);
+    for (job, reason) in [(&first, "not_before"), (&second, "dependency")] {
+        assert_eq!(yard.ask(&["pause", job]).code, Some(0));
+        assert_eq!(yard.ask(&["resume", job]).code, Some(0));
+        let said = yard.ask(&["status", job, "--json"]);
+        let status: Value = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!((&status["state"], &status["reason"]), (&"paused".into(), &reason.into()));
+    }
+}
+
+#[test]
+fn a_key_that_waits_in_incoming_is_refused_and_another_is_not() {
+    let site = Site::new("waiting-key");
+    let submit = |key: &str| site.run(site.numerus(["submit", "x", "--key", key]).current_dir("/"));
+    let first = submit("weekly").stdout;
+    // What others drop is told apart when it is taken.
+    fs::write(site.root().join("spool/incoming/strange.json"), "{").unwrap();
+    let again = submit("weekly");
+    assert_eq!(again.code, Some(2), "{again:?}");
+    assert!(again.stderr.contains(&format!("was used by {} already", first.trim())), "{again:?}");
+    assert_eq!(submit("monthly").code, Some(0));
+}
+
+#[test]
+fn where_a_job_works_is_said_of_a_folder_below_the_top_and_of_a_bare_repository() {
+    let site = Site::new("where-it-works");
+    let (repo, bare) = (site.git_repo(), site.path().join("bare.git"));
+    site.git(&repo, &["clone", "--quiet", "--bare", ".", "../bare.git"]);
+    let said = |dir| site.run(site.numerus(["submit", "x"]).current_dir(dir)).stderr;
+    let below = said(repo.join("src"));
+    let both = format!("works on {0}/src, in the repository {0}\n", repo.display());
+    assert!(below.starts_with(&both), "{below}");
+    let of_bare = said(bare);
+    assert!(of_bare.starts_with("note: this directory is in a bare repository"), "{of_bare}");
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_says_what_becomes_of_the_jobs() {
+    for (words, says) in [
+        (vec![], "1 job goes on without a daemon; numerus status shows"),
+        (vec!["--stop-jobs"], "1 job is asked to stop, and goes on with the next daemon"),
+    ] {
+        let yard = Yard::new("daemon-leaves");
+        let daemon = yard.daemon(&words);
+        yard.submit(&["hold-leaving", "--plan", "single"]);
+        yard.until_reached("hold-leaving");
+        daemon.signal(Signal::INT);
+        let ended = daemon.wait(PATIENCE);
+        assert!(ended.stderr.contains(says), "{ended:?}");
+        assert!(ended.stderr.contains("a script plays the agent"), "{ended:?}");
+        yard.let_go("hold-leaving");
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_job_that_nobody_takes_is_told_so() {
+    let yard = Yard::new("nobody-takes");
+    let job = yard.submit(&["lonely"]);
+    for words in [vec!["wait", &job], vec!["logs", "-f", &job]] {
+        let waiting = yard.site.spawn(&mut yard.numerus(&words));
+        yard.until("it says so", || waiting.stderr().contains("no daemon is running"));
+        waiting.signal(Signal::TERM);
+        waiting.wait(PATIENCE);
+    }
+}
+
+#[test]
+fn what_cannot_be_done_names_what_can() {
+    let yard = Yard::new("hints-that-fit");
+    let job = yard.submit(&["bad-luck", "--plan", "single", "--max-attempts", "1"]);
+    assert_eq!(yard.ask(&["start", &job]).code, Some(1));
+    let again = yard.ask(&["start", &job]);
+    let over = format!("{job} has ended; numerus retry {job} does it again");
+    assert!(again.code == Some(1) && again.stderr.contains(&over), "{again:?}");
+    for (words, says) in [
+        (vec!["submit", "-f", "/nosuch"], "name a file that is there"),
+        (vec!["submit", "-f", "/"], "is a directory"),
+        (vec!["status", ""], "numerus status --all lists every job"),
+        (vec!["prune", "--state", "bogus"], "use succeeded, failed, killed"),
+    ] {
+        let ended = yard.ask(&words);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(says), "{ended:?}");
+    }
+}
