@@ -24,6 +24,7 @@ use crate::model::status::JobPhase;
 use crate::os::{digest, fsx, random};
 use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::Spool;
+use crate::trees;
 
 /// How long a worker is waited for to look at a wish.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -142,9 +143,23 @@ fn of_job(
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let new = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
     seams::submit(root, &new, format!("{job:#}\n").as_bytes())?;
-    let built_on = if state.has_landed() && !from_scratch { ", on what it landed" } else { "" };
+    let built_on = if from_scratch { String::new() } else { built_on(&state, &folder)? };
     let message = format!("{old}: done once more as {new}{built_on}");
     Ok(Retried { new: Some(new), message })
+}
+
+/// From what the new job begins, where that needs a word.
+fn built_on(state: &JobState, folder: &RunFolder) -> Result<String, Failure> {
+    let Some(workspace) = &state.workspace else { return Ok(String::new()) };
+    let found = seams::of_trees(trees::built_on(workspace, folder))?;
+    Ok(match found {
+        Some(job) if job == *folder.job() => ", on what it landed".to_owned(),
+        Some(job) => format!(", on what {job} landed"),
+        None if state.branch.is_some() && state.has_landed() => {
+            ", from HEAD: its branch was deleted".to_owned()
+        }
+        None => String::new(),
+    })
 }
 
 /// The state of a job that has ended badly; one that was withdrawn before it was taken has none.

@@ -42,6 +42,7 @@ pub use apply::{Checkout, Outlook};
 pub use audit::Audited;
 pub use land::{Landing, Words};
 pub use removal::{bundle, remove_run, remove_traces, standing};
+pub use retried::built_on;
 pub use take_in::{Foreign, Intake};
 pub use tree::{Tree, clear_temps, kind_below};
 pub use workspace::{Ground, fix};

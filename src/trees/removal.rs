@@ -27,13 +27,7 @@ pub fn standing(workspace: &Workspace, folder: &RunFolder) -> Standing {
 }
 
 fn look(workspace: &Workspace, folder: &RunFolder) -> Result<Standing, TreesError> {
-    // Not `Trees::open`: only the holder of the job's lock may set its refs.
-    let trees = Trees {
-        workspace: workspace.clone(),
-        folder: folder.clone(),
-        git: Git::at(Path::new(&workspace.git_dir)),
-        has_identity: std::sync::OnceLock::new(),
-    };
+    let trees = Trees::to_read(workspace, folder);
     let Some(tip) = trees.find_tip()? else {
         // A repository that is gone has no refs either.
         trees.read(["rev-parse", "--git-dir"]).run()?;
@@ -50,6 +44,18 @@ fn look(workspace: &Workspace, folder: &RunFolder) -> Result<Standing, TreesErro
     }
     let foreign = Foreign { job: job.clone(), tip };
     Ok(if trees.is_discarded(&foreign)? { Standing::Discarded } else { Standing::Unmerged })
+}
+
+impl Trees {
+    /// Not `Trees::open`: only the holder of the job's lock may set its refs.
+    pub(super) fn to_read(workspace: &Workspace, folder: &RunFolder) -> Self {
+        Self {
+            workspace: workspace.clone(),
+            folder: folder.clone(),
+            git: Git::at(Path::new(&workspace.git_dir)),
+            has_identity: std::sync::OnceLock::new(),
+        }
+    }
 }
 
 /// A copy of the repository that lies in a job's own run folder, as the bytes of one file.

@@ -77,10 +77,38 @@ fn what_was_thrown_away_is_not_built_on_and_what_conflicts_is_said() {
     for branch in ["kept", &format!("numerus/{}", old.id)] {
         stage.git(&["branch", "--quiet", "-D", branch]);
     }
-    let new = new_job(&stage, &stage.call(&["retry", &old.id]));
+    let again = stage.call(&["retry", &old.id]);
+    assert!(again.stderr.contains("from HEAD: its branch was deleted"), "{again:?}");
+    let new = new_job(&stage, &again);
     assert_eq!(stage.call(&["start", &new.id]).code, Some(0));
     let shown = stage.git(&["show", &format!("numerus/{}:t1.txt", new.id)]);
     assert_eq!(shown, "the user's own\n");
+}
+
+#[test]
+fn what_a_job_had_only_taken_in_is_not_built_on_and_its_own_forerunner_is() {
+    let stage = half_done("retry-taken-in");
+    let other = stage.ends_with(1, &["--max-attempts", "1"]);
+    // It takes in what the other one has landed in t1.txt, and lands nothing.
+    let fails = json!([{"fail": {"message": "no", "info": "other"}}]);
+    let failing = || Script::of([part("t1")]).with(execute("t1"), fails.clone());
+    stage.follow(&failing());
+    let old = stage.ends_with(1, &["--max-attempts", "1"]);
+    assert_eq!(old.all("job.base_advanced", "").len(), 1, "{}", old.read("events.ndjson"));
+    fs::write(stage.workspace.join("t1.txt"), "the user's own\n").unwrap();
+    stage.git(&["add", "--all"]);
+    stage.git(&["commit", "--quiet", "--message=mine"]);
+    stage.follow(&Script::of([part("t3")]));
+    let again = stage.call(&["retry", &old.id]);
+    assert!(!again.stderr.contains(" landed"), "{again:?}");
+    let new = new_job(&stage, &again);
+    assert_eq!(stage.call(&["start", &new.id]).code, Some(0), "{again:?}");
+    stage.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    stage.follow(&failing());
+    let middle = new_job(&stage, &stage.call(&["retry", &other.id]));
+    assert_eq!(stage.call(&["start", &middle.id]).code, Some(1));
+    let last = stage.call(&["retry", &middle.id]);
+    assert!(last.stderr.contains(&format!("on what {} landed", other.id)), "{last:?}");
 }
 
 #[test]
