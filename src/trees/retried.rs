@@ -43,7 +43,7 @@ pub fn built_on(workspace: &Workspace, folder: &RunFolder) -> Result<Option<JobI
     }
     let trees = Trees::to_read(workspace, folder);
     // A repository in a run folder is not the one that a retry works in.
-    let is_own = Path::new(&workspace.git_dir).starts_with(folder.own_workspace());
+    let is_own = folder.is_own(&workspace.top);
     let head = if is_own { None } else { Checkout::of(workspace).commit("HEAD")? };
     let found = trees.foundation(&lineage(folder, folder.job()), head.as_deref())?;
     match found {
