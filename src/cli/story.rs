@@ -351,6 +351,19 @@ mod tests {
                 "failed: t1 gave up",
             ),
             (
+                "terminal.killed",
+                json!({"place": "t1", "number": 2, "survivors": [7]}),
+                "session t1/2 was ended, but [7] still live",
+            ),
+        ] {
+            assert_eq!(tell(&fact(name, &payload)).text, text, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_interrupted_or_says_nothing_more_is_told_as_that() {
+        for (name, payload, text) in [
+            (
                 "job.task_retried",
                 json!({"attempt": 1, "due": "2026-03-04T05:06:07Z", "failure":
                        {"kind": "left", "message": "the worker was asked to leave"}}),
@@ -367,11 +380,6 @@ mod tests {
                 json!({"workspace": {"isolation": "worktree", "top": "/w/shop", "git_dir": "/w/shop/.git",
                        "prefix": "sub", "base": "0123456789abcdef0123456789abcdef01234567", "dirty": false}}),
                 "works on /w/shop/sub (worktree)",
-            ),
-            (
-                "terminal.killed",
-                json!({"place": "t1", "number": 2, "survivors": [7]}),
-                "session t1/2 was ended, but [7] still live",
             ),
         ] {
             assert_eq!(tell(&fact(name, &payload)).text, text, "{name}");
