@@ -49,8 +49,11 @@ fn look(workspace: &Workspace, folder: &RunFolder) -> Result<Standing, TreesErro
             || name == format!("refs/heads/numerus-{job}")
             || name.strip_prefix(&numbered).is_some_and(|n| n.len() == 1)
     };
-    if found.lines().any(|name| !is_own(name)) {
-        return Ok(Standing::Merged);
+    let others: Vec<&str> = found.lines().filter(|name| !is_own(name)).collect();
+    match others.first() {
+        Some(_) if others.iter().any(|name| of_job(name).is_none()) => return Ok(Standing::Merged),
+        Some(first) => return Ok(Standing::InJob(of_job(first).unwrap_or_default().to_owned())),
+        None => {}
     }
     let foreign = Foreign { job: job.clone(), tip };
     Ok(if trees.is_discarded(&foreign)? { Standing::Discarded } else { Standing::Unmerged })
@@ -66,6 +69,11 @@ impl Trees {
             has_identity: std::sync::OnceLock::new(),
         }
     }
+}
+
+/// The branch that a ref is, if it is one of a job, by its name.
+fn of_job(name: &str) -> Option<&str> {
+    name.strip_prefix("refs/heads/").filter(|branch| branch.starts_with("numerus/"))
 }
 
 /// A copy of the repository that lies in a job's own run folder, as the bytes of one file.
