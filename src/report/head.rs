@@ -139,7 +139,9 @@ fn result(html: &mut Html, of: &Material) {
         html.within("p", &[], |html| {
             html.text("The result is on the branch ");
             html.leaf("code", &[], branch);
-            html.text(". To take it, in the workspace: ");
+            html.text(". To have it: ");
+            html.leaf("code", &[], &format!("numerus apply {}", of.id));
+            html.text(", or in the workspace: ");
             html.leaf("code", &[], &format!("git merge {branch}"));
         });
         let links = ["result.patch", "summary.md"].into_iter().filter(|name| of.has("", name));
