@@ -4,14 +4,16 @@ use clap::Args;
 
 use super::here::Here;
 use super::lookup::{self, Whereabouts};
-use super::story::listed;
+use super::story::{listed, plural};
 use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
 use crate::logic::take;
 use crate::model::id::JobId;
 use crate::model::root::Root;
+use crate::model::status::JobPhase;
 use crate::model::workspace::{Isolation, Workspace};
+use crate::os::console::one_line;
 use crate::runs::Runs;
 use crate::trees::{Checkout, Outlook};
 
@@ -60,18 +62,52 @@ pub(super) fn job(root: &Root, prefix: &str, only_check: bool) -> Result<String,
     let outlook = seams::of_trees(checkout.look(&commit))?;
     let current = seams::of_trees(checkout.branch())?.unwrap_or_default();
     let how = to.judged(&outlook, &current)?;
-    if only_check || outlook == Outlook::Contained {
+    if outlook == Outlook::Contained {
         return Ok(format!("{job}: {how}"));
+    }
+    let notes = notes(root, &checkout, &commit, job, &state)?;
+    if only_check {
+        return Ok(format!("{job}: {how}{notes}"));
     }
     let message = format!("Merge branch '{branch}' into {current}\n\nNumerus-Job: {job}\n");
     match seams::of_trees(seams::bring(&checkout, &outlook, &message))? {
-        Ok(()) => Ok(format!("{job}: {}", to.done(&outlook, &current))),
+        Ok(()) => Ok(format!("{job}: {}{notes}", to.done(&outlook, &current))),
         Err(why) => {
             Err(Failure::new(Exit::Blocked, format!("git does not bring {branch} in: {why}")).hint(
                 format!("nothing was changed; git -C {} merge {branch} tells more", workspace.top),
             ))
         }
     }
+}
+
+/// What whoever applies a result should know: whose commits come along, and that the job did not end well.
+fn notes(
+    root: &Root,
+    checkout: &Checkout,
+    commit: &str,
+    job: &JobId,
+    state: &JobState,
+) -> Result<String, Failure> {
+    let mut brought = seams::of_trees(checkout.brings(commit))?;
+    brought.remove(job);
+    let mut notes = String::new();
+    for (other, commits) in brought {
+        let replay = snapshot::replay(&Runs::of(root).folder(&other)).ok();
+        let phase = replay.map(|replay| JobState::replay(&replay.events).phase.as_str());
+        let phase = phase.map(|phase| format!(" ({phase})")).unwrap_or_default();
+        notes.push_str(&format!("; brings {} of {other}{phase}", plural(commits, "commit")));
+    }
+    if matches!(state.phase, JobPhase::Failed | JobPhase::Killed) {
+        let message = one_line(&state.standing.message);
+        notes.push_str(&format!("; note that {job} itself {}: {message}", ended_as(state.phase)));
+    } else if state.verified == Some(false) {
+        notes.push_str("; note that its verify commands did not pass");
+    }
+    Ok(notes)
+}
+
+fn ended_as(phase: JobPhase) -> &'static str {
+    if phase == JobPhase::Killed { "was killed" } else { "failed" }
 }
 
 fn no_result(job: &JobId, why: &str) -> Failure {

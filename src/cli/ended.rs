@@ -18,6 +18,11 @@ pub(super) fn all(root: &Root) -> Result<Vec<Row>, Failure> {
     rows(report::all_ended(root))
 }
 
+/// How many more have ended than these; a row that is missing in the index is not counted.
+pub(super) fn more(root: &Root, shown: &[Row]) -> u64 {
+    report::count_ended(root).saturating_sub(shown.len() as u64)
+}
+
 fn rows(statuses: io::Result<Vec<Status>>) -> Result<Vec<Row>, Failure> {
     let statuses = statuses.map_err(|e| Failure::system("read the ended jobs", &e))?;
     Ok(statuses.into_iter().map(|status| Row { status, held: false }).collect())

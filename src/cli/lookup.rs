@@ -117,9 +117,27 @@ pub(super) fn find(root: &Root, prefix: &str) -> Result<Known, Failure> {
     }
     let known = all(root)?;
     let ids: Vec<&JobId> = known.iter().map(|k| &k.job).collect();
-    let chosen = choose(&ids, prefix)?.clone();
+    let chosen = match choose(&ids, prefix) {
+        Err(none) if none.kind == Exit::Unknown => {
+            return Err(removed(root, prefix).map_or(none, |job| was_removed(root, &job)));
+        }
+        chosen => chosen?.clone(),
+    };
     let found = known.into_iter().find(|k| k.job == chosen);
     found.ok_or_else(|| unknown(prefix, None))
+}
+
+/// The one removed job that a prefix names.
+pub(super) fn removed(root: &Root, prefix: &str) -> Option<JobId> {
+    let names = fsx::list(&root.store().join("pruned")).unwrap_or_default();
+    let jobs: Vec<JobId> = names.iter().filter_map(|name| JobId::parse(name).ok()).collect();
+    choose(&jobs.iter().collect::<Vec<_>>(), prefix).ok().cloned()
+}
+
+fn was_removed(root: &Root, job: &JobId) -> Failure {
+    let copy = root.store().join("pruned").join(job.as_str()).display().to_string();
+    Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {copy}"))
+        .hint(format!("numerus memory show {job} tells what is remembered of it"))
 }
 
 /// What there is to say where the root was never made: an empty one looks the same.

@@ -75,7 +75,10 @@ pub(super) fn run(here: &mut Here, asked: &Memory) -> Result<Exit, Failure> {
 fn named(here: &Here, job: &str) -> Result<JobId, Failure> {
     match lookup::find(&here.root, job) {
         Ok(known) => Ok(known.job),
-        Err(unknown) => JobId::parse(job).map_err(|_| unknown),
+        Err(unknown) => match lookup::removed(&here.root, job) {
+            Some(removed) => Ok(removed),
+            None => JobId::parse(job).map_err(|_| unknown),
+        },
     }
 }
 

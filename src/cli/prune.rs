@@ -20,7 +20,7 @@ use crate::model::duration;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
-use crate::os::console::is_terminal;
+use crate::os::console::{is_terminal, one_line};
 use crate::os::fsx;
 use crate::runs::Runs;
 use crate::spool::{Place, Spool};
@@ -121,13 +121,18 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
         here.out.note("nothing was removed");
         return Ok(confirmed.err().map_or(Exit::Done, Exit::Signal));
     }
-    let mut worst = Exit::Done;
+    let (mut worst, mut removed) = (Exit::Done, Vec::new());
     for one in &goes {
-        if let Err(failure) = remove(&here.root, &pruner, &mut waiters, one) {
-            here.out.note_text(&failure.render());
-            worst = worst.worst(failure.kind);
+        match remove(&here.root, &pruner, &mut waiters, one) {
+            Ok(()) => removed.push(one.bytes),
+            Err(failure) => {
+                here.out.note_text(&failure.render());
+                worst = worst.worst(failure.kind);
+            }
         }
     }
+    let bytes = in_units(removed.iter().sum());
+    here.out.note(&format!("removed {}, {bytes}", plural(removed.len(), "job")));
     // For people, and made again with the next job that begins or ends.
     let _page = seams::overview(&here.root);
     Ok(worst)
@@ -237,7 +242,7 @@ fn show(here: &mut Here, goes: &[&Ended]) -> Result<(), Failure> {
             Cell::from(one.phase.as_str()),
             Cell::from(format!("{} ago", age(one.at, now))),
             Cell::from(in_units(one.bytes)),
-            Cell::from(one.result.as_str()),
+            Cell::from(one_line(&one.result.as_str())),
         ]
     };
     let rows: Vec<Vec<Cell>> = goes.iter().map(cells).collect();
@@ -250,13 +255,21 @@ fn show(here: &mut Here, goes: &[&Ended]) -> Result<(), Failure> {
 }
 
 fn tell_kept(here: &mut Here, not_merged: &[&Ended], waited_for: &[&Ended]) {
-    if !not_merged.is_empty() {
-        let names: Vec<String> = not_merged.iter().take(5).map(|e| e.job.to_string()).collect();
-        let more = if not_merged.len() > 5 { ", …" } else { "" };
+    let (within, apart): (Vec<&Ended>, Vec<&Ended>) =
+        not_merged.iter().partition(|one| one.result == Standing::Within);
+    for (jobs, why, what) in [
+        (apart, "are on no branch but their own", "numerus apply them"),
+        (within, "lie in repositories in their run folders", "git clone these"),
+    ] {
+        if jobs.is_empty() {
+            continue;
+        }
+        let names: Vec<&str> = jobs.iter().take(5).map(|e| e.job.as_str()).collect();
+        let more = if jobs.len() > 5 { ", …" } else { "" };
         here.out.note(&format!(
-            "kept, since their results are on no branch but their own: {}{more} ({}); numerus apply them, or say --unmerged",
+            "kept, since their results {why}: {}{more} ({}); {what}, or say --unmerged",
             names.join(", "),
-            not_merged.len()
+            jobs.len()
         ));
     }
     for one in waited_for {

@@ -13,7 +13,7 @@ use super::table::{Cell, table};
 use crate::hooks;
 use crate::logic::conflicts::{HeldPath, by_path};
 use crate::model::claim::Conflict;
-use crate::model::id::TaskId;
+use crate::model::id::{JobId, TaskId};
 use crate::model::outcome::Tokens;
 use crate::model::plan::{Plan, Role, Task};
 use crate::model::status::{JobPhase, Status, TaskPhase, TaskStatus};
@@ -178,15 +178,34 @@ fn facts(row: &Row, dir: &str, view: &View) -> String {
     fact("objective", &fit(&one_line(&s.objective), view.width.saturating_sub(11)), Tone::Plain);
     fact("workspace", &one_line(s.workspace.as_deref().unwrap_or_default()), Tone::Plain);
     fact("branch", &one_line(s.branch.as_deref().unwrap_or_default()), Tone::Plain);
+    if s.branch.is_some() && !s.takes_in.is_empty() {
+        let jobs: Vec<&str> = s.takes_in.iter().map(JobId::as_str).collect();
+        fact("holds", &format!("what {} had landed, too", jobs.join(", ")), Tone::Plain);
+    }
     fact("worker", &worker(row), Tone::Plain);
-    let times = format!("{}, {} ago", view.moment(s.created_at), age(s.created_at, view.now));
-    fact("taken", &times, Tone::Plain);
+    fact("taken", &times(s, view), Tone::Plain);
     fact("tokens", &tokens(s.tokens), Tone::Plain);
     for (role, spent) in s.spent.iter().filter(|_| s.spent.len() > 1) {
         fact(&format!("  {}", role.as_str()), &tokens(*spent), Tone::Dim);
     }
     fact("files", &one_line(dir), Tone::Plain);
     text
+}
+
+/// When it was taken, how long it took, and how long ago that was, if that is some while.
+fn times(s: &Status, view: &View) -> String {
+    let taken = view.moment(s.created_at);
+    if !s.state.is_final() {
+        return format!("{taken}, {} ago", age(s.created_at, view.now));
+    }
+    let took = age(s.created_at, s.updated_at);
+    let is_fresh = view.now.duration_since(s.updated_at).as_secs() < 60;
+    let ended = if is_fresh {
+        String::new()
+    } else {
+        format!(", ended {} ago", age(s.updated_at, view.now))
+    };
+    format!("{taken}, took {took}{ended}")
 }
 
 /// Who works on it; where nobody does who should, what happens next.
@@ -273,6 +292,12 @@ pub(super) fn failed_hooks(failures: &[hooks::Failure], dir: &str) -> Option<Str
 pub(super) fn where_to_look(row: &Row) -> String {
     let Row { status, held } = row;
     let job = &status.job_id;
+    let apply = (status.state.is_final() && status.branch.is_some())
+        .then(|| format!("numerus apply {job}"));
+    // One that never began, since another job ended badly, has to wait for that one's retry.
+    let can_retry =
+        status.state == JobPhase::Failed && status.reason.as_deref() != Some("dependency");
+    let retry = can_retry.then(|| format!("numerus retry {job}"));
     let worth = |t: &&TaskStatus| t.attempt > 0 && !matches!(t.state, TaskPhase::Succeeded);
     let task = status.tasks.iter().find(worth).map(|t| t.id.to_string());
     let place = match status.reason.as_deref() {
@@ -291,7 +316,7 @@ pub(super) fn where_to_look(row: &Row) -> String {
     let is_paused = status.state == JobPhase::Paused && status.reason.as_deref() == Some("user");
     let verb = if is_paused { "resume" } else { "start" };
     let start = (waits && !held && !goes_on_by_itself).then(|| format!("numerus {verb} {job}"));
-    [Some(logs), branch, start].into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    [apply, retry, Some(logs), branch, start].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
 /// A word that a shell takes as it is.

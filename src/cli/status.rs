@@ -180,7 +180,11 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     }
     if !recent.is_empty() {
         let title = here.view.ink.paint(Tone::Strong, "ended");
-        parts.push(format!("{title}\n{}", render::jobs(&recent, &here.view)));
+        let more = match ended::more(&here.root, &recent) {
+            0 => String::new(),
+            n => format!("… {n} more: numerus status --all\n"),
+        };
+        parts.push(format!("{title}\n{}{more}", render::jobs(&recent, &here.view)));
     }
     if !incoming.is_empty() || live.iter().any(idle::waits) {
         let only = (live.len() == 1 && incoming.is_empty()).then(|| live[0].status.job_id.as_str());

@@ -81,8 +81,10 @@ impl Pruner {
         // On a full disk this makes room; what the copy takes is less than what goes.
         let _carries_on = reserve::spend();
         self.copy(&held.folder, *standing == Standing::Within)?;
-        let drops_refs =
-            matches!(standing, Standing::Nothing | Standing::Merged | Standing::Discarded);
+        let drops_refs = matches!(
+            standing,
+            Standing::Nothing | Standing::Merged | Standing::InJob(_) | Standing::Discarded
+        );
         let workspace = held.state.workspace.as_ref().filter(|_| *standing != Standing::Unknown);
         if let Some(workspace) = workspace {
             let tip = held.state.tip.as_deref().unwrap_or(&workspace.base);

@@ -24,6 +24,8 @@ pub struct Advancing {
 pub struct Base {
     /// An advance of the tip under way.
     pub advancing: Option<Advancing>,
+    /// The jobs whose work was taken in, each once.
+    pub taken_in: Vec<JobId>,
     /// What could not be taken in.
     pub diverged: Vec<Divergence>,
 }
@@ -37,8 +39,11 @@ impl Base {
                 self.advancing = Some(Advancing { commit, parent, from });
                 None
             }
-            Fact::BaseAdvanced { commit, .. } => {
+            Fact::BaseAdvanced { commit, from } => {
                 self.advancing = None;
+                if !self.taken_in.contains(from) {
+                    self.taken_in.push(from.clone());
+                }
                 Some(commit.clone())
             }
             Fact::BaseDiverged(divergence) => {
@@ -75,6 +80,8 @@ mod tests {
         let done = Fact::BaseAdvanced { commit: commit.clone(), from: from.clone() };
         assert_eq!(base.apply(&done), Some(commit.clone()));
         assert_eq!(base.advancing, None);
+        base.apply(&done);
+        assert_eq!(base.taken_in, [from.clone()], "each once");
         let tip = "d".repeat(40);
         let apart = Divergence { from, commit: tip.clone(), paths: vec!["a".to_owned()] };
         assert_eq!(base.apply(&Fact::BaseDiverged(apart)), None);

@@ -1,5 +1,7 @@
 //! Which jobs that have ended are removed, and why the others stay. Pure: what is on disk is looked at by whoever asks.
 
+use std::borrow::Cow;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::id::JobId;
@@ -27,6 +29,8 @@ pub enum Standing {
     Nothing,
     /// It is part of another branch than the job's own.
     Merged,
+    /// It is part of the branch of another job, by its name, and of none of the user's.
+    InJob(String),
     /// Its branch was deleted: nobody wants it.
     Discarded,
     /// It is on the job's own branch alone.
@@ -39,15 +43,16 @@ pub enum Standing {
 
 impl Standing {
     /// In a word or two.
-    pub fn as_str(&self) -> &'static str {
-        match self {
+    pub fn as_str(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Nothing => "none",
             Self::Merged => "merged",
+            Self::InJob(branch) => return Cow::Owned(format!("in {branch}")),
             Self::Discarded => "discarded",
             Self::Unmerged => "not merged",
             Self::Within => "in the run folder",
             Self::Unknown => "unknown",
-        }
+        })
     }
 
     /// Whether removing the job takes a result away, or out of sight, that nobody has taken over yet.

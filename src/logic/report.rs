@@ -7,7 +7,7 @@ use super::state::JobState;
 use super::task::TaskState;
 use crate::model::job::Job;
 use crate::model::outcome::Tokens;
-use crate::model::status::TaskPhase;
+use crate::model::status::{JobPhase, TaskPhase};
 
 /// What the state does not know.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,15 @@ fn write(out: &mut String, state: &JobState, job: &Job, found: &Found<'_>) -> fm
     if let Some(branch) = &state.branch {
         let patch = if found.has_patch { ", as a patch in `result.patch`" } else { "" };
         writeln!(out, "The result is on the branch `{branch}`{patch}.\n")?;
+        for from in &state.base.taken_in {
+            writeln!(out, "It holds what job {from} had landed, too.\n")?;
+        }
+    }
+    let apply = state.branch.as_ref().map(|_| format!("To have it: `numerus apply {}`.", job.id));
+    let is_failed = state.phase == JobPhase::Failed;
+    let retry = is_failed.then(|| format!("To do it once more: `numerus retry {}`.", job.id));
+    for line in [apply, retry].into_iter().flatten() {
+        writeln!(out, "{line}\n")?;
     }
     if state.workspace.as_ref().is_some_and(|w| w.dirty) {
         out.push_str("The checkout had uncommitted changes, which this job did not see.\n\n");
@@ -137,7 +146,6 @@ mod tests {
     use crate::model::id::JobId;
     use crate::model::job::{Options, Origin};
     use crate::model::plan::Role;
-    use crate::model::status::JobPhase;
 
     fn job() -> Job {
         Job {
@@ -169,6 +177,7 @@ mod tests {
         let mut state = JobState { phase: JobPhase::Failed, ..JobState::default() };
         state.standing.message = "1 task done".into();
         state.branch = Some("numerus/a".into());
+        state.base.taken_in.push(JobId::parse("b-abc234").expect("id"));
         state.tasks.push(task());
         state.verified = Some(false);
         state.unverified = Some(CommandResult { command: "false".into(), code: Some(1) });
@@ -185,6 +194,12 @@ Do it.
 **failed**: 1 task done
 
 The result is on the branch `numerus/a`, as a patch in `result.patch`.
+
+It holds what job b-abc234 had landed, too.
+
+To have it: `numerus apply a-abc234`.
+
+To do it once more: `numerus retry a-abc234`.
 
 - [x] `t1` (executor, succeeded): First.
       the queen: the other door

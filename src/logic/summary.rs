@@ -25,6 +25,7 @@ impl JobState {
                 .map(|w| w.top.clone())
                 .or_else(|| job.options.workspace.clone()),
             branch: self.branch.clone(),
+            takes_in: self.base.taken_in.clone(),
             objective: job
                 .objective
                 .lines()

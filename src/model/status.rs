@@ -227,6 +227,9 @@ pub struct Status {
     pub workspace: Option<String>,
     /// The branch that holds the result.
     pub branch: Option<String>,
+    /// The jobs whose work its branch holds, since it took that in.
+    #[serde(default)]
+    pub takes_in: Vec<JobId>,
     /// The first line of the objective.
     pub objective: String,
     /// When it was taken.

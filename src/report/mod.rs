@@ -37,7 +37,7 @@ use crate::os::lock::FileLock;
 use crate::os::{clock, disk, fsx};
 use crate::runs::{RunFolder, Runs};
 
-pub use self::jobs::{all_ended, derived, recently_ended, status};
+pub use self::jobs::{all_ended, count_ended, derived, recently_ended, status};
 
 /// Room that must be left on the disk: with less, pages are the first to go without.
 const ROOM: u64 = 32 * 1024 * 1024;

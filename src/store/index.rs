@@ -286,6 +286,7 @@ mod tests {
             pid: None,
             workspace: Some("/w".into()),
             branch: None,
+            takes_in: Vec::new(),
             objective: "objective".into(),
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: ended.parse().expect("time"),

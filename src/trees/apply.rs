@@ -5,11 +5,12 @@
 //! merged beside the checkout, by the rules of decision 12, and only then brought in by a fast forward, which git does
 //! whole or not at all. No hook, merge driver or filter runs: what decides on them may be what an agent wrote.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::model::id::JobId;
 use crate::model::workspace::{Oid, Workspace};
 use crate::os::git::{Call, Git};
 
@@ -108,6 +109,24 @@ impl Checkout {
             self.git.read(["rev-parse", "-q", "--verify", "--end-of-options", &name]).ask()?;
         let id = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         Ok((answer.code == 0 && !id.is_empty()).then_some(id))
+    }
+
+    /// How many commits of each job would come with a commit, by what they say of themselves.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn brings(&self, commit: &str) -> Result<BTreeMap<JobId, usize>, TreesError> {
+        let says = "--format=%(trailers:key=Numerus-Job,valueonly)";
+        let mut call = self.git.read(["rev-list", "--no-merges", says, commit]);
+        if let Some(head) = self.commit("HEAD")? {
+            call = call.arg(format!("^{head}"));
+        }
+        let out = call.run()?;
+        let mut counts = BTreeMap::new();
+        for job in String::from_utf8_lossy(&out).lines().filter_map(|l| JobId::parse(l).ok()) {
+            *counts.entry(job).or_default() += 1;
+        }
+        Ok(counts)
     }
 
     /// What would come of bringing a commit in. Changes nothing but loose objects.

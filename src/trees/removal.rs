@@ -39,8 +39,12 @@ fn look(workspace: &Workspace, folder: &RunFolder) -> Result<Standing, TreesErro
     let found = String::from_utf8_lossy(&found).into_owned();
     let job = folder.job();
     let own = own_branches(job);
-    if found.lines().any(|name| !own.iter().any(|own| own == name)) {
-        return Ok(Standing::Merged);
+    let others: Vec<&str> =
+        found.lines().filter(|name| !own.iter().any(|own| own == name)).collect();
+    match others.first() {
+        Some(_) if others.iter().any(|name| of_job(name).is_none()) => return Ok(Standing::Merged),
+        Some(first) => return Ok(Standing::InJob(of_job(first).unwrap_or_default().to_owned())),
+        None => {}
     }
     let foreign = Foreign { job: job.clone(), tip };
     Ok(if trees.is_discarded(&foreign)? { Standing::Discarded } else { Standing::Unmerged })
@@ -56,6 +60,11 @@ impl Trees {
             has_identity: std::sync::OnceLock::new(),
         }
     }
+}
+
+/// The branch that a ref is, if it is one of a job, by its name.
+fn of_job(name: &str) -> Option<&str> {
+    name.strip_prefix("refs/heads/").filter(|branch| branch.starts_with("numerus/"))
 }
 
 /// A copy of the repository that lies in a job's own run folder, as the bytes of one file.

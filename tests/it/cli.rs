@@ -199,6 +199,20 @@ fn status_is_derived_where_the_file_is_broken() {
 }
 
 #[test]
+fn the_list_says_how_many_ended_jobs_it_leaves_out_and_one_job_how_long_it_took() {
+    let site = Site::new("left-out");
+    for n in 0..12 {
+        lay_out(&site, &format!("j{n}-abc234"), &[claimed(), finished("succeeded")]);
+    }
+    let listed = numerus(&site, &["status"]).stdout;
+    assert!(listed.ends_with("\n… 2 more: numerus status --all\n"), "{listed}");
+    let all = numerus(&site, &["status", "--all"]).stdout;
+    assert!(!all.contains(" more: "), "{all}");
+    let one = numerus(&site, &["status", "j3-"]).stdout;
+    assert!(one.contains(", took ") && one.contains(", ended "), "{one}");
+}
+
+#[test]
 fn a_status_that_a_dead_worker_left_behind_is_not_believed() {
     let site = Site::new("stale");
     let folder = lay_out(&site, "a-abc234", &[claimed(), finished("failed")]);

@@ -47,7 +47,7 @@ fn run_shows_its_tasks_while_it_works_and_leaves_a_clean_screen() {
     terminal.until("executor  executing  2s");
     yard.let_go("hold-a");
     assert_eq!(terminal.end(), 0);
-    terminal.until("look: numerus logs");
+    terminal.until("look: numerus apply");
     let text = terminal.text();
     assert!(terminal.is_sane() && !text.contains("0 of 1 task"), "{text}");
     assert_eq!(text.matches("started, attempt 1").count(), 1, "{text}");
@@ -126,7 +126,7 @@ fn what_was_said_while_the_question_was_open_is_told_afterwards() {
     yard.let_go("hold-q");
     let job = yard.until_in("done", "hold-q");
     assert_eq!(terminal.end(), 0, "a job that has ended needs no answer");
-    terminal.until("look: numerus logs");
+    terminal.until("look: numerus apply");
     let text = terminal.text();
     assert!(text.contains(&format!("the result is branch numerus/{job}")), "{text}");
     assert!(!text.contains("or go on?"), "{text}");
@@ -138,7 +138,7 @@ fn a_terminal_that_knows_no_cursor_gets_plain_lines() {
     let mut command = run(&yard, "plain");
     let mut terminal = Terminal::start(command.env("TERM", "dumb"), 80, 24);
     assert_eq!(terminal.end(), 0);
-    terminal.until("look: numerus logs");
+    terminal.until("look: numerus apply");
     assert!(!terminal.raw().contains('\u{1b}'), "{:?}", terminal.raw());
 }
 

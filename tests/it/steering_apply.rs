@@ -71,6 +71,30 @@ fn what_is_no_fast_forward_is_merged_and_what_conflicts_changes_nothing() {
 }
 
 #[test]
+fn what_comes_along_of_other_jobs_and_that_the_job_failed_is_said() {
+    let on_shared = |task: &str| part(task).writes(&["shared.txt"]);
+    let fails = json!([{"fail": {"message": "no", "info": "other"}}]);
+    let failing = |first: &str, second: &str| {
+        Script::of([on_shared(first), part(second).after(&[first])])
+            .with(execute(second), fails.clone())
+    };
+    let stage = Stage::new("apply-along", &failing("t1", "t2"));
+    let first = stage.ends_with(1, &["--max-attempts", "1"]);
+    stage.follow(&Script::of([on_shared("t3")]));
+    let second = stage.ends_with(0, &[]);
+    assert!(second.read("summary.md").contains(&format!("what job {} had landed", first.id)));
+    let along = format!("; brings 1 commit of {} (failed)", first.id);
+    for flags in [&["apply", &second.id, "--check"][..], &["apply", &second.id]] {
+        said(&stage.call(flags), 0, &along);
+    }
+    stage.follow(&failing("t4", "t5"));
+    let third = stage.ends_with(1, &["--max-attempts", "1"]);
+    let applied = stage.call(&["apply", &third.id]);
+    said(&applied, 0, &format!("; note that {} itself failed: ", third.id));
+    assert!(!applied.stdout.contains("brings"), "what is there already does not come: {applied:?}");
+}
+
+#[test]
 fn nothing_is_applied_over_what_is_not_committed_or_under_way() {
     let stage = Stage::new("apply-dirty", &Script::of([part("t1")]));
     let job = stage.ends_with(0, &[]);

@@ -36,7 +36,13 @@ fn what_goes_is_shown_and_asked_for_and_a_copy_of_what_matters_stays() {
     assert!(good.dir().exists() && bad.dir().exists());
     let journal = good.read("events.ndjson");
     let attempt = bad.read("t1/attempt-1.patch");
-    said(&stage.call(&["prune", "--keep", "0", "--yes"]), 0, "2 jobs, ");
+    said(&stage.call(&["prune", "--keep", "0", "--yes"]), 0, "removed 2 jobs, ");
+    let front = good.id.split_at(good.id.len() - 1).0;
+    for command in ["status", "logs", "apply"] {
+        let words = format!("{} was removed; what is left of it is in ", good.id);
+        said(&stage.call(&[command, front]), 3, &words);
+    }
+    said(&stage.call(&["memory", "show", front]), 0, &good.id);
     let root = stage.site.root();
     for (job, place) in [(&good, "done"), (&bad, "failed")] {
         assert!(!job.dir().exists());
@@ -99,12 +105,26 @@ fn a_result_that_nobody_took_over_keeps_its_job_unless_that_is_said() {
 }
 
 #[test]
+fn a_result_that_only_another_jobs_branch_holds_is_said_to_be_there() {
+    let on_shared = |task: &str| Script::of([part(task).writes(&["shared.txt"])]);
+    let stage = Stage::new("prune-in-job", &on_shared("t1"));
+    stage.ends_with(0, &[]);
+    stage.follow(&on_shared("t2"));
+    let second = stage.ends_with(0, &[]);
+    let shown = stage.call(&["prune", "--keep", "0", "--dry-run"]);
+    said(&shown, 0, &format!("in numerus/{}", second.id));
+    assert!(!shown.stdout.contains("merged"), "{shown:?}");
+    assert_eq!(stage.call(&["apply", &second.id]).code, Some(0));
+    said(&stage.call(&["prune", "--keep", "0", "--dry-run"]), 0, "merged");
+}
+
+#[test]
 fn a_repository_in_the_run_folder_is_kept_as_a_bundle() {
     let yard = Yard::new("prune-own");
     yard.drop_job("own", "own", "");
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
     let job = yard.job("own-").unwrap();
-    said(&yard.ask(&["prune", "--state", "done", "--yes"]), 0, "kept, since");
+    said(&yard.ask(&["prune", "--state", "done", "--yes"]), 0, "(1); git clone these, or say");
     assert!(yard.run(&job).exists());
     said(&yard.ask(&["prune", "--state", "done", "--unmerged", "--yes"]), 0, "in the run folder");
     let bundle = copy(&yard.site.root(), &job).join("workspace.bundle");

@@ -108,6 +108,7 @@ fn an_ended_job_says_why_and_shows_its_branch() {
     ended.status.reason = Some("task_failed".into());
     ended.status.message = "t1 failed".into();
     ended.status.branch = Some("numerus/a-abc234".into());
+    ended.status.takes_in.push(JobId::parse("b-abc234").expect("id"));
     ended.held = false;
     let expected = "\
 job        a-abc234
@@ -117,7 +118,8 @@ message    t1 failed
 objective  Fix the login\\x1b[31m and all that belongs to it, down to th…
 workspace  /src/shop
 branch     numerus/a-abc234
-taken      11:55, 5m ago
+holds      what b-abc234 had landed, too
+taken      11:55, took 4m, ended 1m ago
 tokens     12300 in (300 cached), 45 out
 files      /r
 
@@ -125,7 +127,7 @@ TASK  ROLE      STATE   TRY  TOKENS  SUMMARY
 t1    executor  failed  1    1.2k    do t1
 t1 failed: ran out of attempts
 
-look: numerus logs a-abc234/t1 · git -C /src/shop log numerus/a-abc234
+look: numerus apply a-abc234 · numerus retry a-abc234 · numerus logs a-abc234/t1 · git -C /src/shop log numerus/a-abc234
 ";
     assert_eq!(detail(&ended, &[], "/r", &view(72)), expected);
 }
