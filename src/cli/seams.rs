@@ -7,6 +7,7 @@ mod hook;
 mod init;
 mod memory;
 mod pruning;
+mod replacing;
 mod steering;
 
 use std::ffi::OsString;
@@ -55,6 +56,9 @@ pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::init::{init, write_page};
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
 pub(super) use self::pruning::{Pruner, begin_pruning, finish_pruning, prune, prune_file};
+pub(super) use self::replacing::{
+    prepare, prepared_for, read_as_taken, submit_prepared, until_whole,
+};
 pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 
 /// How long a lock is tried for that its holder is about to let go.
