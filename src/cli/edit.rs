@@ -30,7 +30,7 @@ pub(super) struct Edit {
 
 /// Edits: by flags, or without any in the editor.
 pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
-    let known = lookup::find(&here.root, &asked.job)?;
+    let known = find(&here.root, &asked.job)?;
     let folder = Runs::of(&here.root).folder(&known.job);
     let is_taken = has_not_begun(&here.root, &known)?;
     nobody_waits(&here.root, &known.job)?;
@@ -56,6 +56,15 @@ pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
     here.out.note(&format!("{}: withdrawn; {new} takes its place", known.job));
     here.out.line(new.as_str())?;
     Ok(Exit::Done)
+}
+
+/// The job, whose file is whole.
+fn find(root: &Root, prefix: &str) -> Result<Known, Failure> {
+    let known = lookup::find(root, prefix)?;
+    let Whereabouts::Incoming(file) = &known.at else { return Ok(known) };
+    seams::until_whole(root, file)?;
+    // It may have been taken meanwhile.
+    lookup::find(root, known.job.as_str())
 }
 
 /// Whether the job was taken; refuses one that has begun, or is over.
@@ -135,7 +144,8 @@ fn written(draft: &Draft) -> (String, &'static str) {
     }
 }
 
-/// Ends the old job and submits the new one, in that order: whoever dies in between leaves a job that did not run.
+/// Writes the new job down, ends the old one and drops the new one, in that order: whoever dies in between leaves a job that did
+/// not run, and one whose file is whole, which `status` of the old one names.
 fn replace(
     root: &Root,
     known: &Known,
@@ -152,17 +162,23 @@ fn replace(
         object.remove("key");
     }
     let json = format!("{after:#}\n");
-    seams::judge(root, json.as_bytes())?;
+    if seams::judge(root, json.as_bytes())?.iter().any(|after| after.job == old.as_str()) {
+        return Err(Failure::usage(format!("{old} cannot wait for itself"))
+            .hint("leave `after` out, or name another job"));
+    }
     let tail = random::base32(TAIL_CHARS).map_err(|e| Failure::system("make an id", &e))?;
     let new = JobId::compose(old.slug(), &tail);
+    let prepared = seams::prepare(root, old, &new, json.as_bytes())?;
+    let kept = |e: Failure| e.hint(format!("the edited job is in {}", prepared.display()));
     let is_gone = match &known.at {
-        Whereabouts::Incoming(file) => seams::withdraw(root, file)?,
-        _ => seams::replace_unstarted(root, old, &new)?,
+        Whereabouts::Incoming(file) => seams::withdraw(root, file),
+        _ => seams::replace_unstarted(root, old, &new),
     };
-    if !is_gone {
+    if !is_gone.map_err(kept)? {
+        seams::drop_draft(&prepared);
         return Err(begun(old, "just now"));
     }
-    seams::submit(root, &new, json.as_bytes())?;
+    seams::submit_prepared(root, &prepared, &new, json.as_bytes()).map_err(kept)?;
     if Runs::of(root).folder(old).wants(Want::Paused) {
         pause::job(root, new.as_str())?;
     }

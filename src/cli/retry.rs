@@ -2,7 +2,6 @@
 //! task of a job that goes on is tried again now; a rejected file is dropped again.
 
 use std::ffi::OsStr;
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -21,7 +20,7 @@ use crate::model::id::{JobId, TAIL_CHARS, TaskId};
 use crate::model::job::RetryOf;
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
-use crate::os::{digest, fsx, random};
+use crate::os::{digest, random};
 use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::Spool;
 use crate::trees;
@@ -201,19 +200,18 @@ pub(super) fn draft(root: &Root, folder: &RunFolder) -> Result<Draft, Failure> {
         .hint("numerus submit -f FILE submits what you have")
     };
     let (_, path) = Spool::of(root).find(job).ok_or_else(lost)?;
-    let limit = seams::open(root)?.max_objective_bytes;
-    let draft = submit::of_file(&path, limit)?;
-    if !is_as_accepted(folder, &path, limit) {
+    let bytes = seams::read_as_taken(root, &path)?;
+    if !is_as_accepted(folder, &bytes) {
         return Err(lost());
     }
+    let draft = submit::of_bytes(&path, bytes)?;
     Ok(Draft { stem: job.slug().to_owned(), ..draft })
 }
 
-/// Whether a file is what the job was made of; where nobody knows any more, it is.
-fn is_as_accepted(folder: &RunFolder, path: &Path, limit: u64) -> bool {
+/// Whether a file's bytes are what the job was made of; where nobody knows any more, it is.
+fn is_as_accepted(folder: &RunFolder, bytes: &[u8]) -> bool {
     let Ok(Some(job)) = folder.read_job() else { return true };
-    let bytes = fsx::read_bounded(path, limit).ok().flatten().unwrap_or_default();
-    job.origin.sha256.is_empty() || digest::sha256_hex(&bytes) == job.origin.sha256
+    job.origin.sha256.is_empty() || digest::sha256_hex(bytes) == job.origin.sha256
 }
 
 /// Tries a task again now, and waits until its worker has seen that.

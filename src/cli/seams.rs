@@ -8,6 +8,7 @@ mod init;
 mod keys;
 mod memory;
 mod pruning;
+mod replacing;
 mod steering;
 mod wishes;
 
@@ -58,6 +59,9 @@ pub(super) use self::init::{init, write_page};
 pub(super) use self::keys::is_first_of_key;
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
 pub(super) use self::pruning::{Pruner, begin_pruning, finish_pruning, prune, prune_file};
+pub(super) use self::replacing::{
+    prepare, prepared_for, read_as_taken, submit_prepared, until_whole,
+};
 pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 pub(super) use self::wishes::{put_note, wish, wish_of_task};
 

@@ -39,6 +39,11 @@ fn stdin() -> Result<String, Failure> {
     let most = MAX_NOTE_BYTES as u64 + 1;
     let read = std::io::stdin().take(most).read_to_end(&mut bytes);
     read.map_err(|e| Failure::usage(format!("cannot read stdin: {e}")))?;
+    if bytes.len() > MAX_NOTE_BYTES {
+        // No more of it was read: how long it is nobody knows.
+        return Err(Failure::usage(format!("the note has more than {MAX_NOTE_BYTES} bytes"))
+            .hint("put long material into the workspace, and name it in the note"));
+    }
     String::from_utf8(bytes).map_err(|_| Failure::usage("the note is not UTF-8"))
 }
 

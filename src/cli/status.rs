@@ -16,6 +16,7 @@ use crate::model::id::JobId;
 use crate::model::status::{JobPhase, Status};
 use crate::os::console::one_line;
 use crate::runs::Runs;
+use crate::spool::{Place, Spool};
 
 /// Ended jobs that are listed without `--all`.
 const RECENT: u32 = 10;
@@ -124,7 +125,21 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
         }
         (at, _) => outside(here, known, at, as_json)?,
     }
+    tell_prepared(here, &known.job);
     Ok(Exit::Done)
+}
+
+/// That somebody's `edit` ended between the old job and the new one.
+fn tell_prepared(here: &mut Here, job: &JobId) {
+    let spool = Spool::of(&here.root);
+    if !spool.has(Place::Killed, job) {
+        return;
+    }
+    let Some((new, file)) = seams::prepared_for(&here.root, job) else { return };
+    let (file, incoming) = (file.display(), spool.folder(Place::Incoming).display().to_string());
+    here.out.note(&format!(
+        "note: {new}, which was to take its place, was not submitted; mv {file} {incoming}/{new}.json submits it"
+    ));
 }
 
 fn pretty(status: &Status) -> String {

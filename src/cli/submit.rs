@@ -169,7 +169,7 @@ fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {
 }
 
 /// A draft from a file, read as the ending of its name says.
-pub(super) fn of_file(path: &Path, limit: u64) -> Result<Draft, Failure> {
+fn of_file(path: &Path, limit: u64) -> Result<Draft, Failure> {
     let refused = |e: std::io::Error| Failure::usage(format!("cannot read the objective: {e}"));
     let path = path.canonicalize().map_err(|e| match e.kind() {
         ErrorKind::NotFound => {
@@ -186,7 +186,12 @@ pub(super) fn of_file(path: &Path, limit: u64) -> Result<Draft, Failure> {
         .hint("name a file in it, or say --workspace DIR for where the job is to work"));
     }
     let bytes = fsx::read_bounded(&path, limit).map_err(refused)?;
-    let text = decoded(bytes.ok_or_else(|| too_large(&path.display().to_string(), limit))?)?;
+    of_bytes(&path, bytes.ok_or_else(|| too_large(&path.display().to_string(), limit))?)
+}
+
+/// A draft from what a file of that name holds.
+pub(super) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Draft, Failure> {
+    let text = decoded(bytes)?;
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("job");
     match path.extension().and_then(|e| e.to_str()) {
         Some("json") => Draft::of_json(&text, stem),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -28,15 +28,9 @@ impl Desk {
         folder: &RunFolder,
         now: Timestamp,
     ) -> Result<std::result::Result<Job, Reason>> {
-        let limit = self.settings.max_objective_bytes;
-        let (bytes, uid) = match content {
-            Content::Whole { bytes, uid, linked } => match self.refuse_owner(uid, linked) {
-                Some(reason) => return Ok(Err(reason)),
-                None => (bytes, uid),
-            },
-            Content::TooLarge(size) => return Ok(Err(admission::too_large(size, limit))),
-            Content::NotRegular => return Ok(Err(not_regular(Kind::Special))),
-            Content::Unreadable(why) => return Ok(Err(unreadable(&why))),
+        let (bytes, uid) = match self.allowed(content) {
+            Ok(allowed) => allowed,
+            Err(reason) => return Ok(Err(reason)),
         };
         let admitted = match self.admit(&bytes, Format::of(name), folder.job())? {
             Ok(admitted) => admitted,
@@ -56,6 +50,35 @@ impl Desk {
             origin,
             created_at: now,
         }))
+    }
+
+    /// The bytes that may be read, and whose they are.
+    fn allowed(&self, content: Content) -> std::result::Result<(Vec<u8>, u32), Reason> {
+        match content {
+            Content::Whole { bytes, uid, linked } => match self.refuse_owner(uid, linked) {
+                Some(reason) => Err(reason),
+                None => Ok((bytes, uid)),
+            },
+            Content::TooLarge(size) => {
+                Err(admission::too_large(size, self.settings.max_objective_bytes))
+            }
+            Content::NotRegular => Err(not_regular(Kind::Special)),
+            Content::Unreadable(why) => Err(unreadable(&why)),
+        }
+    }
+
+    /// Reads a job file of the spool without taking it, and refuses what would not be taken: whoever may drop files could
+    /// else have others read what he may not.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn look_into(&self, path: &Path) -> Result<std::result::Result<Vec<u8>, Reason>> {
+        let stamp = self.spool.look_at(path)?;
+        if let Some(kind) = stamp.map(|s| s.kind).filter(|kind| *kind != Kind::Regular) {
+            return Ok(Err(not_regular(kind)));
+        }
+        let content = self.spool.read(path, self.settings.max_objective_bytes)?;
+        Ok(self.allowed(content).map(|(bytes, _)| bytes))
     }
 
     /// Admission, and what it needs other jobs for: `after` and `key`.

@@ -23,3 +23,4 @@ pub mod seeded;
 pub mod signals;
 pub mod vitals;
 pub mod watch;
+pub mod writers;

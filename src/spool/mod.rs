@@ -8,6 +8,7 @@ mod entry;
 mod keys;
 mod lead;
 mod rejected;
+mod replacing;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Result};
@@ -131,11 +132,18 @@ impl Spool {
     /// # Errors
     /// Those of the system, with the path.
     pub fn look(&self, name: &OsStr) -> Result<Option<Stamp>> {
-        let path = self.folder(Place::Incoming).join(name);
-        match std::fs::symlink_metadata(&path) {
+        self.look_at(&self.folder(Place::Incoming).join(name))
+    }
+
+    /// As [`Spool::look`], in any of its folders.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn look_at(&self, path: &Path) -> Result<Option<Stamp>> {
+        match std::fs::symlink_metadata(path) {
             Ok(meta) => Ok(Some(Stamp::of(&meta))),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(fsx::at(&path)(e)),
+            Err(e) => Err(fsx::at(path)(e)),
         }
     }
 

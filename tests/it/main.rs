@@ -60,6 +60,7 @@ mod standin;
 mod steering;
 mod steering_again;
 mod steering_apply;
+mod steering_doors;
 mod steering_edit;
 mod steering_prune;
 mod steering_say;

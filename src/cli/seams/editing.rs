@@ -13,6 +13,7 @@ use crate::logic::revise::{self, Revised};
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
+use crate::model::job::After;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, PauseReason};
 use crate::os::lock::FileLock;
@@ -56,14 +57,13 @@ pub(in crate::cli) fn edit_file(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Judges a job file as the taker will, without dropping it.
-pub(in crate::cli) fn judge(root: &Root, json: &[u8]) -> Result<(), Failure> {
+/// Judges a job file as the taker will, without dropping it; the answer is what it waits for.
+pub(in crate::cli) fn judge(root: &Root, json: &[u8]) -> Result<Vec<After>, Failure> {
     let settings = open(root)?;
     let facts = Facts { settings: &settings, resolve: &reading::resolve };
     let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
     let known: Vec<String> = super::lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
-    admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))?;
-    Ok(())
+    admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))
 }
 
 /// Ends a taken job that no worker has ever started, since another one takes its place; false if one has, or holds it.

@@ -19,9 +19,13 @@ use crate::spool::Place;
 /// What a person's pause says in the journal.
 const PAUSED: &str = "paused by a person: `numerus resume` lets it go on";
 
+/// How the name of a rejection's reason ends.
+const REASON: &str = ".reason.json";
+
 /// Takes a submitted job that nobody has taken yet, to rest at once; one that somebody has just taken is fine.
 pub(in crate::cli) fn take_to_rest(root: &Root, file: &Path) -> Result<(), Failure> {
     let cannot = |e: std::io::Error| Failure::system("take the job", &e);
+    super::until_whole(root, file)?;
     let desk = Desk::new(root, open(root)?);
     match desk.take(file.file_name().unwrap_or_default()).map_err(cannot)? {
         Taken::Rejected { reason, .. } => Err(refused(&reason)),
@@ -97,7 +101,16 @@ pub(in crate::cli) fn drop_again(
     name: &OsStr,
     as_it_is: bool,
 ) -> Result<Option<OsString>, Failure> {
-    let is_there = Spool::of(root).folder(Place::Rejected).join(name).exists();
+    let rejected = Spool::of(root).folder(Place::Rejected);
+    let is_there = rejected.join(name).exists();
+    let text = name.to_string_lossy();
+    if let Some(of) = text.strip_suffix(REASON)
+        && is_there
+        && !rejected.join(format!("{text}{REASON}")).exists()
+    {
+        return Err(Failure::usage(format!("{text} says why {of} was rejected; it is no job"))
+            .hint(format!("numerus retry {of} drops the file itself again")));
+    }
     if is_there && !as_it_is {
         return Err(Failure::usage("a rejected file keeps its options")
             .hint("change the file in spool/rejected, then retry it without flags"));

@@ -1,0 +1,77 @@
+//! The seams of replacing: a job file of the spool is read as its taker reads it, and the new one is whole before the old one
+//! goes.
+
+use std::path::{Path, PathBuf};
+
+use super::{Desk, Failure, PATIENCE, Spool, clock, fsx, open, refused};
+use crate::error::Exit;
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::os::writers;
+use crate::spool::Kind;
+
+/// Puts the file of the job that is to take another one's place where nobody takes it yet.
+pub(in crate::cli) fn prepare(
+    root: &Root,
+    old: &JobId,
+    new: &JobId,
+    json: &[u8],
+) -> Result<PathBuf, Failure> {
+    let put = Spool::of(root).prepare(old, new, json);
+    put.map_err(|e| Failure::system("write the edited job", &e).hint(format!("{old} is as it was")))
+}
+
+/// Drops the prepared file.
+pub(in crate::cli) fn submit_prepared(
+    root: &Root,
+    prepared: &Path,
+    new: &JobId,
+    json: &[u8],
+) -> Result<(), Failure> {
+    let dropped = Spool::of(root).submit_prepared(prepared, new, json);
+    dropped.map_err(|e| Failure::system("submit the edited job", &e))
+}
+
+/// The job that was to take the place of one that was withdrawn, and its file, if somebody died in between.
+pub(in crate::cli) fn prepared_for(root: &Root, old: &JobId) -> Option<(JobId, PathBuf)> {
+    Spool::of(root).prepared_for(old)
+}
+
+/// Reads a job file of the spool as its taker would; refuses what he would.
+pub(in crate::cli) fn read_as_taken(root: &Root, path: &Path) -> Result<Vec<u8>, Failure> {
+    let read = Desk::new(root, open(root)?).look_into(path);
+    let read = read.map_err(|e| Failure::system("read the job's file", &e))?;
+    read.map_err(|reason| {
+        let Failure { message, hints, .. } = refused(&reason);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let message = format!("{name} is not read ({}): {message}", reason.code.as_str());
+        hints.into_iter().fold(Failure::new(Exit::Blocked, message), Failure::hint)
+    })
+}
+
+/// Refuses a file in `incoming/` that somebody is still writing: open for that, locked, or other than a quiet time ago. One
+/// that is gone is somebody else's.
+pub(in crate::cli) fn until_whole(root: &Root, file: &Path) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::system("look at the job's file", &e);
+    let (settle, spool) = (open(root)?.settle.min(PATIENCE), Spool::of(root));
+    let name = file.file_name().unwrap_or_default();
+    let Some(first) = spool.look(name).map_err(cannot)?.filter(|s| s.kind == Kind::Regular) else {
+        return Ok(());
+    };
+    let is_busy = || spool.is_locked(name) || writers::has_writer(file);
+    let being_written = || {
+        let name = name.to_string_lossy();
+        Err(Failure::new(Exit::Blocked, format!("{name} is still being written"))
+            .hint("try again when it is whole"))
+    };
+    if is_busy() {
+        return being_written();
+    }
+    if !fsx::is_older(file, settle) {
+        clock::pause(settle);
+    }
+    match spool.look(name).map_err(cannot)? {
+        Some(then) if then != first || is_busy() => being_written(),
+        _ => Ok(()),
+    }
+}

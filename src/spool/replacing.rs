@@ -1,0 +1,52 @@
+//! A job that takes the place of another one, whole on the disk before the other is withdrawn: `tmp/edit-OLD.NEW.json`. What
+//! remains then is one rename; whoever dies before it leaves the file under a name that tells both jobs.
+
+use std::io::Result;
+use std::path::{Path, PathBuf};
+
+use super::across::is_across;
+use super::{Place, Spool};
+use crate::model::id::JobId;
+use crate::os::fsx;
+
+/// How the name of such a file begins.
+const EDIT: &str = "edit-";
+/// How it ends.
+const ENDING: &str = ".json";
+
+impl Spool {
+    /// Puts the file of a job that is to take another one's place, whole and flushed, where nobody takes it yet.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn prepare(&self, old: &JobId, new: &JobId, json: &[u8]) -> Result<PathBuf> {
+        let path = self.tmp().join(format!("{EDIT}{old}.{new}{ENDING}"));
+        fsx::put_new(&path, json).map(|()| path)
+    }
+
+    /// Drops what was prepared, once the old job is withdrawn.
+    ///
+    /// # Errors
+    /// Those of the system, with the path; then it is where it was prepared.
+    pub fn submit_prepared(&self, prepared: &Path, new: &JobId, json: &[u8]) -> Result<()> {
+        let target = self.folder(Place::Incoming).join(format!("{new}{ENDING}"));
+        match fsx::move_to(prepared, &target) {
+            Err(e) if is_across(&e) => {
+                fsx::put_new(&target, json).and_then(|()| fsx::remove(prepared))
+            }
+            moved => moved,
+        }
+    }
+
+    /// What was prepared to take a job's place and was not dropped, with the job that it makes.
+    pub fn prepared_for(&self, old: &JobId) -> Option<(JobId, PathBuf)> {
+        let start = format!("{EDIT}{old}.");
+        let new =
+            |name: &String| JobId::parse(name.strip_prefix(&start)?.strip_suffix(ENDING)?).ok();
+        let is_dropped =
+            |new: &JobId| self.find(new).is_some() || self.root.runs().join(new.as_str()).exists();
+        let names = fsx::list(&self.tmp()).unwrap_or_default();
+        let mut waiting = names.iter().filter_map(|name| Some((new(name)?, self.tmp().join(name))));
+        waiting.find(|(new, _)| !is_dropped(new))
+    }
+}

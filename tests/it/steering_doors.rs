@@ -1,0 +1,154 @@
+//! What steering reads and replaces: a job file by the door of its taker, a whole one only, and nothing is lost on the way.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::{chown, symlink};
+
+use crate::yard::{Yard, not_run};
+
+const JOB: &str = "foo-abc234";
+
+/// Refused with the taker's word, and nothing has become a job.
+fn is_refused(yard: &Yard, words: &[&str], code: &str) {
+    let before = yard.names("incoming");
+    let refused = yard.ask(words);
+    assert_eq!(refused.code, Some(4), "{refused:?}");
+    assert!(refused.stderr.contains(code) && refused.stdout.is_empty(), "{refused:?}");
+    assert_eq!(yard.names("incoming"), before);
+}
+
+#[test]
+fn nothing_is_withdrawn_while_the_edited_job_cannot_be_written() {
+    let yard = Yard::new("edit-full");
+    let old = yard.submit(&[&"first words ".repeat(2_000)]);
+    let mut command = yard.site.command("sh");
+    command.env("NUMERUS_ROOT", yard.site.root()).current_dir("/");
+    let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" edit \"$1\" --priority 7";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_numerus"), &old]);
+    let refused = yard.site.run(&mut command);
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    assert!(refused.stderr.contains(&format!("{old} is as it was")), "{refused:?}");
+    assert_eq!(yard.names("incoming"), [format!("{old}.json")]);
+    assert!(yard.names("killed").is_empty());
+}
+
+#[test]
+fn whoever_kills_an_edit_loses_no_job() {
+    let yard = Yard::new("edit-killed");
+    for ms in (6..=126).step_by(6) {
+        let old = yard.submit(&["first words"]);
+        let mut command = yard.site.command("timeout");
+        command.env("NUMERUS_ROOT", yard.site.root()).current_dir("/");
+        command.args(["-s", "KILL", &format!("0.{ms:03}"), env!("CARGO_BIN_EXE_numerus")]);
+        yard.site.run(command.args(["edit", &old, "--priority", "7"]));
+        let waiting = yard.names("incoming");
+        if waiting.is_empty() {
+            let told = yard.ask(&["status", &old]).stderr;
+            assert!(told.contains("submits it"), "after {ms} ms: {told}");
+        }
+        assert!(waiting.len() <= 1, "after {ms} ms there are two: {waiting:?}");
+        for name in waiting {
+            fs::remove_file(yard.incoming().join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_edit_that_ended_between_the_two_jobs_is_named_and_can_be_finished() {
+    let yard = Yard::new("edit-between");
+    let old = yard.submit(&["first words"]);
+    let prepared = yard.folder("tmp").join(format!("edit-{old}.{JOB}.json"));
+    fs::write(&prepared, r#"{"objective": "other words"}"#).unwrap();
+    let before = yard.ask(&["status", &old]).stderr;
+    assert!(!before.contains("submits it"), "the old one is not withdrawn: {before}");
+    assert_eq!(yard.ask(&["kill", &old]).code, Some(0));
+    let told = yard.ask(&["status", &old]).stderr;
+    let target = yard.incoming().join(format!("{JOB}.json"));
+    let hint = format!("mv {} {} submits it", prepared.display(), target.display());
+    assert!(told.contains(&hint), "{told}");
+    fs::rename(prepared, target).unwrap();
+    let after = yard.ask(&["status", &old]).stderr;
+    assert!(!after.contains("submits it"), "{after}");
+    assert!(yard.ask(&["status", JOB]).stdout.contains("waits to be taken"));
+}
+
+#[test]
+fn a_link_is_not_read_for_an_edit_nor_for_a_retry() {
+    let yard = Yard::new("edit-link");
+    fs::write(yard.path("secret.txt"), "the secret\n").unwrap();
+    symlink(yard.path("secret.txt"), yard.incoming().join(format!("{JOB}.txt"))).unwrap();
+    yard.ask(&["status"]);
+    is_refused(&yard, &["edit", JOB, "--priority", "5"], "E_NOT_REGULAR");
+    assert_eq!(yard.ask(&["kill", JOB]).code, Some(0));
+    is_refused(&yard, &["retry", JOB], "E_NOT_REGULAR");
+}
+
+#[test]
+fn a_further_name_is_not_read_where_others_drop_files() {
+    let yard = Yard::new("edit-hard-link");
+    yard.set_settings("allowed_uids = [4242]\n");
+    fs::write(yard.path("secret.txt"), "the secret\n").unwrap();
+    fs::hard_link(yard.path("secret.txt"), yard.incoming().join(format!("{JOB}.txt"))).unwrap();
+    is_refused(&yard, &["edit", JOB, "--priority", "5"], "E_OWNER");
+    assert_eq!(yard.ask(&["kill", JOB]).code, Some(0));
+    is_refused(&yard, &["retry", JOB], "E_OWNER");
+}
+
+#[test]
+fn a_file_of_a_user_who_may_drop_none_becomes_nobody_elses() {
+    let yard = Yard::new("edit-foreign");
+    let file = yard.incoming().join(format!("{JOB}.txt"));
+    fs::write(&file, "theirs\n").unwrap();
+    if chown(&file, Some(4242), Some(4242)).is_err() {
+        return not_run("root, to make another user's file");
+    }
+    is_refused(&yard, &["edit", JOB, "--priority", "5"], "E_OWNER");
+}
+
+#[test]
+fn a_file_that_somebody_writes_is_neither_paused_nor_edited() {
+    let yard = Yard::new("pause-written");
+    let mut writer = File::create(yard.incoming().join(format!("{JOB}.txt"))).unwrap();
+    writer.write_all(b"first half, ").unwrap();
+    is_refused(&yard, &["pause", JOB], "is still being written");
+    is_refused(&yard, &["edit", JOB, "--priority", "5"], "is still being written");
+    writer.write_all(b"second half\n").unwrap();
+    drop(writer);
+    assert_eq!(yard.ask(&["pause", JOB]).code, Some(0));
+    let text = fs::read_to_string(yard.run(JOB).join("job.json")).unwrap();
+    assert!(text.contains("first half, second half"), "{text}");
+}
+
+#[test]
+fn a_job_is_not_edited_to_wait_for_itself() {
+    let yard = Yard::new("edit-itself");
+    let old = yard.submit(&["first words"]);
+    let refused = yard.ask(&["edit", &old, "--after", &old]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("cannot wait for itself"), "{refused:?}");
+    assert_eq!(yard.names("incoming"), [format!("{old}.json")]);
+}
+
+#[test]
+fn the_reason_of_a_rejected_file_is_not_dropped_as_a_job() {
+    let yard = Yard::new("retry-reason");
+    yard.drop_file("bad.json", "{");
+    yard.ask(&["daemon", "--once"]);
+    let rejected = yard.names("rejected");
+    assert_eq!(rejected, ["bad.json", "bad.json.reason.json"]);
+    let refused = yard.ask(&["retry", "bad.json.reason.json"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("numerus retry bad.json "), "{refused:?}");
+    assert_eq!(yard.names("rejected"), rejected);
+}
+
+#[test]
+fn a_note_that_is_too_long_is_not_said_to_have_what_was_read_of_it() {
+    let yard = Yard::new("send-long");
+    let old = yard.submit(&["first words"]);
+    fs::write(yard.path("note"), "ä".repeat(10_000)).unwrap();
+    let mut command = yard.numerus(&["send", &old, "-"]);
+    let refused = yard.site.run(command.stdin(File::open(yard.path("note")).unwrap()));
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("has more than 16384 bytes"), "{refused:?}");
+}
