@@ -53,7 +53,7 @@ pub(super) struct Prune {
 }
 
 fn span(text: &str) -> Result<SignedDuration, String> {
-    let read = duration::parse(text).and_then(|d| SignedDuration::try_from(d).ok());
+    let read = duration::parse_age(text).and_then(|d| SignedDuration::try_from(d).ok());
     read.ok_or_else(|| format!("{text:?} is not a time like 12h, 30d"))
 }
 

@@ -124,13 +124,24 @@ impl Daemon {
             }
         }
         match self.desk.keep_keys() {
-            Ok(0) => None,
-            Ok(jobs) => {
-                let message = format!("spool/keys was gone; it is made again from {jobs} jobs");
-                self.record(&Fact::Trouble { message });
+            Ok((jobs, damaged)) => {
+                self.tell_of_keys(jobs, &damaged);
                 None
             }
             Err(e) => Some(format!("cannot make spool/keys again: {e}")),
+        }
+    }
+
+    fn tell_of_keys(&mut self, jobs: usize, damaged: &[String]) {
+        for why in damaged {
+            let message = format!(
+                "a copy of a removed job is passed over, and its key, if it had one, is free: {why}"
+            );
+            self.record(&Fact::Trouble { message });
+        }
+        if jobs > 0 {
+            let message = format!("spool/keys was gone; it is made again from {jobs} jobs");
+            self.record(&Fact::Trouble { message });
         }
     }
 

@@ -118,10 +118,11 @@ impl Desk {
         Ok(Ok(admitted))
     }
 
-    /// Makes the folder of the keys where there is none, from the jobs that have one, the oldest first; how many there were.
-    pub(super) fn keep_keys(&self) -> Result<usize> {
+    /// Makes the folder of the keys where there is none, from the jobs that have one, the oldest first; how many there were, and
+    /// which copies of removed jobs were passed over.
+    pub(super) fn keep_keys(&self) -> Result<(usize, Vec<String>)> {
         if self.spool.has_keys() {
-            return Ok(0);
+            return Ok((0, Vec::new()));
         }
         let mut keyed = Vec::new();
         for id in self.runs.jobs()? {
@@ -129,11 +130,11 @@ impl Desk {
             keyed.extend(self.runs.folder(&id).read_job()?.filter(|job| job.options.key.is_some()));
         }
         // A key is used for ever, whether its job is still there or not.
-        let removed = pruning::removed_jobs(&self.root)?;
+        let (removed, damaged) = pruning::removed_jobs(&self.root)?;
         keyed.extend(removed.into_iter().filter(|job| job.options.key.is_some()));
         keyed.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         let pairs = keyed.iter().filter_map(|job| Some((job.options.key.as_deref()?, &job.id)));
-        Ok(if self.spool.fill_keys(pairs)? { keyed.len() } else { 0 })
+        Ok((if self.spool.fill_keys(pairs)? { keyed.len() } else { 0 }, damaged))
     }
 
     /// All jobs that `after` may name: taken ones, ended ones, those still in `incoming/` under their id, and those that were

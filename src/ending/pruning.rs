@@ -21,6 +21,8 @@ use crate::trees;
 
 /// Largest file that is copied, in bytes.
 const MAX_COPY_BYTES: u64 = 512 * 1024 * 1024;
+/// Most copies of jobs with the same id.
+const MAX_COPIES: u32 = 1000;
 /// How the name of a run folder begins whose job was removed.
 const ASIDE: &str = ".pruning-";
 /// The files of a run folder that are copied.
@@ -100,8 +102,8 @@ impl Pruner {
     /// # Errors
     /// Those of the system.
     pub fn remove_file(&self, job: &JobId) -> Result<()> {
-        let target = self.copies.join(job.as_str());
-        if !target.exists() {
+        let is_copied = |copy: &Path| self.is_file_in(job, copy);
+        if let Some(target) = self.room(job, is_copied)? {
             let staged = self.stage(job)?;
             self.copy_file(job, &staged)?;
             fsx::move_to(&staged, &target)?;
@@ -117,12 +119,19 @@ impl Pruner {
         self.runs.dir().join(format!("{ASIDE}{job}"))
     }
 
-    /// What follows from the removal; done again it does the rest.
+    /// What follows from the removal; done again it does the rest. An id whose file is gone may have become another job's: of
+    /// that one nothing is touched.
     fn clear_away(&self, job: &JobId) -> Result<()> {
-        if let Some(file) = self.spool.taken(job) {
-            fsx::remove(&file)?;
+        // Looked for first: no new job gets the id while this one's file is there, and one that has it has its run folder before
+        // it has a file.
+        let file = self.spool.taken(job);
+        if !self.runs.folder(job).dir().exists() {
+            if let Some(file) = file {
+                fsx::remove(&file)?;
+            }
+            let _missed_by_nobody =
+                Index::open(&self.store).and_then(|mut index| index.forget(job));
         }
-        let _missed_by_nobody = Index::open(&self.store).and_then(|mut index| index.forget(job));
         trees::remove_run(&self.aside(job)).map_err(Error::other)
     }
 
@@ -133,12 +142,35 @@ impl Pruner {
         Ok(staged)
     }
 
+    /// Where the copy of a job goes, beside those of earlier jobs with its id; `None` if one of them is its own. Whoever died
+    /// after the copying has copied everything, since a copy gets its name as a whole.
+    fn room(&self, job: &JobId, is_own: impl Fn(&Path) -> Result<bool>) -> Result<Option<PathBuf>> {
+        let named = |n: u32| if n == 1 { job.to_string() } else { format!("{job}.{n}") };
+        for copy in (1..=MAX_COPIES).map(|n| self.copies.join(named(n))) {
+            if copy.symlink_metadata().is_err() {
+                return Ok(Some(copy));
+            }
+            if is_own(&copy)? {
+                return Ok(None);
+            }
+        }
+        let why =
+            format!("there are {MAX_COPIES} copies of jobs with that id; move them elsewhere");
+        Err(fsx::at(&self.copies.join(job.as_str()))(Error::new(ErrorKind::AlreadyExists, why)))
+    }
+
+    /// Whether a copy holds the file that a job has in the spool.
+    fn is_file_in(&self, job: &JobId, copy: &Path) -> Result<bool> {
+        let Some(file) = self.spool.taken(job) else { return Ok(true) };
+        let copied = copy.join(file.file_name().unwrap_or_default());
+        let copied = fsx::read_bounded(&copied, MAX_COPY_BYTES).ok().flatten();
+        Ok(copied.is_some() && copied == fsx::read_bounded(&file, MAX_COPY_BYTES)?)
+    }
+
     /// Copies what matters of a job, as a whole.
     fn copy(&self, folder: &RunFolder, with_repository: bool) -> Result<()> {
-        let target = self.copies.join(folder.job().as_str());
-        if target.exists() {
-            return is_copy_of(&target, folder);
-        }
+        let is_copied = |copy: &Path| is_copy_of(copy, folder);
+        let Some(target) = self.room(folder.job(), is_copied)? else { return Ok(()) };
         let staged = self.stage(folder.job())?;
         self.copy_file(folder.job(), &staged)?;
         for name in fsx::list(folder.dir())? {
@@ -163,33 +195,52 @@ impl Pruner {
     }
 }
 
-/// The jobs that were removed, as far as copies of what was accepted are kept.
+/// The jobs that were removed, as far as copies of what was accepted are kept, and of each copy that is damaged what is wrong
+/// with it: copies are not what a root lives by.
 ///
 /// # Errors
-/// Those of the system, and a copy that cannot be read.
-pub fn removed_jobs(root: &Root) -> Result<Vec<Job>> {
+/// Those of the system.
+pub fn removed_jobs(root: &Root) -> Result<(Vec<Job>, Vec<String>)> {
     let dir = copies(root);
-    let mut jobs = Vec::new();
-    for name in fsx::list(&dir)?.into_iter().filter(|name| JobId::parse(name).is_ok()) {
+    let (mut jobs, mut damaged) = (Vec::new(), Vec::new());
+    for name in fsx::list(&dir)?.into_iter().filter(|name| is_copy(name)) {
         let path = dir.join(name).join("job.json");
-        let Some(text) = fsx::read_optional(&path)? else { continue };
-        jobs.push(serde_json::from_str(&text).map_err(|e| fsx::at(&path)(e.into()))?);
+        match fsx::read_optional(&path).and_then(|text| text.map(parsed(&path)).transpose()) {
+            Ok(job) => jobs.extend(job),
+            Err(e) if is_damage(e.kind()) => damaged.push(e.to_string()),
+            Err(e) => return Err(e),
+        }
     }
-    Ok(jobs)
+    Ok((jobs, damaged))
+}
+
+fn parsed(path: &Path) -> impl Fn(String) -> Result<Job> + '_ {
+    move |text| {
+        let read = serde_json::from_str(&text);
+        read.map_err(|e| fsx::at(path)(Error::new(ErrorKind::InvalidData, e)))
+    }
+}
+
+/// Whether a name is that of a copy, the first of a job's id or a later one.
+fn is_copy(name: &str) -> bool {
+    let (id, number) = name.split_once('.').unwrap_or((name, "2"));
+    JobId::parse(id).is_ok() && number.parse::<u32>().is_ok()
+}
+
+/// Whether reading failed for what lies there, so that another try would not help.
+fn is_damage(kind: ErrorKind) -> bool {
+    use ErrorKind::{InvalidData, IsADirectory, NotADirectory, PermissionDenied};
+    matches!(kind, InvalidData | IsADirectory | NotADirectory | PermissionDenied)
 }
 
 fn copies(root: &Root) -> PathBuf {
     root.store().join("pruned")
 }
 
-/// Whoever died after the copying has copied everything, since a copy gets its name as a whole. Anything else of that name
-/// keeps the job.
-fn is_copy_of(target: &Path, folder: &RunFolder) -> Result<()> {
-    let copied = fsx::read_bounded(&target.join("events.ndjson"), MAX_COPY_BYTES).ok().flatten();
-    if copied.is_some() && copied == fsx::read_bounded(&folder.journal(), MAX_COPY_BYTES)? {
-        return Ok(());
-    }
-    Err(fsx::at(target)(Error::new(ErrorKind::AlreadyExists, "it is the copy of another job")))
+/// Whether a copy is that of the job in a run folder.
+fn is_copy_of(copy: &Path, folder: &RunFolder) -> Result<bool> {
+    let copied = fsx::read_bounded(&copy.join("events.ndjson"), MAX_COPY_BYTES).ok().flatten();
+    Ok(copied.is_some() && copied == fsx::read_bounded(&folder.journal(), MAX_COPY_BYTES)?)
 }
 
 fn is_kept(name: &str) -> bool {

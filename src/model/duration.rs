@@ -11,8 +11,14 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// How far a clock may be set back without anybody minding.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(60);
 
-/// Reads a duration: numbers, each with one of the units `ms s m h d`, largest first by habit, in any order.
+/// Reads a duration of a setting or an option: numbers, each with one of the units `ms s m h d`, largest first by habit, in any
+/// order.
 pub fn parse(text: &str) -> Option<Duration> {
+    parse_age(text).filter(|total| *total <= LONGEST)
+}
+
+/// Reads a duration that may be of any length, such as an age.
+pub fn parse_age(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {
@@ -27,7 +33,7 @@ pub fn parse(text: &str) -> Option<Duration> {
         total = total.checked_add(Duration::from_millis(ms))?;
         rest = rest.get(letters..)?;
     }
-    (total <= LONGEST).then_some(total)
+    Some(total)
 }
 
 /// A unit in milliseconds.
@@ -89,6 +95,7 @@ mod tests {
         }
         for bad in ["", "10", "s", "1x", "-1s", "1.5h", "99999999999999999999s", "400d", "1 s"] {
             assert_eq!(parse(bad), None, "{bad}");
+            assert_eq!(parse_age(bad).is_some(), bad == "400d", "{bad}");
         }
     }
 

@@ -185,7 +185,7 @@ fn what_was_withdrawn_goes_and_what_a_death_left_is_finished() {
 }
 
 #[test]
-fn a_copy_of_something_else_keeps_the_job_and_what_nobody_put_aside_stays() {
+fn a_copy_of_something_else_stays_beside_the_jobs_own_and_what_nobody_put_aside_stays() {
     let yard = Yard::new("prune-strange");
     yard.drop_job("bad-1", "bad-1", "");
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(1));
@@ -195,12 +195,71 @@ fn a_copy_of_something_else_keeps_the_job_and_what_nobody_put_aside_stays() {
     fs::write(other.join("events.ndjson"), "another\n").unwrap();
     let strange = yard.site.root().join("runs/.pruning-strange-abc234");
     fs::create_dir(&strange).unwrap();
-    let all = ["prune", "--keep", "0", "--yes"];
-    said(&yard.ask(&all), 5, "it is the copy of another job");
-    assert!(yard.run(&job).exists() && strange.exists());
-    fs::remove_dir_all(&other).unwrap();
-    said(&yard.ask(&all), 0, "1 job, ");
+    let journal = fs::read_to_string(yard.run(&job).join("events.ndjson")).unwrap();
+    said(&yard.ask(&["prune", "--keep", "0", "--yes"]), 0, "1 job, ");
     assert!(!yard.run(&job).exists() && strange.exists());
+    let second = copy(&yard.site.root(), &format!("{job}.2"));
+    for (copy, text) in [(&other, "another\n"), (&second, &journal)] {
+        assert_eq!(fs::read_to_string(copy.join("events.ndjson")).unwrap(), text);
+    }
+}
+
+#[test]
+fn a_job_dropped_again_from_its_copy_can_be_removed_again() {
+    let yard = Yard::new("prune-again");
+    let all = ["prune", "--keep", "0", "--unmerged", "--yes"];
+    let withdrawn = yard.submit(&["never", "--plan", "single"]);
+    for objective in ["bad-1", "bad-2"] {
+        yard.drop_job("redo-abc234", objective, "");
+        yard.until("it is taken and has ended", || {
+            let _ends = yard.ask(&["daemon", "--once"]);
+            yard.names("failed") == ["redo-abc234.md"]
+        });
+        said(&yard.ask(&all), 0, "redo-abc234");
+    }
+    let kept = |copy_of: &str| {
+        let path = copy(&yard.site.root(), copy_of).join("objective.md");
+        fs::read_to_string(path).unwrap().trim().to_owned()
+    };
+    assert_eq!([kept("redo-abc234"), kept("redo-abc234.2")], ["bad-1", "bad-2"]);
+    assert!(copy(&yard.site.root(), &withdrawn).exists());
+    said(&yard.ask(&["prune", "--older-than", "400d", "--yes"]), 0, "nothing to remove");
+}
+
+#[test]
+fn what_a_death_left_of_a_removal_touches_no_new_job_of_the_same_id() {
+    let yard = Yard::new("prune-reborn");
+    yard.drop_job("redo-abc234", "redo", "not_before: 2999-01-01T00:00:00Z\n");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(4));
+    let job = "redo-abc234";
+    let root = yard.site.root();
+    // As if a removal had died after the file of an earlier job of that id was gone.
+    let aside = root.join("runs/.pruning-redo-abc234");
+    for dir in [&aside, &copy(&root, job)] {
+        fs::create_dir_all(dir).unwrap();
+    }
+    let file = yard.folder("claimed").join("redo-abc234.md");
+    let text = fs::read_to_string(&file).unwrap();
+    said(&yard.ask(&["prune", "--keep", "0", "--yes"]), 0, "is finished");
+    assert!(!aside.exists());
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    assert!(yard.run(job).exists());
+}
+
+#[test]
+fn a_damaged_copy_of_a_removed_job_is_told_of_and_stops_nothing() {
+    let yard = Yard::new("prune-damaged");
+    yard.drop_job("bad-1", "bad-1", "key: once\n");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(1));
+    let job = yard.job("bad-1-").unwrap();
+    said(&yard.ask(&["prune", "--keep", "0", "--yes"]), 0, "1 job, ");
+    fs::write(copy(&yard.site.root(), &job).join("job.json"), "{\"version\"").unwrap();
+    fs::remove_dir_all(yard.folder("keys")).unwrap();
+    yard.drop_job("bad-2", "bad-2", "");
+    let ended = yard.ask(&["daemon", "--once"]);
+    assert_eq!((ended.code, yard.names("failed").len()), (Some(1), 1), "{ended:?}");
+    let told = yard.facts("trouble");
+    assert_eq!(told.iter().filter(|t| t.to_string().contains(&job)).count(), 1, "{told:?}");
 }
 
 #[test]
