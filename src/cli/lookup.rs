@@ -9,6 +9,7 @@ use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TaskId};
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
+use crate::os::fsx;
 use crate::runs::Runs;
 use crate::spool::{Place, Spool};
 
