@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::follow::{Wake, Wakes};
 use super::here::Here;
 use super::lookup::{Known, Whereabouts};
+use super::needed::Needs;
 use super::render::age;
 use super::story::plural;
 use super::table::{Cell, table};
@@ -17,7 +18,7 @@ use crate::model::duration;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
-use crate::os::console::is_terminal;
+use crate::os::console::{is_terminal, one_line};
 use crate::os::fsx;
 use crate::runs::Runs;
 use crate::spool::{Place, Spool};
@@ -116,6 +117,10 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
         here.out.note("nothing was removed");
         return Ok(Exit::Done);
     }
+    if goes.iter().any(|one| seams::has_hooks_due(&here.root, &one.job)) {
+        here.out.note("hooks are called first that are due");
+        seams::drain(&here.root, None);
+    }
     let mut worst = Exit::Done;
     for one in &goes {
         if let Err(failure) = remove(&here.root, &pruner, one) {
@@ -149,9 +154,9 @@ fn ended(root: &Root) -> Result<Vec<Ended>, Failure> {
             }
         }
     }
-    let waiting = waiting(root)?;
+    let needs = Needs::of(root)?;
     for one in &mut all {
-        one.waited_for_by = waits_for(&waiting, &one.job);
+        one.waited_for_by = needs.who(&one.job);
     }
     Ok(all)
 }
@@ -171,23 +176,6 @@ fn of_run(root: &Root, job: &JobId, phase: JobPhase) -> Result<Option<Ended>, Fa
     let bytes = fsx::disk_bytes(folder.dir()).map_err(|e| Failure::system("read the run", &e))?;
     let (job, at) = (job.clone(), state.updated_at.unwrap_or_default());
     Ok(Some(Ended { job, phase, at, bytes, result, waited_for_by: None }))
-}
-
-/// The jobs that have not ended, with those that they wait for.
-fn waiting(root: &Root) -> Result<Vec<(JobId, Vec<String>)>, Failure> {
-    let runs = Runs::of(root);
-    let open = Spool::of(root).jobs_in(Place::Claimed);
-    let open = open.map_err(|e| Failure::system("read the spool", &e))?;
-    let after = |job: JobId| {
-        let accepted = runs.folder(&job).read_job().ok().flatten()?;
-        Some((job, accepted.options.after.into_iter().map(|a| a.job).collect()))
-    };
-    Ok(open.into_iter().filter_map(|(job, _)| after(job)).collect())
-}
-
-fn waits_for(waiting: &[(JobId, Vec<String>)], job: &JobId) -> Option<JobId> {
-    let waits = |(_, after): &&(JobId, Vec<String>)| after.iter().any(|a| a == job.as_str());
-    waiting.iter().find(waits).map(|(waiter, _)| waiter.clone())
 }
 
 fn show(here: &mut Here, goes: &[&Ended]) -> Result<(), Failure> {
@@ -225,8 +213,8 @@ fn tell_kept(here: &mut Here, not_merged: &[&Ended], waited_for: &[&Ended]) {
         ));
     }
     for one in waited_for {
-        let waiter = one.waited_for_by.as_ref().map(ToString::to_string).unwrap_or_default();
-        here.out.note(&format!("kept: {}, since {waiter} waits for it", one.job));
+        let by = one.waited_for_by.as_deref().map(one_line).unwrap_or_default();
+        here.out.note(&format!("kept: {}, since {by} needs it", one.job));
     }
 }
 
@@ -263,13 +251,11 @@ fn is_confirmed(here: &mut Here, jobs: usize) -> Result<bool, Failure> {
     }
 }
 
-/// Removes one, if nobody has come to wait for it meanwhile.
+/// Removes one, if nobody has come to need it meanwhile.
 fn remove(root: &Root, pruner: &seams::Pruner, one: &Ended) -> Result<(), Failure> {
-    if let Some(waiter) = waits_for(&waiting(root)?, &one.job) {
-        return Err(Failure::new(
-            Exit::Blocked,
-            format!("{} stays: {waiter} waits for it", one.job),
-        ));
+    if let Some(by) = Needs::of(root)?.who(&one.job) {
+        let stays = format!("{} stays: {} needs it", one.job, one_line(&by));
+        return Err(Failure::new(Exit::Blocked, stays));
     }
     let known = lookup::find(root, one.job.as_str())?;
     match known {

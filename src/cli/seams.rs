@@ -54,7 +54,9 @@ pub(super) use self::editing::{
 pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::init::{init, write_page};
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
-pub(super) use self::pruning::{Pruner, begin_pruning, finish_pruning, prune, prune_file};
+pub(super) use self::pruning::{
+    Pruner, begin_pruning, finish_pruning, has_hooks_due, prune, prune_file,
+};
 pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
 
 /// How long a lock is tried for that its holder is about to let go.
