@@ -27,6 +27,7 @@ mod logs;
 mod lookup;
 mod man;
 mod memory;
+mod needed;
 mod open;
 mod out;
 mod pause;

@@ -1,14 +1,11 @@
 //! `numerus prune`: removes jobs that have ended, after a look at what goes, and with a copy of what matters.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::time::SystemTime;
-
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
 use super::follow::Wakes;
 use super::here::Here;
+use super::needed::Needs;
 use super::render::age;
 use super::story::plural;
 use super::table::{Cell, table};
@@ -103,8 +100,7 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
             here.out.note(&format!("{job}: its removal had begun, and is finished"));
         }
     }
-    let mut waiters = Waiters::of(&here.root);
-    let ended = ended(&here.root, &mut waiters)?;
+    let ended = ended(&here.root)?;
     let fates = decide(&ended, &rule, here.view.now);
     let of =
         |fate: Fate| ended.iter().zip(&fates).filter(move |(_, f)| **f == fate).map(|(e, _)| e);
@@ -121,9 +117,13 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
         here.out.note("nothing was removed");
         return Ok(confirmed.err().map_or(Exit::Done, Exit::Signal));
     }
+    if goes.iter().any(|one| seams::has_hooks_due(&here.root, &one.job)) {
+        here.out.note("hooks are called first that are due");
+        seams::drain(&here.root, None);
+    }
     let (mut worst, mut removed) = (Exit::Done, Vec::new());
     for one in &goes {
-        match remove(&here.root, &pruner, &mut waiters, one) {
+        match remove(&here.root, &pruner, one) {
             Ok(()) => removed.push(one.bytes),
             Err(failure) => {
                 here.out.note_text(&failure.render());
@@ -139,7 +139,7 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
 }
 
 /// Every job that has ended, with or without a run folder, as far as nobody is at it.
-fn ended(root: &Root, waiters: &mut Waiters) -> Result<Vec<Ended>, Failure> {
+fn ended(root: &Root) -> Result<Vec<Ended>, Failure> {
     let cannot = |e: std::io::Error| Failure::system("read the spool", &e);
     let (spool, runs) = (Spool::of(root), Runs::of(root));
     let mut all = Vec::new();
@@ -159,8 +159,9 @@ fn ended(root: &Root, waiters: &mut Waiters) -> Result<Vec<Ended>, Failure> {
             }
         }
     }
+    let needs = Needs::of(root)?;
     for one in &mut all {
-        one.waited_for_by = waiters.find(&one.job)?;
+        one.waited_for_by = needs.who(&one.job);
     }
     Ok(all)
 }
@@ -180,54 +181,6 @@ fn of_run(root: &Root, job: &JobId, phase: JobPhase) -> Result<Option<Ended>, Fa
     let bytes = fsx::disk_bytes(folder.dir()).map_err(|e| Failure::system("read the run", &e))?;
     let (job, at) = (job.clone(), state.updated_at.unwrap_or_default());
     Ok(Some(Ended { job, phase, at, bytes, result, waited_for_by: None }))
-}
-
-/// Who waits for whom, of the jobs that have not ended. Each is read once, and the folder only when it has changed.
-struct Waiters {
-    claimed: PathBuf,
-    spool: Spool,
-    runs: Runs,
-    /// When the folder was changed last, as far as all in it was read.
-    read: Option<SystemTime>,
-    jobs: BTreeSet<JobId>,
-    of: BTreeMap<String, JobId>,
-}
-
-impl Waiters {
-    fn of(root: &Root) -> Self {
-        let (spool, runs) = (Spool::of(root), Runs::of(root));
-        let claimed = spool.folder(Place::Claimed);
-        Self { claimed, spool, runs, read: None, jobs: BTreeSet::new(), of: BTreeMap::new() }
-    }
-
-    /// The one that waits for a job, if any does by now.
-    fn find(&mut self, job: &JobId) -> Result<Option<JobId>, Failure> {
-        self.read_on().map_err(|e| Failure::system("read the spool", &e))?;
-        Ok(self.of.get(job.as_str()).cloned())
-    }
-
-    fn read_on(&mut self) -> std::io::Result<()> {
-        let changed = self.claimed.metadata().and_then(|meta| meta.modified()).ok();
-        if changed.is_some() && changed == self.read {
-            return Ok(());
-        }
-        let mut is_whole = true;
-        for (job, _) in self.spool.jobs_in(Place::Claimed)? {
-            if self.jobs.contains(&job) {
-                continue;
-            }
-            let Some(accepted) = self.runs.folder(&job).read_job().ok().flatten() else {
-                is_whole = false;
-                continue;
-            };
-            for after in accepted.options.after {
-                self.of.entry(after.job).or_insert_with(|| job.clone());
-            }
-            self.jobs.insert(job);
-        }
-        self.read = changed.filter(|_| is_whole);
-        Ok(())
-    }
 }
 
 fn show(here: &mut Here, goes: &[&Ended]) -> Result<(), Failure> {
@@ -273,8 +226,8 @@ fn tell_kept(here: &mut Here, not_merged: &[&Ended], waited_for: &[&Ended]) {
         ));
     }
     for one in waited_for {
-        let waiter = one.waited_for_by.as_ref().map(ToString::to_string).unwrap_or_default();
-        here.out.note(&format!("kept: {}, since {waiter} waits for it", one.job));
+        let by = one.waited_for_by.as_deref().map(one_line).unwrap_or_default();
+        here.out.note(&format!("kept: {}, since {by} needs it", one.job));
     }
 }
 
@@ -301,18 +254,11 @@ fn is_confirmed(here: &mut Here, jobs: usize) -> Result<Result<bool, u8>, Failur
     Ok(answer.map(|line| matches!(line.unwrap_or_default().to_lowercase().as_str(), "y" | "yes")))
 }
 
-/// Removes one, if nobody has come to wait for it meanwhile.
-fn remove(
-    root: &Root,
-    pruner: &seams::Pruner,
-    waiters: &mut Waiters,
-    one: &Ended,
-) -> Result<(), Failure> {
-    if let Some(waiter) = waiters.find(&one.job)? {
-        return Err(Failure::new(
-            Exit::Blocked,
-            format!("{} stays: {waiter} waits for it", one.job),
-        ));
+/// Removes one, if nobody has come to need it meanwhile.
+fn remove(root: &Root, pruner: &seams::Pruner, one: &Ended) -> Result<(), Failure> {
+    if let Some(by) = Needs::of(root)?.who(&one.job) {
+        let stays = format!("{} stays: {} needs it", one.job, one_line(&by));
+        return Err(Failure::new(Exit::Blocked, stays));
     }
     if Runs::of(root).folder(&one.job).dir().is_dir() {
         return seams::prune(root, pruner, &one.job, &one.result);

@@ -7,6 +7,7 @@ mod hook;
 mod init;
 mod keys;
 mod memory;
+mod pages;
 mod pruning;
 mod replacing;
 mod steering;
@@ -18,10 +19,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-
-mod pages;
-
-pub(super) use self::pages::{open_page, overview, report};
 
 use super::lookup;
 use crate::bus::Bus;
@@ -58,7 +55,10 @@ pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::init::{init, write_page};
 pub(super) use self::keys::is_first_of_key;
 pub(super) use self::memory::{bank_of, forget, memory, unreadable};
-pub(super) use self::pruning::{Pruner, begin_pruning, finish_pruning, prune, prune_file};
+pub(super) use self::pages::{open_page, overview, report};
+pub(super) use self::pruning::{
+    Pruner, begin_pruning, finish_pruning, has_hooks_due, prune, prune_file,
+};
 pub(super) use self::replacing::{
     prepare, prepared_for, read_as_taken, submit_prepared, until_whole,
 };

@@ -38,6 +38,8 @@ impl Daemon {
         if self.ground.is_firm() {
             self.keep_reserves();
             self.mark_all();
+            // A runner that was killed left nobody who would start the next one.
+            hooks::resume(&self.desk.root);
         }
     }
 

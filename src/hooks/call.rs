@@ -3,8 +3,9 @@
 
 use std::ffi::OsString;
 use std::io::{PipeReader, Read as _, Result, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use super::record::{self, Failure, MAX_OUTPUT};
 use crate::model::event::Event;
 use crate::os::process::{Target, start_time};
-use crate::os::{clock, env, family, random};
+use crate::os::{clock, digest, env, family, random};
 use crate::runs::RunFolder;
 
 /// Variables that hooks get from our own environment: what a program of the user's session needs, and no key.
@@ -36,7 +37,7 @@ const PASSED: [&str; 16] = [
     "SSL_CERT_DIR",
 ];
 /// The variable that tells the processes of one call.
-const MARK: &str = "NUMERUS_HOOK";
+pub(super) const MARK: &str = "NUMERUS_HOOK";
 /// How long output is waited for when everything that could write it has been ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
@@ -73,9 +74,22 @@ pub(super) fn call(call: &Call, event: &Event) {
     }
 }
 
+/// How the marks of all calls for a root begin.
+fn mark_of(root: &Path) -> String {
+    let path = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let digest = digest::sha256_hex(path.as_os_str().as_bytes());
+    format!("{}-", digest.get(..16).unwrap_or_default())
+}
+
+/// Ends what a runner that died has left running of its calls: nobody counts their time any more. The caller is the runner.
+pub(super) fn end_left(root: &Path) {
+    family::sweep_begun(MARK, &mark_of(root));
+}
+
 /// Runs the program to its end: what it printed, and what went wrong.
 fn run(call: &Call, event: &Event) -> Result<(Vec<u8>, Option<String>)> {
-    let mark = format!("{}-{}-{}", call.run.job(), event.seq, random::base32(8)?);
+    let (root, nonce) = (mark_of(&call.root), random::base32(8)?);
+    let mark = format!("{root}{}-{}-{nonce}", call.run.job(), event.seq);
     let (reader, writer) = std::io::pipe()?;
     let mut command = Command::new(&call.program);
     command.env_clear().envs(environment(call, event)).env(MARK, &mark).process_group(0);

@@ -70,6 +70,11 @@ pub fn resume(root: &Root) {
     }
 }
 
+/// Whether hooks are still to be called for what is in a job's journal.
+pub fn is_due(root: &Root, job: &JobId) -> bool {
+    scripts::any(root) && marks(root).join(job.as_str()).exists()
+}
+
 /// Waits until the hooks of a job, or of all jobs that nobody works on, have been called, at most so long.
 pub fn drain(root: &Root, job: Option<&JobId>, patience: Duration) {
     let deadline = clock::since_boot() + patience;
@@ -90,6 +95,8 @@ fn start_runner(root: &Root) -> std::io::Result<()> {
     }
     let mut command = Command::new(env::own_binary()?);
     command.arg("--root").arg(root.path()).arg(RUNNER);
+    // One that a hook started by what it did goes on when that hook has ended.
+    command.env_remove(call::MARK);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // A worker ends orphans that come to it: this one is its own.
     let mut child = family::spawn(|| command.spawn(), Child::id)?;

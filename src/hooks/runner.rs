@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::backlog::{Tail, marked};
-use super::call::{Call, call};
+use super::call::{Call, call, end_left};
 use super::{marks, scripts, try_lead};
 use crate::model::event::Event;
 use crate::model::id::JobId;
@@ -48,6 +48,7 @@ pub fn run(root: &Root, patience: Duration) -> Result<()> {
     process::keep_private();
     fsx::make_dir(&marks(root))?;
     while let Some(lock) = try_lead(root)? {
+        end_left(root.path());
         let (wake, woken) = channel();
         Runner::new(root, patience, wake).work(&woken);
         drop(lock);

@@ -74,6 +74,20 @@ pub fn admit(bytes: &[u8], shape: Shape, facts: &Facts<'_>) -> Result<Admitted, 
     Ok(Admitted { objective, options: options(object, facts)? })
 }
 
+/// The jobs that a dropped file names in `after` and `retry_of`, as they are written there, whatever else is wrong with it.
+pub fn named(bytes: &[u8], shape: Shape) -> Vec<String> {
+    let read = decode(bytes).and_then(|text| match shape {
+        Shape::Text => Ok((String::new(), Map::new())),
+        Shape::Markdown => from_markdown(text),
+        Shape::Json => from_json(text),
+    });
+    let Ok((_, object)) = read else { return Vec::new() };
+    let mut f = Fields::new(object, "");
+    let after = after(&mut f).into_iter().map(|after| after.job);
+    let earlier = retry_of(&mut f).map(|retry| retry.job.into());
+    after.chain(earlier).collect()
+}
+
 /// The reason for a file over the limit, for callers who need not even read it.
 pub fn too_large(bytes: u64, limit: u64) -> Reason {
     let message = format!("the file has {bytes} bytes, the limit is {limit}");

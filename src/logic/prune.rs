@@ -74,8 +74,8 @@ pub struct Ended {
     pub bytes: u64,
     /// Where its result is.
     pub result: Standing,
-    /// The job that waits for it, by its `after`.
-    pub waited_for_by: Option<JobId>,
+    /// What has not ended and needs it, by its `after` or `retry_of`: a job, or a file that nobody has taken yet.
+    pub waited_for_by: Option<String>,
 }
 
 /// What becomes of one.
@@ -87,7 +87,7 @@ pub enum Fate {
     Stays,
     /// It was asked for, but its result is on no other branch.
     NotMerged,
-    /// It was asked for, but a job waits for it.
+    /// It was asked for, but another job needs it.
     WaitedFor,
 }
 
@@ -204,7 +204,7 @@ mod tests {
             Standing::Unknown,
             Standing::Merged,
         ]);
-        all[5].waited_for_by = JobId::parse("w").ok();
+        all[5].waited_for_by = Some("w".to_owned());
         let rule = Rule { keep: Some(0), ..Rule::default() };
         let fates = decide(&all, &rule, at(1000));
         let stays = Fate::NotMerged;

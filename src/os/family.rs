@@ -156,6 +156,30 @@ pub fn sweep(marks: &[(&str, &str)]) -> Vec<u32> {
     left
 }
 
+/// Ends every process, but for this one, in whose environment this variable begins so; gives back what would not die within a
+/// bound.
+pub fn sweep_begun(name: &str, start: &str) -> Vec<u32> {
+    let (own, begins) = (own_pid(), format!("{name}={start}"));
+    let bears = |pid: u32| {
+        let environment = environment(pid).unwrap_or_default();
+        environment.split(|b| *b == 0).any(|entry| entry.starts_with(begins.as_bytes()))
+    };
+    let is_left =
+        |pid: &u32| *pid != own && bears(*pid) && look(*pid).is_some_and(|seen| !seen.is_zombie);
+    let mut left: Vec<u32> = Vec::new();
+    for _ in 0..SWEEP_ROUNDS {
+        left = pids().into_iter().filter(is_left).collect();
+        if left.is_empty() {
+            break;
+        }
+        for pid in &left {
+            end(*pid, bears);
+        }
+        clock::pause(SWEEP_REST);
+    }
+    left
+}
+
 fn end(pid: u32, is_it: impl Fn(u32) -> bool) {
     if let Some(target) = Target::open(pid, is_it) {
         target.kill();

@@ -174,6 +174,48 @@ fn jobs_without_a_daemon_have_their_hooks_called_too() {
     yard.until("the end by kill is told of", || told(&yard.path("finished")).len() == 2);
 }
 
+#[test]
+fn an_idle_daemon_replaces_a_killed_runner_and_what_that_one_had_called_is_ended() {
+    let yard = Yard::new("hook-left");
+    set(&yard, "rescan = \"1s\"");
+    let script = "[ ! -e OUT/hung ] || { cat >> OUT/finished; exit; }\n\
+                  echo $PPID > OUT/runner; echo $$ > OUT/hung.new; mv OUT/hung.new OUT/hung; exec sleep 1000";
+    put(&yard, "job.finished", script);
+    let _daemon = yard.daemon(&[]);
+    yard.drop_job("a", "good", "");
+    yard.until_in("done", "a-");
+    yard.until("the hook hangs", || yard.path("hung").exists());
+    let pid = |name: &str| -> u32 {
+        fs::read_to_string(yard.path(name)).unwrap().trim().parse().unwrap()
+    };
+    let (runner, hook) = (pid("runner"), pid("hung"));
+    kill(runner);
+    yard.until("the hook is called again", || told(&yard.path("finished")).len() == 1);
+    assert!(!yard.processes().contains(&hook), "what nobody looked after is ended first");
+}
+
+#[test]
+fn a_job_is_not_removed_before_its_hooks_were_called() {
+    let yard = Yard::new("hook-prune");
+    set(&yard, "hook_timeout = \"400ms\"");
+    yard.drop_job("bad-1", "bad-1", "");
+    assert_eq!(once(&yard).code, Some(1));
+    let job = yard.job("bad-1-").unwrap();
+    put(&yard, "all", "sleep 0.2");
+    put(&yard, "job.finished", "cat >> OUT/finished");
+    let marks = yard.site.root().join("store/hooks");
+    fs::create_dir_all(&marks).unwrap();
+    fs::write(marks.join(&job), "").unwrap();
+    let prune = ["prune", "--keep", "0", "--unmerged", "--yes"];
+    let early = yard.ask(&prune);
+    assert!(early.stderr.contains("its hooks are being called"), "{early:?}");
+    assert!(yard.run(&job).exists());
+    yard.until("all were called", || !marks.join(&job).exists());
+    assert_eq!(told(&yard.path("finished")).len(), 1);
+    assert_eq!(yard.ask(&prune).code, Some(0));
+    assert!(!yard.run(&job).exists());
+}
+
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/hooks").join(name)
 }

@@ -146,7 +146,7 @@ fn what_others_wait_for_stays_and_a_key_is_never_free_again() {
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(4));
     let waits = yard.job("waits-").unwrap();
     let all = ["prune", "--keep", "0", "--unmerged", "--yes"];
-    said(&yard.ask(&all), 0, &format!("kept: {keyed}, since {waits} waits for it"));
+    said(&yard.ask(&all), 0, &format!("kept: {keyed}, since {waits} needs it"));
     assert!(yard.run(&keyed).exists() && yard.job("bad-x-").is_none());
     assert_eq!(yard.ask(&["kill", &waits]).code, Some(0));
     said(&yard.ask(&all), 0, "2 jobs, ");
@@ -155,6 +155,34 @@ fn what_others_wait_for_stays_and_a_key_is_never_free_again() {
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
     let reason = fs::read_to_string(yard.folder("rejected").join("again.md.reason.json")).unwrap();
     assert!(reason.contains("E_DUP") && reason.contains(&keyed), "{reason}");
+}
+
+#[test]
+fn what_a_retry_or_a_file_that_is_not_taken_yet_needs_stays() {
+    let yard = Yard::new("prune-needed");
+    for name in ["bad-1", "bad-2", "bad-3", "bad-4"] {
+        yard.drop_job(name, name, "");
+    }
+    let _ends = yard.ask(&["daemon", "--once"]);
+    let [taken, after, again, free] =
+        ["bad-1-", "bad-2-", "bad-3-", "bad-4-"].map(|name| yard.job(name).unwrap());
+    yard.drop_job(
+        "anew",
+        "anew",
+        &format!("retry_of: {taken}\nnot_before: 2999-01-01T00:00:00Z\n"),
+    );
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(4));
+    let anew = yard.job("anew-").unwrap();
+    yard.drop_job("first", "first", &format!("after: {after}:any\n"));
+    yard.drop_file("then.json", format!(r#"{{"objective": "x", "retry_of": "{again}"}}"#));
+    yard.drop_file("odd.json", "{");
+    std::os::unix::fs::symlink("/dev/zero", yard.incoming().join("zero.json")).unwrap();
+    let pruned = yard.ask(&["prune", "--keep", "0", "--yes"]);
+    for (job, by) in [(&taken, anew.as_str()), (&after, "first.md"), (&again, "then.json")] {
+        said(&pruned, 0, &format!("kept: {job}, since {by} needs it"));
+        assert!(yard.run(job).exists());
+    }
+    assert!(!yard.run(&free).exists());
 }
 
 #[test]

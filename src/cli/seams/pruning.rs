@@ -3,6 +3,7 @@
 pub(in crate::cli) use crate::ending::pruning::Pruner;
 
 use super::{Exit, Failure, Held, Runs};
+use crate::hooks;
 use crate::logic::prune::Standing;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -34,7 +35,16 @@ pub(in crate::cli) fn prune(
     let held = held.ok_or_else(|| {
         Failure::new(Exit::Blocked, format!("{job} stays: somebody has just begun to work on it"))
     })?;
+    if has_hooks_due(root, job) {
+        let stays = format!("{job} stays: its hooks are being called");
+        return Err(Failure::new(Exit::Blocked, stays).hint("prune again when that is over"));
+    }
     pruner.remove(&held, standing).map_err(cannot)
+}
+
+/// Whether hooks are still to be called for what is in a job's journal.
+pub(in crate::cli) fn has_hooks_due(root: &Root, job: &JobId) -> bool {
+    hooks::is_due(root, job)
 }
 
 /// Removes the file of a job without a run folder.
