@@ -1,5 +1,7 @@
 //! `numerus apply`: the result of a job into the user's own checkout, or what to do where that is not possible.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 
 use super::here::Here;
@@ -95,11 +97,11 @@ fn notes(
         let replay = snapshot::replay(&Runs::of(root).folder(&other)).ok();
         let phase = replay.map(|replay| JobState::replay(&replay.events).phase.as_str());
         let phase = phase.map(|phase| format!(" ({phase})")).unwrap_or_default();
-        notes.push_str(&format!("; brings {} of {other}{phase}", plural(commits, "commit")));
+        let _ = write!(notes, "; brings {} of {other}{phase}", plural(commits, "commit"));
     }
     if matches!(state.phase, JobPhase::Failed | JobPhase::Killed) {
         let message = one_line(&state.standing.message);
-        notes.push_str(&format!("; note that {job} itself {}: {message}", ended_as(state.phase)));
+        let _ = write!(notes, "; note that {job} itself {}: {message}", ended_as(state.phase));
     } else if state.verified == Some(false) {
         notes.push_str("; note that its verify commands did not pass");
     }

@@ -18,7 +18,7 @@ pub(super) fn all(root: &Root) -> Result<Vec<Row>, Failure> {
     rows(report::all_ended(root))
 }
 
-/// How many more have ended than these; a row that is missing in the index is not counted.
+/// How many more have ended than these; a row that the index lacks is not counted.
 pub(super) fn more(root: &Root, shown: &[Row]) -> u64 {
     report::count_ended(root).saturating_sub(shown.len() as u64)
 }

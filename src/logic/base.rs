@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(base.apply(&done), Some(commit.clone()));
         assert_eq!(base.advancing, None);
         base.apply(&done);
-        assert_eq!(base.taken_in, [from.clone()], "each once");
+        assert_eq!(base.taken_in, vec![from.clone()], "each once");
         let tip = "d".repeat(40);
         let apart = Divergence { from, commit: tip.clone(), paths: vec!["a".to_owned()] };
         assert_eq!(base.apply(&Fact::BaseDiverged(apart)), None);

@@ -36,10 +36,13 @@ pub fn recently_ended(root: &Root, most: u32) -> Result<Vec<Status>> {
     }
 }
 
-/// How many jobs have ended, as the index knows; none where there is no index.
+/// How many jobs have ended, as the index knows; where there is none, as the spool does.
 pub fn count_ended(root: &Root) -> u64 {
     let counts = || Index::open_reader(&root.store()).ok()??.counts().ok();
-    counts().map_or(0, |counts| counts.values().sum())
+    match counts() {
+        Some(counts) => counts.values().sum(),
+        None => ended(root).map_or(0, |jobs| jobs.len() as u64),
+    }
 }
 
 /// Every job that has ended, the newest first: the index, and what it lacks from the run folders.
