@@ -108,6 +108,9 @@ fn rejected_file(
 fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
     let folder = Runs::of(&here.root).folder(&known.job);
     let row = snapshot::row(&folder)?;
+    // The journal says so first, then the folder that the file lies in.
+    let is_killed = row.as_ref().is_some_and(|row| row.status.state == JobPhase::Killed)
+        || Spool::of(&here.root).has(Place::Killed, &known.job);
     match (&known.at, row) {
         (Whereabouts::Run, Some(row)) if as_json => {
             here.out.line(&pretty(&row.status))?;
@@ -125,18 +128,17 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
         }
         (at, _) => outside(here, known, at, as_json)?,
     }
-    tell_prepared(here, &known.job);
+    if is_killed {
+        tell_prepared(here, &known.job);
+    }
     Ok(Exit::Done)
 }
 
 /// That somebody's `edit` ended between the old job and the new one.
 fn tell_prepared(here: &mut Here, job: &JobId) {
-    let spool = Spool::of(&here.root);
-    if !spool.has(Place::Killed, job) {
-        return;
-    }
     let Some((new, file)) = seams::prepared_for(&here.root, job) else { return };
-    let (file, incoming) = (file.display(), spool.folder(Place::Incoming).display().to_string());
+    let incoming = Spool::of(&here.root).folder(Place::Incoming);
+    let (file, incoming) = (file.display(), incoming.display());
     here.out.note(&format!(
         "note: {new}, which was to take its place, was not submitted; mv {file} {incoming}/{new}.json submits it"
     ));

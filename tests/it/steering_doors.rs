@@ -35,7 +35,8 @@ fn nothing_is_withdrawn_while_the_edited_job_cannot_be_written() {
 #[test]
 fn whoever_kills_an_edit_loses_no_job() {
     let yard = Yard::new("edit-killed");
-    for ms in (6..=126).step_by(6) {
+    // A file that has just come is looked at twice, 100 ms apart, before anything is done.
+    for ms in (84..=216).step_by(6) {
         let old = yard.submit(&["first words"]);
         let mut command = yard.site.command("timeout");
         command.env("NUMERUS_ROOT", yard.site.root()).current_dir("/");
