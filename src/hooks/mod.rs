@@ -82,7 +82,11 @@ pub fn drain(root: &Root, job: Option<&JobId>, patience: Duration) {
         Some(job) => job == marked,
         None => !Runs::of(root).folder(marked).is_held().unwrap_or(false),
     };
-    resume(root);
+    match job {
+        // Its worker may not have come to mark the end that it has written.
+        Some(job) => rouse(root, job),
+        None => resume(root),
+    }
     while backlog::marked(root).iter().any(is_meant) && clock::since_boot() < deadline {
         clock::pause(REST);
     }
