@@ -135,7 +135,8 @@ pub fn tell(
     clashes: &[String],
 ) -> Result<()> {
     let ended = state.as_if_ended(ending.phase, &ending.reason, &ending.message);
-    let found = Found { dir: folder.dir(), has_patch: folder.has_patch(), clashes };
+    let is_own = state.workspace.as_ref().is_some_and(|w| folder.is_own(&w.top));
+    let found = Found { dir: folder.dir(), is_own, has_patch: folder.has_patch(), clashes };
     let text = summary(&ended, job, &found);
     folder.put_summary(neutral(&text).as_bytes())
 }

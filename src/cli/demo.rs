@@ -193,7 +193,9 @@ fn epilogue(here: &mut Here, stage: &Stage, journals: &Journals) -> Result<(), F
         let _ = write!(text, "\n{heading}\n{}", tree(&files(&dir), here.view.width));
     }
     let log = format!("  git -C {} log --oneline --graph --all\n", stage.repo.display());
-    here.out.text(&format!("{text}\n{}\n{next}{log}", strong("look further:")))
+    let gone =
+        format!("{}\n  rm -r {}\n", strong("and when you have seen enough:"), stage.dir.display());
+    here.out.text(&format!("{text}\n{}\n{next}{log}{gone}", strong("look further:")))
 }
 
 fn commands(root: &Root, job: &JobId, state: &JobState) -> String {
@@ -203,7 +205,7 @@ fn commands(root: &Root, job: &JobId, state: &JobState) -> String {
     let program = own.map_or_else(|| "numerus".to_owned(), |path| path.display().to_string());
     let numerus = format!("  {program} --root {}", root.path().display());
     let task = state.tasks.first().map(|t| format!("/{}", t.task.id)).unwrap_or_default();
-    format!("{numerus} status {job}\n{numerus} logs {job}{task}\n{numerus} events {job}\n")
+    format!("{numerus} status {job}\n{numerus} logs {job}{task}\n{numerus} open {job}\n")
 }
 
 /// The files of a folder and of the folders in it, without the worktrees.

@@ -91,8 +91,7 @@ pub(super) fn run(here: &mut Here, asked: &Events) -> Result<Exit, Failure> {
         for event in events.into_iter().filter(|e| since.is_none_or(|since| since.lets_pass(e))) {
             show(here, asked, job.as_ref(), &event)?;
         }
-        let over = job.as_ref().is_some_and(|_| journals.all_ended());
-        if !asked.follow || over {
+        if !asked.follow || (job.is_some() && journals.is_over()?) {
             return Ok(Exit::Done);
         }
         if let Wake::Signal(signal) = wakes.next() {

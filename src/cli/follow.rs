@@ -134,7 +134,10 @@ impl Journals {
         wakes.add(runs.dir());
         wakes.add(&Spool::of(&self.root).folder(Place::Claimed));
         let jobs = match &self.only {
-            Some(job) => vec![job.clone()],
+            Some(job) => {
+                watch(&self.root, wakes, &runs.folder(job));
+                vec![job.clone()]
+            }
             None => runs.jobs().map_err(|e| Failure::system("read the runs", &e))?,
         };
         for job in jobs.into_iter().filter(|job| !self.passed_over.contains(job)) {
@@ -159,9 +162,14 @@ impl Journals {
         Ok(events)
     }
 
-    /// Whether every job has ended.
-    pub(super) fn all_ended(&self) -> bool {
-        self.tails.values().all(|t| t.state.phase.is_final())
+    /// Whether nothing more comes of any of them: they have ended, some of them perhaps before anybody took them.
+    pub(super) fn is_over(&self) -> Result<bool, Failure> {
+        for tail in self.tails.values().filter(|t| !t.state.phase.is_final()) {
+            if end_of_untaken(&self.root, tail)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The jobs, as far as they were read.
@@ -288,7 +296,8 @@ fn to_its_end(
     }
 }
 
-fn watch(root: &Root, wakes: &mut Wakes, folder: &RunFolder) {
+/// Watches what tells of a job: its folder, and the places where its file may end.
+pub(super) fn watch(root: &Root, wakes: &mut Wakes, folder: &RunFolder) {
     wakes.add(&root.runs());
     let spool = Spool::of(root);
     for place in [Place::Rejected].into_iter().chain(JobPhase::FINALS.map(Place::at_end)) {
@@ -313,6 +322,11 @@ fn ended(
     if worker_gone {
         return Ok(Some(End::NoWorker));
     }
+    end_of_untaken(root, tail)
+}
+
+/// How a job has ended that has no journal: it was withdrawn or rejected before it was taken, or its record is gone.
+pub(super) fn end_of_untaken(root: &Root, tail: &JournalTail) -> Result<Option<End>, Failure> {
     if tail.reader.is_some() {
         return Ok(None);
     }

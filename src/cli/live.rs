@@ -83,35 +83,6 @@ impl Live {
         self.on_screen
     }
 
-    /// Lets the job stand below what was said; how long that is true if nothing changes.
-    pub(super) fn show(
-        &mut self,
-        here: &mut Here,
-        wakes: &mut Wakes,
-        tail: &JournalTail,
-        held: bool,
-    ) -> Option<Duration> {
-        if !self.on_screen || self.asked {
-            return None;
-        }
-        let now = clock::since_boot();
-        let due = self.drawn.map_or(now, |drawn| drawn + LULL);
-        // What had to make way for a fact comes back at once.
-        let may_wait = |wait: &Duration| !wait.is_zero() && here.out.is_standing();
-        if let Some(wait) = due.checked_sub(now).filter(may_wait) {
-            return Some(wait);
-        }
-        for session in tail.timeline().open_sessions() {
-            wakes.add(tail.folder().place(&session.place).dir());
-        }
-        let board = self.board(tail, held)?;
-        let (view, height) = view(here);
-        let rows = rows::block(&board, &view, height);
-        here.out.stand(&rows.iter().map(|row| row.painted(view.ink)).collect::<Vec<_>>());
-        self.drawn = Some(now);
-        board.is_at_work().then_some(TICK)
-    }
-
     fn board(&mut self, tail: &JournalTail, held: bool) -> Option<Board> {
         if self.job.is_none() {
             self.job = tail.folder().read_job().ok().flatten();
@@ -187,6 +158,7 @@ impl Onlooker for Live {
         }
     }
 
+    /// Lets the job stand below what was said.
     fn looked(
         &mut self,
         here: &mut Here,
@@ -194,7 +166,25 @@ impl Onlooker for Live {
         tail: &JournalTail,
         held: bool,
     ) -> Option<Duration> {
-        self.show(here, wakes, tail, held)
+        if !self.on_screen || self.asked {
+            return None;
+        }
+        let now = clock::since_boot();
+        let due = self.drawn.map_or(now, |drawn| drawn + LULL);
+        // What had to make way for a fact comes back at once.
+        let may_wait = |wait: &Duration| !wait.is_zero() && here.out.is_standing();
+        if let Some(wait) = due.checked_sub(now).filter(may_wait) {
+            return Some(wait);
+        }
+        for session in tail.timeline().open_sessions() {
+            wakes.add(tail.folder().place(&session.place).dir());
+        }
+        let board = self.board(tail, held)?;
+        let (view, height) = view(here);
+        let rows = rows::block(&board, &view, height);
+        here.out.stand(&rows.iter().map(|row| row.painted(view.ink)).collect::<Vec<_>>());
+        self.drawn = Some(now);
+        board.is_at_work().then_some(TICK)
     }
 
     fn over(&mut self, here: &mut Here) {

@@ -7,13 +7,13 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::follow::{JournalTail, Wake, Wakes};
+use super::follow::{self, JournalTail, Onlooker as _, Wake, Wakes};
 use super::here::Here;
 use super::ink::Tone;
 use super::live::Live;
 use super::tail::Tail;
 use super::transcript::{self, Said};
-use super::{idle, lookup, snapshot};
+use super::{idle, lookup, snapshot, wait};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
 use crate::model::id::OF_JOB;
@@ -98,8 +98,7 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
         wakes.catch_signals()?;
     }
     loop {
-        wakes.add(&here.root.runs());
-        wakes.add(folder.dir());
+        follow::watch(&here.root, &mut wakes, &folder);
         let held = folder.is_held().unwrap_or(true);
         journal.read()?;
         find_voices(&folder, place, asked.raw, &mut voices)?;
@@ -114,7 +113,11 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
             }
             return Ok(Exit::Done);
         }
-        let time = live.as_mut().and_then(|l| l.show(here, &mut wakes, &journal, held));
+        if let Some(end) = follow::end_of_untaken(&here.root, &journal)? {
+            here.out.note(&wait::said(&job, &end));
+            return Ok(Exit::Done);
+        }
+        let time = live.as_mut().and_then(|l| l.looked(here, &mut wakes, &journal, held));
         match wakes.next_within(time.unwrap_or(Duration::MAX)) {
             Wake::Signal(signal) => return Ok(Exit::Signal(signal)),
             Wake::Continued => here.out.forget(),

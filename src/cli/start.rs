@@ -49,7 +49,11 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
                 .hint(format!("numerus start {what} goes on with it")))
         }
         Some(known) => match known.at {
-            Whereabouts::Run | Whereabouts::Incoming(_) => go_on(here, &mut wakes, &known.job),
+            Whereabouts::Run => go_on(here, &mut wakes, &known.job),
+            Whereabouts::Incoming(file) => {
+                seams::until_whole(&here.root, &file)?;
+                go_on(here, &mut wakes, &known.job)
+            }
             Whereabouts::Ended(phase) => has_ended(here, &known.job, phase),
             Whereabouts::Rejected(reason) => {
                 let end = End::Rejected(follow::rejection(&reason));

@@ -318,7 +318,7 @@ fn daemon(root: &Root) -> Vec<Finding> {
         (None, true, _) => about("daemon", "one is active".into()),
         (None, false, 0) => about("daemon", "none is active; `run` and `start` need none".into()),
         (None, false, n) => {
-            about("daemon", format!("none is active, and {} wait in spool/incoming", files(n)))
+            about("daemon", format!("none is active, and spool/incoming holds {}", files(n)))
                 .warn("start one: `numerus daemon`")
         }
     });
@@ -330,7 +330,7 @@ fn daemon(root: &Root) -> Vec<Finding> {
         about("account", held.clone()).warn("`numerus start JOB` tries the account at once")
     }));
     if root.rejected > 0 {
-        let said = format!("{} lie in spool/rejected", files(root.rejected));
+        let said = format!("spool/rejected holds {}", files(root.rejected));
         let hint = "the .reason.json beside each says why; `numerus retry NAME` drops it again once it is mended";
         all.push(about("rejected", said).warn(hint));
     }

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use super::state::JobState;
+use super::take;
 use super::task::TaskState;
 use crate::model::job::Job;
 use crate::model::outcome::Tokens;
@@ -14,6 +15,8 @@ use crate::model::status::{JobPhase, TaskPhase};
 pub struct Found<'a> {
     /// The job's folder.
     pub dir: &'a Path,
+    /// Whether the job has a repository of its own, in that folder.
+    pub is_own: bool,
     /// Whether `result.patch` is in it.
     pub has_patch: bool,
     /// With what the result will conflict when it is merged, a line each.
@@ -38,10 +41,12 @@ fn write(out: &mut String, state: &JobState, job: &Job, found: &Found<'_>) -> fm
             writeln!(out, "It holds what job {from} had landed, too.\n")?;
         }
     }
-    let apply = state.branch.as_ref().map(|_| format!("To have it: `numerus apply {}`.", job.id));
+    let top = state.workspace.as_ref().map(|w| w.top.as_str()).unwrap_or_default();
+    let take = |branch: &String| take::command(&job.id, branch, top, found.is_own);
+    let take = state.branch.as_ref().map(|branch| format!("To have it: `{}`.", take(branch)));
     let is_failed = state.phase == JobPhase::Failed;
     let retry = is_failed.then(|| format!("To do it once more: `numerus retry {}`.", job.id));
-    for line in [apply, retry].into_iter().flatten() {
+    for line in [take, retry].into_iter().flatten() {
         writeln!(out, "{line}\n")?;
     }
     if state.workspace.as_ref().is_some_and(|w| w.dirty) {
@@ -184,8 +189,12 @@ mod tests {
         (state.accepted, state.missing, state.mends) = (Some(false), "all".into(), 2);
         state.tokens = Tokens { input: 7, cached: 0, output: 1 };
         state.spent = BTreeMap::from([(Role::Planner, state.tokens)]);
-        let found =
-            Found { dir: Path::new("/r"), has_patch: true, clashes: &["job b: x".to_owned()] };
+        let found = Found {
+            dir: Path::new("/r"),
+            is_own: false,
+            has_patch: true,
+            clashes: &["job b: x".to_owned()],
+        };
         let text = report(&state, &job(), &found);
         let expected = "# a-abc234
 
@@ -220,7 +229,8 @@ Tokens: 7 in, 1 out (planner: 7 in, 1 out)
 The whole story: `numerus events a-abc234`. Everything: `/r`
 ";
         assert_eq!(text, expected);
-        let text = report(&state, &job(), &Found { has_patch: false, ..found });
+        let text = report(&state, &job(), &Found { has_patch: false, is_own: true, ..found });
         assert!(text.contains("The result is on the branch `numerus/a`.\n"), "{text}");
+        assert!(text.contains("To have it: `git clone -b numerus/a "), "{text}");
     }
 }

@@ -23,6 +23,18 @@ fn a_job_that_waits_for_its_time_says_so_again_after_a_pause() {
 }
 
 #[test]
+fn whoever_follows_a_job_that_is_withdrawn_before_it_is_taken_is_told_so() {
+    let yard = Yard::new("follow-withdrawn");
+    let job = yard.submit(&["never"]);
+    let follow = |command: &str| yard.site.spawn(&mut yard.numerus(&[command, &job, "--follow"]));
+    let (logs, events) = (follow("logs"), follow("events"));
+    assert_eq!(yard.ask(&["kill", &job]).code, Some(0));
+    let (logs, events) = (logs.wait(PATIENCE), events.wait(PATIENCE));
+    assert_eq!((logs.code, events.code), (Some(0), Some(0)), "{logs:?} {events:?}");
+    assert!(logs.stderr.contains(&format!("{job}: killed")), "{logs:?}");
+}
+
+#[test]
 fn a_key_that_waits_in_incoming_is_refused_and_another_is_not() {
     let site = Site::new("waiting-key");
     let submit = |key: &str| site.run(site.numerus(["submit", "x", "--key", key]).current_dir("/"));

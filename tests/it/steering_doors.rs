@@ -107,11 +107,12 @@ fn a_file_of_a_user_who_may_drop_none_becomes_nobody_elses() {
 }
 
 #[test]
-fn a_file_that_somebody_writes_is_neither_paused_nor_edited() {
+fn a_file_that_somebody_writes_is_neither_paused_nor_started_nor_edited() {
     let yard = Yard::new("pause-written");
     let mut writer = File::create(yard.incoming().join(format!("{JOB}.txt"))).unwrap();
     writer.write_all(b"first half, ").unwrap();
     is_refused(&yard, &["pause", JOB], "is still being written");
+    is_refused(&yard, &["start", JOB], "is still being written");
     is_refused(&yard, &["edit", JOB, "--priority", "5"], "is still being written");
     writer.write_all(b"second half\n").unwrap();
     drop(writer);
