@@ -8,12 +8,9 @@
 //! - `model`: values; `logic`: decisions, pure functions of values, time being an argument
 //! - `os`: the outside world, one concern a file
 //! - `spool`, `runs`, `store`, `leases`, `bus`: one owner for each folder of state
-//! - `root`, `health`, `trees`, `codex`, `standin`, `doctor`, `ending`: a root, the machine below it, worktrees, sessions, the
-//!   played codex, whether all of it works, the end of a job
-//! - `root`, `health`, `trees`, `codex`, `standin`, `hooks`, `ending`: a root, the machine below it, worktrees, sessions, the
-//!   played codex, programs that are told of events, the end of a job
-//! - `root`, `health`, `trees`, `codex`, `standin`, `report`, `ending`: a root, the machine below it, worktrees, sessions, the
-//!   played codex, pages for people, the end of a job
+//! - `root`, `health`, `trees`, `codex`, `standin`, `hooks`, `report`, `doctor`, `ending`: a root, the machine below it,
+//!   worktrees, sessions, the played codex, programs that are told of events, pages for people, whether all of it works,
+//!   the end of a job
 //! - `daemon`, `worker`: the two loops; they meet in files, locks and signals alone
 //! - `cli`, `error`: words in, words and an exit code out
 
