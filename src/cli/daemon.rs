@@ -7,10 +7,10 @@ use clap::Args;
 use super::held::held;
 use super::here::Here;
 use super::seams;
-use super::story::plural;
 use crate::daemon::log::Fact;
 use crate::daemon::{Options, Standing};
 use crate::error::{Exit, Failure};
+use crate::logic::words::plural;
 use crate::os::console::one_line;
 
 /// The words of the command.

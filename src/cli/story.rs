@@ -3,6 +3,7 @@
 use super::here::View;
 use super::ink::Tone;
 use super::{answer, render};
+use crate::logic::words::{self, plural};
 use crate::model::advice::Comment;
 use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::event::{
@@ -239,7 +240,9 @@ fn session_ended(end: &SessionEnd) -> Told {
             told(Tone::Wait, format!("{name} was interrupted: {}", failure.message))
         }
         Some(failure) => told(Tone::Bad, format!("{name} failed: {}", failure.message)),
-        None => minor(format!("{name} ended well: {}", render::tokens(end.tokens))),
+        None => {
+            minor(format!("{name} ended well: {}", words::spent(end.tokens, |n| n.to_string())))
+        }
     }
 }
 
@@ -292,11 +295,6 @@ pub(super) fn listed(paths: &[String]) -> String {
         }
         _ => paths.join(", "),
     }
-}
-
-/// A number of things.
-pub(super) fn plural(n: usize, word: &str) -> String {
-    if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
 }
 
 fn short(commit: &str) -> &str {
