@@ -15,7 +15,7 @@ use super::here::{Here, View};
 use super::jobfile::Flags;
 use super::kill::{self, Kill};
 use super::out::Out;
-use super::{open, pause, resume, retry};
+use super::{open, pause, resume, retry, start};
 use crate::error::{Exit, Failure};
 use crate::model::root::Root;
 use crate::os::screen;
@@ -140,6 +140,7 @@ fn done(root: Root, view: View, act: Act, target: String) -> String {
         Act::Kill => killed(root, view, target),
         Act::Pause => pause::job(&root, &target),
         Act::Resume => resume::job(&root, &target),
+        Act::Approve => start::approve(&root, &target),
         Act::Open => open::aside(&root, &target),
         Act::Retry => {
             retry::one(&root, &target, false, &Flags::default()).map(|retried| retried.message)
