@@ -149,3 +149,13 @@ fn what_a_job_does_as_a_whole_is_told() {
     ));
     assert_eq!(doing(&done, json!({})), "4 tasks done");
 }
+
+#[test]
+fn a_job_whose_worker_has_gone_is_not_said_to_do_what_would_come_next() {
+    let (state, timeline) = Timeline::replay(&events(&facts()[..3]));
+    let board =
+        Board::of(&state, &timeline, (&job(&json!({})), false), &mut |_, _| None, view(80).now);
+    assert_eq!(board.doing.1, "nobody works on it: its worker has gone, and the next one goes on");
+    let at_rest = Board::at_rest(board.status, false);
+    assert_eq!(at_rest.doing.1, board.doing.1, "with its journal or without");
+}
