@@ -1,0 +1,101 @@
+//! A whole job against the critical path of its sessions: plan, roles, and the longest chain of tasks by what their sessions
+//! took. Sessions think for a second; lanes are enough.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::Size;
+use crate::figures::{Row, millis};
+use crate::marks::{Kind, Mark, now};
+use crate::ours::{Node, Ours, PATIENCE, script};
+
+/// Sessions before any task.
+const BEFORE_TASKS: [&str; 2] = ["plan", "roles"];
+
+pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
+    let think = u64::try_from(size.of(50, 1000)).unwrap_or_default();
+    let shapes = [
+        ("1 task", chain(1)),
+        ("chain of 4", chain(4)),
+        ("6 side by side", fan(6)),
+        ("32 side by side", fan(32)),
+        ("diamond of 6", diamond(4)),
+        ("a graph of 12", graph(12)),
+    ];
+    shapes.iter().map(|(name, nodes)| shape(name, nodes, think)).collect()
+}
+
+fn name(at: usize) -> String {
+    format!("t{at}")
+}
+
+fn chain(tasks: usize) -> Vec<Node> {
+    (0..tasks).map(|at| (name(at), (at > 0).then(|| name(at - 1)).into_iter().collect())).collect()
+}
+
+fn fan(tasks: usize) -> Vec<Node> {
+    (0..tasks).map(|at| (name(at), Vec::new())).collect()
+}
+
+/// One, then so many side by side, then one.
+fn diamond(middle: usize) -> Vec<Node> {
+    let mut nodes = vec![(name(0), Vec::new())];
+    nodes.extend((1..=middle).map(|at| (name(at), vec![name(0)])));
+    nodes.push((name(middle + 1), (1..=middle).map(name).collect()));
+    nodes
+}
+
+/// Each task comes after two of those before it, chosen by a fixed rule that leaves chains of several lengths.
+fn graph(tasks: usize) -> Vec<Node> {
+    let after = |at: usize| {
+        let mut all: Vec<usize> =
+            [at / 2, at / 3].into_iter().filter(|&of| of < at && at > 2).collect();
+        all.dedup();
+        all.into_iter().map(name).collect()
+    };
+    (0..tasks).map(|at| (name(at), after(at))).collect()
+}
+
+fn shape(title: &str, nodes: &[Node], think: u64) -> io::Result<Row> {
+    let mut ours = Ours::new(&script(nodes, think), "")?;
+    ours.start(1)?;
+    let before = ours.drop_job("job", "max_parallel: 64")?;
+    ours.wait_done(1, PATIENCE * 2)?;
+    let wall = millis(before, now());
+    let spent = spent(&ours.scratch.marks.drain());
+    let path = critical_path(nodes, &spent);
+    let name = format!("Numerus, {title}");
+    Ok(Row::new(
+        &name,
+        &[("wall ÷ path", wall / path), ("wall s", wall / 1e3), ("path s", path / 1e3)],
+    ))
+}
+
+/// How long the sessions of each place took, in milliseconds.
+fn spent(marks: &[Mark]) -> BTreeMap<String, f64> {
+    let mut open: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut spent = BTreeMap::new();
+    for mark in marks {
+        let place = mark.name.split('/').nth(1).unwrap_or_default();
+        match mark.kind {
+            Kind::Start => drop(open.insert(place, mark.at)),
+            Kind::End => {
+                let took = open.remove(place).map_or(0.0, |start| millis(start, mark.at));
+                *spent.entry(place.to_owned()).or_insert(0.0) += took;
+            }
+            Kind::Said => {}
+        }
+    }
+    spent
+}
+
+fn critical_path(nodes: &[Node], spent: &BTreeMap<String, f64>) -> f64 {
+    let of = |place: &str| spent.get(place).copied().unwrap_or_default();
+    let mut ends: BTreeMap<&str, f64> = BTreeMap::new();
+    // Nodes stand after those that they wait for.
+    for (task, after) in nodes {
+        let begins = after.iter().filter_map(|t| ends.get(t.as_str())).copied().fold(0.0, f64::max);
+        ends.insert(task, begins + of(task));
+    }
+    BEFORE_TASKS.iter().map(|place| of(place)).sum::<f64>() + ends.into_values().fold(0.0, f64::max)
+}

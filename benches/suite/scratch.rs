@@ -1,0 +1,113 @@
+//! Scratch folders on the disk that the project lies on, processes that end with what started them, and waiting.
+
+use std::io::{self, Error, ErrorKind};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::TempDir;
+
+use crate::marks::Marks;
+
+/// A folder of its own, with an ear for marks.
+pub(crate) struct Scratch {
+    folder: TempDir,
+    /// What was started says so here.
+    pub(crate) marks: Marks,
+}
+
+impl Scratch {
+    /// Makes one.
+    pub(crate) fn new() -> io::Result<Self> {
+        let folder =
+            tempfile::Builder::new().prefix("b-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let marks = Marks::in_dir(folder.path())?;
+        Ok(Self { folder, marks })
+    }
+
+    /// A path below it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A folder below it, made.
+    pub(crate) fn dir(&self, name: &str) -> io::Result<PathBuf> {
+        let dir = self.path(name);
+        std::fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+}
+
+/// A command that is heard by nobody and has nothing of the caller's but the search path.
+pub(crate) fn quiet(program: impl AsRef<std::ffi::OsStr>, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("HOME", home).env("GIT_CONFIG_NOSYSTEM", "1").current_dir(home);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// A process and what it started in its group, which end with its owner: asked first, killed when they will not.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Starts it.
+    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        command
+            .process_group(0)
+            .spawn()
+            .map(Self)
+            .map_err(|e| Error::new(e.kind(), format!("{name}: {e}")))
+    }
+
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let group = Pid::from_child(&self.0);
+        let _gone = kill_process_group(group, Signal::TERM);
+        let has_ended =
+            until("its end", Duration::from_secs(5), || Ok(self.0.try_wait()?.is_some()));
+        if has_ended.is_err() {
+            let _gone = kill_process_group(group, Signal::KILL);
+            let _gone = self.0.wait();
+        }
+    }
+}
+
+/// Waits until something is so, looking 500 times a second: for what no mark tells of, outside of what is measured.
+pub(crate) fn until(
+    what: &str,
+    patience: Duration,
+    mut is_so: impl FnMut() -> io::Result<bool>,
+) -> io::Result<()> {
+    let started = Instant::now();
+    while !is_so()? {
+        if started.elapsed() > patience {
+            let text = format!("{what}: not so after {patience:?}");
+            return Err(Error::new(ErrorKind::TimedOut, text));
+        }
+        pause(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// Lets time pass.
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Where a program is, if it is installed: among the peers that the script installs, or on the search path.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers").join("bin");
+    let path = std::env::var_os("PATH")?;
+    let mut dirs = std::iter::once(own).chain(std::env::split_paths(&path));
+    dirs.find_map(|dir| Some(dir.join(name)).filter(|p| p.is_file()))
+}
