@@ -98,7 +98,7 @@ pub(crate) fn spread(mut spans: Vec<f64>) -> [(&'static str, f64); 3] {
 
 /// A table for people, with what each is of Numerus in the leading column.
 pub(crate) fn table(measure: &Measure, rows: &[Row]) -> String {
-    let mut text = format!("| |");
+    let mut text = "| |".to_owned();
     for column in measure.columns {
         let _ = write!(text, " {column} |");
     }

@@ -32,7 +32,7 @@ fn watch(incoming: &Path, job: &Path, sync: bool) -> io::Result<()> {
     std::fs::create_dir_all(&taken)?;
     let events: OwnedFd = inotify::init(inotify::CreateFlags::CLOEXEC)?;
     inotify::add_watch(&events, incoming, inotify::WatchFlags::MOVED_TO)?;
-    let mut buffer = [MaybeUninit::uninit(); 64 * 1024];
+    let mut buffer = [MaybeUninit::uninit(); 4 * 1024];
     let mut reader = inotify::Reader::new(&events, &mut buffer);
     loop {
         let event = reader.next()?;

@@ -33,7 +33,7 @@ pub(crate) fn be_the_agent(
     let name = format!("{}/{}", mark("NUMERUS_JOB"), mark("NUMERUS_TASK"));
     if is_session {
         marks::tell(own, Kind::Start, started, &name);
-        if let Err(error) = flood(own).and_then(|()| talk(own)) {
+        if let Err(error) = flood(own).and_then(|()| talk(own, &mark("NUMERUS_TASK"))) {
             eprintln!("the agent cannot print: {error}");
             return ExitCode::FAILURE;
         }
@@ -73,17 +73,18 @@ fn flood(own: &OsStr) -> io::Result<()> {
 }
 
 /// Prints messages one after the other, if that is wished, and tells of each.
-fn talk(own: &OsStr) -> io::Result<()> {
+fn talk(own: &OsStr, place: &str) -> io::Result<()> {
     let [lines] = wish(own, TALK)[..] else { return Ok(()) };
     for number in 0..lines {
         crate::scratch::pause(Duration::from_millis(20));
-        let item = json!({"id": format!("item_{number}"), "type": "agent_message", "text": format!("said-{number}")});
+        let said = format!("said-{place}-{number}");
+        let item = json!({"id": format!("item_{number}"), "type": "agent_message", "text": said});
         let line = format!("{}\n", json!({"type": "item.completed", "item": item}));
         let at = marks::now();
         let mut out = io::stdout().lock();
         out.write_all(line.as_bytes())?;
         out.flush()?;
-        marks::tell(own, Kind::Said, at, &format!("said-{number}"));
+        marks::tell(own, Kind::Said, at, &said);
     }
     Ok(())
 }
@@ -133,10 +134,12 @@ impl Ours {
         let root = scratch.dir("root")?;
         scratch.dir("codex-home")?;
         std::fs::write(scratch.path("script.json"), script.to_string())?;
+        // A text of JSON is one of TOML.
+        let word = |path: PathBuf| Value::from(path.to_string_lossy()).to_string();
         let text = format!(
-            "codex_bin = {:?}\ncodex_home = {:?}\nenv = [\"NUMERUS_STANDIN_SCRIPT\"]\n{settings}",
-            scratch.marks.agent(),
-            scratch.path("codex-home")
+            "codex_bin = {}\ncodex_home = {}\nenv = [\"NUMERUS_STANDIN_SCRIPT\"]\n{settings}",
+            word(scratch.marks.agent()),
+            word(scratch.path("codex-home"))
         );
         std::fs::write(root.join("numerus.toml"), text)?;
         std::fs::create_dir_all(root.join("spool/incoming"))?;

@@ -1,7 +1,7 @@
 //! What every command has at hand: the root, the way out, and how the terminal wants to be written on.
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ZonedDateTime};
 
 use super::ink::{Colour, Ink};
 use super::out::Out;
@@ -17,8 +17,9 @@ pub(super) struct View {
     pub(super) folds: Option<usize>,
     /// Colours or none.
     pub(super) ink: Ink,
-    /// The zone that times are shown in.
-    pub(super) zone: TimeZone,
+    /// The zone that times are shown in; none for the machine's own, which is looked for where a time is shown: most
+    /// commands show none, and finding it means reading hundreds of folders' names.
+    pub(super) zone: Option<TimeZone>,
     /// The moment that ages are counted to.
     pub(super) now: Timestamp,
 }
@@ -30,21 +31,25 @@ impl View {
             width: console::width(),
             folds: console::known_width(),
             ink: Ink::on(&std::io::stdout(), asked),
-            zone: TimeZone::system(),
+            zone: None,
             now: clock::now(),
         }
     }
 
     /// Hour, minute and second where the reader is.
     pub(super) fn clock_time(&self, at: Timestamp) -> String {
-        at.to_zoned_datetime(self.zone.clone()).strftime("%H:%M:%S").to_string()
+        self.there(at).strftime("%H:%M:%S").to_string()
     }
 
     /// The time of day, with the day when it is another one.
     pub(super) fn moment(&self, at: Timestamp) -> String {
-        let at = at.to_zoned_datetime(self.zone.clone());
-        let today = self.now.to_zoned_datetime(self.zone.clone()).date() == at.date();
+        let at = self.there(at);
+        let today = self.there(self.now).date() == at.date();
         at.strftime(if today { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
+    }
+
+    fn there(&self, at: Timestamp) -> ZonedDateTime {
+        at.to_zoned_datetime(self.zone.clone().unwrap_or_else(TimeZone::system))
     }
 
     #[cfg(test)]
@@ -53,7 +58,7 @@ impl View {
             width,
             folds: Some(width),
             ink: Ink { coloured: false },
-            zone: TimeZone::UTC,
+            zone: Some(TimeZone::UTC),
             now: now.parse().expect("time"),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::model::event::SessionStart;
 use crate::model::id::JobId;
 use crate::os::cgroup::Cgroup;
+use crate::os::family::Born;
 use crate::os::{clock, family, lock, process};
 
 /// The variable that carries the job's id.
@@ -17,15 +18,40 @@ pub const JOB_MARK: &str = "NUMERUS_JOB";
 /// The variable that carries the place: a task's id, `plan`, `roles`.
 pub const PLACE_MARK: &str = "NUMERUS_TASK";
 
+/// Rounds in which what a session has started meanwhile is put into its control group, too.
+const ENCLOSE_ROUNDS: u32 = 10;
 /// Looks for a session's lock to come free after everything that is known of was ended.
 const LOCK_ROUNDS: u32 = 200;
 /// Rest between two of them.
 const LOCK_REST: Duration = Duration::from_millis(5);
 
+/// Puts a session that has just begun into its control group, with all that it has started by then. Done beside it, since the
+/// kernel takes ten milliseconds and more for that, and codex starts nothing of an agent's before it has heard from a model.
+/// What stays outside is of the family by its marks and its seal.
+pub fn enclose(job: &JobId, place: &str, group: &Cgroup) {
+    let marks = [(JOB_MARK, job.as_str()), (PLACE_MARK, place)];
+    for _round in 0..ENCLOSE_ROUNDS {
+        let inside = group.members();
+        let outside: Vec<u32> = family::carriers(&marks, Born::WithUs)
+            .into_iter()
+            .filter(|pid| !inside.contains(pid))
+            .collect();
+        if outside.is_empty() {
+            return;
+        }
+        for pid in outside {
+            let of_family = |pid| family::carries(pid, &marks);
+            if let Some(target) = process::Target::open(pid, of_family) {
+                let _stays_outside = group.take_in(&target);
+            }
+        }
+    }
+}
+
 /// Ends all that is left of one session; gives back what would not die.
-pub fn end_family(job: &JobId, place: &str, group: Option<&Cgroup>) -> Vec<u32> {
+pub fn end_family(job: &JobId, place: &str, group: Option<&Cgroup>, born: Born) -> Vec<u32> {
     let mut survivors = group.map(Cgroup::kill).unwrap_or_default();
-    survivors.extend(family::sweep(&[(JOB_MARK, job.as_str()), (PLACE_MARK, place)]));
+    survivors.extend(family::sweep(&[(JOB_MARK, job.as_str()), (PLACE_MARK, place)], born));
     if let Some(group) = group.filter(|_| survivors.is_empty()) {
         group.remove();
     }
@@ -39,8 +65,9 @@ pub fn end_session(
     place: &str,
     group: Option<&Cgroup>,
     session_lock: &Path,
+    born: Born,
 ) -> Vec<u32> {
-    let survivors = end_family(job, place, group);
+    let survivors = end_family(job, place, group, born);
     if !survivors.is_empty() {
         return survivors;
     }
@@ -59,10 +86,15 @@ pub fn fence(job: &JobId, start: &SessionStart, session_lock: &Path) -> Vec<u32>
         return Vec::new();
     }
     let group = start.cgroup.as_deref().and_then(Cgroup::recorded);
-    end_session(job, &start.place, group.as_ref(), session_lock)
+    end_session(job, &start.place, group.as_ref(), session_lock, Born::Whenever)
 }
 
 /// Fences a whole job, whatever its journal says: every process with its mark.
 pub fn fence_job(job: &JobId) -> Vec<u32> {
-    family::sweep(&[(JOB_MARK, job.as_str())])
+    family::sweep(&[(JOB_MARK, job.as_str())], Born::Whenever)
+}
+
+/// The same for whoever fenced the job when it began: what is left can only be what it started itself.
+pub fn fence_own(job: &JobId) -> Vec<u32> {
+    family::sweep(&[(JOB_MARK, job.as_str())], Born::WithUs)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use super::command::{Bounds, Call, arguments};
 use super::conclusion::{conclude, never_started};
@@ -29,6 +30,7 @@ use crate::model::id::JobId;
 use crate::model::job::Sandbox;
 use crate::model::outcome::Tokens;
 use crate::os::cgroup::Cgroup;
+use crate::os::family::Born;
 use crate::os::lock::FileLock;
 use crate::os::pty::{PtyCommand, PtyProcess, PtyTerminal, Spawner};
 use crate::os::{clock, env, family, fsx, pipe, process};
@@ -98,6 +100,8 @@ pub(super) struct Live {
     pub(super) seen: Seen,
     pub(super) terminal: Option<PtyTerminal>,
     pub(super) group: Option<Cgroup>,
+    /// Until the group has taken it in.
+    enclosing: Option<JoinHandle<()>>,
     pub(super) slot: Option<FileLock>,
     pub(super) logs: Logs,
     pub(super) survivors: Vec<u32>,
@@ -125,7 +129,7 @@ pub async fn run(
     }
     let (logs, stderr) = Logs::open(spec)?;
     record(Fact::SessionStarting(starting(spec, group.as_ref())))?;
-    let command = command(codex, spec, group.as_ref(), pipe::name_of(&stderr))?;
+    let command = command(codex, spec, pipe::name_of(&stderr))?;
     let spawner = spawner.clone();
     let spawned =
         tokio::task::spawn_blocking(move || spawner.spawn(command)).await.map_err(Error::other)?;
@@ -161,7 +165,8 @@ async fn supervise(
     reader::start(output, child, (logs.clone(), stderr), tell)?;
     let machine = Machine::new(spec.limits, clock::since_boot());
     let (seen, terminal, survivors) = (Seen::default(), Some(terminal), Vec::new());
-    let mut live = Live { machine, seen, terminal, group, slot, logs, survivors, pulse };
+    let enclosing = group.clone().map(|group| enclose(spec, group));
+    let mut live = Live { machine, seen, terminal, group, enclosing, slot, logs, survivors, pulse };
     while live.machine.phase() != Phase::Ended {
         let input = next_input(&mut live, spec, &mut heard, &mut stop, record).await?;
         for effect in live.machine.step(input, clock::since_boot()) {
@@ -178,8 +183,14 @@ async fn supervise(
 /// Ends all that is left of the session, apart from the loop; gives back what would not die.
 async fn end_family(spec: &SessionSpec, group: Option<Cgroup>) -> Result<Vec<u32>> {
     let (job, place, lock) = (spec.job.clone(), spec.place_name.clone(), spec.place.session_lock());
-    let end = move || fence::end_session(&job, &place, group.as_ref(), &lock);
+    let end = move || fence::end_session(&job, &place, group.as_ref(), &lock, Born::WithUs);
     tokio::task::spawn_blocking(end).await.map_err(Error::other)
+}
+
+/// Puts the session into its control group, beside the loop.
+fn enclose(spec: &SessionSpec, group: Cgroup) -> JoinHandle<()> {
+    let (job, place) = (spec.job.clone(), spec.place_name.clone());
+    tokio::task::spawn_blocking(move || fence::enclose(&job, &place, &group))
 }
 
 fn prepare(spec: &SessionSpec) -> Result<()> {
@@ -218,12 +229,7 @@ pub(super) fn last_message(spec: &SessionSpec) -> PathBuf {
     spec.place.dir().join(format!("last-{}.txt", spec.number))
 }
 
-fn command(
-    codex: &Codex,
-    spec: &SessionSpec,
-    group: Option<&Cgroup>,
-    stderr: OsString,
-) -> Result<PtyCommand> {
+fn command(codex: &Codex, spec: &SessionSpec, stderr: OsString) -> Result<PtyCommand> {
     let marks = [(JOB_MARK, spec.job.to_string()), (PLACE_MARK, spec.place_name.clone())];
     let schema = spec.schema.as_ref().map(|_| spec.place.schema(spec.number));
     let (last, temp) = (last_message(spec), temp(spec));
@@ -247,7 +253,8 @@ fn command(
     argv.push(spec.place.session_lock().into());
     argv.push(spec.place.prompt(spec.number).into());
     argv.push(stderr);
-    argv.push(group.map_or_else(|| "-".into(), |g| g.procs().into()));
+    // Its group takes it in while it starts.
+    argv.push("-".into());
     argv.push(codex.bounds.to_word().into());
     argv.push("--".into());
     argv.extend(codex.program.iter().cloned());
@@ -333,6 +340,9 @@ async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec, pid: u32
             }
         }
         Effect::KillFamily => {
+            if let Some(enclosing) = live.enclosing.take() {
+                enclosing.await.map_err(Error::other)?;
+            }
             live.survivors = end_family(spec, live.group.clone()).await?;
         }
         Effect::HangUp => live.terminal = None,

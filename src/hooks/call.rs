@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use super::record::{self, Failure, MAX_OUTPUT};
 use crate::model::event::Event;
+use crate::os::family::{self, Born};
 use crate::os::process::{Target, start_time};
-use crate::os::{clock, digest, env, family, random};
+use crate::os::{clock, digest, env, random};
 use crate::runs::RunFolder;
 
 /// Variables that hooks get from our own environment: what a program of the user's session needs, and no key.
@@ -109,7 +110,7 @@ fn run(call: &Call, event: &Event) -> Result<(Vec<u8>, Option<String>)> {
     {
         first.kill();
     }
-    family::sweep(&[(MARK, &mark)]);
+    family::sweep(&[(MARK, &mark)], Born::WithUs);
     let why = match status {
         Ok(status) => judged(status?),
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {

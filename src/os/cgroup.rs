@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bounds::Bounds;
+use super::process::Target;
 use super::{clock, fsx};
 
 /// Rounds to wait until a killed group is empty.
@@ -56,6 +57,21 @@ impl Cgroup {
     /// The file that takes in whoever writes `0` to it.
     pub fn procs(&self) -> PathBuf {
         self.dir.join("cgroup.procs")
+    }
+
+    /// Moves a process in. One that has ended meanwhile may have left its number to somebody else, who is put where this process
+    /// is, which nobody ends.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn take_in(&self, target: &Target) -> std::io::Result<()> {
+        let number = target.pid().to_string();
+        fsx::tell_kernel(&self.procs(), number.as_bytes())?;
+        if !target.lives() && self.members().contains(&target.pid()) {
+            let above = self.dir.with_file_name("cgroup.procs");
+            fsx::tell_kernel(&above, number.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Ends everything in it and waits until it is empty; gives back what would not die.

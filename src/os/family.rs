@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
 
-use super::process::{Target, look, own_pid, pids, start_time};
+use super::process::{Look, Target, look, own_pid, pids, start_time};
 use super::{clock, digest};
 
 /// Rounds that [`sweep`] makes before it gives up on what will not die.
@@ -128,22 +128,54 @@ fn environment(pid: u32) -> Option<Vec<u8>> {
     Some(Vec::new())
 }
 
-/// The living processes, other than this one, that carry these marks or their seal.
-pub fn carriers(marks: &[(&str, &str)]) -> Vec<u32> {
+/// Which processes can be of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Born {
+    /// All.
+    Whenever,
+    /// Those that are no older than this process, which started the family itself: most of a machine is older, and need not be
+    /// looked at any closer.
+    WithUs,
+}
+
+/// All processes as they were seen, and which of them are alive, not this one, and carry the marks or their seal.
+struct Census {
+    all: BTreeMap<u32, Look>,
+    carriers: Vec<u32>,
+}
+
+fn census(marks: &[(&str, &str)], born: Born) -> Census {
     let own = own_pid();
-    let lives = |pid: &u32| look(*pid).is_some_and(|seen| !seen.is_zombie);
-    pids().into_iter().filter(|pid| *pid != own && carries(*pid, marks) && lives(pid)).collect()
+    let oldest = match born {
+        Born::Whenever => 0,
+        Born::WithUs => start_time(own).unwrap_or(0),
+    };
+    let mut seen = Census { all: BTreeMap::new(), carriers: Vec::new() };
+    for pid in pids() {
+        let Some(look) = look(pid) else { continue };
+        seen.all.insert(pid, look);
+        if pid != own && !look.is_zombie && look.started >= oldest && carries(pid, marks) {
+            seen.carriers.push(pid);
+        }
+    }
+    seen
+}
+
+/// The living processes, other than this one, that carry these marks or their seal.
+pub fn carriers(marks: &[(&str, &str)], born: Born) -> Vec<u32> {
+    census(marks, born).carriers
 }
 
 /// Ends every process of a family, again and again until none is left; gives back what would not die within a bound.
-pub fn sweep(marks: &[(&str, &str)]) -> Vec<u32> {
+pub fn sweep(marks: &[(&str, &str)], born: Born) -> Vec<u32> {
     for _ in 0..SWEEP_ROUNDS {
-        reap_orphans();
-        let (left, strays) = (carriers(marks), strays(marks));
-        if left.is_empty() && strays.is_empty() {
-            return left;
+        let seen = census(marks, born);
+        reap_orphans(&seen.all);
+        let strays = strays(marks, &seen.all);
+        if seen.carriers.is_empty() && strays.is_empty() {
+            return Vec::new();
         }
-        for pid in left {
+        for pid in seen.carriers {
             end(pid, |pid| carries(pid, marks));
         }
         for (pid, started) in strays {
@@ -151,8 +183,9 @@ pub fn sweep(marks: &[(&str, &str)]) -> Vec<u32> {
         }
         clock::pause(SWEEP_REST);
     }
-    let mut left = carriers(marks);
-    left.extend(strays(marks).into_keys());
+    let seen = census(marks, born);
+    let mut left = seen.carriers;
+    left.extend(strays(marks, &seen.all).into_keys());
     left
 }
 
@@ -189,13 +222,12 @@ fn end(pid: u32, is_it: impl Fn(u32) -> bool) {
 /// Orphans that came to this process, and everything below them, with when they started: but for those that carry the
 /// seal of another family which a child of ours still leads. Who hides goes with the first one of its outer family that
 /// ends: nobody can tell any more which it belonged to.
-fn strays(marks: &[(&str, &str)]) -> BTreeMap<u32, u64> {
+fn strays(marks: &[(&str, &str)], seen: &BTreeMap<u32, Look>) -> BTreeMap<u32, u64> {
     let is_adopted = |outer: &String| marks.first().is_some_and(|(_, value)| value == outer);
     if !ADOPTED.get().is_some_and(is_adopted) {
         return BTreeMap::new();
     }
     let known = children();
-    let seen: BTreeMap<u32, _> = pids().into_iter().filter_map(|p| Some((p, look(p)?))).collect();
     let own = own_pid();
     let is_known = |pid: u32, started: u64| known.get(&pid) == Some(&started);
     let live = seen.iter().filter(|(pid, l)| is_known(**pid, l.started) && !l.is_zombie);
@@ -224,16 +256,15 @@ fn strays(marks: &[(&str, &str)]) -> BTreeMap<u32, u64> {
 
 /// Takes the exit status of orphans that came to this process, so that no zombie stays. Children of its own are left to
 /// whoever waits for them.
-fn reap_orphans() {
+fn reap_orphans(seen: &BTreeMap<u32, Look>) {
     if ADOPTED.get().is_none() {
         return;
     }
     let (mut known, own) = (children(), own_pid());
     known.retain(|pid, started| start_time(*pid) == Some(*started));
-    for pid in pids().into_iter().filter(|pid| !known.contains_key(pid)) {
-        if look(pid).is_some_and(|seen| seen.parent == own && seen.is_zombie)
-            && let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw)
-        {
+    let is_ended = |l: &Look| l.parent == own && l.is_zombie;
+    for (pid, _) in seen.iter().filter(|(pid, l)| is_ended(l) && !known.contains_key(pid)) {
+        if let Some(pid) = i32::try_from(*pid).ok().and_then(Pid::from_raw) {
             let _reaped_already = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
         }
     }
@@ -251,9 +282,12 @@ mod tests {
         let mut marked = Command::new("sleep");
         let mut marked = marked.arg("1000").env("NUMERUS_JOB", &mark).spawn().expect("a");
         let mut other = Command::new("sleep").arg("1000").spawn().expect("b");
-        assert_eq!(carriers(&[("NUMERUS_JOB", &mark)]), [marked.id()]);
-        assert!(carriers(&[("NUMERUS_JOB", &mark), ("NUMERUS_TASK", "t1")]).is_empty());
-        assert!(sweep(&[("NUMERUS_JOB", &mark)]).is_empty());
+        for born in [Born::Whenever, Born::WithUs] {
+            assert_eq!(carriers(&[("NUMERUS_JOB", &mark)], born), [marked.id()]);
+        }
+        let inner = [("NUMERUS_JOB", mark.as_str()), ("NUMERUS_TASK", "t1")];
+        assert!(carriers(&inner, Born::Whenever).is_empty());
+        assert!(sweep(&[("NUMERUS_JOB", &mark)], Born::WithUs).is_empty());
         assert!(!marked.wait().expect("ended").success());
         assert!(other.try_wait().expect("alive").is_none());
         other.kill().expect("end it");
@@ -279,6 +313,7 @@ mod tests {
 
     #[test]
     fn orphans_are_looked_for_by_who_adopts_them_alone() {
-        assert!(strays(&[("NUMERUS_JOB", "nobody")]).is_empty());
+        let marks = [("NUMERUS_JOB", "nobody")];
+        assert!(strays(&marks, &census(&marks, Born::Whenever).all).is_empty());
     }
 }

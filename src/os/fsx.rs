@@ -101,6 +101,15 @@ pub fn put_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     sync_dir(dir)
 }
 
+/// Puts a new file in place with its bytes flushed and its name not, as git puts its own: what is flushed after it into the
+/// same file system carries the name along, where that keeps the order of names.
+///
+/// # Errors
+/// Those of the system, with the path; then nothing has changed under the name.
+pub fn put_as_git_does(path: &Path, bytes: &[u8]) -> Result<()> {
+    put_without_dir(path, bytes, Onto::Free)
+}
+
 /// Replaces a file that can be derived again: whole for every reader, but without a flush.
 ///
 /// # Errors

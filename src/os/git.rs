@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -136,6 +137,15 @@ fn foreign_owner(dir: &Path) -> Option<(u32, u32)> {
     (rustix::process::geteuid().is_root() && meta.uid() != 0).then(|| (meta.uid(), meta.gid()))
 }
 
+/// Where git is. Searched once: there are many calls, and each would try every folder of the search path.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let name = Path::new("git");
+        env::find_program(name).unwrap_or_else(|| name.to_owned())
+    })
+}
+
 /// One call, being put together.
 #[derive(Debug)]
 pub struct Call<'a> {
@@ -158,7 +168,7 @@ pub struct Answer {
 
 impl<'a> Call<'a> {
     fn new<S: AsRef<OsStr>>(git: &Git, args: impl IntoIterator<Item = S>) -> Self {
-        let mut command = Command::new("git");
+        let mut command = Command::new(program());
         command.current_dir(&git.dir).args(ALWAYS).args(args);
         for name in env::names_starting("GIT_") {
             let text = name.to_string_lossy();

@@ -4,9 +4,10 @@
 //! [family](super::family)), so a reused number is never hit.
 
 use std::fs;
-use std::io::Result;
+use std::io::{Read as _, Result};
 use std::os::fd::OwnedFd;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
 /// This process.
@@ -56,6 +57,9 @@ pub fn start_time(pid: u32) -> Option<u64> {
     Some(look(pid)?.started)
 }
 
+/// More than the line that the kernel shows of a process.
+const STAT_BYTES: usize = 1024;
+
 /// What the kernel tells of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
@@ -69,8 +73,10 @@ pub struct Look {
 
 /// Looks at a process; `None` if it is gone.
 pub fn look(pid: u32) -> Option<Look> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
+    // The kernel gives the whole line at once: one read, since there are many processes to look at.
+    let (mut stat, mut file) = ([0; STAT_BYTES], fs::File::open(format!("/proc/{pid}/stat")).ok()?);
+    let read = file.read(&mut stat).ok()?;
+    let stat = String::from_utf8_lossy(stat.get(..read)?);
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let is_zombie = fields.next()? == "Z";
     let parent = fields.next()?.parse().ok()?;
@@ -101,6 +107,12 @@ impl Target {
     /// Its number, for messages.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Whether it has not ended: as long as that is so, its number is nobody else's.
+    pub fn lives(&self) -> bool {
+        let mut ended = [PollFd::new(&self.handle, PollFlags::IN)];
+        rustix::event::poll(&mut ended, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
     }
 
     /// Asks it to end: `SIGTERM`.
@@ -138,5 +150,15 @@ mod tests {
         let started = start_time(own_pid()).expect("we live");
         assert!(Target::open(own_pid(), |pid| start_time(pid) == Some(started)).is_some());
         assert!(Target::open(own_pid(), |pid| start_time(pid) == Some(started + 1)).is_none());
+    }
+
+    #[test]
+    fn a_target_lives_until_it_has_ended() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let target = Target::open(child.id(), |_| true).expect("opened");
+        assert!(target.lives());
+        target.kill();
+        child.wait().expect("ended");
+        assert!(!target.lives());
     }
 }

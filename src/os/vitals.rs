@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::family;
+use super::family::{self, Born};
 
 /// Clock ticks a second in what the kernel tells of processes: the same on every architecture, whatever the kernel's own
 /// clock is.
@@ -17,7 +17,7 @@ const TIMES: std::ops::RangeInclusive<usize> = 11..=14;
 /// The processor time that all processes with these variables in their environment have used so far, with that of their
 /// children that have ended.
 pub fn processor_time(marks: &[(&str, &str)]) -> Duration {
-    let ticks: u64 = family::carriers(marks).into_iter().filter_map(ticks).sum();
+    let ticks: u64 = family::carriers(marks, Born::WithUs).into_iter().filter_map(ticks).sum();
     Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
 }
 

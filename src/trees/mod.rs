@@ -15,6 +15,7 @@ mod apply;
 mod audit;
 mod copy;
 mod diff;
+mod fresh;
 mod ignores;
 pub mod in_place;
 mod land;

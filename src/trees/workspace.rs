@@ -11,12 +11,10 @@ use crate::os::git::{Call, Git, GitError};
 use crate::runs::RunFolder;
 
 use super::pinned::filtered;
-use super::{TreesError, retried};
+use super::{TreesError, fresh, retried};
 
 /// Longest time to find out whether the user has uncommitted changes; a slower answer counts as yes.
 const DIRTY_PATIENCE: Duration = Duration::from_secs(10);
-/// The tree without entries, in SHA-1.
-const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 
 /// Folders of ours that no agent may write in, so that an in-place workspace must lie apart from them.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +49,7 @@ fn find(
     folder: &RunFolder,
     ground: Ground<'_>,
 ) -> Result<Workspace, TreesError> {
-    let Some(named) = &options.workspace else { return own(folder) };
+    let Some(named) = &options.workspace else { return fresh::own(folder) };
     let named = Path::new(named);
     if !named.is_absolute() || !named.is_dir() {
         return refused(named, "it is not an absolute path of a directory");
@@ -174,7 +172,7 @@ fn in_repository(
     })
 }
 
-fn resolve(git: &Git, name: &str) -> Result<Option<Oid>, TreesError> {
+pub(super) fn resolve(git: &Git, name: &str) -> Result<Option<Oid>, TreesError> {
     let answer = git.read(["rev-parse", "-q", "--verify", name]).ask()?;
     let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
     Ok((answer.code == 0).then_some(text))
@@ -244,40 +242,4 @@ pub(super) fn as_numerus(call: Call<'_>) -> Call<'_> {
         .env("GIT_AUTHOR_EMAIL", "numerus@localhost")
         .env("GIT_COMMITTER_NAME", "Numerus")
         .env("GIT_COMMITTER_EMAIL", "numerus@localhost")
-}
-
-/// The fresh repository of a job that names no workspace.
-fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
-    let dir = folder.own_workspace();
-    fsx::make_dirs(&dir)?;
-    let dir = dir.canonicalize().map_err(fsx::at(&dir))?;
-    let git = Git::at(&dir);
-    let there = dir.join(".git/HEAD").exists();
-    let known = if there { resolve(&git, "refs/heads/main")? } else { None };
-    let base = if let Some(base) = known {
-        base
-    } else {
-        // Where somebody died while it was made, nothing is in it yet but what is in the way, such as git's locks.
-        fsx::remove_tree(&dir)?;
-        fsx::make_dirs(&dir)?;
-        begin(&git)?
-    };
-    Ok(Workspace {
-        isolation: Isolation::Worktree,
-        git_dir: dir.join(".git").display().to_string(),
-        top: dir.display().to_string(),
-        prefix: String::new(),
-        base,
-        dirty: false,
-    })
-}
-
-fn begin(git: &Git) -> Result<Oid, TreesError> {
-    let init = ["init", "-q", "--template=", "--object-format=sha1", "--initial-branch=main"];
-    git.write_durably(init).run()?;
-    let commit = as_numerus(git.write_durably(["commit-tree", EMPTY_TREE]))
-        .input(b"numerus: an empty workspace\n")
-        .line()?;
-    git.write_durably(["update-ref", "refs/heads/main", &commit]).run()?;
-    Ok(commit)
 }

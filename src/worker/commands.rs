@@ -18,7 +18,8 @@ use crate::model::event::CommandResult;
 use crate::model::job::Sandbox;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::os::cgroup::Cgroup;
-use crate::os::{env, family, fsx};
+use crate::os::family::{self, Born};
+use crate::os::{env, fsx};
 use crate::trees::clear_temps;
 
 /// Where a command runs.
@@ -66,7 +67,7 @@ pub(super) async fn run(
     let how = ran.as_ref().map_or_else(|_| "was stopped".to_owned(), CommandResult::how);
     let (job, name) = (desk.job.id.clone(), at.place.to_owned());
     aside(move || {
-        fence::end_family(&job, &name, group.as_ref());
+        fence::end_family(&job, &name, group.as_ref(), Born::WithUs);
         output.say(&format!("[{how}]"));
         output.close();
         // What stays is cleared before the next attempt, or goes with the job.

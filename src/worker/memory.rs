@@ -61,6 +61,10 @@ async fn look(
         return None;
     }
     let (workspace, folder) = (desk.workspace().ok()?, desk.folder.clone());
+    // Nobody was there before.
+    if folder.is_own(&workspace.top) {
+        return None;
+    }
     let objective = desk.job.objective.clone();
     let asked = move || {
         let answer = open(&store, &folder).and_then(|memory| ask(&memory, &workspace, &objective));

@@ -96,7 +96,7 @@ pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<L
     runtime.shutdown_background();
     // Orphans that hide stay ours as long as we live; the next worker could not tell them from strangers. Where somebody else
     // has the job by now, what carries its mark is theirs.
-    let survivors = if lock.is_current() { fence::fence_job(job) } else { Vec::new() };
+    let survivors = if lock.is_current() { fence::fence_own(job) } else { Vec::new() };
     drop(lock);
     if !survivors.is_empty() && left.is_ok() {
         return Err(std::io::Error::other(format!("processes will not die: {survivors:?}")));
@@ -121,14 +121,15 @@ async fn work(
         return Err(std::io::Error::other(format!("{}: no job.json", folder.dir().display())));
     };
     let book = Book::open(folder, lock, &job, bus)?;
-    if book.state(|s| s.phase.is_final()) {
-        closing::put_away(root, folder, &job, &book)?;
-        return Ok(Left::Done);
-    }
+    // First of all, also where nothing else is left to do: the last fence looks at our own processes alone.
     let survivors = resume::fence(folder, &job, &book);
     if !survivors.is_empty() {
         let left = format!("processes of the last attempt will not die: {survivors:?}");
         return Err(std::io::Error::other(left));
+    }
+    if book.state(|s| s.phase.is_final()) {
+        closing::put_away(root, folder, &job, &book)?;
+        return Ok(Left::Done);
     }
     let pid = process::own_pid();
     let start_time = process::start_time(pid).unwrap_or_default();

@@ -19,7 +19,8 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
                 .unwrap_or_else(|e| Row::not_run(peer.name, &e.to_string())),
         });
     }
-    rows.extend(ours(size.of(3, 40))?);
+    rows.extend(ours(size.of(3, 40), true)?);
+    rows.extend(ours(size.of(3, 40), false)?);
     Ok(rows)
 }
 
@@ -44,11 +45,15 @@ fn of_peer(peer: &Peer, jobs: usize) -> io::Result<Row> {
     Ok(Row::new(peer.name, &spread(marks.windows(2).filter_map(gap).collect())))
 }
 
-fn ours(jobs: usize) -> io::Result<Vec<Row>> {
+/// Jobs of four sessions, in a directory of their own or in a fresh repository each.
+fn ours(jobs: usize, is_plain: bool) -> io::Result<Vec<Row>> {
+    let aside = Scratch::new()?;
+    let plain = aside.dir("plain")?;
     let mut ours = Ours::new(&one_task(0), "")?;
     ours.start(1)?;
+    let front = if is_plain { format!("workspace: {}", plain.display()) } else { String::new() };
     for number in 0..jobs {
-        ours.drop_job(&format!("job{number}"), "")?;
+        ours.drop_job(&format!("job{number}"), &front)?;
     }
     ours.wait_done(jobs, PATIENCE * 10)?;
     let mut marks = ours.scratch.marks.drain();
@@ -63,8 +68,9 @@ fn ours(jobs: usize) -> io::Result<Vec<Row>> {
         let gaps = if job(before) == job(after) { &mut within } else { &mut across };
         gaps.push(millis(before.at, after.at));
     }
+    let place = if is_plain { "plain directory" } else { "git" };
     Ok(vec![
-        Row::new("Numerus, session to session", &spread(within)),
-        Row::new("Numerus, job to job", &spread(across)),
+        Row::new(&format!("Numerus, session to session, {place}"), &spread(within)),
+        Row::new(&format!("Numerus, job to job, {place}"), &spread(across)),
     ])
 }

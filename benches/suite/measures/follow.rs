@@ -39,8 +39,8 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
             drop(running);
             let lag = |(at, line): (u64, String)| {
                 let word =
-                    line.split("said-").nth(1)?.split(|c: char| !c.is_ascii_digit()).next()?;
-                let name = format!("said-{word}");
+                    line.split("said-plan-").nth(1)?.split(|c: char| !c.is_ascii_digit()).next()?;
+                let name = format!("said-plan-{word}");
                 said.get(name.as_str()).filter(|said| **said <= at).map(|said| millis(*said, at))
             };
             // The first lines were there before anybody followed.

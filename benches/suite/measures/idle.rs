@@ -39,6 +39,7 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     pause(Duration::from_secs(3));
     let before: Vec<Option<Used>> = all.iter().map(|(_, pid)| used(*pid)).collect();
     pause(Duration::from_secs(seconds as u64));
+    #[expect(clippy::cast_precision_loss, reason = "minutes")]
     let seconds = seconds as f64;
     let row = |((name, pid), before): (&(String, u32), Option<Used>)| {
         let Some((before, after)) = before.zip(used(*pid)) else {

@@ -57,8 +57,8 @@ fn program(name: &str) -> PathBuf {
     find(name).unwrap_or_else(|| PathBuf::from(name))
 }
 
-fn called(offer: Offer, daemon: Option<Running>, end: Option<Command>) -> Started {
-    Ok(Box::new(Called { offer, input: None, _daemon: daemon, end }))
+fn called(offer: Offer, daemon: Option<Running>, end: Option<Command>) -> Box<dyn Spooler> {
+    Box::new(Called { offer, input: None, _daemon: daemon, end })
 }
 
 pub(super) fn task_spooler(scratch: &Scratch, jobs: usize) -> Started {
@@ -76,19 +76,20 @@ pub(super) fn task_spooler(scratch: &Scratch, jobs: usize) -> Started {
         command.arg("-n").arg(&job).arg(number.to_string());
         command
     };
-    called(Box::new(offer), None, Some(end))
+    Ok(called(Box::new(offer), None, Some(end)))
 }
 
 /// One queue for each job at a time, filled in turn, as its users do.
 pub(super) fn nq(scratch: &Scratch, jobs: usize) -> Started {
     let (home, job) = (scratch.path(""), scratch.marks.job());
+    let queues = scratch.dir("queues")?;
     let offer = move |number: usize| {
         let mut command = quiet(program("nq"), &home);
-        command.env("NQDIR", home.join(format!("nq-{}", number % jobs)));
+        command.env("NQDIR", queues.join((number % jobs).to_string()));
         command.arg("-q").arg(&job).arg(number.to_string());
         command
     };
-    called(Box::new(offer), None, None)
+    Ok(called(Box::new(offer), None, None))
 }
 
 pub(super) fn at(scratch: &Scratch, _jobs: usize) -> Started {
@@ -140,5 +141,5 @@ fn start_pueue(scratch: &Scratch, jobs: usize, how: &'static [&'static str]) -> 
         command.arg("add").args(how).arg("--").arg(&job).arg(number.to_string());
         command
     };
-    called(Box::new(offer), Some(daemon), None)
+    Ok(called(Box::new(offer), Some(daemon), None))
 }

@@ -1,0 +1,142 @@
+//! The fresh repository of a job that names no workspace. It is the same for every job, five small files in the layout that
+//! git documents (gitrepository-layout), so they are written as they are: three calls of git would be most of what lies
+//! between a dropped file and its first agent.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::workspace::{Isolation, Oid, Workspace};
+use crate::os::fsx;
+use crate::os::git::Git;
+use crate::runs::RunFolder;
+
+use super::TreesError;
+use super::workspace::resolve;
+
+/// The commit without files that each job begins with, made at the epoch by nobody.
+const COMMIT: &str = "2cb156adf1044d4a8c3ca401b60fdae2e5027aba";
+/// The same as git keeps it.
+const OBJECT: &[u8] = b"\x78\x01\x8d\x8d\x41\x0a\xc2\x30\x10\x45\x5d\xe7\x14\xb3\x77\x13\xc3\x34\x24\x22\xe2\x09\xbc\xc3\x64\
+                       \x3a\xa5\x62\xd3\x94\x64\x82\x78\x7b\x45\x3d\x80\x7f\xf5\x16\x8f\xf7\xb9\xe4\x7c\x53\x38\x78\xdc\x69\
+                       \x15\x01\x4c\xc1\x0d\x23\x7b\x74\x9c\xbc\xa4\x48\xd6\x5b\x19\x30\x4d\x61\xf4\xd1\x85\x30\x25\x11\x8c\
+                       \x16\x0d\x75\x9d\x4b\x85\x6b\xcf\x52\x7b\x83\xd3\xfa\x85\xcb\x52\x98\x96\xb9\x34\x3d\x83\x85\xbd\x7d\
+                       \xcf\xf0\xe7\x43\xe5\x3f\xdb\xfc\x4a\x47\xa0\x15\x24\x6f\xfa\x84\x47\xa9\xf7\xb6\x11\x8b\x79\x01\x3a\
+                       \x2b\x39\x8c";
+/// What `git init` writes.
+const CONFIG: &[u8] = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
+                        \tlogallrefupdates = true\n";
+/// The branch that is checked out.
+const HEAD: &[u8] = b"ref: refs/heads/main\n";
+/// The tree without files. Git knows it by heart, but misses it when it checks the repository.
+const TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+const TREE_OBJECT: &[u8] = b"\x78\x01\x2b\x29\x4a\x4d\x55\x30\x60\x00\x00\x0a\x2c\x02\x01";
+/// Folders that git expects.
+const FOLDERS: [&str; 4] = ["objects/info", "objects/pack", "refs/heads", "refs/tags"];
+
+/// Finds it, or makes it.
+pub(super) fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
+    let dir = folder.own_workspace();
+    fsx::make_dirs(&dir)?;
+    let dir = dir.canonicalize().map_err(fsx::at(&dir))?;
+    let there = dir.join(".git/HEAD").exists();
+    let known = if there { resolve(&Git::at(&dir), "refs/heads/main")? } else { None };
+    let base = if let Some(base) = known {
+        base
+    } else {
+        // Where somebody died while it was made, nothing is in it yet but what is in the way.
+        fsx::remove_tree(&dir)?;
+        fsx::make_dirs(&dir)?;
+        begin(&dir.join(".git"))?
+    };
+    Ok(Workspace {
+        isolation: Isolation::Worktree,
+        git_dir: dir.join(".git").display().to_string(),
+        top: dir.display().to_string(),
+        prefix: String::new(),
+        base,
+        dirty: false,
+    })
+}
+
+/// Makes it; the branch comes last, and says that all of it is there.
+fn begin(git_dir: &Path) -> Result<Oid, TreesError> {
+    let (tree, commit) = (object(TREE), object(COMMIT));
+    let shelves = [&tree, &commit].map(|path| path.with_file_name(""));
+    for folder in FOLDERS.map(PathBuf::from).into_iter().chain(shelves) {
+        fsx::make_dirs(&git_dir.join(folder))?;
+    }
+    fsx::replace_derived(&git_dir.join(tree), TREE_OBJECT)?;
+    let main = format!("{COMMIT}\n");
+    let files = [
+        (commit, OBJECT),
+        ("config".into(), CONFIG),
+        ("HEAD".into(), HEAD),
+        ("refs/heads/main".into(), main.as_bytes()),
+    ];
+    for (name, bytes) in files {
+        fsx::put_as_git_does(&git_dir.join(name), bytes)?;
+    }
+    Ok(COMMIT.to_owned())
+}
+
+/// Where an object lies.
+fn object(name: &str) -> PathBuf {
+    let (shelf, rest) = name.split_at(2);
+    Path::new("objects").join(shelf).join(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::id::JobId;
+    use crate::model::root::Root;
+    use crate::runs::Runs;
+
+    use super::*;
+
+    #[test]
+    fn it_is_what_git_would_have_made() {
+        let d = tempfile::tempdir().expect("tempdir");
+        let job = JobId::parse("a-abc234").expect("id");
+        let folder = Runs::of(&Root::new(d.path())).folder(&job);
+        let made = own(&folder).expect("made");
+        assert_eq!(made.base, COMMIT);
+        let git = Git::at(Path::new(&made.top));
+        let says = |args: &[&str]| {
+            let text = git.read(args).run().expect("git takes it");
+            String::from_utf8(text).expect("text").trim().to_owned()
+        };
+        assert_eq!(says(&["fsck", "--strict", "--no-dangling"]), "");
+        assert_eq!(says(&["rev-parse", "HEAD"]), COMMIT);
+        assert_eq!(
+            says(&["log", "--format=%an %ae %s"]),
+            "Numerus numerus@localhost numerus: an empty workspace"
+        );
+        assert_eq!(says(&["ls-tree", "HEAD"]), "");
+        assert_eq!(says(&["status", "--porcelain"]), "");
+        let other = d.path().join("other");
+        std::fs::create_dir(&other).expect("other");
+        Git::at(&other)
+            .write(["init", "-q", "--template=", "--object-format=sha1", "--initial-branch=main"])
+            .run()
+            .expect("git makes one");
+        for name in ["config", "HEAD"] {
+            let of = |top: &Path| fsx::read_optional(&top.join(".git").join(name)).expect("read");
+            assert_eq!(of(Path::new(&made.top)), of(&other), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_that_was_cut_short_is_made_anew_and_a_whole_one_is_kept() {
+        let d = tempfile::tempdir().expect("tempdir");
+        let job = JobId::parse("a-abc234").expect("id");
+        let folder = Runs::of(&Root::new(d.path())).folder(&job);
+        let top = own(&folder).expect("made").top;
+        let main = Path::new(&top).join(".git/refs/heads/main");
+        fsx::remove(&main).expect("cut short");
+        fsx::put(&Path::new(&top).join("left"), b"x").expect("left");
+        assert_eq!(own(&folder).expect("anew").base, COMMIT);
+        assert!(main.exists() && !Path::new(&top).join("left").exists());
+        fsx::put(&Path::new(&top).join("kept"), b"x").expect("kept");
+        assert_eq!(own(&folder).expect("again").base, COMMIT);
+        assert!(Path::new(&top).join("kept").exists());
+    }
+}
