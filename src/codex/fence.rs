@@ -98,3 +98,42 @@ pub fn fence_job(job: &JobId) -> Vec<u32> {
 pub fn fence_own(job: &JobId) -> Vec<u32> {
     family::sweep(&[(JOB_MARK, job.as_str())], Born::WithUs)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn sleeper(job: &JobId, place: &str) -> Child {
+        let mut sleep = Command::new("sleep");
+        let sleep = sleep.arg("60").env(JOB_MARK, job.as_str()).env(PLACE_MARK, place);
+        sleep.spawn().expect("sleep")
+    }
+
+    #[test]
+    fn a_session_is_enclosed_with_all_that_it_has_started_and_nobody_else() {
+        let job = JobId::parse(&format!("enclose{}-abc234", process::own_pid())).expect("id");
+        let Some(group) = Cgroup::create(job.as_str()) else {
+            // Most users may make none: then there is nothing to be put into.
+            eprintln!("not run: needs a control group (version 2) that may be written");
+            return;
+        };
+        let (mut first, mut second) = (sleeper(&job, "t1"), sleeper(&job, "t1"));
+        let mut other = sleeper(&job, "t2");
+        enclose(&job, "t1", &group);
+        let mut inside = group.members();
+        inside.sort_unstable();
+        let mut expected = [first.id(), second.id()];
+        expected.sort_unstable();
+        assert_eq!(inside, expected);
+        assert_eq!(end_family(&job, "t1", Some(&group), Born::WithUs), [0_u32; 0]);
+        assert!(
+            !first.wait().expect("ended").success() && !second.wait().expect("ended").success()
+        );
+        assert!(other.try_wait().expect("lives").is_none());
+        other.kill().expect("end it");
+        other.wait().expect("ended");
+        assert!(!group.path().exists(), "an empty group goes");
+    }
+}
