@@ -13,6 +13,7 @@
 
 mod figures;
 mod floor;
+mod goals;
 mod ledger;
 mod machine;
 mod marks;

@@ -99,8 +99,8 @@ pub(crate) const MEASURES: &[Measure] = &[
     },
     Measure {
         name: "ending",
-        what: "from asking for the end until nothing is left, in ms",
-        columns: &["p50", "p95", "p99"],
+        what: "from asking for the end until the agent is gone, and until that is said, in ms",
+        columns: &["gone p50", "gone p99", "said p50"],
         run: ending::run,
     },
     Measure {

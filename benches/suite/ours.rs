@@ -119,6 +119,17 @@ pub(crate) fn one_task(think: u64) -> Value {
     script(&[("t1".to_owned(), Vec::new())], think)
 }
 
+/// A script whose agents wait until they are told to end.
+pub(crate) fn hanging() -> Value {
+    let mut script = one_task(0);
+    if let Some(scenes) = script["scenes"].as_array_mut() {
+        for scene in scenes {
+            scene["play"] = json!([{"hang": true}]);
+        }
+    }
+    script
+}
+
 /// A root of Numerus.
 pub(crate) struct Ours {
     /// Where everything of it lies.
@@ -183,6 +194,15 @@ impl Ours {
     /// Lets each session print so many bytes in lines of this length before it plays.
     pub(crate) fn lets_agent_flood(&self, bytes: usize, line: usize) -> io::Result<()> {
         std::fs::write(self.scratch.path(FLOOD), format!("{bytes} {line}"))
+    }
+
+    /// The number of the process that works on the first job that was started.
+    pub(crate) fn worker(&self) -> io::Result<u32> {
+        let log = std::fs::read_to_string(self.path("store/daemon.ndjson"))?;
+        let facts = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut started = facts.filter(|fact| fact["event"] == "started");
+        let pid = started.next().and_then(|fact| fact["payload"]["pid"].as_u64());
+        pid.and_then(|pid| u32::try_from(pid).ok()).ok_or_else(|| io::Error::other("no worker"))
     }
 
     /// A path below the root.

@@ -10,6 +10,7 @@ use plotters::style::text_anchor;
 use serde_json::Value;
 
 use crate::figures::said;
+use crate::goals;
 use crate::ledger::{docs, newest};
 use crate::measures::{MEASURES, Measure};
 
@@ -25,7 +26,7 @@ const OTHER: RGBColor = RGBColor(0xd9, 0x9a, 0x4e);
 
 /// Makes all of them again.
 pub(crate) fn renew() -> io::Result<()> {
-    let mut text = String::new();
+    let mut text = format!("### Goals\n\n{}\n", goals::table());
     for measure in MEASURES {
         let Some(line) = newest(measure.name) else { continue };
         let rows = line["rows"].as_array().cloned().unwrap_or_default();

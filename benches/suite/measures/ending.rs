@@ -1,32 +1,19 @@
-//! From asking for the end until nothing is left: `kill` of a job whose agent works, and, as the floor, a signal to the same
-//! agent alone.
+//! From asking for the end until the agent is gone, and until the command says so, with everything written down: `kill` of a
+//! job whose agent works, and, as the floor, a signal to the same agent alone.
 
 use std::fs;
 use std::io::{self, Error};
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
-
 use super::Size;
-use crate::figures::{Row, millis, spread};
+use crate::figures::{Row, millis, percentile};
 use crate::marks::{Kind, now};
-use crate::ours::{Ours, PATIENCE, one_task};
+use crate::ours::{Ours, PATIENCE, hanging};
 use crate::scratch::{Running, quiet};
+use rustix::process::{Pid, Signal, kill_process};
 
 pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     let times = size.of(3, 30);
     Ok(vec![floor(times)?, ours(times)?])
-}
-
-/// A script whose agents wait until they are told to end.
-fn hanging() -> serde_json::Value {
-    let mut script = one_task(0);
-    if let Some(scenes) = script["scenes"].as_array_mut() {
-        for scene in scenes {
-            scene["play"] = json!([{"hang": true}]);
-        }
-    }
-    script
 }
 
 /// Until the agent itself has ended, when it is interrupted as Numerus does it.
@@ -44,9 +31,11 @@ fn floor(times: usize) -> io::Result<Row> {
         let before = now();
         kill_process(Pid::from_child(&agent.0), Signal::INT)?;
         agent.0.wait()?;
-        spans.push(millis(before, now()));
+        let after = now();
+        let gone = ours.scratch.marks.wait(Kind::End, PATIENCE)?.at;
+        spans.push((millis(before, gone), millis(before, after)));
     }
-    Ok(Row::new("floor: a signal to the agent", &spread(spans)))
+    Ok(row("floor: a signal to the agent", &spans))
 }
 
 fn ours(times: usize) -> io::Result<Row> {
@@ -62,10 +51,22 @@ fn ours(times: usize) -> io::Result<Row> {
         let job = job.ok_or_else(|| Error::other("no job is claimed"))?;
         let before = now();
         let code = ours.command(&["kill", &job]).status()?;
-        spans.push(millis(before, now()));
+        let after = now();
+        let gone = ours.scratch.marks.wait(Kind::End, PATIENCE)?.at;
+        spans.push((millis(before, gone), millis(before, after)));
         if !code.success() {
             return Err(Error::other(format!("kill: {code}")));
         }
     }
-    Ok(Row::new("Numerus, kill", &spread(spans)))
+    Ok(row("Numerus, kill", &spans))
+}
+
+fn row(name: &str, spans: &[(f64, f64)]) -> Row {
+    let (mut gone, mut said): (Vec<f64>, Vec<f64>) = spans.iter().copied().unzip();
+    let figures = [
+        ("gone p50", percentile(&mut gone, 0.5)),
+        ("gone p99", percentile(&mut gone, 0.99)),
+        ("said p50", percentile(&mut said, 0.5)),
+    ];
+    Row::new(name, &figures)
 }

@@ -10,6 +10,8 @@ use crate::figures::{Row, millis, percentile};
 use crate::marks::now;
 use crate::ours::{Ours, PATIENCE, one_task};
 
+/// What is measured of giving a job.
+const SUBMIT: [&str; 4] = ["submit", "x", "--not-before", "2999-01-01T00:00:00Z"];
 /// Files of a run folder that its commands need.
 const FILES: [&str; 5] =
     ["job.json", "objective.md", "events.ndjson", "status.json", "worker.lock"];
@@ -29,7 +31,26 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
         made = jobs;
         rows.push(row(&mut ours, (&id, jobs), size.of(3, 30))?);
     }
+    for &files in &[0, *sizes.last().unwrap_or(&0)] {
+        rows.push(waiting(files, size.of(3, 30))?);
+    }
     Ok(rows)
+}
+
+/// The same with so many files that nobody has taken.
+fn waiting(files: usize, times: usize) -> io::Result<Row> {
+    let ours = Ours::new(&one_task(0), "")?;
+    // The first makes what every root has.
+    span(ours.command(&SUBMIT))?;
+    for number in 0..files {
+        fs::write(ours.path("spool/incoming").join(format!("file{number}.md")), "x\n")?;
+    }
+    let mut spans =
+        (0..times).map(|_| span(ours.command(&SUBMIT))).collect::<io::Result<Vec<f64>>>()?;
+    Ok(Row::new(
+        &format!("Numerus, {files} files waiting"),
+        &[("submit", percentile(&mut spans, 0.5))],
+    ))
 }
 
 /// The id of the job whose id begins so.
@@ -68,7 +89,7 @@ fn row(ours: &mut Ours, (id, jobs): (&str, usize), times: usize) -> io::Result<R
         ("status", &["status"]),
         ("status --json", &["status", "--json"]),
         ("logs", &["logs", id]),
-        ("submit", &["submit", "x", "--not-before", "2999-01-01T00:00:00Z"]),
+        ("submit", &SUBMIT),
     ];
     let mut figures = Vec::new();
     for (column, words) in words {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Size;
 use crate::figures::Row;
-use crate::ours::{Ours, PATIENCE, one_task};
+use crate::marks::Kind;
+use crate::ours::{Ours, PATIENCE, hanging, one_task};
 use crate::scratch::{Running, Scratch, find, pause, quiet, until};
 
 /// Jobs that wait.
@@ -30,12 +31,17 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
         laden.drop_job(&format!("job{number}"), "not_before: 2999-01-01T00:00:00Z")?;
     }
     until("all are taken", PATIENCE * 4, || Ok(laden.count("spool/claimed") == waiting))?;
+    let mut running = Ours::new(&hanging(), "")?;
+    running.start(1)?;
+    running.drop_job("job", "")?;
+    running.scratch.marks.wait(Kind::Start, PATIENCE)?;
     let scratch = Scratch::new()?;
     let peers = peers(&scratch)?;
     let mut all: Vec<(String, u32)> =
         peers.iter().map(|(name, running)| ((*name).to_owned(), running.pid())).collect();
     all.push(("Numerus".to_owned(), idle.pid()));
     all.push((format!("Numerus, {waiting} jobs wait"), laden.pid()));
+    all.push(("Numerus, a worker".to_owned(), running.worker()?));
     pause(Duration::from_secs(3));
     let before: Vec<Option<Used>> = all.iter().map(|(_, pid)| used(*pid)).collect();
     pause(Duration::from_secs(seconds as u64));
