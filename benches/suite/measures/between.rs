@@ -47,11 +47,12 @@ fn of_peer(peer: &Peer, jobs: usize) -> io::Result<Row> {
 
 /// Jobs of four sessions, in a directory of their own or in a fresh repository each.
 fn ours(jobs: usize, is_plain: bool) -> io::Result<Vec<Row>> {
-    let aside = Scratch::new()?;
-    let plain = aside.dir("plain")?;
+    // Below the project it would be a part of its repository.
+    let plain = tempfile::tempdir()?;
     let mut ours = Ours::new(&one_task(0), "")?;
     ours.start(1)?;
-    let front = if is_plain { format!("workspace: {}", plain.display()) } else { String::new() };
+    let front =
+        if is_plain { format!("workspace: {}", plain.path().display()) } else { String::new() };
     for number in 0..jobs {
         ours.drop_job(&format!("job{number}"), &front)?;
     }
