@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::codex::{Codex, login, sandbox};
 use crate::health;
 use crate::hooks;
-use crate::logic::doctor::{self, Facts, Finding, Inotify, Lack, Program};
+use crate::logic::doctor::{self, Facts, Finding, Inotify, Lack, Program, Version};
 use crate::logic::health::Volume;
 use crate::model::job::Sandbox;
 use crate::model::root::Root;
@@ -75,20 +75,27 @@ fn codex(root: &Root, settings: &Settings) -> Program {
         Ok(codex) => codex,
         Err(lack) => return Program::Missing(lack),
     };
+    let path = codex.program.first().map(|word| word.display().to_string()).unwrap_or_default();
+    let version = match login::version(&codex) {
+        // Who does not even say its version is asked nothing else: each answer would be waited for.
+        Version::Late(why) => return Program::Hangs { path, why },
+        Version::Said(said) => Some(said),
+        Version::None => None,
+    };
     let tried = match settings.sandbox {
         Sandbox::DangerFullAccess => Ok(false),
         Sandbox::ReadOnly | Sandbox::WorkspaceWrite if root.store().is_dir() => {
-            sandbox::check(&codex, &root.store()).map(|()| true)
+            sandbox::check(&codex, &root.store(), sandbox::PATIENCE_OF_PEOPLE).map(|()| true)
         }
         Sandbox::ReadOnly | Sandbox::WorkspaceWrite => {
             trying::in_scratch(&above(root.path()), |dir| {
-                sandbox::check(&codex, dir).map(|()| true)
+                sandbox::check(&codex, dir, sandbox::PATIENCE_OF_PEOPLE).map(|()| true)
             })
         }
     };
     Program::Found {
-        path: codex.program.first().map(|word| word.display().to_string()).unwrap_or_default(),
-        version: login::version(&codex),
+        path,
+        version,
         login: login::login(&codex, settings.profile.as_deref()),
         sandbox: tried,
     }

@@ -6,11 +6,12 @@ use clap::Args;
 
 use super::here::Here;
 use super::lookup::{self, Whereabouts};
-use super::story::{listed, plural};
+use super::story::listed;
 use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
 use crate::logic::take;
+use crate::logic::words::plural;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::JobPhase;

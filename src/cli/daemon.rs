@@ -6,11 +6,11 @@ use clap::Args;
 
 use super::held::held;
 use super::here::Here;
-use super::seams;
-use super::story::plural;
+use super::{rehearsal, seams};
 use crate::daemon::log::Fact;
 use crate::daemon::{Options, Standing};
 use crate::error::{Exit, Failure};
+use crate::logic::words::plural;
 use crate::os::console::one_line;
 
 /// The words of the command.
@@ -45,9 +45,7 @@ pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
         ));
     }
     here.out.note(&format!("watching {}", here.root.spool().join("incoming").display()));
-    if settings.rehearse.is_some() {
-        here.out.note("note: a script plays the agent (`rehearse` is set): no codex is asked");
-    }
+    rehearsal::tell(here, settings.rehearse.as_deref());
     let max_jobs = max_jobs.map(usize::from);
     let options = Options {
         once,

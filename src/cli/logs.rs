@@ -1,7 +1,6 @@
 //! `numerus logs`: what the agents of a job said and did, from the transcripts in its run folder.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -79,7 +78,7 @@ impl Voice {
 pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     check_raw(asked.raw, asked.yes)?;
     let (prefix, place) = place_of(&asked.target);
-    let job = lookup::find(&here.root, prefix)?.job;
+    let job = lookup::find_live(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
     if asked.follow && idle::is_not_taken(here, &job) {
         here.out.note(&format!("{job} has not begun yet"));
@@ -293,20 +292,7 @@ fn tell(
 }
 
 fn shown(here: &Here, voice: &mut Voice, said: &Said, named: bool) -> String {
-    if said.lines.is_empty() {
-        return String::new();
-    }
-    let ink = here.view.ink;
-    let lead =
-        if named { ink.paint(Tone::Dim, &format!("{} | ", voice.name)) } else { String::new() };
-    let mut text = String::new();
-    let session = Some((said.session, said.attempt));
-    if voice.session != session && said.session > 0 {
-        voice.session = session;
-        let _ = writeln!(text, "{lead}{}", transcript::heading(said, &here.view));
-    }
-    for (tone, line) in &said.lines {
-        let _ = writeln!(text, "{lead}{}", ink.paint(*tone, line));
-    }
-    text
+    let name = format!("{} | ", voice.name);
+    let lead = if named { here.view.ink.paint(Tone::Dim, &name) } else { String::new() };
+    transcript::told(said, &mut voice.session, &lead, &here.view)
 }

@@ -7,12 +7,12 @@ use super::follow::Wakes;
 use super::here::Here;
 use super::needed::Needs;
 use super::render::age;
-use super::story::plural;
 use super::table::{Cell, table};
 use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::logic::prune::{Ended, Fate, Rule, Standing, decide};
 use crate::logic::state::JobState;
+use crate::logic::words::plural;
 use crate::model::duration;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -100,7 +100,7 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
             here.out.note(&format!("{job}: its removal had begun, and is finished"));
         }
     }
-    let ended = ended(&here.root)?;
+    let (ended, mut needs) = ended(&here.root)?;
     let fates = decide(&ended, &rule, here.view.now);
     let of =
         |fate: Fate| ended.iter().zip(&fates).filter(move |(_, f)| **f == fate).map(|(e, _)| e);
@@ -123,7 +123,7 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
     }
     let (mut worst, mut removed) = (Exit::Done, Vec::new());
     for one in &goes {
-        match remove(&here.root, &pruner, one) {
+        match remove(&here.root, &pruner, one, &mut needs) {
             Ok(()) => removed.push(one.bytes),
             Err(failure) => {
                 here.out.note_text(&failure.render());
@@ -138,8 +138,8 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
     Ok(worst)
 }
 
-/// Every job that has ended, with or without a run folder, as far as nobody is at it.
-fn ended(root: &Root) -> Result<Vec<Ended>, Failure> {
+/// Every job that has ended, with or without a run folder, as far as nobody is at it; and who needs which.
+fn ended(root: &Root) -> Result<(Vec<Ended>, Needs), Failure> {
     let cannot = |e: std::io::Error| Failure::system("read the spool", &e);
     let (spool, runs) = (Spool::of(root), Runs::of(root));
     let mut all = Vec::new();
@@ -163,7 +163,7 @@ fn ended(root: &Root) -> Result<Vec<Ended>, Failure> {
     for one in &mut all {
         one.waited_for_by = needs.who(&one.job);
     }
-    Ok(all)
+    Ok((all, needs))
 }
 
 /// One with a run folder; `None` where its end is not settled, or cannot be read: a daemon looks after it.
@@ -255,8 +255,14 @@ fn is_confirmed(here: &mut Here, jobs: usize) -> Result<Result<bool, u8>, Failur
 }
 
 /// Removes one, if nobody has come to need it meanwhile.
-fn remove(root: &Root, pruner: &seams::Pruner, one: &Ended) -> Result<(), Failure> {
-    if let Some(by) = Needs::of(root)?.who(&one.job) {
+fn remove(
+    root: &Root,
+    pruner: &seams::Pruner,
+    one: &Ended,
+    needs: &mut Needs,
+) -> Result<(), Failure> {
+    needs.refresh(root)?;
+    if let Some(by) = needs.who(&one.job) {
         let stays = format!("{} stays: {} needs it", one.job, one_line(&by));
         return Err(Failure::new(Exit::Blocked, stays));
     }

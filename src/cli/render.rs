@@ -12,6 +12,7 @@ use super::row::fit;
 use super::table::{Cell, table};
 use crate::hooks;
 use crate::logic::conflicts::{HeldPath, by_path};
+use crate::logic::words::plural;
 use crate::model::claim::Conflict;
 use crate::model::id::{JobId, TaskId};
 use crate::model::outcome::Tokens;
@@ -146,9 +147,9 @@ pub(super) fn waiting(names: &[String], view: &View) -> String {
     table(&["FILE", "STATE"], &rows, view.width, view.ink)
 }
 
-/// One job with its tasks, what they wait for, and where to look.
-pub(super) fn detail(row: &Row, waits: &[Wait], dir: &str, view: &View) -> String {
-    let mut text = facts(row, dir, view);
+/// One job with who plays its agent, its tasks, what they wait for, and where to look.
+pub(super) fn detail(row: &Row, waits: &[Wait], agent: &str, dir: &str, view: &View) -> String {
+    let mut text = facts(row, agent, dir, view);
     if !row.status.tasks.is_empty() {
         text.push('\n');
         text.push_str(&tasks(&row.status.tasks, view));
@@ -162,7 +163,7 @@ pub(super) fn detail(row: &Row, waits: &[Wait], dir: &str, view: &View) -> Strin
     text
 }
 
-fn facts(row: &Row, dir: &str, view: &View) -> String {
+fn facts(row: &Row, agent: &str, dir: &str, view: &View) -> String {
     let s = &row.status;
     let mut text = String::new();
     let mut fact = |name: &str, value: &str, tone: Tone| {
@@ -182,6 +183,7 @@ fn facts(row: &Row, dir: &str, view: &View) -> String {
         let jobs: Vec<&str> = s.takes_in.iter().map(JobId::as_str).collect();
         fact("holds", &format!("what {} had landed, too", jobs.join(", ")), Tone::Plain);
     }
+    fact("agent", agent, Tone::Wait);
     fact("worker", &worker(row), Tone::Plain);
     fact("taken", &times(s, view), Tone::Plain);
     fact("tokens", &tokens(s.tokens), Tone::Plain);
@@ -278,10 +280,7 @@ fn messages(status: &Status) -> String {
 /// That hooks of a job went wrong, and where to look.
 pub(super) fn failed_hooks(failures: &[hooks::Failure], dir: &str) -> Option<String> {
     let last = failures.last()?;
-    let count = match failures.len() {
-        1 => "1 call of a hook".to_owned(),
-        n => format!("{n} calls of hooks"),
-    };
+    let count = format!("{} of hooks", plural(failures.len(), "call"));
     let file = last.log.as_deref().unwrap_or("failed.ndjson");
     let (hook, why) = (one_line(&last.hook), one_line(&last.why));
     let look = format!("{}/hooks/{}", one_line(dir), one_line(file));

@@ -80,15 +80,15 @@ pub(super) fn one(
         return Ok(Retried { new: None, message });
     }
     let (prefix, task) = lookup::target(target)?;
-    let known = lookup::find(root, prefix)?;
     match task {
+        // Tasks are tried again of a job that goes on.
         Some(task) if is_plain => {
-            let message = of_task(root, &known, &task)?;
+            let message = of_task(root, &lookup::find_live(root, prefix)?, &task)?;
             Ok(Retried { new: None, message })
         }
         Some(_) => Err(Failure::usage("a task keeps the options of its job")
             .hint(format!("numerus retry {target} tries it again as it is"))),
-        None => of_job(root, &known, from_scratch, flags),
+        None => of_job(root, &lookup::find(root, prefix)?, from_scratch, flags),
     }
 }
 

@@ -113,6 +113,11 @@ pub(super) fn names_workspace(root: &Root) -> bool {
     crate::root::settings(root).is_ok_and(|settings| settings.workspace.is_some())
 }
 
+/// The script that the settings of a root name, if they name one.
+pub(super) fn rehearsal(root: &Root) -> Option<String> {
+    crate::root::settings(root).ok()?.rehearse
+}
+
 fn refused(reason: &Reason) -> Failure {
     Failure::usage(reason.message.clone()).hint(reason.hint.clone())
 }

@@ -69,7 +69,7 @@ fn named(here: &Here, what: &str) -> Result<Option<Known>, Failure> {
     if JobId::parse(what).is_err() {
         return Ok(None);
     }
-    match lookup::find(&here.root, what) {
+    match lookup::find_live(&here.root, what) {
         Ok(known) => Ok(Some(known)),
         Err(e) if e.kind == Exit::Unknown && JobId::from_stem(what).is_none() => Ok(None),
         Err(e) => Err(e),
@@ -82,6 +82,7 @@ fn begin(here: &mut Here, wakes: &mut Wakes, draft: Draft, flags: &Flags) -> Res
     here.out.note(&format!("job {job}"));
     seams::take(&here.root, &job)?;
     let mut tail = JournalTail::new(Runs::of(&here.root).folder(&job));
+    run::tell_script(here, &tail);
     let end = run::work(here, wakes, &mut tail, run::tell_line)?;
     see_through(here, wakes, &mut tail, end)
 }
@@ -105,10 +106,12 @@ fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failur
             .hint(format!("numerus logs {job} --follow shows it")));
     }
     let end = if pause == Some(PauseReason::Approval) {
+        run::tell_script(here, &tail);
         End::Paused(PauseReason::Approval, String::new())
     } else {
         seams::take(&here.root, job)?;
         tail.read()?;
+        run::tell_script(here, &tail);
         seams::may_begin(&here.root, tail.folder(), tail.state())?;
         seams::unhold(tail.folder())?;
         seams::lift_holds(&here.root, tail.folder())?;
@@ -137,7 +140,8 @@ fn see_through(
             }
             Ok(Answer::Edit) => planedit::edit(here, wakes, tail)?,
             Ok(Answer::Cancel) => {
-                kill::of_job(here, tail.folder())?;
+                let said = kill::of_job(&here.root, tail.folder())?;
+                here.out.line(&said)?;
                 return Ok(Exit::JobFailed);
             }
             Ok(Answer::Later) => {

@@ -10,12 +10,12 @@ use super::follow::rejection;
 use super::here::Here;
 use super::ink::Tone;
 use super::lookup::{self, Known, Whereabouts};
-use super::{ended, held, idle, render, seams, snapshot};
+use super::{ended, held, idle, rehearsal, render, seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use crate::model::status::{JobPhase, Status};
 use crate::os::console::one_line;
-use crate::runs::Runs;
+use crate::runs::{RunFolder, Runs};
 use crate::spool::{Place, Spool};
 
 /// Ended jobs that are listed without `--all`.
@@ -49,7 +49,7 @@ pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
         }
     }
     match &asked.job {
-        Some(prefix) => match lookup::find(&here.root, prefix) {
+        Some(prefix) => match lookup::find_live(&here.root, prefix) {
             Ok(known) => one(here, &known, asked.json),
             Err(unknown) if unknown.kind == Exit::Unknown => {
                 rejected_file(here, prefix, asked.json, unknown)
@@ -116,12 +116,12 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
             here.out.line(&pretty(&row.status))?;
         }
         (Whereabouts::Run, Some(row)) => {
-            let waits = snapshot::waits(&folder, &row.status);
-            let dir = folder.dir().display().to_string();
-            here.out.text(&render::detail(&row, &waits, &dir, &here.view))?;
+            let text = detail(here, &folder, &row);
+            here.out.text(&text)?;
             if idle::waits(&row) {
                 idle::tell(here, Some(known.job.as_str()));
             }
+            let dir = folder.dir().display().to_string();
             if let Some(line) = render::failed_hooks(&seams::hook_failures(&folder), &dir) {
                 here.out.line(&line)?;
             }
@@ -132,6 +132,15 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
         tell_prepared(here, &known.job);
     }
     Ok(Exit::Done)
+}
+
+/// One job for people, with what its files say beside its status.
+pub(super) fn detail(here: &Here, folder: &RunFolder, row: &render::Row) -> String {
+    let is_over = row.status.state.is_final();
+    let script = rehearsal::script(&here.root, folder, is_over);
+    let agent = rehearsal::fact(script.as_deref(), is_over);
+    let waits = snapshot::waits(folder, &row.status);
+    render::detail(row, &waits, &agent, &folder.dir().display().to_string(), &here.view)
 }
 
 /// That somebody's `edit` ended between the old job and the new one.

@@ -3,6 +3,7 @@
 use super::here::View;
 use super::ink::Tone;
 use super::{answer, render};
+use crate::logic::words::plural;
 use crate::model::advice::Comment;
 use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::event::{
@@ -292,11 +293,6 @@ pub(super) fn listed(paths: &[String]) -> String {
         }
         _ => paths.join(", "),
     }
-}
-
-/// A number of things.
-pub(super) fn plural(n: usize, word: &str) -> String {
-    if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
 }
 
 fn short(commit: &str) -> &str {

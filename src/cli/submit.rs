@@ -9,8 +9,9 @@ use serde_json::json;
 use super::here::Here;
 use super::jobfile::{Draft, Flags, compose};
 use super::live::Live;
-use super::{idle, seams, wait};
+use super::{idle, rehearsal, seams, wait};
 use crate::error::{Exit, Failure};
+use crate::logic::words::plural;
 use crate::model::id::{JobId, TAIL_CHARS};
 use crate::os::{fsx, random, seeded};
 
@@ -42,6 +43,7 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
         (None, Some("-")) => Draft::of_text(&stdin(limit)?),
         (None, Some(text)) => Draft::of_text(text),
     };
+    let script = asked.flags.rehearse.clone().or_else(|| named_in(&draft));
     let job = submit(here, draft, &asked.flags, false)?;
     if asked.json {
         here.out.json(&json!({"job_id": job, "root": here.root.path()}).to_string())?;
@@ -49,7 +51,16 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
         here.out.line(job.as_str())?;
     }
     idle::tell(here, Some(job.as_str()));
-    if asked.wait { wait::for_jobs(here, &[job], &mut Live::of_waiting()) } else { Ok(Exit::Done) }
+    if !asked.wait {
+        return Ok(Exit::Done);
+    }
+    rehearsal::tell(here, script.or_else(|| seams::rehearsal(&here.root)).as_deref());
+    wait::for_jobs(here, &[job], &mut Live::of_waiting())
+}
+
+/// The script that a draft's own options name.
+fn named_in(draft: &Draft) -> Option<String> {
+    draft.options.get("rehearse")?.as_str().map(str::to_owned)
 }
 
 /// Puts a draft into the spool: the way of `submit`, `run` and `start`. `approve` makes the job rest once it is planned.
@@ -161,8 +172,8 @@ fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {
     let changed = status.map_or(0, |s| s.lines().count());
     if changed > 0 {
         here.out.note(&format!(
-            "note: the job starts from the last commit; it does not see {changed} uncommitted \
-             change(s) in {}",
+            "note: the job starts from the last commit; it does not see {} in {}",
+            plural(changed, "uncommitted change"),
             dir.display()
         ));
     }

@@ -1,12 +1,15 @@
 //! What an agent said and did, as `logs` shows it. Pure: one line of a place's `events.ndjson` in, lines for people out.
 //! Every text is an agent's and passes the terminal neutralised; a line that is no event is shown as it is.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::answer;
 use super::here::View;
 use super::ink::Tone;
+use crate::logic::words::plural;
 use crate::os::console::{neutral, one_line};
 
 /// Lines of a command's output that are shown; the whole of it is in the raw log.
@@ -62,8 +65,28 @@ fn unwrapped(command: &str) -> &str {
     inner.strip_prefix('\'').and_then(|inner| inner.strip_suffix('\'')).unwrap_or(inner)
 }
 
+/// What was said as text, each line behind its lead, and the first words of a session below its heading; `session` is the one,
+/// with its attempt, that was told last.
+pub(super) fn told(
+    said: &Said,
+    session: &mut Option<(u64, u64)>,
+    lead: &str,
+    view: &View,
+) -> String {
+    let mut text = String::new();
+    let this = Some((said.session, said.attempt));
+    if !said.lines.is_empty() && *session != this && said.session > 0 {
+        *session = this;
+        let _ = writeln!(text, "{lead}{}", heading(said, view));
+    }
+    for (tone, line) in &said.lines {
+        let _ = writeln!(text, "{lead}{}", view.ink.paint(*tone, line));
+    }
+    text
+}
+
 /// The line that stands before the first words of a session.
-pub(super) fn heading(said: &Said, view: &View) -> String {
+fn heading(said: &Said, view: &View) -> String {
     let time = said.at.map(|at| format!(" · {}", view.moment(at))).unwrap_or_default();
     let heading = format!("── session {} · attempt {}{time}", said.session, said.attempt);
     view.ink.paint(Tone::Strong, &heading)
@@ -141,7 +164,7 @@ fn command(item: &Value) -> Vec<(Tone, String)> {
     let left = output.len().saturating_sub(OUTPUT_LINES);
     let mut lines = Vec::new();
     if left > 0 {
-        lines.push((Tone::Dim, format!("  | … {left} lines before these, see --raw")));
+        lines.push((Tone::Dim, format!("  | … {} before these, see --raw", plural(left, "line"))));
     }
     let shown = output.iter().skip(left);
     lines.extend(shown.map(|l| (Tone::Dim, format!("  | {}", neutral(l)).trim_end().to_owned())));

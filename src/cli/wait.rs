@@ -19,7 +19,7 @@ pub(super) struct Wait {
 
 /// Waits.
 pub(super) fn run(here: &mut Here, asked: &Wait) -> Result<Exit, Failure> {
-    let find = |prefix: &String| Ok(lookup::find(&here.root, prefix)?.job);
+    let find = |prefix: &String| Ok(lookup::find_live(&here.root, prefix)?.job);
     let jobs = asked.jobs.iter().map(find).collect::<Result<Vec<_>, Failure>>()?;
     if let Some(job) = jobs.iter().find(|job| idle::is_not_taken(here, job)) {
         idle::tell(here, Some(job.as_str()));

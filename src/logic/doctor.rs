@@ -11,8 +11,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::health;
+use super::words::plural;
 
-pub use facts::{Facts, Inotify, Lack, Login, Program, Root, Tried};
+pub use facts::{Facts, Inotify, Lack, Login, Program, Root, Tried, Version};
 
 /// The version of codex that the tests hold Numerus to.
 pub const TESTED_CODEX: &str = "0.169.0";
@@ -119,6 +120,12 @@ fn codex(program: &Program) -> Vec<Finding> {
             vec![about("a script plays its part (`rehearse` is set): none is needed".into())]
         }
         Program::Missing(lack) => vec![about(lack.what.clone()).fail(lack.hint.clone())],
+        Program::Hangs { path, why } => {
+            let said = format!("{path} does not answer `--version` {why}");
+            vec![about(said).fail(format!(
+                "see why `{path} --version` does not end, or set CODEX_BIN to a codex that answers; then look again"
+            ))]
+        }
         Program::Found { path, version, login: how, sandbox: tried } => {
             vec![version_of(path, version.as_deref()), login(how), sandbox(tried)]
         }
@@ -311,7 +318,7 @@ fn is_after(at: Timestamp, now: Timestamp) -> bool {
 fn daemon(root: &Root) -> Vec<Finding> {
     let about = |name, said: String| Finding::ok(name, Part::Other, said);
     let mut all = Vec::new();
-    let files = |n: usize| if n == 1 { "1 file".to_owned() } else { format!("{n} files") };
+    let files = |n| plural(n, "file");
     all.push(match (&root.notice, root.is_led, root.waiting) {
         (Some(why), _, _) => about("daemon", format!("it starts no new work: {why}"))
             .warn("it goes on by itself when that is mended"),

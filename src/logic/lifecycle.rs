@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::retry;
 use super::state::JobState;
 use super::task::TaskState;
+use super::words::plural;
 use crate::model::advice::Because;
 use crate::model::event::CommandResult;
 use crate::model::id::TaskId;
@@ -261,7 +262,7 @@ fn failed_tasks(state: &JobState) -> Option<String> {
     let first = failed.first()?;
     let why = first.failure.as_ref().map_or("did not end well", |f| f.message.as_str());
     let (n, all) = (failed.len(), state.tasks.len());
-    Some(format!("{n} of {all} tasks did not end well; {}: {why}", first.task.id))
+    Some(format!("{n} of {} did not end well; {}: {why}", plural(all, "task"), first.task.id))
 }
 
 /// What is to be said of a job that ended well: what was left out, and when nothing was changed at all.

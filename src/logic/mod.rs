@@ -48,3 +48,4 @@ pub mod task;
 pub mod timeline;
 pub mod timescale;
 pub mod transcript;
+pub mod words;

@@ -3,10 +3,11 @@
 use super::html::{Html, address, cut};
 use super::material::{Material, Piece};
 use super::page::card;
-use super::words::{plural, sign, task_tone};
+use super::words::{sign, task_tone};
 use crate::logic::patch::{self, PatchLine, PatchedFile};
 use crate::logic::syntax::{self, Language, Open, Token};
 use crate::logic::task::TaskState;
+use crate::logic::words::plural;
 
 /// How much of the page all patches together may take.
 const ALL_BYTES: usize = 2 * 1024 * 1024;

@@ -4,8 +4,9 @@ use super::html::{Html, cut};
 use super::left_out::missing;
 use super::material::Material;
 use super::page::card;
-use super::words::{plural, task_tone};
+use super::words::task_tone;
 use crate::logic::layers::{Layers, Spot, lay_out};
+use crate::logic::words::plural;
 
 /// The sizes of the drawing: a box, what lies between two, and the rim.
 const BOX: (f64, f64) = (168.0, 42.0);

@@ -9,8 +9,9 @@ use super::html::{Html, address, cut};
 use super::material::Material;
 use super::page::card;
 use super::tasks::said;
-use super::words::{job_tone, label, moment, moment_words, plural, short, sign, task_tone, took};
+use super::words::{job_tone, label, moment, moment_words, short, sign, task_tone, took};
 use crate::logic::take;
+use crate::logic::words::plural;
 use crate::model::claim::Holder;
 use crate::model::status::{JobPhase, Status, TaskPhase};
 

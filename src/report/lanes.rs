@@ -7,10 +7,11 @@ use super::html::{Html, cut};
 use super::left_out::{self, JOURNAL, missing, newest};
 use super::material::Material;
 use super::page::card;
-use super::words::{after, clock_time, holders, plural, sign, task_tone, tokens, took};
+use super::words::{after, clock_time, holders, sign, task_tone, tokens, took};
 use crate::logic::conflicts::by_path;
 use crate::logic::timeline::{Landed, LeaseWait, SessionOutcome, SessionSpan};
 use crate::logic::timescale::Timescale;
+use crate::logic::words::plural;
 use crate::model::event::SessionKind;
 
 /// Most marks of each kind in one row, most waits that are told in words, and most paths of one.

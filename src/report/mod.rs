@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use self::html::Html;
 use self::material::Material;
+use crate::logic::words::plural;
 use crate::model::root::Root;
 use crate::os::lock::FileLock;
 use crate::os::{clock, disk, fsx};
@@ -101,7 +102,7 @@ fn report(of: &Material) -> String {
         html.within("footer", &[], |html| {
             html.text("written ");
             words::moment(html, of.now, &of.zone);
-            html.text(&format!(" from {}", words::plural(of.events.len(), "fact")));
+            html.text(&format!(" from {}", plural(of.events.len(), "fact")));
             html.text(if of.state.phase.is_final() {
                 ""
             } else {

@@ -129,11 +129,6 @@ pub(super) fn tokens(t: Tokens) -> String {
     format!("{} in ({} cached), {} out", number(t.input), number(t.cached), number(t.output))
 }
 
-/// A number of things.
-pub(super) fn plural(count: usize, of: &str) -> String {
-    format!("{count} {of}{}", if count == 1 { "" } else { "s" })
-}
-
 /// Who holds something: the task alone where it is one of this job; of many the first.
 pub(super) fn holders<'a>(all: impl ExactSizeIterator<Item = &'a Holder>, job: &JobId) -> String {
     let more = all.len().saturating_sub(MOST_HOLDERS);

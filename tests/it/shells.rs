@@ -51,6 +51,11 @@ fn bash_completes_commands_flags_jobs_and_tasks() {
         ("numerus submit x --after he", waits.clone()),
         ("numerus completions zs", "zsh".to_owned()),
         ("numerus kill nothing-like-it", String::new()),
+        // Only what has not ended can be killed, only what has be applied.
+        ("numerus kill wor", String::new()),
+        ("numerus apply wor", worked.clone()),
+        ("numerus retry he", String::new()),
+        ("numerus edit x --after wor", worked.clone()),
     ] {
         let root = yard.site.root();
         let words: Vec<String> =

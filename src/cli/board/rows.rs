@@ -9,7 +9,7 @@ use crate::cli::here::View;
 use crate::cli::ink::Tone;
 use crate::cli::render::{count, job_tone, task_tone};
 use crate::cli::row::{Row, width};
-use crate::cli::story::plural;
+use crate::logic::words::plural;
 use crate::model::status::{JobPhase, TaskPhase};
 
 /// Widest name of a task that is shown whole.

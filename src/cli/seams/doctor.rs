@@ -38,8 +38,10 @@ pub(in crate::cli) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Set
             // Whether a job asks for that is looked at when it starts.
             Sandbox::DangerFullAccess => Ok(()),
             // Where nothing can be written it cannot be tried: that is waited for, and the worker tries it.
-            Sandbox::ReadOnly | Sandbox::WorkspaceWrite => sandbox::check(&codex, &root.store())
-                .or_else(|why| health::cannot_write(root).map(drop).ok_or(why)),
+            Sandbox::ReadOnly | Sandbox::WorkspaceWrite => {
+                sandbox::check(&codex, &root.store(), sandbox::PATIENCE_OF_PEOPLE)
+                    .or_else(|why| health::cannot_write(root).map(drop).ok_or(why))
+            }
         });
         there.map_err(without_codex)?;
     }

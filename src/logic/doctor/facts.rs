@@ -47,6 +47,17 @@ pub enum Login {
     Unknown(String),
 }
 
+/// What codex answers to `--version`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Version {
+    /// This line.
+    Said(String),
+    /// Nothing, or it failed.
+    None,
+    /// Nothing in time: within which, and what became of it.
+    Late(String),
+}
+
 /// The codex that jobs use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
@@ -54,6 +65,13 @@ pub enum Program {
     Played,
     /// There is none.
     Missing(Lack),
+    /// There is one that does not answer.
+    Hangs {
+        /// Where.
+        path: String,
+        /// For how long it was waited, and what became of it.
+        why: String,
+    },
     /// There is one.
     Found {
         /// Where.

@@ -101,6 +101,10 @@ fn each_thing_that_is_not_well_is_told_with_its_grade() {
             &["fail login"],
         ),
         (|f| with(f, |_, l, _| *l = Login::Unknown("late".into())), &["warn login"]),
+        (
+            |f| f.codex = Program::Hangs { path: "/c".into(), why: "in time".into() },
+            &["fail codex"],
+        ),
         (|f| with(f, |_, l, _| *l = Login::NotNeeded { provider: "p".into() }), &[]),
         (|f| with(f, |_, l, _| *l = key(true)), &[]),
         (|f| with(f, |_, l, _| *l = key(false)), &["fail login"]),
