@@ -101,10 +101,6 @@ fn each_thing_that_is_not_well_is_told_with_its_grade() {
             &["fail login"],
         ),
         (|f| with(f, |_, l, _| *l = Login::Unknown("late".into())), &["warn login"]),
-        (
-            |f| f.codex = Program::Hangs { path: "/c".into(), why: "in time".into() },
-            &["fail codex"],
-        ),
         (|f| with(f, |_, l, _| *l = Login::NotNeeded { provider: "p".into() }), &[]),
         (|f| with(f, |_, l, _| *l = key(true)), &[]),
         (|f| with(f, |_, l, _| *l = key(false)), &["fail login"]),
@@ -160,4 +156,16 @@ fn key(is_set: bool) -> Login {
 fn used(facts: &mut Facts, instances: u64, watches: u64) {
     let Some(found) = &mut facts.inotify else { return };
     (found.used_instances, found.used_watches) = (instances, watches);
+}
+
+#[test]
+fn of_a_codex_that_hangs_nothing_else_is_said() {
+    let mut facts = well();
+    facts.codex = Program::Hangs { path: "/c".into(), why: "within 5s; it was ended".into() };
+    assert_eq!(complaints(&facts), ["fail codex"]);
+    let told = judge(&facts);
+    assert!(
+        told.iter().any(|f| f.said == "/c does not answer `--version` within 5s; it was ended")
+    );
+    assert!(!told.iter().any(|f| ["login", "sandbox"].contains(&f.about)));
 }
