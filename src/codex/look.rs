@@ -48,7 +48,8 @@ mod tests {
         let own = ("LOOK_TEST", format!("look-{}", process::own_pid()));
         let left = || family::carriers(&[(own.0, &own.1)]);
         let mut command = Command::new("sh");
-        command.args(["-c", "sleep 1000 & sleep 1000"]).env(own.0, &own.1).stdin(Stdio::null());
+        command.args(["-c", "sleep 60 & sleep 60"]).env(own.0, &own.1);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let late = run(&mut command, Duration::from_millis(500)).expect("started");
         assert_eq!((late, left()), (None, vec![]));
         let ended = run(&mut Command::new("true"), Duration::from_secs(60)).expect("started");

@@ -110,7 +110,7 @@ fn without_codex_or_its_login_the_doctor_and_whoever_would_begin_say_the_same() 
 fn a_codex_that_hangs_is_told_of_soon_and_nothing_of_it_is_left() {
     let site = Site::new("doctor-hangs");
     let codex = site.path().join("hanging-codex");
-    fs::write(&codex, "#!/bin/sh\nsleep 1000 &\nsleep 1000\n").unwrap();
+    fs::write(&codex, "#!/bin/sh\nsleep 60 &\nsleep 60\n").unwrap();
     fs::set_permissions(&codex, fs::Permissions::from_mode(0o755)).unwrap();
     let ended = site.run(site.numerus(["doctor", "--json"]).env("CODEX_BIN", &codex));
     let (grade, said) = found(&ended, "codex");
