@@ -18,7 +18,7 @@ use crate::model::job::Sandbox;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::git::{Git, GitError};
-use crate::os::{clock, limits, lock};
+use crate::os::{clock, fsx, limits, lock};
 use crate::spool::Spool;
 use crate::store::holds::Holds;
 
@@ -124,10 +124,17 @@ fn look_at_root(root: &Root, settings: &Settings) -> doctor::Root {
         notice: spool.notice(),
         waiting: spool.incoming().map_or(0, Iterator::count),
         rejected: spool.rejections().map_or(0, |all| all.len()),
+        copies: copies(root),
         hooks: hooks::problems(root),
         held: held(root),
         last_record: last_record(root),
     }
+}
+
+fn copies(root: &Root) -> (usize, u64) {
+    let names = fsx::list(&root.pruned()).unwrap_or_default();
+    let jobs = names.iter().filter(|name| !name.starts_with('.')).count();
+    (jobs, fsx::disk_bytes(&root.pruned()).unwrap_or_default())
 }
 
 /// The folders that may each be a volume of its own; before there is a root, the one that it would be made in.

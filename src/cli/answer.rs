@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::story::listed;
-
 use crate::logic::words::plural;
 
 /// What an answer says in a sentence; `None` for a text that is not one JSON object of a known form.

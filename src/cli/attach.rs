@@ -9,6 +9,7 @@ use super::tail::Tail;
 use super::{logs, lookup, transcript};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
+use crate::logic::idle::Idle;
 use crate::model::event::{Event, Fact};
 use crate::model::id::OF_JOB;
 use crate::model::status::{JobPhase, TaskPhase};
@@ -216,10 +217,10 @@ fn ended(journal: &JournalTail, place: &str, held: bool) -> Option<(String, Exit
         JobPhase::Failed | JobPhase::Killed => {
             Some((format!("the job has ended ({job})"), Exit::JobFailed))
         }
-        JobPhase::Paused if !held => Some(("the job rests".to_owned(), Exit::Blocked)),
-        JobPhase::Planning | JobPhase::Running if !held => {
-            Some(("nobody works on the job".to_owned(), Exit::Blocked))
+        JobPhase::Queued => None,
+        JobPhase::Paused | JobPhase::Planning | JobPhase::Running => {
+            let idle = Idle::of(state.phase, state.pause, held)?;
+            Some((idle.told(&state.standing.message).to_owned(), Exit::Blocked))
         }
-        JobPhase::Paused | JobPhase::Queued | JobPhase::Planning | JobPhase::Running => None,
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::answer;
 use super::ink::Tone;
+use crate::logic::idle::Idle;
 use crate::logic::lifecycle::{self, Alone, Step};
 use crate::logic::state::JobState;
 use crate::logic::timeline::Timeline;
@@ -46,7 +47,7 @@ pub(super) type Words<'a> = dyn FnMut(&str, u32) -> Option<(Tone, String)> + 'a;
 impl Board {
     /// A job as its status alone tells it: one that no worker works on.
     pub(super) fn at_rest(status: Status, held: bool) -> Self {
-        let doing = resting(&status);
+        let doing = resting(&status, held);
         let lanes = status.tasks.iter().map(|task| lane(task, None, None)).collect();
         Self { status, held, doing, lanes }
     }
@@ -68,12 +69,11 @@ impl Board {
         };
         let lanes = status.tasks.iter().map(lane).collect();
         let doing = match status.state {
-            JobPhase::Planning | JobPhase::Running => working(state, timeline, job, words, now),
-            JobPhase::Queued
-            | JobPhase::Paused
-            | JobPhase::Succeeded
-            | JobPhase::Failed
-            | JobPhase::Killed => resting(&status),
+            JobPhase::Planning | JobPhase::Running if held => {
+                working(state, timeline, job, words, now)
+            }
+            // One that is held has just been taken up, or is about to be let go.
+            _ => resting(&status, false),
         };
         Self { status, held, doing, lanes }
     }
@@ -120,20 +120,11 @@ fn pending(task: &TaskStatus) -> (Tone, String) {
 }
 
 /// Why nobody works on it, or how it ended.
-fn resting(status: &Status) -> (Tone, String) {
+fn resting(status: &Status, held: bool) -> (Tone, String) {
     let tone = super::render::job_tone(status.state);
-    let words = match (status.state, status.reason.as_deref()) {
-        (JobPhase::Queued, None) => "waits for a worker".to_owned(),
-        (JobPhase::Paused, Some("not_before")) => "waits for its time".to_owned(),
-        (JobPhase::Paused | JobPhase::Queued, Some(reason)) if status.message.is_empty() => {
-            reason.replace('_', " ")
-        }
-        (JobPhase::Paused, Some("approval")) => {
-            format!("the plan waits for a person: numerus start {}", status.job_id)
-        }
-        _ => status.message.clone(),
-    };
-    (tone, words)
+    let message = status.message.as_str();
+    let words = Idle::of_status(status, held).map_or(message, |idle| idle.told(message));
+    (tone, words.to_owned())
 }
 
 /// What a worker does with the job as a whole.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::json;
 
+use super::fold;
 use super::here::{Here, View};
 use super::ink::Tone;
 use super::seams;
@@ -51,9 +52,10 @@ fn line(found: &Finding, view: &View) -> String {
     };
     let grade = view.ink.paint(tone, found.grade.as_str());
     let gap = " ".repeat(6 - found.grade.as_str().len());
-    let mut text = format!("{grade}{gap}{:<12}{}\n", found.about, one_line(&found.said));
+    let folded = |text: &str| fold::words(&one_line(text), INDENT, view);
+    let mut text = format!("{grade}{gap}{:<12}{}\n", found.about, folded(&found.said));
     if let Some(hint) = &found.hint {
-        let _ = writeln!(text, "{:INDENT$}hint: {}", "", one_line(hint));
+        let _ = writeln!(text, "{:INDENT$}{}", "", folded(&format!("hint: {hint}")));
     }
     text
 }
@@ -105,11 +107,16 @@ mod tests {
             about: "git",
             part: Part::Other,
             grade: Grade::Fail,
-            said: "too\nold".into(),
-            hint: Some("a newer one".into()),
+            said: "too\nold: it is of 2009".into(),
+            hint: Some("put a newer one in its place".into()),
         };
         let shown = line(&found, &View::plain(40, "2026-11-26T03:00:00Z"));
-        assert_eq!(shown, "fail  git         too old\n                  hint: a newer one\n");
+        let expected = "\
+fail  git         too old: it is of 2009
+                  hint: put a newer one
+                  in its place
+";
+        assert_eq!(shown, expected);
         assert_eq!(sum(&[found]), "1 to mend before work can begin");
     }
 }

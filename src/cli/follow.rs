@@ -26,15 +26,13 @@ pub(super) struct JournalTail {
     reader: Option<JournalReader>,
     state: JobState,
     timeline: Timeline,
-    /// What was told before the journal was let go.
-    told: Vec<Event>,
 }
 
 impl JournalTail {
     /// Starts at the journal's beginning, whether it is there yet or not.
     pub(super) fn new(folder: RunFolder) -> Self {
         let (state, timeline) = (JobState::default(), Timeline::default());
-        Self { folder, reader: None, state, timeline, told: Vec::new() }
+        Self { folder, reader: None, state, timeline }
     }
 
     /// The job's state, as far as it was read.
@@ -78,25 +76,19 @@ impl JournalTail {
         Ok(events)
     }
 
-    /// As [`JournalTail::read`], with no file kept open for a job that is not worked on, however many there are: nothing
-    /// comes after an end, and what stands before a beginning is short enough to be read again.
+    /// As [`JournalTail::read`], with no file kept open between two calls: a root has more jobs than a process may have
+    /// files.
     fn read_apart(&mut self) -> Result<Vec<Event>, Failure> {
-        let told = std::mem::take(&mut self.told);
-        if self.reader.is_none() {
-            *self = Self::new(self.folder.clone());
+        let events = self.read();
+        if let Some(reader) = &mut self.reader {
+            reader.let_go();
         }
-        let mut events = self.read()?;
-        if self.state.phase.is_final() {
-            self.reader = None;
-        } else if self.state.started_at.is_none() {
-            self.reader = None;
-            self.told.clone_from(&events);
-        }
-        // A journal that was replaced meanwhile is told as a whole.
-        if events.starts_with(&told) {
-            events.drain(..told.len());
-        }
-        Ok(events)
+        events
+    }
+
+    /// Whether anybody has begun to work on the job and it has not ended, so that its own folder tells what comes next.
+    fn is_under_way(&self) -> bool {
+        self.state.started_at.is_some() && !self.state.phase.is_final()
     }
 }
 
@@ -146,15 +138,17 @@ impl Journals {
         }
         let mut events = Vec::new();
         for tail in self.tails.values_mut().filter(|t| !t.state.phase.is_final()) {
-            // Of those that wait, however many they are, none is watched: `runs/` and `claimed/` tell of a beginning.
-            let mut is_watched = false;
-            while !is_watched {
-                is_watched = tail.reader.is_some() || self.only.is_some();
+            // Of those that wait, however many they are, none is watched: `runs/` and `claimed/` tell of a beginning. What came
+            // before a watch was there is read after it.
+            loop {
+                let is_watched = tail.is_under_way() || self.only.is_some();
                 if is_watched {
                     wakes.add(tail.folder.dir());
                 }
                 events.extend(tail.read_apart()?);
-                is_watched |= tail.reader.is_none();
+                if is_watched || !tail.is_under_way() {
+                    break;
+                }
             }
         }
         wakes.settle();
@@ -339,13 +333,9 @@ pub(super) fn end_of_untaken(root: &Root, tail: &JournalTail) -> Result<Option<E
 
 /// Whether a rest ends the following. A worker of our own may be about to end the rest, so its end is awaited.
 fn gives_up(patience: Patience, reason: PauseReason, worker_gone: bool) -> bool {
-    let needs_person = match reason {
-        PauseReason::User | PauseReason::Auth | PauseReason::Approval => true,
-        PauseReason::Limit | PauseReason::Dependency | PauseReason::NotBefore => false,
-    };
     match patience {
         Patience::WhileWorked => worker_gone,
-        Patience::UntilPersonNeeded => needs_person,
+        Patience::UntilPersonNeeded => reason.needs_person(),
     }
 }
 

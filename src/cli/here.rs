@@ -13,6 +13,8 @@ use crate::os::{clock, console};
 pub(super) struct View {
     /// Columns.
     pub(super) width: usize,
+    /// Columns at which a text is folded; none where nothing tells how wide a line may be.
+    pub(super) folds: Option<usize>,
     /// Colours or none.
     pub(super) ink: Ink,
     /// The zone that times are shown in.
@@ -26,6 +28,7 @@ impl View {
     pub(super) fn of_terminal(asked: Colour) -> Self {
         Self {
             width: console::width(),
+            folds: console::known_width(),
             ink: Ink::on(&std::io::stdout(), asked),
             zone: TimeZone::system(),
             now: clock::now(),
@@ -48,6 +51,7 @@ impl View {
     pub(super) fn plain(width: usize, now: &str) -> Self {
         Self {
             width,
+            folds: Some(width),
             ink: Ink { coloured: false },
             zone: TimeZone::UTC,
             now: now.parse().expect("time"),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::fold;
 use super::here::{Here, View};
 use super::ink::Tone;
 use super::render::{age, job_tone};
@@ -145,9 +146,7 @@ fn show(here: &mut Here, job: &JobId, as_json: bool) -> Result<Exit, Failure> {
 fn told(entry: &Entry, view: &View) -> String {
     let mut text = String::new();
     let mut fact = |name: &str, value: &str, tone: Tone| {
-        if !value.is_empty() {
-            let _ = writeln!(text, "{name:<10} {}", view.ink.paint(tone, value));
-        }
+        text.push_str(&fold::fact(name, value, tone, view));
     };
     let share =
         |share: Option<f64>| share.map(|s| format!("{:.0} %", s * 100.0)).unwrap_or_default();

@@ -14,6 +14,7 @@ mod edit;
 mod editor;
 mod ended;
 mod events;
+mod fold;
 mod follow;
 mod held;
 mod here;

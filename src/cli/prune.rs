@@ -12,7 +12,7 @@ use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::logic::prune::{Ended, Fate, Rule, Standing, decide};
 use crate::logic::state::JobState;
-use crate::logic::words::plural;
+use crate::logic::words;
 use crate::model::duration;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -131,8 +131,8 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
             }
         }
     }
-    let bytes = in_units(removed.iter().sum());
-    here.out.note(&format!("removed {}, {bytes}", plural(removed.len(), "job")));
+    let bytes = words::size(removed.iter().sum());
+    here.out.note(&format!("removed {}, {bytes}", words::plural(removed.len(), "job")));
     // For people, and made again with the next job that begins or ends.
     let _page = seams::overview(&here.root);
     Ok(worst)
@@ -194,7 +194,7 @@ fn show(here: &mut Here, goes: &[&Ended]) -> Result<(), Failure> {
             Cell::from(one.job.as_str()),
             Cell::from(one.phase.as_str()),
             Cell::from(format!("{} ago", age(one.at, now))),
-            Cell::from(in_units(one.bytes)),
+            Cell::from(words::size(one.bytes)),
             Cell::from(one_line(&one.result.as_str())),
         ]
     };
@@ -202,9 +202,15 @@ fn show(here: &mut Here, goes: &[&Ended]) -> Result<(), Failure> {
     let heads = ["JOB", "STATE", "ENDED", "SIZE", "RESULT"];
     here.out.text(&table(&heads, &rows, here.view.width, here.view.ink))?;
     let bytes = goes.iter().map(|one| one.bytes).sum();
-    let copies = here.root.store().join("pruned").display().to_string();
-    let jobs = plural(goes.len(), "job");
-    here.out.line(&format!("{jobs}, {}; copies of what matters go to {copies}", in_units(bytes)))
+    let copies = here.root.pruned();
+    // There is none before the first.
+    let there = words::size(fsx::disk_bytes(&copies).unwrap_or_default());
+    let copies = copies.display();
+    let jobs = words::plural(goes.len(), "job");
+    here.out.line(&format!(
+        "{jobs}, {}; copies of what matters go to {copies}, which takes {there}",
+        words::size(bytes)
+    ))
 }
 
 fn tell_kept(here: &mut Here, not_merged: &[&Ended], waited_for: &[&Ended]) {
@@ -231,17 +237,6 @@ fn tell_kept(here: &mut Here, not_merged: &[&Ended], waited_for: &[&Ended]) {
     }
 }
 
-/// A number of bytes, short.
-fn in_units(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["K", "M", "G", "T"];
-    let (mut tenths, mut unit) = (bytes.saturating_mul(10) / 1024, 0);
-    while tenths >= 10_240 && unit + 1 < UNITS.len() {
-        tenths /= 1024;
-        unit += 1;
-    }
-    format!("{}.{}{}", tenths / 10, tenths % 10, UNITS[unit])
-}
-
 /// Asks on a terminal, or tells the signal that came first; elsewhere nothing is removed unasked.
 fn is_confirmed(here: &mut Here, jobs: usize) -> Result<Result<bool, u8>, Failure> {
     if !is_terminal(&std::io::stdin()) {
@@ -250,7 +245,7 @@ fn is_confirmed(here: &mut Here, jobs: usize) -> Result<Result<bool, u8>, Failur
     }
     let mut wakes = Wakes::new();
     wakes.catch_signals()?;
-    let answer = wakes.ask(here, &format!("remove {}? [y]es, [n]o: ", plural(jobs, "job")));
+    let answer = wakes.ask(here, &format!("remove {}? [y]es, [n]o: ", words::plural(jobs, "job")));
     Ok(answer.map(|line| matches!(line.unwrap_or_default().to_lowercase().as_str(), "y" | "yes")))
 }
 
@@ -280,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_and_written_in_units() {
+    fn sizes_are_read_in_units() {
         for (text, bytes) in [
             ("0", Some(0)),
             ("512", Some(512)),
@@ -294,15 +289,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(size(text).ok(), bytes, "{text}");
-        }
-        for (bytes, text) in [
-            (0, "0.0K"),
-            (1536, "1.5K"),
-            (5 << 20, "5.0M"),
-            (10 << 30, "10.0G"),
-            (u64::MAX, "1677721.5T"),
-        ] {
-            assert_eq!(in_units(bytes), text);
         }
     }
 }

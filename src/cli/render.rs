@@ -2,17 +2,18 @@
 //! passes, and everything fits the terminal.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::fold;
 use super::here::View;
 use super::ink::Tone;
 use super::row::fit;
 use super::table::{Cell, table};
 use crate::hooks;
 use crate::logic::conflicts::{HeldPath, by_path};
-use crate::logic::words::plural;
+use crate::logic::idle::Idle;
+use crate::logic::words::{self, plural, short};
 use crate::model::claim::Conflict;
 use crate::model::id::{JobId, TaskId};
 use crate::model::outcome::Tokens;
@@ -27,6 +28,13 @@ pub(super) struct Row {
     pub(super) status: Status,
     /// Whether a worker holds it.
     pub(super) held: bool,
+}
+
+impl Row {
+    /// Whether its worker has gone without an end.
+    fn is_left(&self) -> bool {
+        Idle::of_status(&self.status, self.held) == Some(Idle::Left)
+    }
 }
 
 /// Why a task waits, from its claim's last verdict.
@@ -48,25 +56,14 @@ pub(super) fn task_tone(phase: TaskPhase) -> Tone {
     phase.tone().into()
 }
 
-/// A number of tokens, short: `950`, `12.3k`, `4.5M`; nothing for none.
+/// A number of tokens for a column: nothing for none.
 pub(super) fn count(tokens: u64) -> String {
-    match tokens {
-        0 => String::new(),
-        n @ ..1000 => n.to_string(),
-        n @ ..1_000_000 => format!("{}.{}k", n / 1000, n % 1000 / 100),
-        n => format!("{}.{}M", n / 1_000_000, n % 1_000_000 / 100_000),
-    }
+    if tokens == 0 { String::new() } else { short(tokens) }
 }
 
-/// A span of time in its largest unit: `12s`, `5m`, `3h`, `2d`.
+/// How long ago something was, or how long it took, in its largest unit.
 pub(super) fn age(from: Timestamp, to: Timestamp) -> String {
-    let span = Duration::try_from(to.duration_since(from)).unwrap_or_default().as_secs();
-    match span {
-        s @ ..60 => format!("{s}s"),
-        s @ ..3600 => format!("{}m", s / 60),
-        s @ ..86_400 => format!("{}h", s / 3600),
-        s => format!("{}d", s / 86_400),
-    }
+    words::age(to.duration_since(from))
 }
 
 /// The state with its reason, and whether nobody works on a job that should be worked on.
@@ -83,7 +80,7 @@ fn state_words(row: &Row, view: &View) -> String {
     if status.until.is_some_and(|until| until <= view.now) && !row.held {
         words.push_str(" (over: a daemon goes on with it)");
     }
-    if matches!(status.state, JobPhase::Planning | JobPhase::Running) && !row.held {
+    if row.is_left() {
         words.push_str(" (no worker)");
     }
     words
@@ -155,11 +152,14 @@ pub(super) fn detail(row: &Row, waits: &[Wait], agent: &str, dir: &str, view: &V
         text.push_str(&tasks(&row.status.tasks, view));
     }
     for line in waits.iter().flat_map(wait_lines) {
-        text.push_str(&view.ink.paint(Tone::Wait, &line));
+        text.push_str(&view.ink.paint(Tone::Wait, &fold::words(&line, 2, view)));
         text.push('\n');
     }
-    text.push_str(&messages(&row.status));
-    let _ = writeln!(text, "\nlook: {}", where_to_look(row));
+    text.push_str(&messages(&row.status, view));
+    let commands = where_to_look(row);
+    let look = "look: ";
+    let commands = fold::pieces(commands.iter().map(String::as_str), " · ", look.len(), view);
+    let _ = writeln!(text, "\n{look}{commands}");
     text
 }
 
@@ -167,16 +167,18 @@ fn facts(row: &Row, agent: &str, dir: &str, view: &View) -> String {
     let s = &row.status;
     let mut text = String::new();
     let mut fact = |name: &str, value: &str, tone: Tone| {
-        if !value.is_empty() {
-            let _ = writeln!(text, "{name:<10} {}", view.ink.paint(tone, value));
-        }
+        text.push_str(&fold::fact(name, value, tone, view));
     };
     fact("job", s.job_id.as_str(), Tone::Strong);
     fact("state", &state_words(row, view), job_tone(s.state));
     let why = if s.state.is_final() { s.reason.as_deref().unwrap_or_default() } else { "" };
     fact("reason", &one_line(why), Tone::Plain);
     fact("message", &one_line(&s.message), Tone::Plain);
-    fact("objective", &fit(&one_line(&s.objective), view.width.saturating_sub(11)), Tone::Plain);
+    fact(
+        "objective",
+        &fit(&one_line(&s.objective), view.width.saturating_sub(fold::NAME + 1)),
+        Tone::Plain,
+    );
     fact("workspace", &one_line(s.workspace.as_deref().unwrap_or_default()), Tone::Plain);
     fact("branch", &one_line(s.branch.as_deref().unwrap_or_default()), Tone::Plain);
     if s.branch.is_some() && !s.takes_in.is_empty() {
@@ -192,6 +194,11 @@ fn facts(row: &Row, agent: &str, dir: &str, view: &View) -> String {
     }
     fact("files", &one_line(dir), Tone::Plain);
     text
+}
+
+/// What was spent, if anything was.
+fn tokens(t: Tokens) -> String {
+    if t == Tokens::default() { String::new() } else { words::spent(t, |n| n.to_string()) }
 }
 
 /// When it was taken, how long it took, and how long ago that was, if that is some while.
@@ -212,23 +219,14 @@ fn times(s: &Status, view: &View) -> String {
 
 /// Who works on it; where nobody does who should, what happens next.
 fn worker(row: &Row) -> String {
-    let Row { status, held } = row;
-    let should = matches!(status.state, JobPhase::Planning | JobPhase::Running);
-    match status.pid.filter(|_| *held) {
+    let job = &row.status.job_id;
+    match row.status.pid.filter(|_| row.held) {
         Some(pid) => format!("process {pid}"),
-        None if should && !held => {
-            format!("none: a daemon starts one; without a daemon, numerus start {}", status.job_id)
+        None if row.is_left() => {
+            format!("none: a daemon starts one; without a daemon, numerus start {job}")
         }
         None => String::new(),
     }
-}
-
-/// Tokens in words.
-pub(super) fn tokens(t: Tokens) -> String {
-    if t == Tokens::default() {
-        return String::new();
-    }
-    format!("{} in ({} cached), {} out", t.input, t.cached, t.output)
 }
 
 fn tasks(tasks: &[TaskStatus], view: &View) -> String {
@@ -267,12 +265,13 @@ pub(super) fn conflicts(all: &[Conflict]) -> Vec<String> {
     by_path(all).iter().map(words).collect()
 }
 
-fn messages(status: &Status) -> String {
+fn messages(status: &Status, view: &View) -> String {
     let failed =
         status.tasks.iter().filter(|t| t.state == TaskPhase::Failed && !t.message.is_empty());
     let mut text = String::new();
     for task in failed {
-        let _ = writeln!(text, "{} failed: {}", task.id, one_line(&task.message));
+        let line = format!("{} failed: {}", task.id, one_line(&task.message));
+        let _ = writeln!(text, "{}", fold::words(&line, 2, view));
     }
     text
 }
@@ -288,7 +287,7 @@ pub(super) fn failed_hooks(failures: &[hooks::Failure], dir: &str) -> Option<Str
 }
 
 /// Commands that show more of a job, or let it go on.
-pub(super) fn where_to_look(row: &Row) -> String {
+fn where_to_look(row: &Row) -> Vec<String> {
     let Row { status, held } = row;
     let job = &status.job_id;
     let apply = (status.state.is_final() && status.branch.is_some())
@@ -309,13 +308,8 @@ pub(super) fn where_to_look(row: &Row) -> String {
         let place = status.workspace.as_deref().map(|dir| format!("-C {} ", word(dir)));
         format!("git {}log {}", place.unwrap_or_default(), word(b))
     });
-    let waits = matches!(status.state, JobPhase::Planning | JobPhase::Running | JobPhase::Paused);
-    // Another job, or the time, has to come first.
-    let goes_on_by_itself = matches!(status.reason.as_deref(), Some("dependency" | "not_before"));
-    let is_paused = status.state == JobPhase::Paused && status.reason.as_deref() == Some("user");
-    let verb = if is_paused { "resume" } else { "start" };
-    let start = (waits && !held && !goes_on_by_itself).then(|| format!("numerus {verb} {job}"));
-    [apply, retry, Some(logs), branch, start].into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    let start = Idle::of_status(status, *held).and_then(|idle| idle.command(job));
+    [apply, retry, Some(logs), branch, start].into_iter().flatten().collect()
 }
 
 /// A word that a shell takes as it is.

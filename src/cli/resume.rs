@@ -60,7 +60,8 @@ fn waits_for_approval(job: &JobId) -> Failure {
         .hint(format!("numerus start {job} shows the plan and asks"))
 }
 
-fn said(root: &Root, job: &JobId) -> String {
+/// Who goes on with a job that may.
+pub(super) fn said(root: &Root, job: &JobId) -> String {
     if seams::has_daemon(root) {
         format!("{job}: goes on")
     } else {

@@ -6,9 +6,11 @@ use super::follow::{self, End, JournalTail, Wakes};
 use super::here::Here;
 use super::jobfile::{Draft, Flags};
 use super::lookup::{self, Known, Whereabouts};
-use super::{kill, planedit, render, run, seams, submit};
+use super::{kill, planedit, render, resume, run, seams, snapshot, submit};
 use crate::error::{Exit, Failure};
+use crate::logic::state::JobState;
 use crate::model::id::JobId;
+use crate::model::root::Root;
 use crate::model::status::{JobPhase, PauseReason};
 use crate::runs::Runs;
 
@@ -118,6 +120,22 @@ fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failur
         run::work(here, wakes, &mut tail, run::tell_line)?
     };
     see_through(here, wakes, &mut tail, end)
+}
+
+/// Says go to a plan that somebody has seen elsewhere; the answer says who goes on with the job.
+pub(super) fn approve(root: &Root, prefix: &str) -> Result<String, Failure> {
+    let job = lookup::find(root, prefix)?.job;
+    let folder = Runs::of(root).folder(&job);
+    let state = JobState::replay(&snapshot::replay(&folder)?.events);
+    if state.pause != Some(PauseReason::Approval) {
+        let why = format!("{job} has no plan that waits for a person");
+        return Err(Failure::new(Exit::Blocked, why));
+    }
+    seams::unhold(&folder)?;
+    if !state.approved {
+        seams::approve(root, &folder)?;
+    }
+    Ok(resume::said(root, &job))
 }
 
 /// Asks at every rest for approval, and works on after every go.

@@ -3,7 +3,7 @@
 use super::here::View;
 use super::ink::Tone;
 use super::{answer, render};
-use crate::logic::words::plural;
+use crate::logic::words::{self, plural};
 use crate::model::advice::Comment;
 use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::event::{
@@ -240,7 +240,9 @@ fn session_ended(end: &SessionEnd) -> Told {
             told(Tone::Wait, format!("{name} was interrupted: {}", failure.message))
         }
         Some(failure) => told(Tone::Bad, format!("{name} failed: {}", failure.message)),
-        None => minor(format!("{name} ended well: {}", render::tokens(end.tokens))),
+        None => {
+            minor(format!("{name} ended well: {}", words::spent(end.tokens, |n| n.to_string())))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::board::Board;
 use super::follow::{Wake, Wakes};
 use super::here::{Here, View};
 use super::jobfile::Flags;
-use super::{kill, open, pause, resume, retry};
+use super::{kill, open, pause, resume, retry, start};
 use crate::error::{Exit, Failure};
 use crate::model::root::Root;
 use crate::os::screen;
@@ -138,6 +138,7 @@ fn done(root: &Root, act: Act, target: &str) -> String {
         Act::Kill => kill::one(root, target),
         Act::Pause => pause::job(root, target),
         Act::Resume => resume::job(root, target),
+        Act::Approve => start::approve(root, target),
         Act::Open => open::aside(root, target),
         Act::Retry => {
             retry::one(root, target, false, &Flags::default()).map(|retried| retried.message)

@@ -47,7 +47,7 @@ impl Pruner {
     /// # Errors
     /// Those of the system.
     pub fn begin(root: &Root) -> Result<Option<Self>> {
-        let copies = copies(root);
+        let copies = root.pruned();
         fsx::make_kept_dirs(&copies)?;
         let Some(lock) = FileLock::try_acquire(&copies.join(".lock"))? else { return Ok(None) };
         let (spool, runs, store) = (Spool::of(root), Runs::of(root), root.store());
@@ -201,7 +201,7 @@ impl Pruner {
 /// # Errors
 /// Those of the system.
 pub fn removed_jobs(root: &Root) -> Result<(Vec<Job>, Vec<String>)> {
-    let dir = copies(root);
+    let dir = root.pruned();
     let (mut jobs, mut damaged) = (Vec::new(), Vec::new());
     for name in fsx::list(&dir)?.into_iter().filter(|name| is_copy(name)) {
         let path = dir.join(name).join("job.json");
@@ -231,10 +231,6 @@ fn is_copy(name: &str) -> bool {
 fn is_damage(kind: ErrorKind) -> bool {
     use ErrorKind::{InvalidData, IsADirectory, NotADirectory, PermissionDenied};
     matches!(kind, InvalidData | IsADirectory | NotADirectory | PermissionDenied)
-}
-
-fn copies(root: &Root) -> PathBuf {
-    root.store().join("pruned")
 }
 
 /// Whether a copy is that of the job in a run folder.

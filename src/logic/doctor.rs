@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::health;
-use super::words::plural;
+use super::words::{plural, size};
 
 pub use facts::{Facts, Inotify, Lack, Login, Program, Root, Tried, Version};
 
@@ -241,7 +241,7 @@ fn room(root: &Root) -> Finding {
     let least = root.volumes.iter().min_by_key(|v| v.free_bytes);
     let free = least.map_or(0, |v| v.free_bytes);
     let kept = least.map_or(0, |v| v.kept_free(root.min_free));
-    about(format!("{} are free; new work begins above {}", health::size(free), health::size(kept)))
+    about(format!("{} are free; new work begins above {}", size(free), size(kept)))
 }
 
 /// Whether this git will do; `said` is what `git --version` says, nothing where there is none.
@@ -318,16 +318,16 @@ fn is_after(at: Timestamp, now: Timestamp) -> bool {
 fn daemon(root: &Root) -> Vec<Finding> {
     let about = |name, said: String| Finding::ok(name, Part::Other, said);
     let mut all = Vec::new();
-    let files = |n| plural(n, "file");
     all.push(match (&root.notice, root.is_led, root.waiting) {
         (Some(why), _, _) => about("daemon", format!("it starts no new work: {why}"))
             .warn("it goes on by itself when that is mended"),
         (None, true, _) => about("daemon", "one is active".into()),
         (None, false, 0) => about("daemon", "none is active; `run` and `start` need none".into()),
-        (None, false, n) => {
-            about("daemon", format!("none is active, and spool/incoming holds {}", files(n)))
-                .warn("start one: `numerus daemon`")
-        }
+        (None, false, n) => about(
+            "daemon",
+            format!("none is active, and spool/incoming holds {}", plural(n, "file")),
+        )
+        .warn("start one: `numerus daemon`"),
     });
     all.extend(root.hooks.iter().map(|why| {
         about("hooks", why.clone())
@@ -337,9 +337,14 @@ fn daemon(root: &Root) -> Vec<Finding> {
         about("account", held.clone()).warn("`numerus start JOB` tries the account at once")
     }));
     if root.rejected > 0 {
-        let said = format!("spool/rejected holds {}", files(root.rejected));
+        let said = format!("spool/rejected holds {}", plural(root.rejected, "file"));
         let hint = "the .reason.json beside each says why; `numerus retry NAME` drops it again once it is mended";
         all.push(about("rejected", said).warn(hint));
+    }
+    if let (jobs @ 1.., bytes) = root.copies {
+        let (jobs, bytes) = (plural(jobs, "removed job"), size(bytes));
+        let said = format!("store/pruned holds what is kept of {jobs}, {bytes}: yours to remove");
+        all.push(about("copies", said));
     }
     all
 }

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use super::words::size;
+
 /// Bytes that stay free on each file system, where nothing else is set and it is not a large one.
 const LEAST_BYTES: u64 = 256 * MIB;
 /// Of a large one, and of its files, one in so many stays free.
@@ -72,16 +74,6 @@ impl Volume {
             return Some(told(place, &what, Fault::Full));
         }
         None
-    }
-}
-
-/// A number of bytes in words: `3 MiB`, `1.5 GiB`; never more than there is.
-pub fn size(bytes: u64) -> String {
-    const GIB: u64 = 1024 * MIB;
-    match (bytes / GIB, bytes % GIB * 10 / GIB) {
-        (0, _) => format!("{} MiB", bytes / MIB),
-        (whole, tenths @ 1..) if whole < 10 => format!("{whole}.{tenths} GiB"),
-        (whole, _) => format!("{whole} GiB"),
     }
 }
 
@@ -215,22 +207,6 @@ mod tests {
         {
             let found = short_of(&[volume(MIB, MIB, free, files)], Some(0));
             assert_eq!(found.is_some(), is_short, "{free} of {files}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn sizes_are_words_that_never_say_more_than_there_is() {
-        const GIB: u64 = 1024 * MIB;
-        for (bytes, said) in [
-            (MIB - 1, "0 MiB"),
-            (264 * MIB, "264 MiB"),
-            (GIB - 1, "1023 MiB"),
-            (GIB, "1 GiB"),
-            (3 * GIB / 2, "1.5 GiB"),
-            (10 * GIB - 1, "9.9 GiB"),
-            (25 * GIB / 2, "12 GiB"),
-        ] {
-            assert_eq!(size(bytes), said);
         }
     }
 

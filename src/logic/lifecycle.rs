@@ -269,7 +269,7 @@ fn failed_tasks(state: &JobState) -> Option<String> {
 fn done_message(state: &JobState) -> String {
     let left_out = state.tasks.iter().filter(|t| t.left_out).count();
     let count = state.tasks.len() - left_out;
-    let done = format!("{count} {} done", if count == 1 { "task" } else { "tasks" });
+    let done = format!("{} done", plural(count, "task"));
     let mut message = if left_out == 0 { done } else { format!("{done}, {left_out} left out") };
     let in_trees = state.workspace.as_ref().is_some_and(|w| w.isolation == Isolation::Worktree);
     if in_trees && !state.has_landed() {

@@ -19,6 +19,7 @@ pub mod frontmatter;
 pub mod globs;
 pub mod health;
 pub mod hooks;
+pub mod idle;
 pub mod keep;
 pub mod layers;
 pub mod lifecycle;

@@ -34,6 +34,11 @@ impl Root {
         self.0.join("store")
     }
 
+    /// What is kept of jobs that were removed.
+    pub fn pruned(&self) -> PathBuf {
+        self.store().join("pruned")
+    }
+
     /// `numerus.toml`.
     pub fn settings_file(&self) -> PathBuf {
         self.0.join("numerus.toml")

@@ -100,6 +100,22 @@ pub enum PauseReason {
 }
 
 impl PauseReason {
+    const ALL: [Self; 6] =
+        [Self::User, Self::Limit, Self::Auth, Self::Approval, Self::Dependency, Self::NotBefore];
+
+    /// The reason that a word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// Whether a person has to do something before it ends: at the job, or at codex's login.
+    pub fn needs_person(self) -> bool {
+        match self {
+            Self::User | Self::Auth | Self::Approval => true,
+            Self::Limit | Self::Dependency | Self::NotBefore => false,
+        }
+    }
+
     /// The word used on disk and on screen.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -246,4 +262,12 @@ pub struct Status {
     pub counts: Counts,
     /// Its tasks, in the plan's order.
     pub tasks: Vec<TaskStatus>,
+}
+
+impl Status {
+    /// Why it rests, if it does and the reason is one that we know.
+    pub fn rests_for(&self) -> Option<PauseReason> {
+        let reason = self.reason.as_deref().filter(|_| self.state == JobPhase::Paused);
+        reason.and_then(PauseReason::parse)
+    }
 }

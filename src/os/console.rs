@@ -109,6 +109,11 @@ const LEAST_WIDTH: usize = 40;
 
 /// Columns to write in: `COLUMNS`, else those of the terminal on stdout, else 100.
 pub fn width() -> usize {
+    known_width().unwrap_or(USUAL_WIDTH)
+}
+
+/// The same, where anything tells.
+pub fn known_width() -> Option<usize> {
     let asked = super::env::var("COLUMNS").and_then(|c| c.parse().ok());
     let of_terminal =
         || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|s| usize::from(s.ws_col));
@@ -129,8 +134,8 @@ pub fn is_dumb() -> bool {
 }
 
 /// Terminals that do not know answer with no columns at all.
-fn fitting(columns: Option<usize>) -> usize {
-    columns.filter(|w| *w > 0).unwrap_or(USUAL_WIDTH).max(LEAST_WIDTH)
+fn fitting(columns: Option<usize>) -> Option<usize> {
+    columns.filter(|w| *w > 0).map(|w| w.max(LEAST_WIDTH))
 }
 
 #[cfg(test)]
@@ -184,9 +189,13 @@ mod tests {
 
     #[test]
     fn there_is_always_room_to_write_in() {
-        for (columns, width) in
-            [(None, 100), (Some(0), 100), (Some(1), 40), (Some(40), 40), (Some(250), 250)]
-        {
+        for (columns, width) in [
+            (None, None),
+            (Some(0), None),
+            (Some(1), Some(40)),
+            (Some(40), Some(40)),
+            (Some(250), Some(250)),
+        ] {
             assert_eq!(fitting(columns), width, "{columns:?}");
         }
         assert!(width() >= LEAST_WIDTH);

@@ -7,7 +7,7 @@ use super::words::{sign, task_tone};
 use crate::logic::patch::{self, PatchLine, PatchedFile};
 use crate::logic::syntax::{self, Language, Open, Token};
 use crate::logic::task::TaskState;
-use crate::logic::words::plural;
+use crate::logic::words::{plural, size};
 
 /// How much of the page all patches together may take.
 const ALL_BYTES: usize = 2 * 1024 * 1024;
@@ -61,7 +61,7 @@ fn one(html: &mut Html, task: &TaskState, piece: &Piece, has_room: bool) {
             html.block("p", "in", |html| {
                 html.text("There is more than is shown here: ");
                 html.leaf("a", &[("href", &to)], "see the file");
-                html.text(&format!(" ({} KiB).", piece.of / 1024));
+                html.text(&format!(" ({}).", size(piece.of)));
             });
         }
     });

@@ -9,9 +9,10 @@ use super::html::{Html, address, cut};
 use super::material::Material;
 use super::page::card;
 use super::tasks::said;
-use super::words::{job_tone, label, moment, moment_words, short, sign, task_tone, took};
+use super::words::{job_tone, label, moment, moment_words, sign, task_tone};
+use crate::logic::idle::Idle;
 use crate::logic::take;
-use crate::logic::words::plural;
+use crate::logic::words::{plural, short, took};
 use crate::model::claim::Holder;
 use crate::model::status::{JobPhase, Status, TaskPhase};
 
@@ -54,12 +55,10 @@ pub(super) fn title(of: &Material) -> String {
 /// Why it stands where it stands, in words.
 fn why(of: &Material) -> String {
     let state = &of.state;
-    let is_left = !of.is_held && matches!(state.phase, JobPhase::Planning | JobPhase::Running);
+    let idle = Idle::of(state.phase, state.pause, of.is_held);
     let count = |phase| state.tasks.iter().filter(|t| t.phase == phase).count();
     let words = match state.phase {
-        _ if is_left => {
-            "nobody works on it: its worker has gone, and the next one goes on".to_owned()
-        }
+        _ if idle == Some(Idle::Left) => Idle::Left.words().to_owned(),
         _ if !state.standing.message.is_empty() => state.standing.message.clone(),
         JobPhase::Queued => waiting(of),
         JobPhase::Planning => "its plan is being made".to_owned(),
@@ -91,8 +90,9 @@ fn blocked(of: &Material) -> String {
 
 /// What a job waits for that nobody has begun.
 fn waiting(of: &Material) -> String {
-    let Some(status) = &of.waits else { return "no worker has begun yet".to_owned() };
-    format!("no worker has begun yet: {}", waits(status, &of.zone))
+    let begun = Idle::NotBegun.words();
+    let Some(status) = &of.waits else { return begun.to_owned() };
+    format!("{begun}: {}", waits(status, &of.zone))
 }
 
 /// The wait of such a job, as its status tells it.

@@ -6,8 +6,8 @@ use jiff::tz::TimeZone;
 use super::head::job_sign;
 use super::html::{Html, address, cut};
 use super::page::{Sources, card, generator, page};
-use super::words::{job_tone, label, moment, short, took};
-use crate::logic::words::plural;
+use super::words::{job_tone, label, moment};
+use crate::logic::words::{plural, short, took};
 use crate::model::status::{JobPhase, Status, TaskPhase};
 
 /// Longest objective in the list.

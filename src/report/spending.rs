@@ -3,7 +3,7 @@
 use super::html::Html;
 use super::material::Material;
 use super::page::card;
-use super::words::{number, short};
+use crate::logic::words::{number, short};
 use crate::model::plan::Role;
 
 /// Writes it, once something was spent.

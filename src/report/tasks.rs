@@ -9,10 +9,10 @@ use super::lanes::outcome_words;
 use super::left_out::{self, JOURNAL, newest};
 use super::material::Material;
 use super::page::card;
-use super::words::{clock_time, number, short, sign, task_tone, took};
+use super::words::{clock_time, sign, task_tone};
 use crate::logic::task::TaskState;
 use crate::logic::timeline::{SessionOutcome, SessionSpan};
-use crate::logic::words::plural;
+use crate::logic::words::{number, plural, short, took};
 use crate::model::id::TaskId;
 use crate::model::status::TaskPhase;
 

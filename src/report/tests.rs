@@ -241,7 +241,7 @@ fn a_page_tells_what_happened() {
         "Told to all agents",
         "Told to its agents",
         "1\u{a0}000",
-        "waited 1.0 s for b-abc234/x",
+        "waited 1.0s for b-abc234/x",
     ] {
         assert!(page.contains(told), "{told}");
     }

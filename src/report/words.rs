@@ -1,4 +1,4 @@
-//! How numbers, times and states are said on the pages.
+//! How times and states are shown on the pages; spans and numbers are said as everywhere, by [`crate::logic::words`].
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::html::Html;
 use crate::model::claim::Holder;
 use crate::model::id::JobId;
-use crate::model::outcome::Tokens;
 use crate::model::status::{self, JobPhase, TaskPhase};
 
 /// How a state feels: a class of the style sheet.
@@ -74,19 +73,6 @@ pub(super) fn label(html: &mut Html, tone: Tone, word: &str) {
     html.leaf("span", &[("class", &class)], word);
 }
 
-/// How long something took: `340 ms`, `4.2 s`, `3 m 20 s`, `2 h 05 m`, `3 d 4 h`.
-pub(super) fn took(time: SignedDuration) -> String {
-    let millis = time.as_millis().max(0);
-    let seconds = time.as_secs().max(0);
-    match seconds {
-        0 => format!("{millis} ms"),
-        1..60 => format!("{}.{} s", seconds, millis % 1000 / 100),
-        60..3600 => format!("{} m {:02} s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{} h {:02} m", seconds / 3600, seconds % 3600 / 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
-    }
-}
-
 /// A time since the beginning, as short as an axis wants it.
 pub(super) fn after(time: SignedDuration) -> String {
     let seconds = time.as_secs().max(0);
@@ -99,34 +85,6 @@ pub(super) fn after(time: SignedDuration) -> String {
         _ if seconds % 86_400 < 60 => format!("{}d", seconds / 86_400),
         _ => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3600),
     }
-}
-
-/// A number with a blank between thousands.
-pub(super) fn number(n: u64) -> String {
-    let digits = n.to_string();
-    let first = digits.len() % 3;
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && at % 3 == first {
-            out.push('\u{a0}');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A number of tokens, short.
-pub(super) fn short(n: u64) -> String {
-    match n {
-        ..10_000 => number(n),
-        10_000..1_000_000 => format!("{}.{}k", n / 1000, n % 1000 / 100),
-        _ => format!("{}.{}M", n / 1_000_000, n % 1_000_000 / 100_000),
-    }
-}
-
-/// What was spent, in words.
-pub(super) fn tokens(t: Tokens) -> String {
-    format!("{} in ({} cached), {} out", number(t.input), number(t.cached), number(t.output))
 }
 
 /// Who holds something: the task alone where it is one of this job; of many the first.
@@ -160,30 +118,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_said_in_two_units_at_most() {
-        for (millis, expected, on_axis) in [
-            (340, "340 ms", "0"),
-            (4_290, "4.2 s", "4s"),
-            (200_000, "3 m 20 s", "3:20"),
-            (120_000, "2 m 00 s", "2m"),
-            (7_500_000, "2 h 05 m", "2h05"),
-            (273_600_000, "3 d 4 h", "3d4h"),
-            (-5, "0 ms", "0"),
+    fn an_axis_has_short_labels() {
+        for (millis, on_axis) in [
+            (340, "0"),
+            (4_290, "4s"),
+            (200_000, "3:20"),
+            (120_000, "2m"),
+            (7_500_000, "2h05"),
+            (273_600_000, "3d4h"),
+            (-5, "0"),
         ] {
-            let time = SignedDuration::from_millis(millis);
-            assert_eq!((took(time).as_str(), after(time).as_str()), (expected, on_axis));
-        }
-    }
-
-    #[test]
-    fn numbers_are_readable() {
-        for (n, long, brief) in [
-            (7, "7", "7"),
-            (1234, "1\u{a0}234", "1\u{a0}234"),
-            (123_456, "123\u{a0}456", "123.4k"),
-            (2_500_000, "2\u{a0}500\u{a0}000", "2.5M"),
-        ] {
-            assert_eq!((number(n).as_str(), short(n).as_str()), (long, brief));
+            assert_eq!(after(SignedDuration::from_millis(millis)), on_axis);
         }
     }
 }

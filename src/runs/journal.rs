@@ -7,8 +7,9 @@
 //! cut leaves of a line is its beginning, and its number is given again. A line that is anything else, or a number that is
 //! missing, was destroyed by somebody: [`Replay::damage`] says so, and such a job must not run.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -124,13 +125,22 @@ fn close_torn_line(file: &mut File) -> Result<()> {
 /// Reads a journal from where it last stopped, so that a follower sees each event once.
 #[derive(Debug)]
 pub struct JournalReader {
-    lines: BufReader<File>,
+    /// `None` while nobody reads, see [`JournalReader::let_go`].
+    lines: Option<BufReader<File>>,
     path: PathBuf,
+    /// Which file it is: its device and its number there.
+    file: (u64, u64),
+    /// How many bytes of it were read.
+    read: u64,
     partial: Vec<u8>,
     skipped: u64,
     line: u64,
     last_seq: u64,
     damage: Option<String>,
+}
+
+fn number(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 /// What a line of any version has.
@@ -147,8 +157,10 @@ impl JournalReader {
     pub fn open(path: &Path) -> Result<Self> {
         let file = fsx::open_hostile(path)?;
         Ok(Self {
-            lines: BufReader::new(file),
+            file: number(&file.metadata().map_err(fsx::at(path))?),
+            lines: Some(BufReader::new(file)),
             path: path.to_owned(),
+            read: 0,
             partial: Vec::new(),
             skipped: 0,
             line: 0,
@@ -168,9 +180,35 @@ impl JournalReader {
         }
     }
 
-    /// Whether another file has its name by now.
+    /// Whether another file has its name by now, or it has become shorter.
     pub fn is_replaced(&self) -> bool {
-        self.path.exists() && !fsx::is_at(self.lines.get_ref(), &self.path)
+        let named = std::fs::symlink_metadata(&self.path);
+        named.is_ok_and(|named| number(&named) != self.file || named.len() < self.read)
+    }
+
+    /// Closes the file until there is more in it: whoever follows many journals has only so many files open.
+    pub fn let_go(&mut self) {
+        self.lines = None;
+    }
+
+    /// Opens the file again where it was let go, if it holds more by now and is still the same.
+    fn take_up(&mut self) -> Result<()> {
+        if self.lines.is_some() {
+            return Ok(());
+        }
+        let named = std::fs::symlink_metadata(&self.path);
+        if named.is_ok_and(|named| named.len() <= self.read) {
+            return Ok(());
+        }
+        let mut file = match fsx::open_hostile(&self.path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            file => file?,
+        };
+        if number(&file.metadata().map_err(fsx::at(&self.path))?) == self.file {
+            file.seek(SeekFrom::Start(self.read)).map_err(fsx::at(&self.path))?;
+            self.lines = Some(BufReader::new(file));
+        }
+        Ok(())
     }
 
     /// The next whole event; `None` when there is none yet. A line without its newline is waited for.
@@ -179,9 +217,12 @@ impl JournalReader {
     /// Those of the system, with the path.
     pub fn next_event(&mut self) -> Result<Option<Event>> {
         loop {
-            let read =
-                self.lines.read_until(b'\n', &mut self.partial).map_err(fsx::at(&self.path))?;
-            if read == 0 || self.partial.last() != Some(&b'\n') {
+            self.take_up()?;
+            let Some(lines) = &mut self.lines else { return Ok(None) };
+            let before = self.partial.len();
+            let read = lines.read_until(b'\n', &mut self.partial).map_err(fsx::at(&self.path));
+            self.read += (self.partial.len() - before) as u64;
+            if read? == 0 || self.partial.last() != Some(&b'\n') {
                 return Ok(None);
             }
             let line = std::mem::take(&mut self.partial);
@@ -348,6 +389,37 @@ mod tests {
             let replay = JournalReader::open(&path).expect("read").read_all().expect("all");
             assert_eq!((replay.events.len(), replay.skipped), (0, skipped), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_follower_that_let_go_goes_on_where_it_was_and_only_in_the_same_file() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("events.ndjson");
+        let job = JobId::parse("a-abc234").expect("id");
+        let (mut journal, _) = Journal::open(&path, &job).expect("open");
+        let mut reader = JournalReader::open(&path).expect("reader");
+        let seqs = |reader: &mut JournalReader| {
+            reader.let_go();
+            let all = std::iter::from_fn(|| reader.next_event().expect("read"));
+            all.map(|event| event.seq).collect::<Vec<_>>()
+        };
+        append(&mut journal, 1);
+        append(&mut journal, 2);
+        assert_eq!(seqs(&mut reader), [1, 2]);
+        assert_eq!(seqs(&mut reader), [0; 0]);
+        let third = std::fs::read_to_string(&path).expect("text").replace("\"seq\":1", "\"seq\":3");
+        let third = third.lines().next().expect("a line").as_bytes();
+        journal.file.write_all(&third[..10]).expect("half");
+        assert_eq!(seqs(&mut reader), [0; 0]);
+        journal.file.write_all(&third[10..]).expect("rest");
+        journal.file.write_all(b"\n").expect("its end");
+        assert_eq!(seqs(&mut reader), [3]);
+        assert!(!reader.is_replaced());
+        let text = std::fs::read_to_string(&path).expect("text");
+        fsx::put(&path, format!("{text}{text}").as_bytes()).expect("another file");
+        assert_eq!((seqs(&mut reader), reader.is_replaced()), (vec![], true));
+        fsx::remove(&path).expect("gone");
+        assert_eq!((seqs(&mut reader), reader.is_replaced()), (vec![], false));
     }
 
     #[test]

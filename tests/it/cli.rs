@@ -312,9 +312,11 @@ fn events_are_merged_over_jobs_and_matched_by_name() {
 #[test]
 fn events_of_more_jobs_than_files_may_be_open_are_told_and_followed() {
     let site = Site::new("events-many");
+    let started = ("job.worker_started", json!({"pid": 1, "start_time": 1, "boot_id": "x"}));
     for n in 100..160 {
         lay_out(&site, &format!("over-{n}-abc234"), &[claimed(), finished("succeeded")]);
         lay_out(&site, &format!("waits-{n}-abc234"), &[claimed()]);
+        lay_out(&site, &format!("begun-{n}-abc234"), &[claimed(), started.clone()]);
     }
     let bounded = |words: &[&str]| {
         let mut command = site.command("sh");
@@ -324,15 +326,19 @@ fn events_of_more_jobs_than_files_may_be_open_are_told_and_followed() {
         command
     };
     let ended = site.run(&mut bounded(&["events"]));
-    assert_eq!((ended.code, ended.stdout.lines().count()), (Some(0), 180), "{ended:?}");
+    assert_eq!((ended.code, ended.stdout.lines().count()), (Some(0), 300), "{ended:?}");
     let follower =
         site.spawn(&mut bounded(&["events", "--follow", "--since", "2000-01-01T00:00:00Z"]));
     let patience = Duration::from_secs(30);
-    site.until("all is told", patience, || follower.stdout().lines().count() == 180);
+    site.until("all is told", patience, || follower.stdout().lines().count() == 300);
     let (name, payload) = finished("failed");
-    append(&site.root().join("runs/waits-130-abc234"), 2, name, &payload);
-    site.until("the end is told", patience, || follower.stdout().contains("failed: because"));
-    assert_eq!(follower.stdout().lines().count(), 181, "nothing is told twice");
+    let runs = site.root().join("runs");
+    append(&runs.join("waits-130-abc234"), 2, name, &payload);
+    append(&runs.join("begun-130-abc234"), 3, name, &payload);
+    site.until("the ends are told", patience, || {
+        follower.stdout().matches("failed: because").count() == 2
+    });
+    assert_eq!(follower.stdout().lines().count(), 302, "nothing is told twice");
 }
 
 #[test]

@@ -261,6 +261,33 @@ fn top_shows_who_works_who_waits_for_whom_and_who_for_a_person() {
 }
 
 #[test]
+fn a_plan_is_approved_in_top_and_the_daemon_goes_on_with_its_job() {
+    let yard = Yard::new("top-approve");
+    let (_daemon, _repo) = three_jobs(&yard);
+    let mut terminal = top(&yard, 80, 24);
+    let three = yard.until_in("claimed", "three");
+    terminal.until("2 running · 1 paused");
+    assert!(!terminal.text().contains("a approve"), "{}", terminal.text());
+    // Whoever waits for a person stands behind those that are worked on.
+    terminal.press("G");
+    terminal.until("a approve");
+    terminal.press("a");
+    terminal.until(&format!("approve {three}? [y/n]"));
+    terminal.press("n");
+    terminal.until("nothing was done");
+    terminal.press("a");
+    terminal.until("[y/n]");
+    terminal.press("y");
+    terminal.until(&format!("{three}: goes on"));
+    terminal.until("plan approved");
+    terminal.until_so("nothing waits for a person", |text| !text.contains("1 paused"));
+    yard.let_go("hold-one");
+    yard.until_in("done", "three");
+    terminal.press("q");
+    assert_eq!(terminal.end(), 0);
+}
+
+#[test]
 fn top_gives_the_screen_back_whatever_ends_it() {
     let yard = Yard::new("top-end");
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {

@@ -1,32 +1,17 @@
 //! A board as rows of a screen, as many and as wide as there is room for. Pure.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
 use super::{Board, Lane};
 use crate::cli::here::View;
 use crate::cli::ink::Tone;
 use crate::cli::render::{count, job_tone, task_tone};
 use crate::cli::row::{Row, width};
-use crate::logic::words::plural;
+use crate::logic::words::{plural, short, span};
 use crate::model::status::{JobPhase, TaskPhase};
 
 /// Widest name of a task that is shown whole.
 const MAX_NAME: usize = 24;
 /// With fewer columns than this, roles and tokens are left out.
 const ROOMY: usize = 72;
-
-/// A span of time in its two largest units: `12s`, `5m 02s`, `3h 04m`, `2d 03h`.
-pub(in crate::cli) fn span(from: Timestamp, to: Timestamp) -> String {
-    let span = Duration::try_from(to.duration_since(from)).unwrap_or_default().as_secs();
-    match span {
-        s @ ..60 => format!("{s}s"),
-        s @ ..3600 => format!("{}m {:02}s", s / 60, s % 60),
-        s @ ..86_400 => format!("{}h {:02}m", s / 3600, s % 3600 / 60),
-        s => format!("{}d {:02}h", s / 86_400, s % 86_400 / 3600),
-    }
-}
 
 /// The whole board in at most `height` rows: the job, what it does, its tasks.
 pub(in crate::cli) fn block(board: &Board, view: &View, height: usize) -> Vec<Row> {
@@ -62,9 +47,9 @@ fn head(board: &Board, view: &View) -> Row {
     if all > 0 {
         more(format!(" · {done} of {}", plural(all, "task")));
     }
-    more(format!(" · {}", span(status.created_at, view.now)));
+    more(format!(" · {}", span(view.now.duration_since(status.created_at))));
     if status.tokens.total() > 0 {
-        more(format!(" · {} tokens", count(status.tokens.total())));
+        more(format!(" · {} tokens", short(status.tokens.total())));
     }
     row
 }
@@ -125,8 +110,10 @@ pub(in crate::cli) fn lane(lane: &Lane, name: usize, view: &View) -> Row {
     let roomy = view.width >= ROOMY;
     let is_open = !task.state.is_final() && task.state != TaskPhase::Pending;
     let time = match (lane.since.filter(|_| is_open), task.until) {
-        (Some(since), _) => span(since, view.now),
-        (None, Some(until)) if until > view.now => format!("in {}", span(view.now, until)),
+        (Some(since), _) => span(view.now.duration_since(since)),
+        (None, Some(until)) if until > view.now => {
+            format!("in {}", span(until.duration_since(view.now)))
+        }
         _ => String::new(),
     };
     let mut row = Row::of(Tone::Plain, "  ").column(Tone::Plain, task.id.as_str(), name);

@@ -123,7 +123,7 @@ fn what_a_job_does_as_a_whole_is_told() {
     };
     let doing = |facts: &[_], more: Value| board(facts, &more).doing.1;
     let all = facts();
-    assert_eq!(doing(&all[..1], json!({})), "waits for a worker");
+    assert_eq!(doing(&all[..1], json!({})), "no worker has begun yet");
     assert_eq!(doing(&all[..2], json!({})), "looks at the workspace");
     assert_eq!(doing(&all[..3], json!({})), "is about to plan");
     let mut planning = all[..3].to_vec();
@@ -141,7 +141,7 @@ fn what_a_job_does_as_a_whole_is_told() {
     done.push(pause("limit", "over its limit"));
     assert_eq!(doing(&done, json!({})), "over its limit");
     done.push(pause("approval", ""));
-    assert_eq!(doing(&done, json!({})), "approval");
+    assert_eq!(doing(&done, json!({})), "the plan waits for a person");
     done.push((
         "job.finished",
         None,
@@ -151,15 +151,11 @@ fn what_a_job_does_as_a_whole_is_told() {
 }
 
 #[test]
-fn a_span_has_its_two_largest_units() {
-    let at = |text: &str| text.parse().expect("time");
-    for (to, words) in [
-        ("2026-03-04T00:00:12Z", "12s"),
-        ("2026-03-04T00:05:02Z", "5m 02s"),
-        ("2026-03-04T03:04:05Z", "3h 04m"),
-        ("2026-03-06T03:04:05Z", "2d 03h"),
-        ("2026-03-03T00:00:00Z", "0s"),
-    ] {
-        assert_eq!(rows::span(at("2026-03-04T00:00:00Z"), at(to)), words);
-    }
+fn a_job_whose_worker_has_gone_is_not_said_to_do_what_would_come_next() {
+    let (state, timeline) = Timeline::replay(&events(&facts()[..3]));
+    let board =
+        Board::of(&state, &timeline, (&job(&json!({})), false), &mut |_, _| None, view(80).now);
+    assert_eq!(board.doing.1, "nobody works on it: its worker has gone, and the next one goes on");
+    let at_rest = Board::at_rest(board.status, false);
+    assert_eq!(at_rest.doing.1, board.doing.1, "with its journal or without");
 }

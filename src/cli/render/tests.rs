@@ -129,7 +129,8 @@ TASK  ROLE      STATE   TRY  TOKENS  SUMMARY
 t1    executor  failed  1    1.2k    do t1
 t1 failed: ran out of attempts
 
-look: numerus apply a-abc234 · numerus retry a-abc234 · numerus logs a-abc234/t1 · git -C /src/shop log numerus/a-abc234
+look: numerus apply a-abc234 · numerus retry a-abc234
+      numerus logs a-abc234/t1 · git -C /src/shop log numerus/a-abc234
 ";
     let agent = "a script played it (builtin)";
     assert_eq!(detail(&ended, &[], agent, "/r", &view(72)), expected);
@@ -139,7 +140,7 @@ look: numerus apply a-abc234 · numerus retry a-abc234 · numerus logs a-abc234/
 fn a_job_whose_worker_is_gone_says_what_happens_next() {
     let mut lost = row("a-abc234", "running", &[]);
     lost.held = false;
-    let shown = detail(&lost, &[], "", "/r", &view(72));
+    let shown = detail(&lost, &[], "", "/r", &view(80));
     let next = "worker     none: a daemon starts one; without a daemon, numerus start a-abc234\n";
     assert!(shown.contains(next), "{shown}");
     lost.status.branch = Some("numerus/a-abc234".into());
@@ -178,15 +179,8 @@ Side by side.
 }
 
 #[test]
-fn numbers_and_ages_are_short() {
-    for (n, shown) in
-        [(0, ""), (999, "999"), (1000, "1.0k"), (12_345, "12.3k"), (4_560_000, "4.5M")]
-    {
-        assert_eq!(count(n), shown, "{n}");
-    }
+fn no_tokens_leave_their_column_empty_and_a_clock_that_went_back_makes_no_age() {
+    assert_eq!((count(0), count(12_345)), (String::new(), "12.3k".to_owned()));
     let at = |s: i64| Timestamp::from_second(s).expect("time");
-    for (s, shown) in [(0, "0s"), (59, "59s"), (60, "1m"), (7200, "2h"), (200_000, "2d")] {
-        assert_eq!(age(at(0), at(s)), shown, "{s}");
-    }
-    assert_eq!(age(at(10), at(0)), "0s", "a clock that went back");
+    assert_eq!((age(at(0), at(60)), age(at(10), at(0))), ("1m".to_owned(), "0s".to_owned()));
 }

@@ -9,7 +9,8 @@ use crate::cli::here::View;
 use crate::cli::ink::Tone;
 use crate::cli::render::{age, count, job_tone};
 use crate::cli::row::{Row, width};
-use crate::model::status::{JobPhase, TaskPhase};
+use crate::logic::idle::Idle;
+use crate::model::status::TaskPhase;
 
 /// Most tasks of one job in the list of jobs.
 const MOST_LANES: usize = 6;
@@ -26,6 +27,7 @@ const HELP: &[(&str, &str)] = &[
     ("K", "kill the job, or the selected task (asks)"),
     ("p", "let the job rest, or go on if somebody let it rest"),
     ("r", "retry an ended job, or the selected task (asks)"),
+    ("a", "approve the plan of a job that waits for that (asks); Enter shows its tasks"),
     ("o", "open the job's report in a browser"),
     ("/", "show only jobs that hold a text"),
     ("Ctrl-L", "draw everything anew"),
@@ -119,7 +121,7 @@ fn heading(name: usize, view: &View) -> Row {
 
 fn of_job(board: &Board, name: usize, is_chosen: bool, view: &View) -> Row {
     let status = &board.status;
-    let lost = matches!(status.state, JobPhase::Planning | JobPhase::Running) && !board.held;
+    let lost = Idle::of_status(status, board.held) == Some(Idle::Left);
     let (tone, words) = if lost {
         (Tone::Bad, "no worker")
     } else {
@@ -235,10 +237,15 @@ fn foot(screen: &Screen, view: &View) -> Row {
                 "" => String::new(),
                 text => format!("/{text} (Escape: all)  "),
             };
-            let keys = if view.width < ROOMY {
-                "Enter open  K kill  ? help  q quit"
-            } else {
-                "↑↓ select  Enter open  l log  K kill  p pause  r retry  / find  ? help  q quit"
+            let keys = match (view.width < ROOMY, screen.unapproved().is_some()) {
+                (true, false) => "Enter open  K kill  ? help  q quit",
+                (true, true) => "a approve  Enter open  ? help  q quit",
+                (false, false) => {
+                    "↑↓ select  Enter open  l log  K kill  p pause  r retry  / find  ? help  q quit"
+                }
+                (false, true) => {
+                    "↑↓ select  Enter open  a approve  l log  K kill  p pause  / find  ? help  q quit"
+                }
             };
             Row::of(Tone::Wait, &filter).and(Tone::Dim, keys)
         }

@@ -272,6 +272,8 @@ impl Watched {
             wakes.add(self.folder.place(&session.place).dir());
         }
         let folder = &self.folder;
+        // A worker may have begun between the look at the lock and the reading of the journal.
+        let held = held || folder.is_held().unwrap_or(false);
         let mut words = |place: &str, session| words.of(folder, place, session);
         Some(Board::of(tail.state(), tail.timeline(), (job, held), &mut words, now))
     }

@@ -3,7 +3,7 @@
 use crate::cli::board::Board;
 use crate::cli::ink::Tone;
 use crate::model::id::{JobId, TaskId};
-use crate::model::status::JobPhase;
+use crate::model::status::PauseReason;
 use crate::os::screen::Key;
 
 /// The spool as it was read last.
@@ -58,6 +58,8 @@ pub(super) enum Act {
     Resume,
     /// Do it once more.
     Retry,
+    /// Say go to its plan.
+    Approve,
     /// Show its report.
     Open,
 }
@@ -169,6 +171,7 @@ impl Screen {
             Key::Char('l') => (self.log_only, self.back) = (!self.log_only, 0),
             Key::Char('K') => self.ask(Act::Kill),
             Key::Char('r') => self.ask(Act::Retry),
+            Key::Char('a') => self.approve(),
             Key::Char('p') => return self.pause(),
             Key::Char('o') => return self.open(),
             Key::Up | Key::Char('k') => return self.step(-1),
@@ -209,6 +212,20 @@ impl Screen {
         }
     }
 
+    /// The selected job, if its plan waits for a person.
+    pub(super) fn unapproved(&self) -> Option<&JobId> {
+        let board = self.board().filter(|b| b.status.rests_for() == Some(PauseReason::Approval))?;
+        Some(&board.status.job_id)
+    }
+
+    fn approve(&mut self) {
+        if let Some(job) = self.unapproved() {
+            self.mode = Mode::Sure(Act::Approve, job.to_string());
+        } else if let Some(board) = self.board() {
+            self.said = format!("{} has no plan that waits for a person", board.status.job_id);
+        }
+    }
+
     /// What is selected, as the commands name it.
     fn target(&self) -> Option<String> {
         let job = self.board()?.status.job_id.to_string();
@@ -219,7 +236,7 @@ impl Screen {
     fn pause(&mut self) -> Wish {
         let Some(board) = self.board() else { return Wish::Draw };
         let status = &board.status;
-        let rests = status.state == JobPhase::Paused && status.reason.as_deref() == Some("user");
+        let rests = status.rests_for() == Some(PauseReason::User);
         let act = if rests { Act::Resume } else { Act::Pause };
         self.wish(act, status.job_id.to_string())
     }
@@ -277,13 +294,14 @@ impl Screen {
 }
 
 impl Act {
-    /// The command that does it.
+    /// What it is called.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Kill => "kill",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Retry => "retry",
+            Self::Approve => "approve",
             Self::Open => "open",
         }
     }

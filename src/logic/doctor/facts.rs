@@ -123,6 +123,8 @@ pub struct Root {
     pub waiting: usize,
     /// Files in `rejected/`.
     pub rejected: usize,
+    /// How many copies of removed jobs there are, and what they take.
+    pub copies: (usize, u64),
     /// What keeps hooks from being called, a line each.
     pub hooks: Vec<String>,
     /// Accounts that are held, in words.

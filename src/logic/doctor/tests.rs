@@ -169,3 +169,13 @@ fn of_a_codex_that_hangs_nothing_else_is_said() {
     );
     assert!(!told.iter().any(|f| ["login", "sandbox"].contains(&f.about)));
 }
+
+#[test]
+fn what_the_copies_of_removed_jobs_take_is_told_and_nothing_to_complain_of() {
+    let mut facts = well();
+    facts.root.copies = (2, 3 << 19);
+    assert!(complaints(&facts).is_empty());
+    let told = judge(&facts).into_iter().find(|f| f.about == "copies").expect("told");
+    assert!(told.said.contains("2 removed jobs, 1.5 MiB"), "{}", told.said);
+    assert!(!judge(&well()).iter().any(|f| f.about == "copies"));
+}

@@ -122,6 +122,22 @@ fn help_a_question_a_filter_and_an_empty_spool_are_told() {
 }
 
 #[test]
+fn the_key_that_approves_is_named_where_a_plan_waits_for_it() {
+    let mut screen = screen();
+    screen.overview.jobs[2].status.reason = Some("approval".to_owned());
+    for (columns, keys) in [(80, "a approve  l log"), (40, "a approve  Enter open")] {
+        screen.press(Key::Home);
+        assert!(!shown(&screen, columns, 20).contains("a approve"));
+        screen.press(Key::Down);
+        screen.press(Key::Down);
+        let shown = shown(&screen, columns, 20);
+        assert!(shown.contains(keys) && shown.ends_with("  q quit\n"), "{shown}");
+    }
+    screen.press(Key::Char('a'));
+    assert!(shown(&screen, 80, 20).ends_with("\napprove third-abc234? [y/n]\n"));
+}
+
+#[test]
 fn no_size_is_too_small_and_none_too_large() {
     let mut opened = screen();
     opened.press(Key::Enter);

@@ -54,7 +54,7 @@ fn live_jobs_come_first_and_ended_ones_are_counted_when_one_more_has_ended() {
         look(&mut screen),
         [
             "busy-abc234 looks at the workspace",
-            "later-abc234 waits for a worker",
+            "later-abc234 no worker has begun yet",
             "old-abc234 it broke"
         ]
     );
@@ -73,7 +73,7 @@ fn live_jobs_come_first_and_ended_ones_are_counted_when_one_more_has_ended() {
     Index::open(&root.store()).and_then(|mut index| index.record(&status)).expect("index");
     assert_eq!(
         look(&mut screen).first().map(String::as_str),
-        Some("later-abc234 waits for a worker")
+        Some("later-abc234 no worker has begun yet")
     );
     assert_eq!(screen.overview.counts, [(0, "running"), (1, "queued"), (2, "failed")]);
 }

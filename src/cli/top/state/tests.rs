@@ -128,6 +128,26 @@ fn what_is_done_is_done_to_what_is_selected() {
 }
 
 #[test]
+fn only_a_plan_that_waits_for_a_person_is_approved_and_by_a_y_alone() {
+    let third = || "third-abc234".to_owned();
+    for (keys, reason, wish) in [
+        ("jjay", "approval", Wish::Do(Act::Approve, third())),
+        ("jj\nay", "approval", Wish::Do(Act::Approve, third())),
+        ("jjan", "approval", Wish::Draw),
+        ("jjaa", "approval", Wish::Draw),
+        ("jjay", "user", Wish::Draw),
+        ("ay", "approval", Wish::Draw),
+    ] {
+        let mut screen = screen();
+        screen.overview.jobs[2].status.reason = Some(reason.to_owned());
+        assert_eq!(press(&mut screen, keys), wish, "{keys:?} {reason}");
+    }
+    let mut at_work = screen();
+    press(&mut at_work, "a");
+    assert_eq!(at_work.said, "first-abc234 has no plan that waits for a person");
+}
+
+#[test]
 fn a_filter_narrows_the_jobs_until_it_is_taken_away() {
     let mut screen = screen();
     press(&mut screen, "/SecoQ");
