@@ -81,10 +81,29 @@ impl Tail {
         self.is_over || !self.run.is_held().unwrap_or(false)
     }
 
-    /// Takes the mark away, for a journal that was read to its end and is at rest. The caller reads on once more afterwards:
-    /// whoever writes then marks it anew.
-    pub(super) fn let_go(&mut self, root: &Root) {
+    /// Takes the mark away, for a journal that was read to its end and is at rest; false if somebody works on the job by then,
+    /// who has found the mark and relies on it. The caller reads on once more afterwards: whoever writes then marks it anew.
+    pub(super) fn let_go(&mut self, root: &Root) -> bool {
         self.save();
         let _is_read_again = fsx::remove(&marks(root).join(self.run.job().as_str()));
+        self.is_at_rest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_somebody_begins_to_work_on_is_not_let_go_of() {
+        let d = tempfile::tempdir().expect("scratch");
+        let (root, job) = (Root::new(d.path()), JobId::parse("a-abc234").expect("id"));
+        fsx::make_dirs(&root.runs()).expect("runs");
+        let run = Runs::of(&root).create(&job).expect("folder");
+        let mut tail = Tail::of(&root, &job);
+        let worker = run.try_lock().expect("lock").expect("free");
+        assert!(!tail.let_go(&root), "its worker has seen the mark, and puts none");
+        drop(worker);
+        assert!(tail.let_go(&root));
     }
 }

@@ -129,12 +129,12 @@ impl Runner {
             return true;
         }
         if due.is_none() {
-            tail.let_go(&self.root);
+            let is_at_rest = tail.let_go(&self.root);
             due = tail.next_due(&self.root);
-            if due.is_none() {
+            if due.is_none() && is_at_rest {
                 return false;
             }
-            // It was written to in between; without its mark nobody would go on with it after us.
+            // It was written to in between, or will be; without its mark nobody would go on with it after us.
             let _next_one_marks_it = fsx::put_mark(&marks(&self.root).join(job.as_str()));
         }
         if let Some(event) = due {
