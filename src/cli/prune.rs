@@ -171,7 +171,7 @@ fn of_run(root: &Root, job: &JobId, phase: JobPhase) -> Result<Option<Ended>, Fa
     let folder = Runs::of(root).folder(job);
     let Ok(replay) = snapshot::replay(&folder) else { return Ok(None) };
     let state = JobState::replay(&replay.events);
-    if state.phase != phase || folder.is_held().unwrap_or(true) {
+    if state.phase != phase || folder.may_be_held() {
         return Ok(None);
     }
     let result = match &state.workspace {

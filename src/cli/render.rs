@@ -31,9 +31,14 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Why nobody works on it: nothing has to be done about one that is just taken up.
+    pub(super) fn idle(&self) -> Option<Idle> {
+        Idle::of_status(&self.status, self.held).filter(|_| !self.held)
+    }
+
     /// Whether its worker has gone without an end.
-    fn is_left(&self) -> bool {
-        Idle::of_status(&self.status, self.held) == Some(Idle::Left)
+    pub(super) fn is_left(&self) -> bool {
+        self.idle() == Some(Idle::Left)
     }
 }
 
@@ -288,7 +293,7 @@ pub(super) fn failed_hooks(failures: &[hooks::Failure], dir: &str) -> Option<Str
 
 /// Commands that show more of a job, or let it go on.
 fn where_to_look(row: &Row) -> Vec<String> {
-    let Row { status, held } = row;
+    let status = &row.status;
     let job = &status.job_id;
     let apply = (status.state.is_final() && status.branch.is_some())
         .then(|| format!("numerus apply {job}"));
@@ -308,7 +313,7 @@ fn where_to_look(row: &Row) -> Vec<String> {
         let place = status.workspace.as_deref().map(|dir| format!("-C {} ", word(dir)));
         format!("git {}log {}", place.unwrap_or_default(), word(b))
     });
-    let start = Idle::of_status(status, *held).and_then(|idle| idle.command(job));
+    let start = row.idle().and_then(|idle| idle.command(job));
     [apply, retry, Some(logs), branch, start].into_iter().flatten().collect()
 }
 

@@ -119,7 +119,8 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
             let text = detail(here, &folder, &row);
             here.out.text(&text)?;
             if idle::waits(&row) {
-                idle::tell(here, Some(known.job.as_str()));
+                let command = row.idle().and_then(|idle| idle.command(&known.job));
+                idle::tell(here, command.as_deref());
             }
             let dir = folder.dir().display().to_string();
             if let Some(line) = render::failed_hooks(&seams::hook_failures(&folder), &dir) {
@@ -212,10 +213,7 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
         };
         parts.push(format!("{title}\n{}{more}", render::jobs(&recent, &here.view)));
     }
-    if !incoming.is_empty() || live.iter().any(idle::waits) {
-        let only = (live.len() == 1 && incoming.is_empty()).then(|| live[0].status.job_id.as_str());
-        idle::tell(here, only);
-    }
+    idle::tell_listed(here, &live, incoming.len());
     tell_rejected(here);
     if parts.is_empty() {
         here.out.note(&format!("no jobs in {}", here.root.path().display()));

@@ -50,7 +50,7 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
     } else {
         here.out.line(job.as_str())?;
     }
-    idle::tell(here, Some(job.as_str()));
+    idle::tell_untaken(here, &job);
     if !asked.wait {
         return Ok(Exit::Done);
     }

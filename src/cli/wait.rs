@@ -21,8 +21,10 @@ pub(super) struct Wait {
 pub(super) fn run(here: &mut Here, asked: &Wait) -> Result<Exit, Failure> {
     let find = |prefix: &String| Ok(lookup::find_live(&here.root, prefix)?.job);
     let jobs = asked.jobs.iter().map(find).collect::<Result<Vec<_>, Failure>>()?;
-    if let Some(job) = jobs.iter().find(|job| idle::is_not_taken(here, job)) {
-        idle::tell(here, Some(job.as_str()));
+    for job in &jobs {
+        if idle::tell_untaken(here, job) {
+            break;
+        }
     }
     for_jobs(here, &jobs, &mut Silent)
 }
