@@ -43,8 +43,7 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
         (None, Some("-")) => Draft::of_text(&stdin(limit)?),
         (None, Some(text)) => Draft::of_text(text),
     };
-    let script = asked.flags.rehearse.clone().or_else(|| named_in(&draft));
-    let job = submit(here, draft, &asked.flags, false)?;
+    let Submitted { job, script } = submit(here, draft, &asked.flags, false)?;
     if asked.json {
         here.out.json(&json!({"job_id": job, "root": here.root.path()}).to_string())?;
     } else {
@@ -54,13 +53,16 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
     if !asked.wait {
         return Ok(Exit::Done);
     }
-    rehearsal::tell(here, script.or_else(|| seams::rehearsal(&here.root)).as_deref());
+    rehearsal::tell(here, seams::script_of(&here.root, script.as_deref()).as_deref());
     wait::for_jobs(here, &[job], &mut Live::of_waiting())
 }
 
-/// The script that a draft's own options name.
-fn named_in(draft: &Draft) -> Option<String> {
-    draft.options.get("rehearse")?.as_str().map(str::to_owned)
+/// A job that lies in the spool.
+pub(super) struct Submitted {
+    /// Its id.
+    pub(super) job: JobId,
+    /// The script that its file names.
+    script: Option<String>,
 }
 
 /// Puts a draft into the spool: the way of `submit`, `run` and `start`. `approve` makes the job rest once it is planned.
@@ -69,7 +71,7 @@ pub(super) fn submit(
     mut draft: Draft,
     flags: &Flags,
     approve: bool,
-) -> Result<JobId, Failure> {
+) -> Result<Submitted, Failure> {
     if draft.objective.trim().is_empty() {
         return Err(
             Failure::usage("the objective is empty").hint("say in a sentence what is to be done")
@@ -82,16 +84,17 @@ pub(super) fn submit(
     let is_default = flags.workspace.is_none() && !is_named;
     let flags = resolved(flags, is_named)?;
     let job = compose(&draft, &flags);
-    let workspace = job.get("workspace").and_then(|w| w.as_str());
+    let text = |key| job.get(key).and_then(|value| value.as_str());
+    let workspace = text("workspace");
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let id = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
     if seeded::bug("acknowledged-early") {
         here.out.line(id.as_str())?;
     }
-    seams::is_first_of_key(&here.root, job.get("key").and_then(|key| key.as_str()))?;
+    seams::is_first_of_key(&here.root, text("key"))?;
     seams::submit(&here.root, &id, format!("{job:#}\n").as_bytes())?;
     tell_where(here, workspace, is_default);
-    Ok(id)
+    Ok(Submitted { job: id, script: text("rehearse").map(str::to_owned) })
 }
 
 /// Says where the job works, where nobody has said so, and what it does not see.

@@ -19,7 +19,7 @@ use crate::os::{digest, env, fsx, process, random};
 
 /// Where in the store it is remembered.
 const REMEMBERED: &str = "sandbox";
-/// How long the look may take where nobody waits for it.
+/// How long the look may take where no person waits for it: on a busy machine codex is slow.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take where a person waits.
 pub const PATIENCE_OF_PEOPLE: Duration = Duration::from_secs(10);
