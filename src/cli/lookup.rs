@@ -1,5 +1,5 @@
 //! Finds jobs by any unique piece of the front of their id, wherever they are: not yet taken, live, ended or rejected.
-//! Reads folders only; nothing has to be running.
+//! Reads the names in folders, and where several jobs fit, how these stand; nothing has to be running.
 //!
 //! Promise: what fits more than one job is refused, with how each of them stands. Only [`find_live`] takes one of several to be
 //! meant, and only among jobs of the same name.
@@ -56,12 +56,18 @@ pub(super) fn target(text: &str) -> Result<(&str, Option<TaskId>), Failure> {
     }
 }
 
-/// The names in `incoming/` that may be taken, unsorted; none where there is no spool yet.
-pub(super) fn incoming(spool: &Spool) -> IoResult<Vec<String>> {
-    match spool.incoming() {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        names => Ok(names?.filter_map(|name| name.into_string().ok()).collect()),
-    }
+/// The names in `incoming/` that may be taken, sorted; none where there is no spool yet.
+pub(super) fn incoming(root: &Root) -> Result<Vec<String>, Failure> {
+    names_of(&Spool::of(root)).map_err(|e| Failure::system("read the spool", &e))
+}
+
+fn names_of(spool: &Spool) -> IoResult<Vec<String>> {
+    let mut names: Vec<String> = match spool.incoming() {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names?.filter_map(|name| name.into_string().ok()).collect(),
+    };
+    names.sort();
+    Ok(names)
 }
 
 /// The job that a dropped or rejected file's name tells, if `submit` gave it.
@@ -78,7 +84,7 @@ pub(super) fn all(root: &Root) -> Result<Vec<Known>, Failure> {
 fn gather(root: &Root) -> IoResult<Vec<Known>> {
     let (mut known, mut ended) = (BTreeMap::new(), BTreeSet::new());
     let spool = Spool::of(root);
-    for name in incoming(&spool)? {
+    for name in names_of(&spool)? {
         let Some(job) = job_of(&name) else { continue };
         known.insert(job, Whereabouts::Incoming(spool.folder(Place::Incoming).join(name)));
     }

@@ -85,8 +85,8 @@ fn state_words(row: &Row, view: &View) -> String {
     if status.until.is_some_and(|until| until <= view.now) && !row.held {
         words.push_str(" (over: a daemon goes on with it)");
     }
-    if row.is_left() {
-        words.push_str(" (no worker)");
+    if let Some(label) = row.idle().and_then(Idle::label) {
+        let _ = write!(words, " ({label})");
     }
     words
 }
@@ -203,7 +203,7 @@ fn facts(row: &Row, agent: &str, dir: &str, view: &View) -> String {
 
 /// What was spent, if anything was.
 fn tokens(t: Tokens) -> String {
-    if t == Tokens::default() { String::new() } else { words::spent(t, |n| n.to_string()) }
+    if t == Tokens::default() { String::new() } else { words::spent(t) }
 }
 
 /// When it was taken, how long it took, and how long ago that was, if that is some while.
@@ -225,13 +225,12 @@ fn times(s: &Status, view: &View) -> String {
 /// Who works on it; where nobody does who should, what happens next.
 fn worker(row: &Row) -> String {
     let job = &row.status.job_id;
-    match row.status.pid.filter(|_| row.held) {
-        Some(pid) => format!("process {pid}"),
-        None if row.is_left() => {
-            format!("none: a daemon starts one; without a daemon, numerus start {job}")
-        }
-        None => String::new(),
+    if let Some(pid) = row.status.pid.filter(|_| row.held) {
+        return format!("process {pid}");
     }
+    let command = row.idle().filter(|idle| *idle == Idle::Left).and_then(|idle| idle.command(job));
+    let none = |command| format!("none: a daemon starts one; without a daemon, {command}");
+    command.map(none).unwrap_or_default()
 }
 
 fn tasks(tasks: &[TaskStatus], view: &View) -> String {

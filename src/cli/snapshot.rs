@@ -1,6 +1,5 @@
 //! Where a job stands, read from its files: `status.json`, and the journal where that is missing or broken.
 
-use super::lookup;
 use super::render::{Row, Wait};
 use crate::error::Failure;
 use crate::logic::idle::Idle;
@@ -82,14 +81,6 @@ pub(super) fn live(root: &Root) -> Result<(Vec<Row>, Vec<String>), Failure> {
     }
     rows.sort_by_key(|row| row.status.created_at);
     Ok((rows, unseen))
-}
-
-/// The names in `incoming/`, sorted.
-pub(super) fn incoming(root: &Root) -> Result<Vec<String>, Failure> {
-    let mut names =
-        lookup::incoming(&Spool::of(root)).map_err(|e| Failure::system("read the spool", &e))?;
-    names.sort();
-    Ok(names)
 }
 
 /// Why the blocked tasks of a job wait, from the last verdicts on their claims.

@@ -186,7 +186,7 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     // One that ended between the two looks is in both.
     let ended: BTreeSet<&JobId> = recent.iter().map(|row| &row.status.job_id).collect();
     live.retain(|row| !ended.contains(&row.status.job_id));
-    let incoming = snapshot::incoming(&here.root)?;
+    let incoming = lookup::incoming(&here.root)?;
     if let Some(no_root) = lookup::no_root(&here.root) {
         let makes = "the first `numerus submit`, `run` or `start` makes it";
         here.out.note(&format!("{no_root}; {makes}"));

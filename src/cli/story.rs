@@ -241,7 +241,7 @@ fn session_ended(end: &SessionEnd) -> Told {
         }
         Some(failure) => told(Tone::Bad, format!("{name} failed: {}", failure.message)),
         None => {
-            minor(format!("{name} ended well: {}", words::spent(end.tokens, |n| n.to_string())))
+            minor(format!("{name} ended well: {}", words::spent(end.tokens)))
         }
     }
 }

@@ -14,6 +14,7 @@ use super::command::confinement;
 use super::look;
 use super::program::Codex;
 use crate::logic::doctor::Lack;
+use crate::logic::words::bound;
 use crate::os::console::one_line;
 use crate::os::{digest, env, fsx, process, random};
 
@@ -84,7 +85,7 @@ fn try_it(codex: &Codex, probe: &Path, patience: Duration) -> Result<Option<Stri
     command.env_clear().envs(codex.env.iter().cloned());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fsx::create_new(&said)?);
     if look::run(&mut command, patience)?.is_none() {
-        return Ok(Some(format!("it does not end within {patience:?}; {}", look::ENDED)));
+        return Ok(Some(format!("it does not end within {}; {}", bound(patience), look::ENDED)));
     }
     if outside.join("written").exists() {
         return Ok(Some("a command in it could write outside of its directory".to_owned()));

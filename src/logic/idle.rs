@@ -1,5 +1,5 @@
-//! Why nobody works on a job that has not ended: in words, whom it takes, and the command that helps. One answer for every
-//! list, page, screen and command.
+//! Why nobody works on a job that has not ended: in words, whom it takes, and the command that helps. Lists, pages, screens and
+//! commands take them from here; in `status` and `top` a job of which the worker has gone has a [label](Idle::label), too.
 
 use crate::model::id::JobId;
 use crate::model::status::{JobPhase, PauseReason, Status};
@@ -59,6 +59,11 @@ impl Idle {
             ) => "start",
         };
         Some(format!("numerus {verb} {job}"))
+    }
+
+    /// What a column says beside the job's state, or for it.
+    pub fn label(self) -> Option<&'static str> {
+        (self == Self::Left).then_some("no worker")
     }
 
     /// Why, in words; what was written down about a rest says more, where it says anything.

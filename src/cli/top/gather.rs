@@ -12,7 +12,7 @@ use crate::cli::board::Board;
 use crate::cli::follow::{JournalTail, Wakes};
 use crate::cli::here::View;
 use crate::cli::ink::Tone;
-use crate::cli::{ended, held, snapshot, story, unfit};
+use crate::cli::{ended, held, lookup, snapshot, story, unfit};
 use crate::error::Failure;
 use crate::model::event::Event;
 use crate::model::id::JobId;
@@ -139,7 +139,7 @@ impl Gatherer {
 
     fn counts(&mut self, live: &[Board], spool: &Spool) -> Vec<(u64, &'static str)> {
         let of = |phase| live.iter().filter(|b| b.status.state == phase).count() as u64;
-        let incoming = snapshot::incoming(&self.root).map_or(0, |names| names.len() as u64);
+        let incoming = lookup::incoming(&self.root).map_or(0, |names| names.len() as u64);
         let rejected = self.count_rejected(spool);
         let ended = |phase: JobPhase| self.ended.get(phase.as_str()).copied().unwrap_or(0);
         let all = [
