@@ -12,7 +12,7 @@ use super::render::age;
 use super::snapshot;
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TaskId};
-use crate::model::root::Root;
+use crate::model::root::{Root, job_of_copy};
 use crate::model::status::JobPhase;
 use crate::os::{clock, fsx};
 use crate::runs::Runs;
@@ -172,17 +172,30 @@ fn search(
 
 /// The one removed job that a prefix names.
 pub(super) fn removed(root: &Root, prefix: &str) -> Option<JobId> {
-    let names = fsx::list(&root.store().join("pruned")).unwrap_or_default();
-    let jobs: Vec<JobId> = names.iter().filter_map(|name| JobId::parse(name).ok()).collect();
-    match fitting(&jobs.iter().collect::<Vec<_>>(), prefix).ok()?.as_slice() {
+    let copies = copies(root);
+    match fitting(&copies.keys().collect::<Vec<_>>(), prefix).ok()?.as_slice() {
         [one] => Some((*one).clone()),
         _ => None,
     }
 }
 
+/// The copies of removed jobs, of each by their names.
+fn copies(root: &Root) -> BTreeMap<JobId, Vec<String>> {
+    let mut copies: BTreeMap<JobId, Vec<String>> = BTreeMap::new();
+    for name in fsx::list(&root.pruned()).unwrap_or_default() {
+        if let Some(job) = job_of_copy(&name) {
+            copies.entry(job).or_default().push(name);
+        }
+    }
+    copies
+}
+
 fn was_removed(root: &Root, job: &JobId) -> Failure {
-    let copy = root.store().join("pruned").join(job.as_str()).display().to_string();
-    Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {copy}"))
+    let mut names = copies(root).remove(job).unwrap_or_default();
+    names.sort();
+    let paths = names.iter().map(|name| root.pruned().join(name).display().to_string());
+    let paths = paths.collect::<Vec<_>>().join(", ");
+    Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {paths}"))
         .hint(format!("numerus memory show {job} tells what is remembered of it"))
 }
 
@@ -336,6 +349,19 @@ mod tests {
         fsx::make_dirs(&root.runs().join("fix-abc236")).expect("run");
         put(&root, "spool/done/fix-abc237.md");
         assert_eq!(live("fix-abc"), Ok("fix-abc236".to_owned()), "its folder stays when it ends");
+    }
+
+    #[test]
+    fn a_removed_job_is_told_with_every_copy_that_is_left_of_it() {
+        let (_dir, root) = root();
+        for name in ["old-abc234.2", "old-abc234.3", ".old-abc235", "notes"] {
+            fsx::make_dirs(&root.pruned().join(name)).expect("copy");
+        }
+        let told = find(&root, "old").expect_err("removed");
+        let (dir, kind) = (root.pruned().display().to_string(), told.kind);
+        assert_eq!(kind, Exit::Unknown);
+        let expected = format!("left of it is in {dir}/old-abc234.2, {dir}/old-abc234.3");
+        assert!(told.message.ends_with(&expected), "{told:?}");
     }
 
     #[test]

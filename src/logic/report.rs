@@ -146,10 +146,10 @@ mod tests {
     use super::*;
     use crate::model::PROTOCOL_VERSION;
     use crate::model::claim::ClaimQuality;
-    use crate::model::outcome::Tokens;
     use crate::model::command::CommandResult;
     use crate::model::id::JobId;
     use crate::model::job::{Options, Origin};
+    use crate::model::outcome::Tokens;
     use crate::model::plan::Role;
 
     fn job() -> Job {
