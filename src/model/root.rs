@@ -73,7 +73,7 @@ mod tests {
             ("a-abc234.x", None),
             ("a-abc234.2.3", None),
             (".lock", None),
-            ("notes", None),
+            ("My notes", None),
         ] {
             assert_eq!(job_of_copy(name).as_ref().map(JobId::as_str), job, "{name}");
         }
