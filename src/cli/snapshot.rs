@@ -35,26 +35,32 @@ pub(super) fn is_held_around(
         let held = folder.is_held();
         let phase = read()?;
         // An end stands whoever holds the job: nobody is waited for behind a lock that cannot be read.
-        let held = if phase.is_final() { held.unwrap_or(false) } else { held.map_err(no_lock)? };
+        let held = match held {
+            Err(_) if phase.is_final() => false,
+            held => held.map_err(|e| Failure::system("look at the worker's lock", &e))?,
+        };
         Ok((held, Idle::of(phase, None, held) == Some(Idle::Left)))
     };
     let (held, is_left) = look()?;
     if is_left { Ok(look()?.0) } else { Ok(held) }
 }
 
-fn no_lock(why: std::io::Error) -> Failure {
-    Failure::system("look at the worker's lock", &why)
-}
-
-/// A job with the answer to whether someone works on it.
-pub(super) fn row(folder: &RunFolder) -> Result<Option<Row>, Failure> {
+/// A job as one of its files tells it, with the answer to whether someone works on it.
+fn seen(
+    folder: &RunFolder,
+    read: impl Fn(&RunFolder) -> Result<Option<Status>, Failure>,
+) -> Result<Option<Row>, Failure> {
     let mut found = None;
     let held = is_held_around(folder, || {
-        found = status(folder)?;
+        found = read(folder)?;
         Ok(found.as_ref().map_or(JobPhase::Queued, |status| status.state))
     })?;
-    let Some(status) = found else { return Ok(None) };
-    let mut row = Row { status, held };
+    Ok(found.map(|status| Row { status, held }))
+}
+
+/// A job as its status tells it.
+pub(super) fn row(folder: &RunFolder) -> Result<Option<Row>, Failure> {
+    let Some(mut row) = seen(folder, status)? else { return Ok(None) };
     if row.is_left() {
         // Its writer is gone and may have died before it wrote what the journal says.
         row.status = derived(folder)?.unwrap_or(row.status);
@@ -64,8 +70,7 @@ pub(super) fn row(folder: &RunFolder) -> Result<Option<Row>, Failure> {
 
 /// A job as its journal tells it: for one that has just been followed to where it stands.
 pub(super) fn told(folder: &RunFolder) -> Result<Option<Row>, Failure> {
-    let held = folder.is_held().map_err(no_lock)?;
-    Ok(derived(folder)?.map(|status| Row { status, held }))
+    seen(folder, derived)
 }
 
 /// The jobs that have not ended, oldest first: those whose files lie in `claimed/`; and a line for each that cannot be looked

@@ -39,7 +39,8 @@ fn where_jobs_wait_and_no_daemon_runs_it_is_told_and_nowhere_else() {
     let sent = yard.ask(&later);
     assert!(!sent.stderr.contains(NOBODY), "there is one: {sent:?}");
     let job = sent.stdout.trim().to_owned();
-    yard.until_in("claimed", &job);
+    let told = || yard.ask(&["status", &job, "--json"]).stdout;
+    yard.until("it rests", || told().contains("\"not_before\""));
     assert!(!yard.ask(&["status"]).stderr.contains(NOBODY));
     drop(daemon);
     for words in [&["status"][..], &["status", &job]] {
