@@ -5,6 +5,7 @@
 
 mod trying;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,10 +13,11 @@ use jiff::Timestamp;
 use crate::codex::{Codex, login, sandbox};
 use crate::health;
 use crate::hooks;
-use crate::logic::doctor::{self, Facts, Finding, Inotify, Lack, Program};
+use crate::logic::doctor::{self, Copies, Facts, Finding, Inotify, Lack, Program, Version};
 use crate::logic::health::Volume;
+use crate::model::id::JobId;
 use crate::model::job::Sandbox;
-use crate::model::root::Root;
+use crate::model::root::{Root, job_of_copy};
 use crate::model::settings::Settings;
 use crate::os::git::{Git, GitError};
 use crate::os::{clock, fsx, limits, lock};
@@ -75,20 +77,27 @@ fn codex(root: &Root, settings: &Settings) -> Program {
         Ok(codex) => codex,
         Err(lack) => return Program::Missing(lack),
     };
+    let path = codex.program.first().map(|word| word.display().to_string()).unwrap_or_default();
+    let version = match login::version(&codex) {
+        // Who does not even say its version is asked nothing else: each answer would be waited for.
+        Version::Late(why) => return Program::Hangs { path, why },
+        Version::Said(said) => Some(said),
+        Version::None => None,
+    };
     let tried = match settings.sandbox {
         Sandbox::DangerFullAccess => Ok(false),
         Sandbox::ReadOnly | Sandbox::WorkspaceWrite if root.store().is_dir() => {
-            sandbox::check(&codex, &root.store()).map(|()| true)
+            sandbox::check(&codex, &root.store(), sandbox::PATIENCE_OF_PEOPLE).map(|()| true)
         }
         Sandbox::ReadOnly | Sandbox::WorkspaceWrite => {
             trying::in_scratch(&above(root.path()), |dir| {
-                sandbox::check(&codex, dir).map(|()| true)
+                sandbox::check(&codex, dir, sandbox::PATIENCE_OF_PEOPLE).map(|()| true)
             })
         }
     };
     Program::Found {
-        path: codex.program.first().map(|word| word.display().to_string()).unwrap_or_default(),
-        version: login::version(&codex),
+        path,
+        version,
         login: login::login(&codex, settings.profile.as_deref()),
         sandbox: tried,
     }
@@ -124,10 +133,10 @@ fn look_at_root(root: &Root, settings: &Settings) -> doctor::Root {
     }
 }
 
-fn copies(root: &Root) -> (usize, u64) {
+fn copies(root: &Root) -> Copies {
     let names = fsx::list(&root.pruned()).unwrap_or_default();
-    let jobs = names.iter().filter(|name| !name.starts_with('.')).count();
-    (jobs, fsx::disk_bytes(&root.pruned()).unwrap_or_default())
+    let jobs: BTreeSet<JobId> = names.iter().filter_map(|name| job_of_copy(name)).collect();
+    Copies { jobs: jobs.len(), bytes: fsx::disk_bytes(&root.pruned()).unwrap_or_default() }
 }
 
 /// The folders that may each be a volume of its own; before there is a root, the one that it would be made in.

@@ -1,12 +1,12 @@
-//! `numerus attach`: what the agent of a task prints, as it prints it, from one session to the next until the task has ended.
-//! It only looks: the agent does not notice.
+//! `numerus attach`: what the agent of a task says and does, as it does it, from one session to the next until the task has
+//! ended; or the bytes that codex prints. It only looks: the agent does not notice.
 
 use clap::Args;
 
-use super::follow::{JournalTail, Wake, Wakes};
+use super::follow::{self, JournalTail, Wake, Wakes};
 use super::here::Here;
 use super::tail::Tail;
-use super::{logs, lookup};
+use super::{idle, logs, lookup, transcript, wait};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
 use crate::logic::idle::Idle;
@@ -16,8 +16,8 @@ use crate::model::status::{JobPhase, TaskPhase};
 use crate::os::signals::INTERRUPT;
 use crate::runs::{RunFolder, Runs};
 
-/// Lines, or bytes for each of them, of what was printed before that are shown.
-const BEFORE_LINES: usize = 20;
+/// Events, or bytes, of what was before that are shown.
+const BEFORE_EVENTS: usize = 20;
 const BEFORE_BYTES: usize = 4096;
 /// Pieces that are shown before the job is looked at again.
 const MAX_PIECES: u32 = 256;
@@ -49,12 +49,13 @@ pub(super) fn run(here: &mut Here, asked: &Attach) -> Result<Exit, Failure> {
     }
     logs::check_raw(asked.raw, asked.yes)?;
     let (prefix, place) = logs::place_of(&asked.target);
-    let job = lookup::find(&here.root, prefix)?.job;
+    let job = lookup::find_live(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
     let mut journal = JournalTail::new(folder.clone());
     journal.read()?;
     let place = chosen(&journal, place)?;
-    follow(here, asked.raw, &folder, &mut journal, &place)
+    idle::tell_not_begun(here, &job);
+    show(here, asked.raw, &folder, &mut journal, &place)
 }
 
 /// The place to look at: the one that was named, or the only one where a session runs.
@@ -81,7 +82,7 @@ fn chosen(journal: &JournalTail, place: Option<&str>) -> Result<String, Failure>
         .hint(format!("numerus status {job} lists them")))
 }
 
-fn follow(
+fn show(
     here: &mut Here,
     raw: bool,
     folder: &RunFolder,
@@ -91,22 +92,29 @@ fn follow(
     let mut wakes = Wakes::new();
     wakes.catch_signals()?;
     let dir = folder.place(place);
-    let mut tail = Tail::new(&dir.stdout_log(), Style::Text.marker());
+    let mut talk = if raw {
+        Talk { raw, tail: Tail::new(&dir.stdout_log(), Style::Text.marker()), session: None }
+    } else {
+        Talk { raw, tail: Tail::new(&dir.transcript(), Style::Events.marker()), session: None }
+    };
     let name = format!("{}/{place}", folder.job());
-    skip(here, raw, &mut tail)?;
+    talk.skip(here)?;
     loop {
-        wakes.add(folder.dir());
+        follow::watch(&here.root, &mut wakes, folder);
         wakes.add(dir.dir());
-        let held = folder.is_held().unwrap_or(true);
-        let events = journal.read()?;
-        show(here, raw, &mut tail, MAX_PIECES)?;
+        let (events, held) = journal.look()?;
+        talk.show(here, MAX_PIECES)?;
         for event in &events {
             tell(here, &name, place, event);
         }
         if let Some(end) = ended(journal, place, held) {
-            show(here, raw, &mut tail, u32::MAX)?;
+            talk.show(here, u32::MAX)?;
             here.out.note(&format!("{name}: {}", end.0));
             return Ok(end.1);
+        }
+        if let Some(end) = follow::end_of_untaken(&here.root, journal)? {
+            here.out.note(&wait::said(folder.job(), &end));
+            return Ok(end.exit());
         }
         match wakes.next() {
             Wake::Signal(signal) if i32::from(signal) == INTERRUPT => {
@@ -119,50 +127,70 @@ fn follow(
     }
 }
 
-/// Passes over what was printed before, but for its end.
-fn skip(here: &mut Here, raw: bool, tail: &mut Tail) -> Result<(), Failure> {
-    let cannot = |e: std::io::Error| Failure::system("read the log", &e);
-    if raw {
+/// What comes of a place, as it is shown.
+struct Talk {
+    /// Whether the bytes of the terminal are wanted, and not what `logs` tells.
+    raw: bool,
+    tail: Tail,
+    /// The session, with its attempt, that was told last.
+    session: Option<(u64, u64)>,
+}
+
+impl Talk {
+    /// Passes over what was before, but for its end.
+    fn skip(&mut self, here: &mut Here) -> Result<(), Failure> {
+        if self.raw {
+            let mut last = Vec::new();
+            loop {
+                let bytes = read(self.tail.new_bytes())?;
+                if bytes.is_empty() {
+                    return here.out.bytes(&last);
+                }
+                last.extend(bytes);
+                last.drain(..last.len().saturating_sub(BEFORE_BYTES));
+            }
+        }
         let mut last = Vec::new();
         loop {
-            let bytes = tail.new_bytes().map_err(cannot)?;
-            if bytes.is_empty() {
-                return here.out.bytes(&last);
+            let lines = read(self.tail.new_lines())?;
+            if lines.is_empty() {
+                return self.tell(here, &last);
             }
-            last.extend(bytes);
-            last.drain(..last.len().saturating_sub(BEFORE_BYTES));
+            last.extend(lines);
+            last.drain(..last.len().saturating_sub(BEFORE_EVENTS));
         }
     }
-    let mut last = Vec::new();
-    loop {
-        let lines = tail.new_lines().map_err(cannot)?;
-        if lines.is_empty() {
-            return last.iter().try_for_each(|line: &String| here.out.line(line));
+
+    /// Shows what is new.
+    fn show(&mut self, here: &mut Here, most: u32) -> Result<(), Failure> {
+        for _ in 0..most {
+            if self.raw {
+                let bytes = read(self.tail.new_bytes())?;
+                if bytes.is_empty() {
+                    break;
+                }
+                here.out.bytes(&bytes)?;
+            } else {
+                let lines = read(self.tail.new_lines())?;
+                if lines.is_empty() {
+                    break;
+                }
+                self.tell(here, &lines)?;
+            }
         }
-        last.extend(lines);
-        last.drain(..last.len().saturating_sub(BEFORE_LINES));
+        Ok(())
+    }
+
+    fn tell(&mut self, here: &mut Here, lines: &[String]) -> Result<(), Failure> {
+        lines.iter().try_for_each(|line| {
+            let text = transcript::told(&transcript::read(line), &mut self.session, "", &here.view);
+            here.out.text(&text)
+        })
     }
 }
 
-/// Shows what is new: bytes as they are, or whole lines that no terminal obeys.
-fn show(here: &mut Here, raw: bool, tail: &mut Tail, most: u32) -> Result<(), Failure> {
-    let cannot = |e: std::io::Error| Failure::system("read the log", &e);
-    for _ in 0..most {
-        if raw {
-            let bytes = tail.new_bytes().map_err(cannot)?;
-            if bytes.is_empty() {
-                break;
-            }
-            here.out.bytes(&bytes)?;
-        } else {
-            let lines = tail.new_lines().map_err(cannot)?;
-            if lines.is_empty() {
-                break;
-            }
-            lines.iter().try_for_each(|line| here.out.line(line))?;
-        }
-    }
-    Ok(())
+fn read<T>(new: std::io::Result<T>) -> Result<T, Failure> {
+    new.map_err(|e| Failure::system("read the log", &e))
 }
 
 /// A session that begins or ends, on stderr.
@@ -193,6 +221,8 @@ fn ended(journal: &JournalTail, place: &str, held: bool) -> Option<(String, Exit
         JobPhase::Failed | JobPhase::Killed => {
             Some((format!("the job has ended ({job})"), Exit::JobFailed))
         }
+        // It has just been taken up, or is about to be let go.
+        JobPhase::Paused if held => None,
         JobPhase::Queued => None,
         JobPhase::Paused | JobPhase::Planning | JobPhase::Running => {
             let idle = Idle::of(state.phase, state.pause, held)?;

@@ -11,6 +11,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{Bash, CompleteEnv, EnvCompleter, Fish, Zsh};
 
 use super::here::Here;
+use super::lookup::Known;
 use super::{lookup, seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::root::Root;
@@ -63,18 +64,49 @@ pub(super) fn answer(words: &[OsString], command: fn() -> Command) -> Result<boo
         .map_err(|e| Failure::usage(format!("cannot complete: {e}")))
 }
 
+/// Which jobs an argument may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    All,
+    Live,
+    Ended,
+}
+
+impl Whose {
+    /// What the words of a command name; its flags, such as `--after`, may name any.
+    fn of(command: &str, arg: &Arg) -> Self {
+        match command {
+            "kill" | "pause" | "resume" | "edit" | "send" | "attach" if arg.is_positional() => {
+                Self::Live
+            }
+            // `retry` is for jobs that have ended, and for tasks of those that have not.
+            "apply" if arg.is_positional() => Self::Ended,
+            _ => Self::All,
+        }
+    }
+
+    fn has(self, known: &Known) -> bool {
+        match self {
+            Self::All => true,
+            Self::Live => !known.has_ended,
+            Self::Ended => known.has_ended,
+        }
+    }
+}
+
 /// The commands, with jobs and tasks as what completes every argument that is called so.
 fn knowing_jobs(command: Command) -> Command {
+    let name = command.get_name().to_owned();
     let names = |arg: &Arg| {
         let all = arg.get_value_names().unwrap_or_default();
         all.iter().map(ToString::to_string).collect::<String>()
     };
     let command = command.mut_args(|arg| {
-        let names = names(&arg);
+        let (names, whose) = (names(&arg), Whose::of(&name, &arg));
         if names.contains("TASK") {
-            arg.add(ArgValueCompleter::new(jobs_and_tasks))
+            arg.add(ArgValueCompleter::new(move |typed: &OsStr| jobs_and_tasks(whose, typed)))
         } else if names.contains("JOB") {
-            arg.add(ArgValueCompleter::new(jobs))
+            arg.add(ArgValueCompleter::new(move |typed: &OsStr| jobs(whose, typed)))
         } else {
             arg
         }
@@ -91,22 +123,17 @@ fn root() -> Option<Root> {
     seams::root(named.as_deref()).ok()
 }
 
-fn jobs(typed: &OsStr) -> Vec<CompletionCandidate> {
+fn jobs(whose: Whose, typed: &OsStr) -> Vec<CompletionCandidate> {
     let (Some(typed), Some(root)) = (typed.to_str(), root()) else { return Vec::new() };
-    let mut ids = ids(&root);
-    ids.retain(|id| id.starts_with(typed));
-    ids.into_iter().map(CompletionCandidate::new).collect()
+    let mut all = lookup::all(&root).unwrap_or_default();
+    all.retain(|known| known.job.as_str().starts_with(typed) && whose.has(known));
+    all.into_iter().map(|known| CompletionCandidate::new(known.job.to_string())).collect()
 }
 
-fn ids(root: &Root) -> Vec<String> {
-    let all = lookup::all(root).unwrap_or_default();
-    all.into_iter().map(|known| known.job.to_string()).collect()
-}
-
-fn jobs_and_tasks(typed: &OsStr) -> Vec<CompletionCandidate> {
+fn jobs_and_tasks(whose: Whose, typed: &OsStr) -> Vec<CompletionCandidate> {
     let text = typed.to_str().unwrap_or_default();
-    let Some((job, task)) = text.split_once('/') else { return jobs(typed) };
-    let known = root().and_then(|root| Some((lookup::find(&root, job).ok()?, root)));
+    let Some((job, task)) = text.split_once('/') else { return jobs(whose, typed) };
+    let known = root().and_then(|root| Some((lookup::find_live(&root, job).ok()?, root)));
     let Some((known, root)) = known else { return Vec::new() };
     let status = snapshot::status(&Runs::of(&root).folder(&known.job)).ok().flatten();
     let tasks = status.map(|status| status.tasks).unwrap_or_default();

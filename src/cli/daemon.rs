@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::held::held;
 use super::here::Here;
-use super::seams;
+use super::{rehearsal, seams};
+use crate::codex::sandbox;
 use crate::daemon::log::Fact;
 use crate::daemon::{Options, Standing};
 use crate::error::{Exit, Failure};
@@ -36,7 +37,7 @@ pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
     for line in seams::hook_problems(&here.root) {
         here.out.note(&format!("warning: {line}"));
     }
-    let settings = seams::codex_is_there(&here.root, false)?;
+    let settings = seams::codex_is_there(&here.root, false, sandbox::PATIENCE)?;
     if let Some(lack) = seams::lacks_login(&settings, None) {
         let hints = lack.hints.join("; ");
         here.out.note(&format!(
@@ -45,9 +46,7 @@ pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
         ));
     }
     here.out.note(&format!("watching {}", here.root.spool().join("incoming").display()));
-    if settings.rehearse.is_some() {
-        here.out.note("note: a script plays the agent (`rehearse` is set): no codex is asked");
-    }
+    rehearsal::tell(here, settings.rehearse.as_deref());
     let max_jobs = max_jobs.map(usize::from);
     let options = Options {
         once,

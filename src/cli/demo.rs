@@ -14,6 +14,7 @@ use super::row::fit;
 use super::{render, seams, story};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
+use crate::logic::words::plural;
 use crate::model::event::{Event, Fact};
 use crate::model::id::{JobId, TaskId};
 use crate::model::root::Root;
@@ -53,7 +54,7 @@ struct Stage {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     blocked: BTreeSet<(JobId, TaskId)>,
-    went_after: u32,
+    went_after: usize,
 }
 
 impl Seen {
@@ -66,7 +67,7 @@ impl Seen {
             return false;
         }
         let went = matches!(event.fact, Fact::ClaimApproved { .. }) && self.blocked.remove(&key);
-        self.went_after += u32::from(went);
+        self.went_after += usize::from(went);
         went
     }
 }
@@ -251,9 +252,9 @@ fn verdict(here: &mut Here, journals: &Journals, seen: &Seen, log: &Path) -> Res
     let well = journals.states().filter(|(_, s)| s.phase == JobPhase::Succeeded).count();
     let is_good = well == OBJECTIVES.len() && seen.went_after > 0;
     here.out.line(&format!(
-        "\n{well} of {} jobs succeeded; {} task(s) got NO GO, waited and went later.",
-        OBJECTIVES.len(),
-        seen.went_after
+        "\n{well} of {} succeeded; {} got NO GO, waited and went later.",
+        plural(OBJECTIVES.len(), "job"),
+        plural(seen.went_after, "task")
     ))?;
     if is_good {
         return Ok(Exit::Done);

@@ -60,7 +60,7 @@ pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
 
 /// The job, whose file is whole.
 fn find(root: &Root, prefix: &str) -> Result<Known, Failure> {
-    let known = lookup::find(root, prefix)?;
+    let known = lookup::find_live(root, prefix)?;
     let Whereabouts::Incoming(file) = &known.at else { return Ok(known) };
     seams::until_whole(root, file)?;
     // It may have been taken meanwhile.

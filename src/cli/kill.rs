@@ -1,4 +1,4 @@
-//! `numerus kill`: ends a job or one of its tasks, whether or not anything is running, and says how that went.
+//! `numerus kill`: ends jobs or tasks of them, whether or not anything is running, and says for each how that went.
 
 use std::time::Duration;
 
@@ -7,9 +7,10 @@ use clap::Args;
 use super::follow::{Deadline, JournalTail, Wake, Wakes};
 use super::here::Here;
 use super::lookup::{self, Known, Whereabouts};
-use super::{seams, snapshot};
+use super::{seams, several, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::id::TaskId;
+use crate::model::root::Root;
 use crate::model::status::{JobPhase, TaskPhase};
 use crate::runs::{RunFolder, Runs, Want};
 
@@ -19,29 +20,33 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The words of the command.
 #[derive(Debug, Args)]
 pub(super) struct Kill {
-    /// The job, or one of its tasks
-    #[arg(value_name = "JOB[/TASK]")]
-    pub(super) target: String,
+    /// The jobs, or tasks of them
+    #[arg(value_name = "JOB[/TASK]", required = true)]
+    targets: Vec<String>,
 }
 
 /// Kills.
 pub(super) fn run(here: &mut Here, asked: &Kill) -> Result<Exit, Failure> {
-    let (prefix, task) = lookup::target(&asked.target)?;
-    let known = lookup::find(&here.root, prefix)?;
+    several::each(here, &asked.targets, one)
+}
+
+/// Ends one job or task; the answer says how that went.
+pub(super) fn one(root: &Root, target: &str) -> Result<String, Failure> {
+    let (prefix, task) = lookup::target(target)?;
+    let known = lookup::find_live(root, prefix)?;
     match (&known.at, task) {
         (Whereabouts::Incoming(file), None) => {
-            if seams::withdraw(&here.root, file)? {
-                here.out.line(&format!("{}: withdrawn before anyone took it", known.job))?;
-                return Ok(Exit::Done);
+            if seams::withdraw(root, file)? {
+                return Ok(format!("{}: withdrawn before anyone took it", known.job));
             }
-            of_run(here, &lookup::find(&here.root, known.job.as_str())?, None)
+            of_run(root, &lookup::find(root, known.job.as_str())?, None)
         }
-        (_, task) => of_run(here, &known, task),
+        (_, task) => of_run(root, &known, task),
     }
 }
 
-fn of_run(here: &mut Here, known: &Known, task: Option<TaskId>) -> Result<Exit, Failure> {
-    let folder = Runs::of(&here.root).folder(&known.job);
+fn of_run(root: &Root, known: &Known, task: Option<TaskId>) -> Result<String, Failure> {
+    let folder = Runs::of(root).folder(&known.job);
     let over = match &known.at {
         Whereabouts::Run => {
             let status = snapshot::status(&folder)?;
@@ -58,33 +63,32 @@ fn of_run(here: &mut Here, known: &Known, task: Option<TaskId>) -> Result<Exit, 
         is_known(&folder, task)?;
     }
     if let Some(over) = over {
-        here.out.line(&format!("{}: has ended already ({over})", known.job))?;
-        return Ok(Exit::Done);
+        return Ok(format!("{}: has ended already ({over})", known.job));
     }
     match task {
-        Some(task) => of_task(here, &folder, &task),
-        None => of_job(here, &folder),
+        Some(task) => of_task(&folder, &task),
+        None => of_job(root, &folder),
     }
 }
 
-/// Ends a live job: by its worker, or under its lock where it has none.
-pub(super) fn of_job(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failure> {
+/// Ends a live job: by its worker, or under its lock where it has none. The answer says how that went.
+pub(super) fn of_job(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
     seams::wish(folder, Want::Killed)?;
     let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
     let (deadline, mut signalled) = (Deadline::after(PATIENCE), false);
     loop {
         wakes.add(folder.dir());
-        let held = folder.is_held().unwrap_or(true);
+        let held = folder.may_be_held();
         tail.read()?;
         let (over, left) = (tail.state().phase.is_final(), deadline.left());
         // Whoever wrote the end still tidies up, and is waited for.
         if over && (!held || left.is_none()) {
-            return report(here, &tail);
+            return Ok(said(&tail));
         }
         if held && !over && !signalled {
             signalled = seams::terminate_worker(folder)?;
         }
-        if !held && seams::finish_killed(&here.root, folder)? {
+        if !held && seams::finish_killed(root, folder)? {
             continue;
         }
         let Some(left) = left else { break };
@@ -94,12 +98,11 @@ pub(super) fn of_job(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failur
         .hint(format!("numerus status {} tells when it has", folder.job())))
 }
 
-fn report(here: &mut Here, tail: &JournalTail) -> Result<Exit, Failure> {
+fn said(tail: &JournalTail) -> String {
     let (job, state) = (tail.folder().job(), tail.state());
     let message = &state.standing.message;
     let why = if message.is_empty() { String::new() } else { format!(" ({message})") };
-    here.out.line(&format!("{job}: {}{why}", state.phase.as_str()))?;
-    Ok(Exit::Done)
+    format!("{job}: {}{why}", state.phase.as_str())
 }
 
 /// Refuses a task that the job does not have.
@@ -114,15 +117,14 @@ fn is_known(folder: &RunFolder, task: &TaskId) -> Result<(), Failure> {
         .hint(format!("numerus status {job} lists them")))
 }
 
-fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, Failure> {
+fn of_task(folder: &RunFolder, task: &TaskId) -> Result<String, Failure> {
     let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
     tail.read()?;
     seams::wish_of_task(folder, task, Want::Killed)?;
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
-    if !folder.is_held().unwrap_or(true) {
+    if !folder.may_be_held() {
         let job = folder.job();
-        here.out.line(&format!("{job}/{task}: noted; it ends when {job} goes on"))?;
-        return Ok(Exit::Done);
+        return Ok(format!("{job}/{task}: noted; it ends when {job} goes on"));
     }
     loop {
         wakes.add(folder.dir());
@@ -135,8 +137,7 @@ fn of_task(here: &mut Here, folder: &RunFolder, task: &TaskId) -> Result<Exit, F
             } else {
                 ""
             };
-            here.out.line(&format!("{}/{task}: {}{late}", folder.job(), phase.as_str()))?;
-            return Ok(Exit::Done);
+            return Ok(format!("{}/{task}: {}{late}", folder.job(), phase.as_str()));
         }
         let Some(left) = deadline.left() else { break };
         let Wake::Look = wakes.next_within(left) else { break };

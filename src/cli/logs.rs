@@ -1,7 +1,6 @@
 //! `numerus logs`: what the agents of a job said and did, from the transcripts in its run folder.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,6 +15,7 @@ use super::transcript::{self, Said};
 use super::{idle, lookup, snapshot, wait};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
+use crate::logic::idle::Idle;
 use crate::model::id::OF_JOB;
 use crate::model::status::TaskPhase;
 use crate::os::console::{is_terminal, neutral_bytes, one_line};
@@ -79,11 +79,10 @@ impl Voice {
 pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     check_raw(asked.raw, asked.yes)?;
     let (prefix, place) = place_of(&asked.target);
-    let job = lookup::find(&here.root, prefix)?.job;
+    let job = lookup::find_live(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
-    if asked.follow && idle::is_not_taken(here, &job) {
-        here.out.note(&format!("{job} has not begun yet"));
-        idle::tell(here, Some(job.as_str()));
+    if asked.follow {
+        idle::tell_not_begun(here, &job);
     }
     if let Some(place) = place {
         known_place(&folder, place)?;
@@ -99,8 +98,7 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     }
     loop {
         follow::watch(&here.root, &mut wakes, &folder);
-        let held = folder.is_held().unwrap_or(true);
-        journal.read()?;
+        let (_, held) = journal.look()?;
         find_voices(&folder, place, asked.raw, &mut voices)?;
         for name in voices.keys() {
             wakes.add(folder.place(name).dir());
@@ -177,14 +175,9 @@ pub(super) fn place_of(target: &str) -> (&str, Option<&str>) {
 
 /// Whether the job has ended, rests, or has lost its worker: nothing more is said then.
 fn is_over(journal: &JournalTail, held: bool) -> bool {
-    use crate::model::status::JobPhase::{
-        Failed, Killed, Paused, Planning, Queued, Running, Succeeded,
-    };
-    match journal.state().phase {
-        Succeeded | Failed | Killed | Paused => true,
-        Planning | Running => !held,
-        Queued => false,
-    }
+    let state = journal.state();
+    let idle = Idle::of(state.phase, state.pause, held);
+    state.phase.is_final() || matches!(idle, Some(Idle::Left | Idle::Rests(_)))
 }
 
 /// The names of the folders that sessions have written in.
@@ -293,20 +286,7 @@ fn tell(
 }
 
 fn shown(here: &Here, voice: &mut Voice, said: &Said, named: bool) -> String {
-    if said.lines.is_empty() {
-        return String::new();
-    }
-    let ink = here.view.ink;
-    let lead =
-        if named { ink.paint(Tone::Dim, &format!("{} | ", voice.name)) } else { String::new() };
-    let mut text = String::new();
-    let session = Some((said.session, said.attempt));
-    if voice.session != session && said.session > 0 {
-        voice.session = session;
-        let _ = writeln!(text, "{lead}{}", transcript::heading(said, &here.view));
-    }
-    for (tone, line) in &said.lines {
-        let _ = writeln!(text, "{lead}{}", ink.paint(*tone, line));
-    }
-    text
+    let name = format!("{} | ", voice.name);
+    let lead = if named { here.view.ink.paint(Tone::Dim, &name) } else { String::new() };
+    transcript::told(said, &mut voice.session, &lead, &here.view)
 }

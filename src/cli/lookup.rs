@@ -1,15 +1,20 @@
 //! Finds jobs by any unique piece of the front of their id, wherever they are: not yet taken, live, ended or rejected.
-//! Reads folders only; nothing has to be running.
+//! Reads the names in folders, and where several jobs fit, how these stand; nothing has to be running.
+//!
+//! Promise: what fits more than one job is refused, with how each of them stands. Only [`find_live`] takes one of several to be
+//! meant, and only among jobs of the same name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Result as IoResult};
 use std::path::PathBuf;
 
+use super::render::age;
+use super::snapshot;
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TaskId};
-use crate::model::root::Root;
+use crate::model::root::{Root, job_of_copy};
 use crate::model::status::JobPhase;
-use crate::os::fsx;
+use crate::os::{clock, fsx};
 use crate::runs::Runs;
 use crate::spool::{Place, Spool};
 
@@ -36,6 +41,8 @@ pub(super) struct Known {
     pub(super) job: JobId,
     /// Where it lies.
     pub(super) at: Whereabouts,
+    /// Whether its file lies where ended jobs do.
+    pub(super) has_ended: bool,
 }
 
 /// Splits `JOB` or `JOB/TASK`.
@@ -49,12 +56,18 @@ pub(super) fn target(text: &str) -> Result<(&str, Option<TaskId>), Failure> {
     }
 }
 
-/// The names in `incoming/` that may be taken, unsorted; none where there is no spool yet.
-pub(super) fn incoming(spool: &Spool) -> IoResult<Vec<String>> {
-    match spool.incoming() {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        names => Ok(names?.filter_map(|name| name.into_string().ok()).collect()),
-    }
+/// The names in `incoming/` that may be taken, sorted; none where there is no spool yet.
+pub(super) fn incoming(root: &Root) -> Result<Vec<String>, Failure> {
+    names_of(&Spool::of(root)).map_err(|e| Failure::system("read the spool", &e))
+}
+
+fn names_of(spool: &Spool) -> IoResult<Vec<String>> {
+    let mut names: Vec<String> = match spool.incoming() {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names?.filter_map(|name| name.into_string().ok()).collect(),
+    };
+    names.sort();
+    Ok(names)
 }
 
 /// The job that a dropped or rejected file's name tells, if `submit` gave it.
@@ -69,25 +82,28 @@ pub(super) fn all(root: &Root) -> Result<Vec<Known>, Failure> {
 
 /// Reads the folders in the direction that job files travel, so that one on its way is not missed.
 fn gather(root: &Root) -> IoResult<Vec<Known>> {
-    let mut known = BTreeMap::new();
+    let (mut known, mut ended) = (BTreeMap::new(), BTreeSet::new());
     let spool = Spool::of(root);
-    for name in incoming(&spool)? {
+    for name in names_of(&spool)? {
         let Some(job) = job_of(&name) else { continue };
         known.insert(job, Whereabouts::Incoming(spool.folder(Place::Incoming).join(name)));
     }
     for (name, reason) in spool.rejections()? {
         let Some(job) = job_of(&name.to_string_lossy()) else { continue };
+        ended.insert(job.clone());
         known.insert(job, Whereabouts::Rejected(reason));
     }
     for phase in JobPhase::FINALS {
         for (job, _) in spool.jobs_in(Place::at_end(phase))? {
+            ended.insert(job.clone());
             known.insert(job, Whereabouts::Ended(phase));
         }
     }
     for job in Runs::of(root).jobs()? {
         known.insert(job, Whereabouts::Run);
     }
-    Ok(known.into_iter().map(|(job, at)| Known { job, at }).collect())
+    let one = |(job, at)| Known { has_ended: ended.contains(&job), job, at };
+    Ok(known.into_iter().map(one).collect())
 }
 
 /// The files that were not accepted, by the names under which they are kept, each with its reason's path.
@@ -112,32 +128,74 @@ pub(super) fn nearest_name<'a>(names: &'a [(String, PathBuf)], text: &str) -> Op
 /// # Errors
 /// None of that name (with the nearest one), or several.
 pub(super) fn find(root: &Root, prefix: &str) -> Result<Known, Failure> {
+    search(root, prefix, |_| None)
+}
+
+/// As [`find`], for what is only done to jobs that go on, or only looked at: of several of the same name, such as one and its
+/// retry, the one that has not ended is meant if there is just one of these.
+pub(super) fn find_live(root: &Root, prefix: &str) -> Result<Known, Failure> {
+    search(root, prefix, the_live_one)
+}
+
+fn the_live_one<'a>(several: &[&'a Known]) -> Option<&'a Known> {
+    let name = several.first()?.job.slug();
+    let mut live = several.iter().filter(|known| !known.has_ended);
+    let only = live.next().filter(|_| live.next().is_none())?;
+    several.iter().all(|known| known.job.slug() == name).then_some(only)
+}
+
+/// The job that a prefix names; `which` may tell which one is meant where it fits several.
+fn search(
+    root: &Root,
+    prefix: &str,
+    which: impl for<'a> Fn(&[&'a Known]) -> Option<&'a Known>,
+) -> Result<Known, Failure> {
     if let Some(no_root) = no_root(root) {
         return Err(Failure::new(Exit::Unknown, format!("no job is called {prefix:?}: {no_root}"))
             .hint("is --root right, or NUMERUS_ROOT, or the current directory?"));
     }
     let known = all(root)?;
     let ids: Vec<&JobId> = known.iter().map(|k| &k.job).collect();
-    let chosen = match choose(&ids, prefix) {
+    let fitting = match fitting(&ids, prefix) {
         Err(none) if none.kind == Exit::Unknown => {
             return Err(removed(root, prefix).map_or(none, |job| was_removed(root, &job)));
         }
-        chosen => chosen?.clone(),
+        fitting => fitting?,
     };
-    let found = known.into_iter().find(|k| k.job == chosen);
-    found.ok_or_else(|| unknown(prefix, None))
+    let fitting: BTreeSet<&JobId> = fitting.into_iter().collect();
+    let several: Vec<&Known> = known.iter().filter(|k| fitting.contains(&k.job)).collect();
+    match several.as_slice() {
+        [one] => Ok((*one).clone()),
+        several => which(several).cloned().ok_or_else(|| ambiguous(root, prefix, several)),
+    }
 }
 
 /// The one removed job that a prefix names.
 pub(super) fn removed(root: &Root, prefix: &str) -> Option<JobId> {
-    let names = fsx::list(&root.store().join("pruned")).unwrap_or_default();
-    let jobs: Vec<JobId> = names.iter().filter_map(|name| JobId::parse(name).ok()).collect();
-    choose(&jobs.iter().collect::<Vec<_>>(), prefix).ok().cloned()
+    let copies = copies(root);
+    match fitting(&copies.keys().collect::<Vec<_>>(), prefix).ok()?.as_slice() {
+        [one] => Some((*one).clone()),
+        _ => None,
+    }
+}
+
+/// The copies of removed jobs, of each by their names.
+fn copies(root: &Root) -> BTreeMap<JobId, Vec<String>> {
+    let mut copies: BTreeMap<JobId, Vec<String>> = BTreeMap::new();
+    for name in fsx::list(&root.pruned()).unwrap_or_default() {
+        if let Some(job) = job_of_copy(&name) {
+            copies.entry(job).or_default().push(name);
+        }
+    }
+    copies
 }
 
 fn was_removed(root: &Root, job: &JobId) -> Failure {
-    let copy = root.store().join("pruned").join(job.as_str()).display().to_string();
-    Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {copy}"))
+    let mut names = copies(root).remove(job).unwrap_or_default();
+    names.sort();
+    let paths = names.iter().map(|name| root.pruned().join(name).display().to_string());
+    let paths = paths.collect::<Vec<_>>().join(", ");
+    Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {paths}"))
         .hint(format!("numerus memory show {job} tells what is remembered of it"))
 }
 
@@ -147,31 +205,48 @@ pub(super) fn no_root(root: &Root) -> Option<String> {
     (!is_there).then(|| format!("no root at {} yet", root.path().display()))
 }
 
-/// The one id that a prefix names; a whole id wins over longer ones.
-fn choose<'a>(ids: &[&'a JobId], prefix: &str) -> Result<&'a JobId, Failure> {
+/// The ids that a prefix fits, one at least; a whole id wins over longer ones.
+fn fitting<'a>(ids: &[&'a JobId], prefix: &str) -> Result<Vec<&'a JobId>, Failure> {
     if prefix.is_empty() {
         return Err(
             Failure::usage("the job's name is empty").hint("numerus status --all lists every job")
         );
     }
     if let Some(exact) = ids.iter().find(|id| id.as_str() == prefix) {
-        return Ok(exact);
+        return Ok(vec![exact]);
     }
-    let matching: Vec<&&JobId> = ids.iter().filter(|id| id.as_str().starts_with(prefix)).collect();
-    match matching.as_slice() {
-        [one] => Ok(one),
-        [] => Err(unknown(prefix, nearest(ids, prefix))),
-        several => Err(ambiguous(prefix, several)),
-    }
+    let fitting: Vec<&JobId> =
+        ids.iter().copied().filter(|id| id.as_str().starts_with(prefix)).collect();
+    if fitting.is_empty() { Err(unknown(prefix, nearest(ids, prefix))) } else { Ok(fitting) }
 }
 
-fn ambiguous(prefix: &str, several: &[&&JobId]) -> Failure {
-    let mut names: Vec<String> = several.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+/// Which jobs a prefix fits, and how each stands, so that one can be told from the other.
+fn ambiguous(root: &Root, prefix: &str, several: &[&Known]) -> Failure {
+    let named = |known: &&Known| format!("{} ({})", known.job, standing(root, known));
+    let mut names: Vec<String> = several.iter().take(MOST_NAMED).map(named).collect();
     if several.len() > MOST_NAMED {
         names.push(format!("{} more", several.len() - MOST_NAMED));
     }
     Failure::usage(format!("{prefix:?} names {} jobs: {}", several.len(), names.join(", ")))
         .hint("give more of the id")
+}
+
+/// How a job stands, in a few words.
+fn standing(root: &Root, known: &Known) -> String {
+    match &known.at {
+        Whereabouts::Incoming(_) => "waits to be taken".to_owned(),
+        Whereabouts::Rejected(_) => "rejected".to_owned(),
+        Whereabouts::Ended(phase) => phase.as_str().to_owned(),
+        Whereabouts::Run => match snapshot::status(&Runs::of(root).folder(&known.job)) {
+            Ok(Some(s)) if s.state.is_final() => {
+                format!("{} {} ago", s.state.as_str(), age(s.updated_at, clock::now()))
+            }
+            Ok(Some(s)) => {
+                format!("{}, taken {} ago", s.state.as_str(), age(s.created_at, clock::now()))
+            }
+            _ => "its record cannot be read".to_owned(),
+        },
+    }
 }
 
 fn unknown(prefix: &str, near: Option<&JobId>) -> Failure {
@@ -233,23 +308,60 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_names_one_job_or_the_answer_says_which() {
+    fn a_prefix_fits_jobs_or_the_answer_says_which_is_near() {
         let ids: Vec<JobId> = ["fix-login-abc234", "fix-logout-abc234", "zoo-abc234"]
             .iter()
             .map(|t| JobId::parse(t).expect("id"))
             .collect();
         let ids: Vec<&JobId> = ids.iter().collect();
-        assert_eq!(choose(&ids, "fix-logi").map(JobId::as_str), Ok("fix-login-abc234"));
-        assert_eq!(choose(&ids, "z").map(JobId::as_str), Ok("zoo-abc234"));
-        let several = choose(&ids, "fix").expect_err("two");
-        assert_eq!(several.kind, Exit::Usage);
-        assert!(several.message.contains("fix-login-abc234, fix-logout-abc234"), "{several:?}");
-        let none = choose(&ids, "fxi-logout").expect_err("none");
+        assert_eq!(fitting(&ids, "fix-logi"), Ok(vec![ids[0]]));
+        assert_eq!(fitting(&ids, "z"), Ok(vec![ids[2]]));
+        assert_eq!(fitting(&ids, "fix"), Ok(vec![ids[0], ids[1]]));
+        let none = fitting(&ids, "fxi-logout").expect_err("none");
         assert_eq!(none.kind, Exit::Unknown);
         assert_eq!(none.hints, ["did you mean fix-logout-abc234?"]);
-        let far = choose(&ids, "quite-else").expect_err("none");
+        let far = fitting(&ids, "quite-else").expect_err("none");
         assert_eq!(far.hints, ["numerus status --all lists every job"]);
-        assert_eq!(choose(&ids, "").expect_err("empty").kind, Exit::Usage);
+        assert_eq!(fitting(&ids, "").expect_err("empty").kind, Exit::Usage);
+    }
+
+    #[test]
+    fn of_several_of_one_name_the_only_one_that_has_not_ended_is_meant_where_live_ones_are() {
+        let (_dir, root) = root();
+        put(&root, "spool/failed/fix-abc234.md");
+        put(&root, "spool/killed/fix-abc235.md");
+        put(&root, "spool/incoming/fix-abc236.json");
+        let live = |prefix| find_live(&root, prefix).map(|k| k.job.to_string());
+        assert_eq!(live("fix"), Ok("fix-abc236".to_owned()));
+        assert_eq!(live("fix-abc234"), Ok("fix-abc234".to_owned()), "a whole id is that job's");
+        let refused = find(&root, "fix").expect_err("what ended may be meant");
+        assert_eq!(refused.kind, Exit::Usage);
+        let candidates = "names 3 jobs: fix-abc234 (failed), fix-abc235 (killed), \
+                          fix-abc236 (waits to be taken)";
+        assert!(refused.message.contains(candidates), "{refused:?}");
+        // One of another name may be meant as well.
+        put(&root, "spool/done/fix-it-abc234.md");
+        assert_eq!(live("fix").expect_err("two names"), find(&root, "fix").expect_err("several"));
+        assert_eq!(live("fix-abc"), Ok("fix-abc236".to_owned()));
+        put(&root, "spool/claimed/fix-abc237.md");
+        fsx::make_dirs(&root.runs().join("fix-abc237")).expect("run");
+        assert!(live("fix-abc").is_err(), "two of them live");
+        fsx::make_dirs(&root.runs().join("fix-abc236")).expect("run");
+        put(&root, "spool/done/fix-abc237.md");
+        assert_eq!(live("fix-abc"), Ok("fix-abc236".to_owned()), "its folder stays when it ends");
+    }
+
+    #[test]
+    fn a_removed_job_is_told_with_every_copy_that_is_left_of_it() {
+        let (_dir, root) = root();
+        for name in ["old-abc234.2", "old-abc234.3", ".old-abc235", "notes"] {
+            fsx::make_dirs(&root.pruned().join(name)).expect("copy");
+        }
+        let told = find(&root, "old").expect_err("removed");
+        let (dir, kind) = (root.pruned().display().to_string(), told.kind);
+        assert_eq!(kind, Exit::Unknown);
+        let expected = format!("left of it is in {dir}/old-abc234.2, {dir}/old-abc234.3");
+        assert!(told.message.ends_with(&expected), "{told:?}");
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod out;
 mod pause;
 mod planedit;
 mod prune;
+mod rehearsal;
 mod render;
 mod resume;
 mod retry;
@@ -118,8 +119,10 @@ enum Command {
     #[command(after_help = "Example:\n  numerus logs fix-the --follow\n  \
                             numerus logs fix-the/tests --raw | less -R")]
     Logs(logs::Logs),
-    /// End a job or one of its tasks
-    #[command(after_help = "Example:\n  numerus kill fix-the\n  numerus kill fix-the/tests")]
+    /// End jobs or tasks of them
+    #[command(
+        after_help = "Example:\n  numerus kill fix-the add-docs\n  numerus kill fix-the/tests"
+    )]
     Kill(kill::Kill),
     /// Let jobs rest until they are resumed
     #[command(after_help = "Example:\n  numerus pause fix-the add-docs")]
@@ -145,7 +148,7 @@ enum Command {
     #[command(after_help = "Example:\n  numerus send fix-the/tests \"Hurry\"\n  \
                             git diff | numerus send fix-the -")]
     Send(send::Send),
-    /// Watch what the agent of a task prints, until the task has ended
+    /// Watch what the agent of a task says and does, until the task has ended
     #[command(
         after_help = "Example:\n  numerus attach fix-the/tests\n\nCtrl-C detaches; the agent goes on."
     )]

@@ -1,9 +1,11 @@
 //! The jobs that others need which have not ended: they wait for them, or go on from what they landed. Those others are the taken
 //! ones and the files that nobody has taken yet.
 //!
-//! Promise: a file in `incoming/` is read as anybody's: no more of it than a bound, and what is no job file names nobody.
+//! Promises: a file in `incoming/` is read as anybody's: no more of it than a bound, and what is no job file names nobody. Who
+//! asks again is told of whatever has come meanwhile; nothing is read twice where nothing has.
 
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Result};
 use std::path::Path;
 
@@ -15,14 +17,33 @@ use crate::model::id::JobId;
 use crate::model::job::Options;
 use crate::model::root::Root;
 use crate::runs::{RunFolder, Runs};
-use crate::spool::{Content, Format, Place, Spool};
+use crate::spool::{Content, Format, Place, Spool, Stamp};
 
 /// Most bytes of a file that nobody has accepted yet.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Who needs which jobs.
-#[derive(Debug, Default)]
-pub(super) struct Needs(Vec<Need>);
+#[derive(Debug)]
+pub(super) struct Needs {
+    all: Vec<Need>,
+    seen: Seen,
+}
+
+/// What lay there when it was read.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    incoming: BTreeMap<OsString, Option<Stamp>>,
+    claimed: BTreeSet<(JobId, String)>,
+}
+
+impl Seen {
+    fn now(spool: &Spool) -> Result<Self> {
+        let stamped = |name: OsString| Ok((name.clone(), spool.look(&name)?));
+        let incoming = spool.incoming()?.map(stamped).collect::<Result<_>>()?;
+        let claimed = spool.jobs_in(Place::Claimed)?.into_iter().collect();
+        Ok(Self { incoming, claimed })
+    }
+}
 
 #[derive(Debug)]
 struct Need {
@@ -36,14 +57,26 @@ impl Needs {
     /// Looks at all jobs that have not ended.
     pub(super) fn of(root: &Root) -> std::result::Result<Self, Failure> {
         let (spool, runs) = (Spool::of(root), Runs::of(root));
-        let all = look(&spool, &runs).map_err(|e| Failure::system("read the spool", &e))?;
-        Ok(Self(all))
+        let cannot = |e| Failure::system("read the spool", &e);
+        // Seen before it is read: what comes in between is found new the next time.
+        let seen = Seen::now(&spool).map_err(cannot)?;
+        let all = look(&spool, &runs).map_err(cannot)?;
+        Ok(Self { all, seen })
+    }
+
+    /// Reads again if anything has come, gone or changed since.
+    pub(super) fn refresh(&mut self, root: &Root) -> std::result::Result<(), Failure> {
+        let seen = Seen::now(&Spool::of(root));
+        if seen.map_err(|e| Failure::system("read the spool", &e))? != self.seen {
+            *self = Self::of(root)?;
+        }
+        Ok(())
     }
 
     /// One that needs this job, if any does.
     pub(super) fn who(&self, job: &JobId) -> Option<String> {
         let needs = |need: &&Need| need.of.iter().any(|start| job.as_str().starts_with(start));
-        self.0.iter().find(needs).map(|need| need.by.clone())
+        self.all.iter().find(needs).map(|need| need.by.clone())
     }
 }
 
@@ -92,5 +125,40 @@ fn in_file(spool: &Spool, path: &Path, name: &OsStr) -> Result<Vec<String>> {
         Ok(_) => Ok(Vec::new()),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::fsx;
+
+    #[test]
+    fn what_comes_meanwhile_is_seen_and_what_was_read_is_not_read_again() {
+        let d = tempfile::tempdir().expect("scratch");
+        let root = Root::new(d.path());
+        for folder in ["incoming", "claimed", "done", "failed", "killed", "rejected"] {
+            fsx::make_dirs(&root.spool().join(folder)).expect("spool");
+        }
+        let needed = JobId::parse("old-abc234").expect("id");
+        let after = |job: &str| format!("{{\"objective\": \"x\", \"after\": [\"{job}\"]}}");
+        let put = |path: &str, job: &str| {
+            fsx::put(&root.spool().join(path), after(job).as_bytes()).expect("file");
+        };
+        put("claimed/a-abc234.json", "old-abc234");
+        let mut needs = Needs::of(&root).expect("read");
+        let mut who = || {
+            needs.refresh(&root).expect("read");
+            needs.who(&needed)
+        };
+        assert_eq!(who().as_deref(), Some("a-abc234"));
+        // What was taken never changes, so it is not read a second time.
+        put("claimed/a-abc234.json", "other-abc234");
+        assert_eq!(who().as_deref(), Some("a-abc234"));
+        put("incoming/b.json", "other-abc234");
+        assert_eq!(who(), None);
+        // One that was still being written, under the name that it had before.
+        put("incoming/b.json", "old-abc234");
+        assert_eq!(who().as_deref(), Some("b.json"));
     }
 }

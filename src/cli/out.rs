@@ -6,35 +6,11 @@
 //! is written, and drawn over when they stand anew. Nothing is asked of the terminal and no mode of it is changed, so there
 //! is nothing to put right after an end of any kind.
 
-use std::cell::RefCell;
 use std::io::{self, ErrorKind, Write};
-use std::rc::Rc;
 
 use super::ink::{Colour, Ink};
 use crate::error::{Exit, Failure};
 use crate::os::console;
-
-/// Keeps what a command says.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Paper(Rc<RefCell<Vec<u8>>>);
-
-impl Paper {
-    /// What was said, on one line.
-    pub(super) fn take(&self) -> String {
-        console::one_line(&String::from_utf8_lossy(&self.0.take()))
-    }
-}
-
-impl Write for Paper {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Where a command writes.
 pub(super) struct Out {
@@ -56,12 +32,7 @@ impl Out {
         Self { data, notes, coloured, coloured_notes, standing: 0 }
     }
 
-    /// Where nothing is shown: what is said can be taken up afterwards.
-    pub(super) fn on_paper() -> (Self, Paper) {
-        let paper = Paper::default();
-        (Self::to(paper.clone(), paper.clone()), paper)
-    }
-
+    #[cfg(test)]
     fn to(data: impl Write + 'static, notes: impl Write + 'static) -> Self {
         let ink = Ink { coloured: false };
         let (data, notes) = (Box::new(data), Box::new(notes));
@@ -169,7 +140,24 @@ fn lost(error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
     use super::*;
+
+    /// Keeps what a command says.
+    #[derive(Clone, Default)]
+    struct Paper(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     struct Refusing(ErrorKind);
 

@@ -33,7 +33,7 @@ pub(super) fn run(here: &mut Here, asked: &Pause) -> Result<Exit, Failure> {
 
 /// Puts one job to rest, whether or not anything works on it; the answer says how that went.
 pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
-    let known = lookup::find(root, prefix)?;
+    let known = lookup::find_live(root, prefix)?;
     match &known.at {
         Whereabouts::Run => {}
         Whereabouts::Incoming(file) => seams::take_to_rest(root, file)?,
@@ -60,7 +60,7 @@ fn of_run(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
     loop {
         wakes.add(folder.dir());
-        let held = folder.is_held().unwrap_or(true);
+        let held = folder.may_be_held();
         tail.read()?;
         if tail.state().phase.is_final() {
             return Err(over(folder.job(), tail.state().phase.as_str()));

@@ -1,5 +1,7 @@
 //! `numerus prune`: removes jobs that have ended, after a look at what goes, and with a copy of what matters.
 
+use std::path::Path;
+
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
@@ -100,7 +102,7 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
             here.out.note(&format!("{job}: its removal had begun, and is finished"));
         }
     }
-    let ended = ended(&here.root)?;
+    let (ended, mut needs) = ended(&here.root)?;
     let fates = decide(&ended, &rule, here.view.now);
     let of =
         |fate: Fate| ended.iter().zip(&fates).filter(move |(_, f)| **f == fate).map(|(e, _)| e);
@@ -123,7 +125,7 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
     }
     let (mut worst, mut removed) = (Exit::Done, Vec::new());
     for one in &goes {
-        match remove(&here.root, &pruner, one) {
+        match remove(&here.root, &pruner, one, &mut needs) {
             Ok(()) => removed.push(one.bytes),
             Err(failure) => {
                 here.out.note_text(&failure.render());
@@ -138,8 +140,8 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
     Ok(worst)
 }
 
-/// Every job that has ended, with or without a run folder, as far as nobody is at it.
-fn ended(root: &Root) -> Result<Vec<Ended>, Failure> {
+/// Every job that has ended, with or without a run folder, as far as nobody is at it; and who needs which.
+fn ended(root: &Root) -> Result<(Vec<Ended>, Needs), Failure> {
     let cannot = |e: std::io::Error| Failure::system("read the spool", &e);
     let (spool, runs) = (Spool::of(root), Runs::of(root));
     let mut all = Vec::new();
@@ -163,7 +165,7 @@ fn ended(root: &Root) -> Result<Vec<Ended>, Failure> {
     for one in &mut all {
         one.waited_for_by = needs.who(&one.job);
     }
-    Ok(all)
+    Ok((all, needs))
 }
 
 /// One with a run folder; `None` where its end is not settled, or cannot be read: a daemon looks after it.
@@ -171,7 +173,7 @@ fn of_run(root: &Root, job: &JobId, phase: JobPhase) -> Result<Option<Ended>, Fa
     let folder = Runs::of(root).folder(job);
     let Ok(replay) = snapshot::replay(&folder) else { return Ok(None) };
     let state = JobState::replay(&replay.events);
-    if state.phase != phase || folder.is_held().unwrap_or(true) {
+    if state.phase != phase || folder.may_be_held() {
         return Ok(None);
     }
     let result = match &state.workspace {
@@ -203,14 +205,21 @@ fn show(here: &mut Here, goes: &[&Ended]) -> Result<(), Failure> {
     here.out.text(&table(&heads, &rows, here.view.width, here.view.ink))?;
     let bytes = goes.iter().map(|one| one.bytes).sum();
     let copies = here.root.pruned();
-    // There is none before the first.
-    let there = words::size(fsx::disk_bytes(&copies).unwrap_or_default());
+    let there = match fsx::list(&copies).and_then(|names| taken(&copies, &names)) {
+        Ok(bytes) => format!("takes {}", words::size(bytes)),
+        Err(e) => format!("cannot be read ({})", one_line(&e.to_string())),
+    };
     let copies = copies.display();
     let jobs = words::plural(goes.len(), "job");
     here.out.line(&format!(
-        "{jobs}, {}; copies of what matters go to {copies}, which takes {there}",
+        "{jobs}, {}; copies of what matters go to {copies}, which {there}",
         words::size(bytes)
     ))
+}
+
+/// What a folder takes; there is none before the first copy.
+fn taken(dir: &Path, names: &[String]) -> std::io::Result<u64> {
+    if names.is_empty() { Ok(0) } else { fsx::disk_bytes(dir) }
 }
 
 fn tell_kept(here: &mut Here, not_merged: &[&Ended], waited_for: &[&Ended]) {
@@ -250,8 +259,14 @@ fn is_confirmed(here: &mut Here, jobs: usize) -> Result<Result<bool, u8>, Failur
 }
 
 /// Removes one, if nobody has come to need it meanwhile.
-fn remove(root: &Root, pruner: &seams::Pruner, one: &Ended) -> Result<(), Failure> {
-    if let Some(by) = Needs::of(root)?.who(&one.job) {
+fn remove(
+    root: &Root,
+    pruner: &seams::Pruner,
+    one: &Ended,
+    needs: &mut Needs,
+) -> Result<(), Failure> {
+    needs.refresh(root)?;
+    if let Some(by) = needs.who(&one.job) {
         let stays = format!("{} stays: {} needs it", one.job, one_line(&by));
         return Err(Failure::new(Exit::Blocked, stays));
     }

@@ -13,7 +13,7 @@ use super::table::{Cell, table};
 use crate::hooks;
 use crate::logic::conflicts::{HeldPath, by_path};
 use crate::logic::idle::Idle;
-use crate::logic::words::{self, short};
+use crate::logic::words::{self, plural, short};
 use crate::model::claim::Conflict;
 use crate::model::id::{JobId, TaskId};
 use crate::model::outcome::Tokens;
@@ -31,9 +31,14 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Why nobody works on it: nothing has to be done about one that is just taken up.
+    pub(super) fn idle(&self) -> Option<Idle> {
+        Idle::of_status(&self.status, self.held).filter(|_| !self.held)
+    }
+
     /// Whether its worker has gone without an end.
-    fn is_left(&self) -> bool {
-        Idle::of_status(&self.status, self.held) == Some(Idle::Left)
+    pub(super) fn is_left(&self) -> bool {
+        self.idle() == Some(Idle::Left)
     }
 }
 
@@ -80,8 +85,8 @@ fn state_words(row: &Row, view: &View) -> String {
     if status.until.is_some_and(|until| until <= view.now) && !row.held {
         words.push_str(" (over: a daemon goes on with it)");
     }
-    if row.is_left() {
-        words.push_str(" (no worker)");
+    if let Some(label) = row.idle().and_then(Idle::label) {
+        let _ = write!(words, " ({label})");
     }
     words
 }
@@ -144,9 +149,9 @@ pub(super) fn waiting(names: &[String], view: &View) -> String {
     table(&["FILE", "STATE"], &rows, view.width, view.ink)
 }
 
-/// One job with its tasks, what they wait for, and where to look.
-pub(super) fn detail(row: &Row, waits: &[Wait], dir: &str, view: &View) -> String {
-    let mut text = facts(row, dir, view);
+/// One job with who plays its agent, its tasks, what they wait for, and where to look.
+pub(super) fn detail(row: &Row, waits: &[Wait], agent: &str, dir: &str, view: &View) -> String {
+    let mut text = facts(row, agent, dir, view);
     if !row.status.tasks.is_empty() {
         text.push('\n');
         text.push_str(&tasks(&row.status.tasks, view));
@@ -163,7 +168,7 @@ pub(super) fn detail(row: &Row, waits: &[Wait], dir: &str, view: &View) -> Strin
     text
 }
 
-fn facts(row: &Row, dir: &str, view: &View) -> String {
+fn facts(row: &Row, agent: &str, dir: &str, view: &View) -> String {
     let s = &row.status;
     let mut text = String::new();
     let mut fact = |name: &str, value: &str, tone: Tone| {
@@ -185,6 +190,7 @@ fn facts(row: &Row, dir: &str, view: &View) -> String {
         let jobs: Vec<&str> = s.takes_in.iter().map(JobId::as_str).collect();
         fact("holds", &format!("what {} had landed, too", jobs.join(", ")), Tone::Plain);
     }
+    fact("agent", agent, Tone::Wait);
     fact("worker", &worker(row), Tone::Plain);
     fact("taken", &times(s, view), Tone::Plain);
     fact("tokens", &tokens(s.tokens), Tone::Plain);
@@ -197,7 +203,7 @@ fn facts(row: &Row, dir: &str, view: &View) -> String {
 
 /// What was spent, if anything was.
 fn tokens(t: Tokens) -> String {
-    if t == Tokens::default() { String::new() } else { words::spent(t, |n| n.to_string()) }
+    if t == Tokens::default() { String::new() } else { words::spent(t) }
 }
 
 /// When it was taken, how long it took, and how long ago that was, if that is some while.
@@ -219,13 +225,12 @@ fn times(s: &Status, view: &View) -> String {
 /// Who works on it; where nobody does who should, what happens next.
 fn worker(row: &Row) -> String {
     let job = &row.status.job_id;
-    match row.status.pid.filter(|_| row.held) {
-        Some(pid) => format!("process {pid}"),
-        None if row.is_left() => {
-            format!("none: a daemon starts one; without a daemon, numerus start {job}")
-        }
-        None => String::new(),
+    if let Some(pid) = row.status.pid.filter(|_| row.held) {
+        return format!("process {pid}");
     }
+    let command = row.idle().filter(|idle| *idle == Idle::Left).and_then(|idle| idle.command(job));
+    let none = |command| format!("none: a daemon starts one; without a daemon, {command}");
+    command.map(none).unwrap_or_default()
 }
 
 fn tasks(tasks: &[TaskStatus], view: &View) -> String {
@@ -278,10 +283,7 @@ fn messages(status: &Status, view: &View) -> String {
 /// That hooks of a job went wrong, and where to look.
 pub(super) fn failed_hooks(failures: &[hooks::Failure], dir: &str) -> Option<String> {
     let last = failures.last()?;
-    let count = match failures.len() {
-        1 => "1 call of a hook".to_owned(),
-        n => format!("{n} calls of hooks"),
-    };
+    let count = format!("{} of hooks", plural(failures.len(), "call"));
     let file = last.log.as_deref().unwrap_or("failed.ndjson");
     let (hook, why) = (one_line(&last.hook), one_line(&last.why));
     let look = format!("{}/hooks/{}", one_line(dir), one_line(file));
@@ -290,7 +292,7 @@ pub(super) fn failed_hooks(failures: &[hooks::Failure], dir: &str) -> Option<Str
 
 /// Commands that show more of a job, or let it go on.
 fn where_to_look(row: &Row) -> Vec<String> {
-    let Row { status, held } = row;
+    let status = &row.status;
     let job = &status.job_id;
     let apply = (status.state.is_final() && status.branch.is_some())
         .then(|| format!("numerus apply {job}"));
@@ -310,7 +312,7 @@ fn where_to_look(row: &Row) -> Vec<String> {
         let place = status.workspace.as_deref().map(|dir| format!("-C {} ", word(dir)));
         format!("git {}log {}", place.unwrap_or_default(), word(b))
     });
-    let start = Idle::of_status(status, *held).and_then(|idle| idle.command(job));
+    let start = row.idle().and_then(|idle| idle.command(job));
     [apply, retry, Some(logs), branch, start].into_iter().flatten().collect()
 }
 

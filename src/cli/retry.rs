@@ -80,15 +80,15 @@ pub(super) fn one(
         return Ok(Retried { new: None, message });
     }
     let (prefix, task) = lookup::target(target)?;
-    let known = lookup::find(root, prefix)?;
     match task {
+        // Tasks are tried again of a job that goes on.
         Some(task) if is_plain => {
-            let message = of_task(root, &known, &task)?;
+            let message = of_task(root, &lookup::find_live(root, prefix)?, &task)?;
             Ok(Retried { new: None, message })
         }
         Some(_) => Err(Failure::usage("a task keeps the options of its job")
             .hint(format!("numerus retry {target} tries it again as it is"))),
-        None => of_job(root, &known, from_scratch, flags),
+        None => of_job(root, &lookup::find(root, prefix)?, from_scratch, flags),
     }
 }
 
@@ -231,7 +231,7 @@ fn of_task(root: &Root, known: &Known, task: &TaskId) -> Result<String, Failure>
     }
     let again = judged(state, task, &name)?;
     seams::wish_of_task(&folder, task, Want::Retried)?;
-    if !folder.is_held().unwrap_or(true) {
+    if !folder.may_be_held() {
         return Ok(format!("{name}: noted; it is tried again when {job} goes on"));
     }
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);

@@ -6,7 +6,8 @@ use super::follow::{self, End, JournalTail, Patience, Wakes};
 use super::here::Here;
 use super::jobfile::{Draft, Flags};
 use super::live::{Live, Tell};
-use super::{kill, render, seams, snapshot, story, submit, wait};
+use super::{kill, rehearsal, render, seams, snapshot, status, story, submit, wait};
+use crate::codex::sandbox;
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
 use crate::model::event::{Event, Fact};
@@ -27,20 +28,29 @@ pub(super) struct Run {
 pub(super) fn run(here: &mut Here, asked: &Run) -> Result<Exit, Failure> {
     asked.flags.begin_at_once("run")?;
     can_begin(here, &asked.flags)?;
-    let job = submit::submit(here, Draft::of_text(&asked.objective), &asked.flags, false)?;
+    let draft = Draft::of_text(&asked.objective);
+    let job = submit::submit(here, draft, &asked.flags, false)?.job;
     here.out.note(&format!("job {job}"));
     seams::take(&here.root, &job)?;
     let mut wakes = Wakes::new();
     wakes.catch_signals()?;
     let mut tail = JournalTail::new(Runs::of(&here.root).folder(&job));
+    tell_script(here, &tail);
     let end = work(here, &mut wakes, &mut tail, tell)?;
     conclude(here, &job, &end)
+}
+
+/// Says that a script plays the agent, if so.
+pub(super) fn tell_script(here: &mut Here, tail: &JournalTail) {
+    let script = rehearsal::script(&here.root, tail.folder(), false);
+    rehearsal::tell(here, script.as_deref());
 }
 
 /// Refuses early what would only fail or rest later, before anything is submitted.
 pub(super) fn can_begin(here: &Here, flags: &Flags) -> Result<(), Failure> {
     seams::preflight(&here.root)?;
-    let settings = seams::codex_is_there(&here.root, flags.rehearse.is_some())?;
+    let (rehearses, patience) = (flags.rehearse.is_some(), sandbox::PATIENCE_OF_PEOPLE);
+    let settings = seams::codex_is_there(&here.root, rehearses, patience)?;
     // Roles may have logins of their own: whoever speaks for them finds out.
     let is_told = flags.rehearse.is_none() && flags.role.is_empty() && settings.roles.is_empty();
     let lack = is_told.then(|| seams::lacks_login(&settings, flags.profile.as_deref())).flatten();
@@ -87,7 +97,8 @@ pub(super) fn conclude(here: &mut Here, job: &JobId, end: &End) -> Result<Exit, 
         return Ok(end.exit());
     }
     if let End::Kill = end {
-        kill::of_job(here, &folder)?;
+        let said = kill::of_job(&here.root, &folder)?;
+        here.out.line(&said)?;
         return Ok(end.exit());
     }
     if let End::Detached = end {
@@ -98,9 +109,7 @@ pub(super) fn conclude(here: &mut Here, job: &JobId, end: &End) -> Result<Exit, 
     // From the journal, which `end` was read from too: status.json may be a step behind it.
     let told = snapshot::told(&folder)?;
     if let Some(row) = &told {
-        let dir = folder.dir().display().to_string();
-        let waits = snapshot::waits(&folder, &row.status);
-        let text = render::detail(row, &waits, &dir, &here.view);
+        let text = status::detail(here, &folder, row);
         here.out.text(&text)?;
     }
     if told.is_none() || !matches!(end, End::Job(_)) {

@@ -71,7 +71,7 @@ fn named(here: &Here, what: &str) -> Result<Option<Known>, Failure> {
     if JobId::parse(what).is_err() {
         return Ok(None);
     }
-    match lookup::find(&here.root, what) {
+    match lookup::find_live(&here.root, what) {
         Ok(known) => Ok(Some(known)),
         Err(e) if e.kind == Exit::Unknown && JobId::from_stem(what).is_none() => Ok(None),
         Err(e) => Err(e),
@@ -80,10 +80,11 @@ fn named(here: &Here, what: &str) -> Result<Option<Known>, Failure> {
 
 fn begin(here: &mut Here, wakes: &mut Wakes, draft: Draft, flags: &Flags) -> Result<Exit, Failure> {
     run::can_begin(here, flags)?;
-    let job = submit::submit(here, draft, flags, true)?;
+    let job = submit::submit(here, draft, flags, true)?.job;
     here.out.note(&format!("job {job}"));
     seams::take(&here.root, &job)?;
     let mut tail = JournalTail::new(Runs::of(&here.root).folder(&job));
+    run::tell_script(here, &tail);
     let end = run::work(here, wakes, &mut tail, run::tell_line)?;
     see_through(here, wakes, &mut tail, end)
 }
@@ -107,10 +108,12 @@ fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failur
             .hint(format!("numerus logs {job} --follow shows it")));
     }
     let end = if pause == Some(PauseReason::Approval) {
+        run::tell_script(here, &tail);
         End::Paused(PauseReason::Approval, String::new())
     } else {
         seams::take(&here.root, job)?;
         tail.read()?;
+        run::tell_script(here, &tail);
         seams::may_begin(&here.root, tail.folder(), tail.state())?;
         seams::unhold(tail.folder())?;
         seams::lift_holds(&here.root, tail.folder())?;
@@ -126,12 +129,10 @@ pub(super) fn approve(root: &Root, prefix: &str) -> Result<String, Failure> {
     let state = JobState::replay(&snapshot::replay(&folder)?.events);
     if state.pause != Some(PauseReason::Approval) {
         let why = format!("{job} has no plan that waits for a person");
-        return Err(Failure::new(Exit::Blocked, why));
+        return Err(Failure::new(Exit::Blocked, why)
+            .hint(format!("numerus status {job} says what it waits for")));
     }
-    seams::unhold(&folder)?;
-    if !state.approved {
-        seams::approve(root, &folder)?;
-    }
+    seams::say_go(root, &folder)?;
     Ok(resume::said(root, &job))
 }
 
@@ -149,13 +150,13 @@ fn see_through(
         match ask(here, wakes) {
             Err(signal) => return Ok(Exit::Signal(signal)),
             Ok(Answer::Go) => {
-                seams::unhold(tail.folder())?;
-                seams::approve(&here.root, tail.folder())?;
+                seams::say_go(&here.root, tail.folder())?;
                 end = run::work(here, wakes, tail, run::tell_line)?;
             }
             Ok(Answer::Edit) => planedit::edit(here, wakes, tail)?,
             Ok(Answer::Cancel) => {
-                kill::of_job(here, tail.folder())?;
+                let said = kill::of_job(&here.root, tail.folder())?;
+                here.out.line(&said)?;
                 return Ok(Exit::JobFailed);
             }
             Ok(Answer::Later) => {

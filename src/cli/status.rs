@@ -10,12 +10,12 @@ use super::follow::rejection;
 use super::here::Here;
 use super::ink::Tone;
 use super::lookup::{self, Known, Whereabouts};
-use super::{ended, held, idle, render, seams, snapshot};
+use super::{ended, held, idle, rehearsal, render, seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use crate::model::status::{JobPhase, Status};
 use crate::os::console::one_line;
-use crate::runs::Runs;
+use crate::runs::{RunFolder, Runs};
 use crate::spool::{Place, Spool};
 
 /// Ended jobs that are listed without `--all`.
@@ -49,7 +49,7 @@ pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
         }
     }
     match &asked.job {
-        Some(prefix) => match lookup::find(&here.root, prefix) {
+        Some(prefix) => match lookup::find_live(&here.root, prefix) {
             Ok(known) => one(here, &known, asked.json),
             Err(unknown) if unknown.kind == Exit::Unknown => {
                 rejected_file(here, prefix, asked.json, unknown)
@@ -116,12 +116,13 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
             here.out.line(&pretty(&row.status))?;
         }
         (Whereabouts::Run, Some(row)) => {
-            let waits = snapshot::waits(&folder, &row.status);
-            let dir = folder.dir().display().to_string();
-            here.out.text(&render::detail(&row, &waits, &dir, &here.view))?;
+            let text = detail(here, &folder, &row);
+            here.out.text(&text)?;
             if idle::waits(&row) {
-                idle::tell(here, Some(known.job.as_str()));
+                let command = row.idle().and_then(|idle| idle.command(&known.job));
+                idle::tell(here, command.as_deref());
             }
+            let dir = folder.dir().display().to_string();
             if let Some(line) = render::failed_hooks(&seams::hook_failures(&folder), &dir) {
                 here.out.line(&line)?;
             }
@@ -132,6 +133,15 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
         tell_prepared(here, &known.job);
     }
     Ok(Exit::Done)
+}
+
+/// One job for people, with what its files say beside its status.
+pub(super) fn detail(here: &Here, folder: &RunFolder, row: &render::Row) -> String {
+    let is_over = row.status.state.is_final();
+    let script = rehearsal::script(&here.root, folder, is_over);
+    let agent = rehearsal::fact(script.as_deref(), is_over);
+    let waits = snapshot::waits(folder, &row.status);
+    render::detail(row, &waits, &agent, &folder.dir().display().to_string(), &here.view)
 }
 
 /// That somebody's `edit` ended between the old job and the new one.
@@ -176,7 +186,7 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     // One that ended between the two looks is in both.
     let ended: BTreeSet<&JobId> = recent.iter().map(|row| &row.status.job_id).collect();
     live.retain(|row| !ended.contains(&row.status.job_id));
-    let incoming = snapshot::incoming(&here.root)?;
+    let incoming = lookup::incoming(&here.root)?;
     if let Some(no_root) = lookup::no_root(&here.root) {
         let makes = "the first `numerus submit`, `run` or `start` makes it";
         here.out.note(&format!("{no_root}; {makes}"));
@@ -203,10 +213,7 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
         };
         parts.push(format!("{title}\n{}{more}", render::jobs(&recent, &here.view)));
     }
-    if !incoming.is_empty() || live.iter().any(idle::waits) {
-        let only = (live.len() == 1 && incoming.is_empty()).then(|| live[0].status.job_id.as_str());
-        idle::tell(here, only);
-    }
+    idle::tell_listed(here, &live, incoming.len());
     tell_rejected(here);
     if parts.is_empty() {
         here.out.note(&format!("no jobs in {}", here.root.path().display()));

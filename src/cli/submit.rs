@@ -9,8 +9,9 @@ use serde_json::json;
 use super::here::Here;
 use super::jobfile::{Draft, Flags, compose};
 use super::live::Live;
-use super::{idle, seams, wait};
+use super::{idle, rehearsal, seams, wait};
 use crate::error::{Exit, Failure};
+use crate::logic::words::plural;
 use crate::model::id::{JobId, TAIL_CHARS};
 use crate::os::{fsx, random, seeded};
 
@@ -42,14 +43,26 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
         (None, Some("-")) => Draft::of_text(&stdin(limit)?),
         (None, Some(text)) => Draft::of_text(text),
     };
-    let job = submit(here, draft, &asked.flags, false)?;
+    let Submitted { job, script } = submit(here, draft, &asked.flags, false)?;
     if asked.json {
         here.out.json(&json!({"job_id": job, "root": here.root.path()}).to_string())?;
     } else {
         here.out.line(job.as_str())?;
     }
-    idle::tell(here, Some(job.as_str()));
-    if asked.wait { wait::for_jobs(here, &[job], &mut Live::of_waiting()) } else { Ok(Exit::Done) }
+    idle::tell_untaken(here, &job);
+    if !asked.wait {
+        return Ok(Exit::Done);
+    }
+    rehearsal::tell(here, seams::script_of(&here.root, script.as_deref()).as_deref());
+    wait::for_jobs(here, &[job], &mut Live::of_waiting())
+}
+
+/// A job that lies in the spool.
+pub(super) struct Submitted {
+    /// Its id.
+    pub(super) job: JobId,
+    /// The script that its file names.
+    script: Option<String>,
 }
 
 /// Puts a draft into the spool: the way of `submit`, `run` and `start`. `approve` makes the job rest once it is planned.
@@ -58,7 +71,7 @@ pub(super) fn submit(
     mut draft: Draft,
     flags: &Flags,
     approve: bool,
-) -> Result<JobId, Failure> {
+) -> Result<Submitted, Failure> {
     if draft.objective.trim().is_empty() {
         return Err(
             Failure::usage("the objective is empty").hint("say in a sentence what is to be done")
@@ -71,16 +84,17 @@ pub(super) fn submit(
     let is_default = flags.workspace.is_none() && !is_named;
     let flags = resolved(flags, is_named)?;
     let job = compose(&draft, &flags);
-    let workspace = job.get("workspace").and_then(|w| w.as_str());
+    let text = |key| job.get(key).and_then(|value| value.as_str());
+    let workspace = text("workspace");
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let id = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
     if seeded::bug("acknowledged-early") {
         here.out.line(id.as_str())?;
     }
-    seams::is_first_of_key(&here.root, job.get("key").and_then(|key| key.as_str()))?;
+    seams::is_first_of_key(&here.root, text("key"))?;
     seams::submit(&here.root, &id, format!("{job:#}\n").as_bytes())?;
     tell_where(here, workspace, is_default);
-    Ok(id)
+    Ok(Submitted { job: id, script: text("rehearse").map(str::to_owned) })
 }
 
 /// Says where the job works, where nobody has said so, and what it does not see.
@@ -161,8 +175,8 @@ fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {
     let changed = status.map_or(0, |s| s.lines().count());
     if changed > 0 {
         here.out.note(&format!(
-            "note: the job starts from the last commit; it does not see {changed} uncommitted \
-             change(s) in {}",
+            "note: the job starts from the last commit; it does not see {} in {}",
+            plural(changed, "uncommitted change"),
             dir.display()
         ));
     }

@@ -13,9 +13,7 @@ use super::board::Board;
 use super::follow::{Wake, Wakes};
 use super::here::{Here, View};
 use super::jobfile::Flags;
-use super::kill::{self, Kill};
-use super::out::Out;
-use super::{open, pause, resume, retry, start};
+use super::{kill, open, pause, resume, retry, start};
 use crate::error::{Exit, Failure};
 use crate::model::root::Root;
 use crate::os::screen;
@@ -126,8 +124,8 @@ impl Loop {
                 process::stop_self();
             }
             Wish::Do(act, target) => {
-                let (root, view) = (self.root.clone(), self.view.clone());
-                wakes.hear(move || done(root, view, act, target));
+                let root = self.root.clone();
+                wakes.hear(move || done(&root, act, &target));
             }
         }
         true
@@ -135,23 +133,16 @@ impl Loop {
 }
 
 /// Does something as the command does it, and tells what that said, in a line.
-fn done(root: Root, view: View, act: Act, target: String) -> String {
+fn done(root: &Root, act: Act, target: &str) -> String {
     let done = match act {
-        Act::Kill => killed(root, view, target),
-        Act::Pause => pause::job(&root, &target),
-        Act::Resume => resume::job(&root, &target),
-        Act::Approve => start::approve(&root, &target),
-        Act::Open => open::aside(&root, &target),
+        Act::Kill => kill::one(root, target),
+        Act::Pause => pause::job(root, target),
+        Act::Resume => resume::job(root, target),
+        Act::Approve => start::approve(root, target),
+        Act::Open => open::aside(root, target),
         Act::Retry => {
-            retry::one(&root, &target, false, &Flags::default()).map(|retried| retried.message)
+            retry::one(root, target, false, &Flags::default()).map(|retried| retried.message)
         }
     };
     console::one_line(&done.unwrap_or_else(|failure| failure.message))
-}
-
-/// Its words are those that the command prints.
-fn killed(root: Root, view: View, target: String) -> Result<String, Failure> {
-    let (out, paper) = Out::on_paper();
-    kill::run(&mut Here { root, out, view }, &Kill { target })?;
-    Ok(paper.take())
 }

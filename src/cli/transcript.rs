@@ -1,12 +1,16 @@
 //! What an agent said and did, as `logs` shows it. Pure: one line of a place's `events.ndjson` in, lines for people out.
 //! Every text is an agent's and passes the terminal neutralised; a line that is no event is shown as it is.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::answer;
 use super::here::View;
 use super::ink::Tone;
+use crate::logic::words::{self, plural};
+use crate::model::outcome::Tokens;
 use crate::os::console::{neutral, one_line};
 
 /// Lines of a command's output that are shown; the whole of it is in the raw log.
@@ -62,8 +66,28 @@ fn unwrapped(command: &str) -> &str {
     inner.strip_prefix('\'').and_then(|inner| inner.strip_suffix('\'')).unwrap_or(inner)
 }
 
+/// What was said as text, each line behind its lead, and the first words of a session below its heading; `session` is the one,
+/// with its attempt, that was told last.
+pub(super) fn told(
+    said: &Said,
+    session: &mut Option<(u64, u64)>,
+    lead: &str,
+    view: &View,
+) -> String {
+    let mut text = String::new();
+    let this = Some((said.session, said.attempt));
+    if !said.lines.is_empty() && *session != this && said.session > 0 {
+        *session = this;
+        let _ = writeln!(text, "{lead}{}", heading(said, view));
+    }
+    for (tone, line) in &said.lines {
+        let _ = writeln!(text, "{lead}{}", view.ink.paint(*tone, line));
+    }
+    text
+}
+
 /// The line that stands before the first words of a session.
-pub(super) fn heading(said: &Said, view: &View) -> String {
+fn heading(said: &Said, view: &View) -> String {
     let time = said.at.map(|at| format!(" · {}", view.moment(at))).unwrap_or_default();
     let heading = format!("── session {} · attempt {}{time}", said.session, said.attempt);
     view.ink.paint(Tone::Strong, &heading)
@@ -103,7 +127,7 @@ fn usage(event: &Value) -> String {
         event.get("usage").and_then(|u| u.get(key)).and_then(Value::as_u64).unwrap_or(0)
     };
     let (input, cached) = (of("input_tokens"), of("cached_input_tokens"));
-    format!("{input} tokens in ({cached} cached), {} out", of("output_tokens"))
+    words::spent(Tokens { input, cached, output: of("output_tokens") })
 }
 
 /// An item when it starts, or when it is complete.
@@ -141,7 +165,7 @@ fn command(item: &Value) -> Vec<(Tone, String)> {
     let left = output.len().saturating_sub(OUTPUT_LINES);
     let mut lines = Vec::new();
     if left > 0 {
-        lines.push((Tone::Dim, format!("  | … {left} lines before these, see --raw")));
+        lines.push((Tone::Dim, format!("  | … {} before these, see --raw", plural(left, "line"))));
     }
     let shown = output.iter().skip(left);
     lines.extend(shown.map(|l| (Tone::Dim, format!("  | {}", neutral(l)).trim_end().to_owned())));
@@ -244,7 +268,7 @@ tool: echo.echo failed: no such tool
 error: Reconnecting... 1/5
 All done.
 verdict: approve, 0 comments
-done: 300 tokens in (20 cached), 30 out
+done: 300 in (20 cached), 30 out
 ";
         assert_eq!(shown(&events), expected);
     }

@@ -2,19 +2,17 @@
 //! itself. No model and no service is asked.
 
 use std::io::{Read as _, Result, Seek as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::account;
 use super::program::Codex;
-use crate::logic::doctor::Login;
+use super::{account, look};
+use crate::logic::doctor::{Login, Version};
+use crate::logic::words::bound;
 use crate::os::console::one_line;
-use crate::os::{clock, family};
 
 /// How long it may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Rest between two looks for its end.
-const REST: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How much of its answer is read, in bytes.
 const ANSWER_BYTES: u64 = 400;
 /// The key that sessions use before any login.
@@ -45,53 +43,42 @@ pub fn login(codex: &Codex, profile: Option<&str>) -> Login {
 /// What codex says of it; no answer is no "no".
 fn status(codex: &Codex, patience: Duration) -> Login {
     match ask(codex, &["login", "status"], patience) {
-        Ok((Some(code), said)) => Login::Status { said, is_in: code == 0 },
-        Ok((None, _)) => {
-            Login::Unknown(format!("it was ended before it answered, or after {patience:?}"))
-        }
+        Ok(Some((Some(code), said))) => Login::Status { said, is_in: code == 0 },
+        Ok(Some((None, _))) => Login::Unknown("it was ended before it answered".to_owned()),
+        Ok(None) => Login::Unknown(format!("none within {}; {}", bound(patience), look::ENDED)),
         Err(e) => Login::Unknown(e.to_string()),
     }
 }
 
-/// What it answers to `--version`; `None` where it does not.
-pub fn version(codex: &Codex) -> Option<String> {
-    let (code, said) = ask(codex, &["--version"], PATIENCE).ok()?;
-    (code == Some(0)).then_some(said)
+/// What it answers to `--version`.
+pub fn version(codex: &Codex) -> Version {
+    version_within(codex, PATIENCE)
 }
 
-/// Asks codex something that needs no session: its exit code, unless it was ended, and its first line.
-fn ask(codex: &Codex, words: &[&str], patience: Duration) -> Result<(Option<i32>, String)> {
+fn version_within(codex: &Codex, patience: Duration) -> Version {
+    match ask(codex, &["--version"], patience) {
+        Ok(Some((Some(0), said))) => Version::Said(said),
+        Ok(None) => Version::Late(format!("within {}; {}", bound(patience), look::ENDED)),
+        Ok(Some(_)) | Err(_) => Version::None,
+    }
+}
+
+/// An exit code, unless it was ended by a signal, and the first line of what was said.
+type Answer = (Option<i32>, String);
+
+/// Asks codex something that needs no session; `None` where that took too long.
+fn ask(codex: &Codex, words: &[&str], patience: Duration) -> Result<Option<Answer>> {
     let mut said = tempfile::tempfile()?;
     let mut command = Command::new(codex.program.first().cloned().unwrap_or_default());
     command.args(codex.program.iter().skip(1)).args(words);
     command.env_clear().envs(codex.env.iter().cloned()).stdin(Stdio::null());
     command.stdout(said.try_clone()?).stderr(said.try_clone()?);
-    let mut child = family::spawn(|| command.spawn(), Child::id)?;
-    let code = ends(&mut child, patience)?.and_then(|status| status.code());
+    let Some(status) = look::run(&mut command, patience)? else { return Ok(None) };
     said.rewind()?;
     let mut bytes = Vec::new();
     said.take(ANSWER_BYTES).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    Ok((code, one_line(text.lines().next().unwrap_or_default())))
-}
-
-/// Waits for the end of a child; one that takes longer is ended, and has no status.
-pub(super) fn ends(
-    child: &mut Child,
-    patience: Duration,
-) -> Result<Option<std::process::ExitStatus>> {
-    let deadline = clock::since_boot() + patience;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if clock::since_boot() > deadline {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        clock::pause(REST);
-    }
+    Ok(Some((status.code(), one_line(text.lines().next().unwrap_or_default()))))
 }
 
 #[cfg(test)]
@@ -148,7 +135,11 @@ mod tests {
         for (program, patience, why) in [
             (words(&["/nonexistent/codex"]), PATIENCE, "No such file"),
             (words(&["sh", "-c", "kill -KILL $$"]), PATIENCE, "before it answered"),
-            (words(&["sh", "-c", "exec sleep 60"]), Duration::ZERO, "after 0ns"),
+            (
+                words(&["sh", "-c", "exec sleep 60"]),
+                Duration::ZERO,
+                "none within 0s; it was ended, with all",
+            ),
         ] {
             codex.program = program;
             let said = status(&codex, patience);
@@ -160,8 +151,11 @@ mod tests {
     fn codex_says_its_version_or_nothing() {
         let d = tempfile::tempdir().expect("scratch");
         let mut codex = codex(d.path(), "", &[]);
-        assert_eq!(version(&codex).as_deref(), Some("codex-cli 9.8.7"));
+        assert_eq!(version(&codex), Version::Said("codex-cli 9.8.7".into()));
         codex.program = vec!["false".into()];
-        assert_eq!(version(&codex), None);
+        assert_eq!(version(&codex), Version::None);
+        codex.program = ["sh", "-c", "exec sleep 60"].map(Into::into).to_vec();
+        let late = version_within(&codex, Duration::ZERO);
+        assert!(matches!(&late, Version::Late(why) if why.contains("within 0s")), "{late:?}");
     }
 }

@@ -8,7 +8,7 @@
 //! - `log`, `log_budget`: how much of what it prints is kept; `capture`: what comes through a pipe
 //! - `rollout`: codex's own record of the thread: typed errors, tokens
 //! - `account`: whose limit and login it is, and whether it is held
-//! - `login`: how it gets at a model, and its version
+//! - `login`: how it gets at a model, and its version; `look`: a bounded call without a session
 //! - `sandbox`: whether it confines anything here
 //! - `fence`: nothing of an ended session lives on
 //! - `question`, `schema`, `prompt`, `ask`: questions and structured answers
@@ -23,6 +23,7 @@ pub mod launch;
 pub mod log;
 pub mod log_budget;
 pub mod login;
+mod look;
 pub mod program;
 pub mod prompt;
 mod pulse;

@@ -7,28 +7,31 @@ use std::fs;
 use std::io::{Error, Result};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::command::confinement;
-use super::login::ends;
+use super::look;
 use super::program::Codex;
 use crate::logic::doctor::Lack;
+use crate::logic::words::bound;
 use crate::os::console::one_line;
-use crate::os::{digest, env, family, fsx, process, random};
+use crate::os::{digest, env, fsx, process, random};
 
 /// Where in the store it is remembered.
 const REMEMBERED: &str = "sandbox";
-/// How long the look may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the look may take where no person waits for it: on a busy machine codex is slow.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may take where a person waits.
+pub const PATIENCE_OF_PEOPLE: Duration = Duration::from_secs(10);
 /// How much of what codex said is repeated, in bytes.
 const SAID_BYTES: u64 = 300;
 
-/// Looks whether commands in codex's sandbox can write where they may, and nowhere else.
+/// Looks whether commands in codex's sandbox can write where they may, and nowhere else, for at most so long.
 ///
 /// # Errors
 /// What is wrong, and what to do.
-pub fn check(codex: &Codex, store: &Path) -> std::result::Result<(), Lack> {
+pub fn check(codex: &Codex, store: &Path, patience: Duration) -> std::result::Result<(), Lack> {
     let cannot = |e: Error| Lack {
         what: format!("cannot try codex's sandbox: {e}"),
         hint: "see whether the root can be written".to_owned(),
@@ -39,7 +42,7 @@ pub fn check(codex: &Codex, store: &Path) -> std::result::Result<(), Lack> {
         return Ok(());
     }
     let probe = store.join(format!(".sandbox-{}", random::base32(8).map_err(cannot)?));
-    let tried = try_it(codex, &probe);
+    let tried = try_it(codex, &probe, patience);
     let _of_no_use = fsx::remove_tree(&probe);
     match tried.map_err(cannot)? {
         None => fsx::replace_derived(&remembered, here.as_bytes()).map_err(cannot),
@@ -65,7 +68,7 @@ fn fingerprint(codex: &Codex) -> String {
 }
 
 /// Writes inside and outside; what is wrong, if anything is.
-fn try_it(codex: &Codex, probe: &Path) -> Result<Option<String>> {
+fn try_it(codex: &Codex, probe: &Path, patience: Duration) -> Result<Option<String>> {
     let (inside, outside, temp) = (probe.join("in"), probe.join("out"), probe.join("temp"));
     for dir in [&inside, &outside, &temp] {
         fsx::make_dirs(dir)?;
@@ -81,9 +84,8 @@ fn try_it(codex: &Codex, probe: &Path) -> Result<Option<String>> {
     command.args(["--", "sh", "-c", script]).current_dir(&inside);
     command.env_clear().envs(codex.env.iter().cloned());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fsx::create_new(&said)?);
-    let mut child = family::spawn(|| command.spawn(), Child::id)?;
-    if ends(&mut child, PATIENCE)?.is_none() {
-        return Ok(Some(format!("it does not end within {} s", PATIENCE.as_secs())));
+    if look::run(&mut command, patience)?.is_none() {
+        return Ok(Some(format!("it does not end within {}; {}", bound(patience), look::ENDED)));
     }
     if outside.join("written").exists() {
         return Ok(Some("a command in it could write outside of its directory".to_owned()));

@@ -14,6 +14,7 @@ use super::log::{DaemonLog, Fact};
 use super::looks::Looks;
 use super::{Daemon, Stop, WITHOUT_EVENTS};
 use crate::error::Exit;
+use crate::logic::words::plural;
 use crate::os::lock::FileLock;
 use crate::os::{clock, fsx};
 use crate::spool::Identity;
@@ -140,7 +141,8 @@ impl Daemon {
             self.record(&Fact::Trouble { message });
         }
         if jobs > 0 {
-            let message = format!("spool/keys was gone; it is made again from {jobs} jobs");
+            let jobs = plural(jobs, "job");
+            let message = format!("spool/keys was gone; it is made again from {jobs}");
             self.record(&Fact::Trouble { message });
         }
     }

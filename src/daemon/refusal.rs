@@ -3,6 +3,7 @@
 use std::io::Result;
 
 use super::take::Desk;
+use crate::logic::words::plural;
 use crate::model::id::JobId;
 use crate::model::rejection::{Code, Reason};
 use crate::os::env;
@@ -27,7 +28,7 @@ impl Desk {
             return Ok(None);
         }
         let (uid, wait) = (stamp.uid, "it is taken after some have");
-        Ok(Some(format!("user {uid} has {most} jobs that have not ended; {wait}")))
+        Ok(Some(format!("user {uid} has {} that have not ended; {wait}", plural(most, "job"))))
     }
 
     /// How many jobs that have not ended somebody dropped: what was moved is still theirs, of a copy the record tells.

@@ -16,11 +16,13 @@ mod scripts;
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::os::lock::{self, FileLock};
+use crate::os::watch::Watch;
 use crate::os::{clock, env, family, fsx};
 use crate::runs::Runs;
 
@@ -33,8 +35,10 @@ pub const RUNNER: &str = "__hooks";
 
 /// How long a look at the runner's lock may keep a new runner from it.
 const LOOKS: Duration = Duration::from_millis(200);
-/// Rest between two looks whether the runner has ended.
-const REST: Duration = Duration::from_millis(20);
+/// How often marks and journals are looked at where no event tells.
+const RESCAN: Duration = Duration::from_secs(2);
+/// How often marks are waited for to go where the kernel has no watch to give.
+const WITHOUT_WATCH: Duration = Duration::from_millis(200);
 
 fn marks(root: &Root) -> PathBuf {
     root.store().join("hooks")
@@ -87,8 +91,31 @@ pub fn drain(root: &Root, job: Option<&JobId>, patience: Duration) {
         Some(job) => rouse(root, job),
         None => resume(root),
     }
-    while backlog::marked(root).iter().any(is_meant) && clock::since_boot() < deadline {
-        clock::pause(REST);
+    until_called(root, is_meant, deadline, RESCAN);
+}
+
+/// Waits until no job that is meant has a mark: looks when a mark has come or gone, and every `rescan` anyway.
+fn until_called(
+    root: &Root,
+    is_meant: impl Fn(&JobId) -> bool,
+    deadline: Duration,
+    rescan: Duration,
+) {
+    let (tell, told) = channel();
+    // Without a watch nobody else would hold the sender, and a closed channel ends each wait at once.
+    let _keeps_it_open = tell.clone();
+    let mut watch = Watch::new(move |_| {
+        let _nobody_waits = tell.send(());
+    })
+    .ok();
+    // Before the first look: whatever goes after that is heard of.
+    let is_watched = watch.as_mut().is_some_and(|watch| watch.add(&marks(root)).is_ok());
+    let rest = if is_watched { rescan } else { WITHOUT_WATCH };
+    while backlog::marked(root).iter().any(&is_meant) {
+        let Some(left) = deadline.checked_sub(clock::since_boot()) else { return };
+        let _looked_at_anyway = told.recv_timeout(rest.min(left));
+        // A burst of changes is one reason to look.
+        while told.try_recv().is_ok() {}
     }
 }
 
@@ -107,4 +134,33 @@ fn start_runner(root: &Root) -> std::io::Result<()> {
     // A daemon outlives many of them: each is waited for.
     std::thread::spawn(move || drop(child.wait()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_hooks_looks_when_a_mark_goes_and_not_by_the_clock() {
+        let d = tempfile::tempdir().expect("scratch");
+        let (root, job) = (Root::new(d.path()), JobId::parse("a-abc234").expect("id"));
+        let mark = marks(&root).join(job.as_str());
+        fsx::make_dirs(&marks(&root)).expect("marks");
+        fsx::put_mark(&mark).expect("mark");
+        let (begun, never) = (clock::since_boot(), Duration::from_secs(3600));
+        std::thread::scope(|scope| {
+            let first = Cell::new(true);
+            let is_meant = |marked: &JobId| {
+                // Gone as soon as it was seen.
+                if first.replace(false) {
+                    scope.spawn(|| fsx::remove(&mark).expect("removed"));
+                }
+                *marked == job
+            };
+            until_called(&root, is_meant, begun + Duration::from_secs(60), never);
+        });
+        assert!(clock::since_boot() < begun + Duration::from_secs(60), "the event has told it");
+    }
 }

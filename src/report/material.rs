@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use crate::logic::attempts::{self, Attempt};
 use crate::logic::state::JobState;
 use crate::logic::timeline::Timeline;
+use crate::logic::words::plural;
 use crate::model::event::Event;
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::Job;
@@ -118,7 +119,8 @@ pub(super) fn read_facts(folder: &RunFolder, is_held: bool, now: Timestamp) -> R
             "The journal is damaged: {damage}. This page shows what can be read of it."
         ));
     } else if replay.skipped > 0 {
-        trouble.push(format!("{} lines of the journal could not be understood.", replay.skipped));
+        let lines = plural(usize::try_from(replay.skipped).unwrap_or(usize::MAX), "line");
+        trouble.push(format!("{lines} of the journal could not be understood."));
     }
     let (state, timeline) = Timeline::replay(&replay.events);
     let of_tasks = state.tasks.iter().map(|t| Some(&t.task.id));

@@ -69,7 +69,8 @@ impl Desk {
         let codex = Codex::for_job(root, settings, &job)?;
         let is_confined = job.options.sandbox_of(Role::Executor) != Sandbox::DangerFullAccess;
         if is_confined && !codex.is_rehearsal() {
-            sandbox::check(&codex, &root.store()).map_err(|lack| lack.to_string())?;
+            sandbox::check(&codex, &root.store(), sandbox::PATIENCE)
+                .map_err(|lack| lack.to_string())?;
         }
         let spawner =
             Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;

@@ -2,11 +2,12 @@
 //! `run`, `start` and the daemon say the same before they begin anything.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::site::{Ended, Site};
+use crate::site::{Ended, Site, processes_with_env};
 use crate::yard::Yard;
 
 /// The grade of what is about this, and what is said of it.
@@ -103,4 +104,21 @@ fn without_codex_or_its_login_the_doctor_and_whoever_would_begin_say_the_same() 
     assert!(found(&ended, "login").1.contains("P_KEY is not set"), "{ended:?}");
     let ended = site.run(site.numerus(["doctor", "--json"]).env("P_KEY", "k"));
     assert_eq!((ended.code, found(&ended, "login").0.as_str()), (Some(0), "ok"), "{ended:?}");
+}
+
+#[test]
+fn a_codex_that_hangs_is_told_of_soon_and_nothing_of_it_is_left() {
+    let site = Site::new("doctor-hangs");
+    let codex = site.path().join("hanging-codex");
+    fs::write(&codex, "#!/bin/sh\nsleep 60 &\nsleep 60\n").unwrap();
+    fs::set_permissions(&codex, fs::Permissions::from_mode(0o755)).unwrap();
+    let ended = site.run(site.numerus(["doctor", "--json"]).env("CODEX_BIN", &codex));
+    let (grade, said) = found(&ended, "codex");
+    assert_eq!((ended.code, grade.as_str()), (Some(6), "fail"), "{ended:?}");
+    assert!(
+        said.contains("does not answer `--version` within 5s; it was ended, with all"),
+        "{said}"
+    );
+    let home = site.codex_home();
+    assert_eq!(processes_with_env("CODEX_HOME", home.to_str().unwrap()), [0_u32; 0]);
 }

@@ -79,15 +79,43 @@ fn a_daemon_that_is_told_to_end_says_what_becomes_of_the_jobs() {
 }
 
 #[test]
+fn a_rehearsal_is_taken_for_work_by_nobody() {
+    let yard = Yard::new("rehearsal-told");
+    let script = yard.path("script.json").display().to_string();
+    let (note, fact) = (
+        format!("note: a script plays the agent ({script}): no codex is asked\n"),
+        "agent      a script ",
+    );
+    let ran = yard.ask(&["run", "first", "--plan", "single"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stderr.contains(&note), "{ran:?}");
+    assert!(ran.stdout.contains(&format!("{fact}played it ({script})\n")), "{ran:?}");
+    let job = yard.submit(&["second", "--plan", "single"]);
+    assert_eq!(yard.ask(&["pause", &job]).code, Some(0));
+    let shown = yard.ask(&["status", &job]);
+    assert!(shown.stdout.contains(&format!("{fact}plays it ({script})\n")), "{shown:?}");
+    assert!(yard.ask(&["start", &job]).stderr.contains(&note));
+    let _daemon = yard.daemon(&[]);
+    let waited = yard.ask(&["submit", "third", "--plan", "single", "--wait", "--rehearse"]);
+    assert!(waited.stderr.contains("plays the agent (builtin)"), "{waited:?}");
+}
+
+#[test]
 fn whoever_waits_for_a_job_that_nobody_takes_is_told_so() {
     let yard = Yard::new("nobody-takes");
     let job = yard.submit(&["lonely"]);
-    for words in [vec!["wait", &job], vec!["logs", "-f", &job]] {
+    let plan = format!("{job}/plan");
+    for words in [vec!["wait", &job], vec!["logs", "-f", &job], vec!["attach", &plan]] {
         let waiting = yard.site.spawn(&mut yard.numerus(&words));
         yard.until("it says so", || waiting.stderr().contains("no daemon is running"));
         waiting.signal(Signal::TERM);
         waiting.wait(PATIENCE);
     }
+    let watching = yard.site.spawn(&mut yard.numerus(&["attach", &plan]));
+    yard.until("it looks on", || watching.stderr().contains("no daemon is running"));
+    assert_eq!(yard.ask(&["kill", &job]).code, Some(0));
+    let ended = watching.wait(PATIENCE);
+    assert!(ended.code == Some(1) && ended.stderr.contains(&format!("{job}: killed")), "{ended:?}");
 }
 
 #[test]

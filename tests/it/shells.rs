@@ -51,6 +51,14 @@ fn bash_completes_commands_flags_jobs_and_tasks() {
         ("numerus submit x --after he", waits.clone()),
         ("numerus completions zs", "zsh".to_owned()),
         ("numerus kill nothing-like-it", String::new()),
+        // Only what has not ended can be killed, only what has be applied.
+        ("numerus kill wor", String::new()),
+        ("numerus apply wor", worked.clone()),
+        ("numerus apply he", String::new()),
+        // A job that has ended is retried, or a task of one that has not.
+        ("numerus retry he", waits.clone()),
+        ("numerus retry wor", worked.clone()),
+        ("numerus edit x --after wor", worked.clone()),
     ] {
         let root = yard.site.root();
         let words: Vec<String> =

@@ -62,3 +62,32 @@ fn of_several_jobs_each_has_its_answer_and_the_worst_code_counts() {
     said(&yard.ask(&["resume", "nobody"]), 3, "no job is called");
     said(&yard.ask(&["resume", "over"]), 4, "has ended already");
 }
+
+#[test]
+fn of_several_that_are_to_end_each_has_its_answer() {
+    let yard = Yard::new("kill-many");
+    let (one, two) = (yard.submit(&["one"]), yard.submit(&["two"]));
+    let ended = yard.ask(&["kill", &one, "nobody", &two]);
+    for words in [
+        format!("{one}: withdrawn before anyone took it\n"),
+        "no job is called \"nobody\"".to_owned(),
+        format!("{two}: withdrawn before anyone took it\n"),
+    ] {
+        said(&ended, 3, &words);
+    }
+    assert_eq!(yard.names("incoming"), [""; 0]);
+}
+
+#[test]
+fn the_short_name_of_a_job_and_its_retry_is_that_of_the_one_which_has_not_ended() {
+    let yard = Yard::new("short-names");
+    yard.drop_job("bad-a", "bad-a", "");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(1));
+    let old = yard.job("bad-a-").unwrap();
+    let new = yard.ask(&["retry", "bad-a"]).stdout.trim_end().to_owned();
+    said(&yard.ask(&["status", "bad-a"]), 0, &new);
+    said(&yard.ask(&["apply", "bad-a"]), 2, &format!("{old} (failed "));
+    said(&yard.ask(&["pause", "bad-a"]), 0, &format!("{new}: paused"));
+    said(&yard.ask(&["kill", "bad-a"]), 0, &format!("{new}: killed"));
+    said(&yard.ask(&["kill", "bad-a"]), 2, "names 2 jobs");
+}

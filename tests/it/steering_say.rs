@@ -92,16 +92,17 @@ fn who_attaches_sees_one_session_after_the_other_until_the_task_has_ended() {
     for shown in [&watching, &leaving] {
         stage
             .site
-            .until("what was said before", PATIENCE, || shown.stdout().contains("thread.started"));
+            .until("what was said before", PATIENCE, || shown.stdout().contains("── session "));
     }
     leaving.signal(Signal::INT);
     said(&leaving.wait(PATIENCE), 0, "/t1: goes on without you");
     stage.raise("go");
     let ended = watching.wait(PATIENCE);
     said(&ended, 0, "/t1: succeeded");
-    for words in ["turn.failed", "t1 is done"] {
+    for words in ["\nfailed: no\n", "t1 is done", "\ndone: "] {
         assert!(ended.stdout.contains(words), "{words}: {ended:?}");
     }
+    assert!(!ended.stdout.contains("{\"type\""), "as `logs` tells it: {ended:?}");
     assert!(ended.stderr.contains("(claim) begins"), "{ended:?}");
     assert_eq!(running.wait(PATIENCE).code, Some(0));
     let input = stage.call(&["attach", &format!("{}/t1", job.id), "--input"]);

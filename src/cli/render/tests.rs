@@ -98,7 +98,8 @@ docs waits: README.md (to write) is held by b-abc234/readme
 
 look: numerus logs a-abc234/api
 ";
-    let shown = detail(&row("a-abc234", "running", &tasks), &[wait], "/r/runs/a-abc234", &view(72));
+    let shown =
+        detail(&row("a-abc234", "running", &tasks), &[wait], "", "/r/runs/a-abc234", &view(72));
     assert_eq!(shown, expected);
 }
 
@@ -119,6 +120,7 @@ objective  Fix the login\\x1b[31m and all that belongs to it, down to th…
 workspace  /src/shop
 branch     numerus/a-abc234
 holds      what b-abc234 had landed, too
+agent      a script played it (builtin)
 taken      11:55, took 4m, ended 1m ago
 tokens     12300 in (300 cached), 45 out
 files      /r
@@ -130,19 +132,20 @@ t1 failed: ran out of attempts
 look: numerus apply a-abc234 · numerus retry a-abc234
       numerus logs a-abc234/t1 · git -C /src/shop log numerus/a-abc234
 ";
-    assert_eq!(detail(&ended, &[], "/r", &view(72)), expected);
+    let agent = "a script played it (builtin)";
+    assert_eq!(detail(&ended, &[], agent, "/r", &view(72)), expected);
 }
 
 #[test]
 fn a_job_whose_worker_is_gone_says_what_happens_next() {
     let mut lost = row("a-abc234", "running", &[]);
     lost.held = false;
-    let shown = detail(&lost, &[], "/r", &view(80));
+    let shown = detail(&lost, &[], "", "/r", &view(80));
     let next = "worker     none: a daemon starts one; without a daemon, numerus start a-abc234\n";
     assert!(shown.contains(next), "{shown}");
     lost.status.branch = Some("numerus/a-abc234".into());
     lost.status.workspace = Some("/my shop's".into());
-    let shown = detail(&lost, &[], "/r", &view(72));
+    let shown = detail(&lost, &[], "", "/r", &view(72));
     assert!(shown.contains(r"git -C '/my shop'\''s' log numerus/a-abc234"), "{shown}");
 }
 

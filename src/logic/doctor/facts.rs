@@ -47,6 +47,17 @@ pub enum Login {
     Unknown(String),
 }
 
+/// What codex answers to `--version`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Version {
+    /// This line.
+    Said(String),
+    /// Nothing, or it failed.
+    None,
+    /// Nothing in time: within which, and what became of it.
+    Late(String),
+}
+
 /// The codex that jobs use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
@@ -54,6 +65,13 @@ pub enum Program {
     Played,
     /// There is none.
     Missing(Lack),
+    /// There is one that does not answer.
+    Hangs {
+        /// Where.
+        path: String,
+        /// For how long it was waited, and what became of it.
+        why: String,
+    },
     /// There is one.
     Found {
         /// Where.
@@ -78,6 +96,15 @@ pub struct Tried {
     pub has_events: bool,
     /// The time that the file system gave to what was just written.
     pub file_time: Option<Timestamp>,
+}
+
+/// What is kept of removed jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Copies {
+    /// Of how many jobs.
+    pub jobs: usize,
+    /// What it takes.
+    pub bytes: u64,
 }
 
 /// The root.
@@ -105,8 +132,8 @@ pub struct Root {
     pub waiting: usize,
     /// Files in `rejected/`.
     pub rejected: usize,
-    /// How many copies of removed jobs there are, and what they take.
-    pub copies: (usize, u64),
+    /// What is kept of removed jobs.
+    pub copies: Copies,
     /// What keeps hooks from being called, a line each.
     pub hooks: Vec<String>,
     /// Accounts that are held, in words.
