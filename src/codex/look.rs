@@ -4,7 +4,8 @@ use std::io::Result;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use crate::os::{clock, family, random};
+use crate::os::family::{self, Born};
+use crate::os::{clock, random};
 
 /// Told of a look that took too long.
 pub(super) const ENDED: &str = "it was ended, with all that it had started";
@@ -29,7 +30,7 @@ fn run_until(command: &mut Command, is_late: impl FnMut() -> bool) -> Result<Opt
         // One that cannot be killed is not waited for.
         let _status = child.kill().and_then(|()| child.wait());
         // What will not die even then is the kernel's.
-        let _left = family::sweep(&[(MARK, &mark)]);
+        let _left = family::sweep(&[(MARK, &mark)], Born::WithUs);
     }
     ended
 }
@@ -55,7 +56,7 @@ mod tests {
     #[test]
     fn a_call_that_takes_too_long_is_ended_with_what_it_started() {
         let own = ("LOOK_TEST", format!("look-{}", process::own_pid()));
-        let left = || family::carriers(&[(own.0, &own.1)]);
+        let left = || family::carriers(&[(own.0, &own.1)], Born::WithUs);
         let dir = tempfile::tempdir().expect("scratch");
         let begun = dir.path().join("begun");
         let mut command = Command::new("sh");
