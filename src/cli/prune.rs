@@ -114,18 +114,42 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
         &of(Fate::WaitedFor).collect::<Vec<_>>(),
     );
     let Some(pruner) = pruner.filter(|_| !goes.is_empty()) else { return Ok(Exit::Done) };
-    let confirmed = if asked.yes { Ok(true) } else { is_confirmed(here, goes.len())? };
+    let mut wakes = Wakes::new();
+    wakes.catch_signals()?;
+    let confirmed = if asked.yes { Ok(true) } else { is_confirmed(here, &mut wakes, goes.len())? };
     if confirmed != Ok(true) {
         here.out.note("nothing was removed");
         return Ok(confirmed.err().map_or(Exit::Done, Exit::Signal));
     }
     if goes.iter().any(|one| seams::has_hooks_due(&here.root, &one.job)) {
         here.out.note("hooks are called first that are due");
-        seams::drain(&here.root, None);
+        if let Some(signal) = seams::drain(&here.root, None) {
+            here.out.note("they are called without this command, and nothing was removed");
+            return Ok(Exit::Signal(signal));
+        }
     }
+    let worst = remove_all(here, &pruner, &goes, &mut needs, &mut wakes);
+    // For people, and made again with the next job that begins or ends.
+    let _page = seams::overview(&here.root);
+    Ok(worst)
+}
+
+/// Removes one after the other until a signal comes; the answer is the worst that happened.
+fn remove_all(
+    here: &mut Here,
+    pruner: &seams::Pruner,
+    goes: &[&Ended],
+    needs: &mut Needs,
+    wakes: &mut Wakes,
+) -> Exit {
     let (mut worst, mut removed) = (Exit::Done, Vec::new());
-    for one in &goes {
-        match remove(&here.root, &pruner, one, &mut needs) {
+    for one in goes {
+        if let Some(signal) = wakes.signal() {
+            here.out.note("interrupted: the others stay");
+            worst = Exit::Signal(signal);
+            break;
+        }
+        match remove(&here.root, pruner, one, needs) {
             Ok(()) => removed.push(one.bytes),
             Err(failure) => {
                 here.out.note_text(&failure.render());
@@ -135,9 +159,7 @@ pub(super) fn run(here: &mut Here, asked: &Prune) -> Result<Exit, Failure> {
     }
     let bytes = words::size(removed.iter().sum());
     here.out.note(&format!("removed {}, {bytes}", words::plural(removed.len(), "job")));
-    // For people, and made again with the next job that begins or ends.
-    let _page = seams::overview(&here.root);
-    Ok(worst)
+    worst
 }
 
 /// Every job that has ended, with or without a run folder, as far as nobody is at it; and who needs which.
@@ -247,13 +269,15 @@ fn tell_kept(here: &mut Here, not_merged: &[&Ended], waited_for: &[&Ended]) {
 }
 
 /// Asks on a terminal, or tells the signal that came first; elsewhere nothing is removed unasked.
-fn is_confirmed(here: &mut Here, jobs: usize) -> Result<Result<bool, u8>, Failure> {
+fn is_confirmed(
+    here: &mut Here,
+    wakes: &mut Wakes,
+    jobs: usize,
+) -> Result<Result<bool, u8>, Failure> {
     if !is_terminal(&std::io::stdin()) {
         return Err(Failure::usage("nobody is there to be asked, and nothing was removed")
             .hint("say --yes to remove them, or --dry-run to see them only"));
     }
-    let mut wakes = Wakes::new();
-    wakes.catch_signals()?;
     let answer = wakes.ask(here, &format!("remove {}? [y]es, [n]o: ", words::plural(jobs, "job")));
     Ok(answer.map(|line| matches!(line.unwrap_or_default().to_lowercase().as_str(), "y" | "yes")))
 }

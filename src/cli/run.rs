@@ -105,7 +105,10 @@ pub(super) fn conclude(here: &mut Here, job: &JobId, end: &End) -> Result<Exit, 
         here.out.note(&wait::said(job, end));
         return Ok(end.exit());
     }
-    seams::drain(&here.root, Some(job));
+    let signal = seams::drain(&here.root, Some(job));
+    if signal.is_some() {
+        here.out.note(&format!("{job}: its hooks are called without this command"));
+    }
     // From the journal, which `end` was read from too: status.json may be a step behind it.
     let told = snapshot::told(&folder)?;
     if let Some(row) = &told {
@@ -115,5 +118,5 @@ pub(super) fn conclude(here: &mut Here, job: &JobId, end: &End) -> Result<Exit, 
     if told.is_none() || !matches!(end, End::Job(_)) {
         here.out.note(&wait::said(job, end));
     }
-    Ok(end.exit())
+    Ok(signal.map_or(end.exit(), Exit::Signal))
 }

@@ -232,10 +232,9 @@ pub(super) fn daemon(
 ) -> Result<Exit, Failure> {
     let once = options.once;
     let ended = daemon::run(root, settings, options);
-    if once {
-        drain(root, None);
-    }
-    ended.map_err(|e| Failure::system("watch the spool", &e))
+    let signal = if once { drain(root, None) } else { None };
+    let ended = ended.map_err(|e| Failure::system("watch the spool", &e))?;
+    Ok(signal.map_or(ended, Exit::Signal))
 }
 
 /// Ends a job that has no worker, under its lock and after the fence; false if someone holds it.

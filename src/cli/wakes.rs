@@ -138,6 +138,14 @@ impl Wakes {
         }
     }
 
+    /// The signal that has come, if one has; nothing is waited for, and other reasons to wake are forgotten.
+    pub(super) fn signal(&mut self) -> Option<u8> {
+        self.receiver.try_iter().find_map(|wake| match wake {
+            Wake::Signal(signal) => Some(signal),
+            _ => None,
+        })
+    }
+
     /// Wakes for keys as well; the screen is the caller's.
     pub(super) fn catch_keys(&self) -> Result<(), Failure> {
         let sender = self.sender.clone();

@@ -223,8 +223,8 @@ fn parsed(path: &Path) -> impl Fn(String) -> Result<Job> + '_ {
 
 /// Whether reading failed for what lies there, so that another try would not help.
 fn is_damage(kind: ErrorKind) -> bool {
-    use ErrorKind::{InvalidData, IsADirectory, NotADirectory, PermissionDenied};
-    matches!(kind, InvalidData | IsADirectory | NotADirectory | PermissionDenied)
+    use ErrorKind::{InvalidData, InvalidInput, IsADirectory, NotADirectory, PermissionDenied};
+    matches!(kind, InvalidData | InvalidInput | IsADirectory | NotADirectory | PermissionDenied)
 }
 
 /// Whether a copy is that of the job in a run folder.

@@ -23,7 +23,7 @@ use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::os::lock::{self, FileLock};
 use crate::os::watch::Watch;
-use crate::os::{clock, env, family, fsx};
+use crate::os::{clock, env, family, fsx, signals};
 use crate::runs::Runs;
 
 pub use record::{Failure, failures};
@@ -79,8 +79,9 @@ pub fn is_due(root: &Root, job: &JobId) -> bool {
     scripts::any(root) && marks(root).join(job.as_str()).exists()
 }
 
-/// Waits until the hooks of a job, or of all jobs that nobody works on, have been called, at most so long.
-pub fn drain(root: &Root, job: Option<&JobId>, patience: Duration) {
+/// Waits until the hooks of a job, or of all jobs that nobody works on, have been called, at most so long; gives back the signal
+/// that ended the waiting. The runner calls them, and goes on with that.
+pub fn drain(root: &Root, job: Option<&JobId>, patience: Duration) -> Option<i32> {
     let deadline = clock::since_boot() + patience;
     let is_meant = |marked: &JobId| match job {
         Some(job) => job == marked,
@@ -91,32 +92,43 @@ pub fn drain(root: &Root, job: Option<&JobId>, patience: Duration) {
         Some(job) => rouse(root, job),
         None => resume(root),
     }
-    until_called(root, is_meant, deadline, RESCAN);
+    until_called(root, is_meant, deadline, RESCAN)
 }
 
-/// Waits until no job that is meant has a mark: looks when a mark has come or gone, and every `rescan` anyway.
+/// Waits until no job that is meant has a mark: looks when a mark has come or gone, and every `rescan` anyway. The answer is
+/// the signal that ended the waiting, if one did.
 fn until_called(
     root: &Root,
     is_meant: impl Fn(&JobId) -> bool,
     deadline: Duration,
     rescan: Duration,
-) {
+) -> Option<i32> {
     let (tell, told) = channel();
     // Without a watch nobody else would hold the sender, and a closed channel ends each wait at once.
-    let _keeps_it_open = tell.clone();
+    let (signal, _keeps_it_open) = (tell.clone(), tell.clone());
+    // Where none can be caught they end us.
+    let _listener = signals::Listener::listen(move |number| {
+        let _nobody_waits = signal.send(Some(number));
+    });
     let mut watch = Watch::new(move |_| {
-        let _nobody_waits = tell.send(());
+        let _nobody_waits = tell.send(None);
     })
     .ok();
     // Before the first look: whatever goes after that is heard of.
     let is_watched = watch.as_mut().is_some_and(|watch| watch.add(&marks(root)).is_ok());
     let rest = if is_watched { rescan } else { WITHOUT_WATCH };
     while backlog::marked(root).iter().any(&is_meant) {
-        let Some(left) = deadline.checked_sub(clock::since_boot()) else { return };
-        let _looked_at_anyway = told.recv_timeout(rest.min(left));
+        let left = deadline.checked_sub(clock::since_boot())?;
+        let mut next = told.recv_timeout(rest.min(left)).ok();
         // A burst of changes is one reason to look.
-        while told.try_recv().is_ok() {}
+        while let Some(wake) = next {
+            if wake.is_some() {
+                return wake;
+            }
+            next = told.try_recv().ok();
+        }
     }
+    None
 }
 
 /// Starts the runner where none is at work; it looks at the marks again after it has let go of its lock.
@@ -141,6 +153,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::os::process::{self, Target};
 
     #[test]
     fn who_waits_for_hooks_looks_when_a_mark_goes_and_not_by_the_clock() {
@@ -162,5 +175,21 @@ mod tests {
             until_called(&root, is_meant, begun + Duration::from_secs(60), never);
         });
         assert!(clock::since_boot() < begun + Duration::from_secs(60), "the event has told it");
+    }
+
+    #[test]
+    fn who_waits_for_hooks_is_ended_by_a_signal() {
+        let d = tempfile::tempdir().expect("scratch");
+        let root = Root::new(d.path());
+        fsx::make_dirs(&marks(&root)).expect("marks");
+        fsx::put_mark(&marks(&root).join("a-abc234")).expect("mark");
+        let us = Target::open(process::own_pid(), |_| true).expect("we live");
+        let asked = |_: &JobId| {
+            us.hang_up();
+            true
+        };
+        let begun = clock::since_boot();
+        let ended = until_called(&root, asked, begun + Duration::from_secs(60), RESCAN);
+        assert!(ended.is_some() && clock::since_boot() < begun + Duration::from_secs(60));
     }
 }

@@ -15,6 +15,8 @@ use crate::runs::RunFolder;
 pub(super) const MAX_OUTPUT: usize = 64 * 1024;
 /// Most logs of a job.
 const MAX_LOGS: usize = 500;
+/// Largest file of a number, in bytes.
+const MAX_DONE: u64 = 64;
 /// Size of the list of failures from which on it takes no more.
 const MAX_FAILURES: u64 = 256 * 1024;
 
@@ -46,7 +48,8 @@ fn failed(run: &RunFolder) -> PathBuf {
 
 /// The number of the last fact that hooks were called for; 0 of none.
 pub(super) fn done(run: &RunFolder) -> u64 {
-    let text = fsx::read_optional(&folder(run).join("done")).ok().flatten();
+    let bytes = fsx::read_bounded(&folder(run).join("done"), MAX_DONE).ok().flatten();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
@@ -84,6 +87,7 @@ pub(super) fn keep_output(
 /// Those of the system.
 pub(super) fn fail(run: &RunFolder, failure: &Failure) -> Result<()> {
     fsx::make_dir(&folder(run))?;
+    fsx::refuse_irregular(&failed(run))?;
     let mut file = fsx::open_append(&failed(run))?;
     if file.metadata()?.len() < MAX_FAILURES {
         let line = serde_json::to_string(failure)? + "\n";
@@ -96,4 +100,25 @@ pub(super) fn fail(run: &RunFolder, failure: &Failure) -> Result<()> {
 pub fn failures(run: &RunFolder) -> Vec<Failure> {
     let text = fsx::read_bounded(&failed(run), MAX_FAILURES * 2).ok().flatten().unwrap_or_default();
     text.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::JobId;
+    use crate::model::root::Root;
+    use crate::runs::Runs;
+
+    #[test]
+    fn a_fifo_in_the_place_of_what_was_called_is_replaced_and_not_waited_for() {
+        let d = tempfile::tempdir().expect("scratch");
+        let root = Root::new(d.path());
+        let run = Runs::of(&root).folder(&JobId::parse("a-abc234").expect("id"));
+        fsx::make_dirs(&folder(&run)).expect("folder");
+        let (fifo, path) = (rustix::fs::FileType::Fifo, folder(&run).join("done"));
+        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, 0o600.into(), 0).expect("fifo");
+        assert_eq!(done(&run), 0);
+        set_done(&run, 7).expect("put");
+        assert_eq!(done(&run), 7);
+    }
 }

@@ -1,11 +1,16 @@
 //! What lies in the root's `hooks/`: which programs may be called, and what is wrong with the others.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::io::Error;
+use std::path::{Component, Path, PathBuf};
 
-use crate::logic::hooks::{ALL, Seen, is_hook, misnamed, refusal, unfit};
+use crate::logic::hooks::{ALL, Kind, Seen, is_hook, misnamed, refusal, unfit};
 use crate::model::root::Root;
 use crate::os::mount::Rights;
 use crate::os::{env, fsx};
+
+/// Most links that are followed, as the kernel does.
+const MAX_LINKS: usize = 40;
 
 fn folder(root: &Root) -> PathBuf {
     root.path().join("hooks")
@@ -16,28 +21,80 @@ pub(super) fn any(root: &Root) -> bool {
     fsx::list(&folder(root)).is_ok_and(|names| names.iter().any(|name| is_hook(name)))
 }
 
-/// The hooks for an event, its own one first: each with its name, its file and why it is refused, if it is.
+/// The hooks for an event, its own one first: each with its name, the file that is started and why it is refused, if it is.
 pub(super) fn of(root: &Root, event: &str) -> Vec<(String, PathBuf, Option<String>)> {
-    let found = [event, ALL].into_iter().map(|name| (name.to_owned(), folder(root).join(name)));
-    let there = found.filter(|(_, path)| path.symlink_metadata().is_ok());
-    there.map(|(name, path)| (name.clone(), path.clone(), why_not(root, &name, &path))).collect()
+    let named = [event, ALL].into_iter().map(|name| (name.to_owned(), folder(root).join(name)));
+    let there = named.filter(|(_, path)| path.symlink_metadata().is_ok());
+    let seen = |(name, path): (String, PathBuf)| match judged(&name, &path) {
+        Ok(file) => (name, file, None),
+        Err(why) => (name, path, Some(why)),
+    };
+    there.map(seen).collect()
 }
 
-/// Why a hook is not called. A link is followed; what it leads to is what would run.
-fn why_not(root: &Root, name: &str, path: &Path) -> Option<String> {
-    let file = match path.canonicalize() {
-        Ok(file) if file.is_file() => file,
-        Ok(_) => return Some(format!("hooks/{name} is no file")),
-        Err(e) => return Some(format!("hooks/{name} cannot be followed: {e}")),
-    };
-    let judged = |path: &Path, what: &str| match Rights::of(path) {
-        Ok(rights) => refusal(Seen { uid: rights.uid, mode: rights.mode }, env::own_uid(), what),
-        Err(e) => Some(e.to_string()),
-    };
-    let mode =
-        || Rights::of(&file).ok().and_then(|rights| unfit(&format!("hooks/{name}"), rights.mode));
-    let holder = |path: &Path| path.canonicalize().ok().and_then(|dir| judged(&dir, "hooks/"));
-    holder(&folder(root)).or_else(|| judged(&file, &format!("hooks/{name}"))).or_else(mode)
+/// The file that a hook is, with no link on the way to it any more: what was judged is what is started.
+///
+/// # Errors
+/// Why it is not called.
+fn judged(name: &str, path: &Path) -> Result<PathBuf, String> {
+    let what = format!("hooks/{name}");
+    let cannot = |e: Error| format!("{what} cannot be followed: {e}");
+    let absolute = std::path::absolute(path).map_err(cannot)?;
+    let file = trusted(&absolute, &what)?;
+    if !file.is_file() {
+        return Err(format!("{what} is no file"));
+    }
+    let rights = Rights::of(&file).map_err(cannot)?;
+    unfit(&what, rights.mode).map_or(Ok(file), Err)
+}
+
+/// Follows a path from `/` on: whoever may change a name on the way, be it that of a folder or of a link, decides what is
+/// started at its end.
+///
+/// # Errors
+/// Who else may do so, or why it cannot be followed.
+fn trusted(path: &Path, what: &str) -> Result<PathBuf, String> {
+    let mut left: Vec<OsString> = names(path);
+    let (mut at, mut links) = (PathBuf::from("/"), 0);
+    loop {
+        let rights = Rights::of(&at).map_err(|e| format!("{what} cannot be followed: {e}"))?;
+        let link = std::fs::read_link(&at).ok();
+        let kind = match link {
+            Some(_) => Kind::Link,
+            None if rights.is_folder => Kind::Folder,
+            None => Kind::Program,
+        };
+        let is_it = left.is_empty() && kind == Kind::Program;
+        let shown = if is_it { what.to_owned() } else { at.display().to_string() };
+        let seen = Seen { uid: rights.uid, mode: rights.mode, kind };
+        if let Some(why) = refusal(seen, env::own_uid(), &shown) {
+            return Err(if is_it { why } else { format!("{what}: {why}") });
+        }
+        if let Some(target) = link {
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(format!("{what} cannot be followed: it leads through too many links"));
+            }
+            at = if target.is_absolute() { PathBuf::from("/") } else { above(&at) };
+            left.extend(names(&target));
+        }
+        match left.pop() {
+            None => return Ok(at),
+            Some(name) if name == ".." => at = above(&at),
+            Some(name) => at.push(name),
+        }
+    }
+}
+
+fn above(path: &Path) -> PathBuf {
+    path.parent().unwrap_or_else(|| Path::new("/")).to_owned()
+}
+
+/// The names in a path, the last one first.
+fn names(path: &Path) -> Vec<OsString> {
+    let meant = path.components().rev();
+    let meant = meant.filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    meant.map(|part| part.as_os_str().to_owned()).collect()
 }
 
 /// What keeps programs in `hooks/` from being called, a line each.
@@ -46,7 +103,7 @@ pub fn problems(root: &Root) -> Vec<String> {
     names.sort();
     let problem = |name: &String| {
         let path = folder(root).join(name);
-        if is_hook(name) { why_not(root, name, &path) } else { misnamed(name) }
+        if is_hook(name) { judged(name, &path).err() } else { misnamed(name) }
     };
     names.iter().filter_map(problem).map(|why| format!("a hook is not called: {why}")).collect()
 }
@@ -54,7 +111,7 @@ pub fn problems(root: &Root) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -102,5 +159,43 @@ mod tests {
             "others may put one there"
         );
         std::fs::set_permissions(&hooks, Permissions::from_mode(0o700)).expect("mode");
+    }
+
+    #[test]
+    fn a_link_leads_only_where_nobody_else_can_turn_it() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let (root, open) = (Root::new(dir.path()), dir.path().join("open"));
+        let (hooks, safe) = (folder(&root), dir.path().join("safe"));
+        for made in [&hooks, &safe, &open.join("in")] {
+            fsx::make_dirs(made).expect("folder");
+        }
+        for program in [safe.join("program"), open.join("in/program")] {
+            fsx::put_new(&program, b"#!/bin/sh\n").expect("file");
+            std::fs::set_permissions(&program, Permissions::from_mode(0o700)).expect("mode");
+        }
+        symlink("../safe/program", open.join("link")).expect("link");
+        symlink("open", dir.path().join("way")).expect("link");
+        std::fs::set_permissions(&open, Permissions::from_mode(0o777)).expect("mode");
+        let seen = |target: &str| {
+            let hook = hooks.join("all");
+            symlink(target, &hook).expect("link");
+            let seen = of(&root, "job.finished").remove(0);
+            fsx::remove(&hook).expect("away");
+            assert_eq!(seen.0, "all");
+            (seen.1, seen.2)
+        };
+        let program = safe.join("program").canonicalize().expect("there");
+        assert_eq!(seen("../safe/../safe/program"), (program, None), "what it leads to is started");
+        let turned =
+            ["../open/in/program", "../open/link", "../way/in/program", "../open/../safe/program"];
+        for target in turned {
+            let why = seen(target).1.unwrap_or_default();
+            assert!(why.contains("/open (mode 0777)"), "{target}: {why}");
+        }
+        std::fs::set_permissions(&open, Permissions::from_mode(0o1777)).expect("mode");
+        assert!(turned.iter().all(|target| seen(target).1.is_none()), "nobody renames there");
+        assert!(seen("all").1.is_some_and(|why| why.contains("too many links")));
+        assert!(seen("../safe").1.is_some_and(|why| why.contains("no file")));
+        assert!(seen("gone").1.is_some_and(|why| why.contains("cannot be followed")));
     }
 }

@@ -11,13 +11,26 @@ pub const ALL: &str = "all";
 /// How old a fact may be that a hook is still called for: after longer, nobody waits for it any more.
 pub const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// What is known of a file in `hooks/`, or of the folder itself.
+/// What something on the way to a hook is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The file itself.
+    Program,
+    /// A folder; where it is sticky, nobody renames what is another's.
+    Folder,
+    /// A link, which its owner alone can turn.
+    Link,
+}
+
+/// What is known of a program in `hooks/`, or of something on the way to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// Its owner.
     pub uid: u32,
     /// Its permission bits.
     pub mode: u32,
+    /// What it is.
+    pub kind: Kind,
 }
 
 /// Whether a file of this name is meant to be called.
@@ -30,7 +43,12 @@ pub fn refusal(seen: Seen, own_uid: u32, what: &str) -> Option<String> {
     if seen.uid != own_uid && seen.uid != 0 {
         return Some(format!("{what} belongs to user {}, not to {own_uid} or root", seen.uid));
     }
-    if seen.mode & 0o022 != 0 {
+    let is_open = match seen.kind {
+        Kind::Program => seen.mode & 0o022 != 0,
+        Kind::Folder => seen.mode & 0o022 != 0 && seen.mode & 0o1000 == 0,
+        Kind::Link => false,
+    };
+    if is_open {
         let mode = seen.mode & 0o7777;
         return Some(format!(
             "others may write in {what} (mode {mode:04o}); chmod go-w makes it safe"
@@ -62,17 +80,25 @@ mod tests {
 
     #[test]
     fn a_program_that_others_can_change_is_refused() {
-        for (uid, mode, is_good) in [
-            (7, 0o700, true),
-            (0, 0o755, true),
-            (7, 0o777, false),
-            (7, 0o720, false),
-            (0, 0o702, false),
-            (8, 0o700, false),
+        use Kind::{Folder, Link, Program};
+        for (uid, mode, kind, is_good) in [
+            (7, 0o700, Program, true),
+            (0, 0o755, Program, true),
+            (7, 0o777, Program, false),
+            (7, 0o1777, Program, false),
+            (7, 0o720, Program, false),
+            (0, 0o702, Folder, false),
+            (0, 0o1777, Folder, true),
+            (8, 0o1777, Folder, false),
+            (7, 0o777, Link, true),
+            (8, 0o777, Link, false),
+            (8, 0o700, Program, false),
         ] {
-            assert_eq!(refusal(Seen { uid, mode }, 7, "x").is_none(), is_good, "{uid} {mode:o}");
+            let is = refusal(Seen { uid, mode, kind }, 7, "x").is_none();
+            assert_eq!(is, is_good, "{uid} {mode:o} {kind:?}");
         }
-        let why = refusal(Seen { uid: 7, mode: 0o757 }, 7, "hooks/all").expect("refused");
+        let seen = Seen { uid: 7, mode: 0o757, kind: Program };
+        let why = refusal(seen, 7, "hooks/all").expect("refused");
         assert_eq!(why, "others may write in hooks/all (mode 0757); chmod go-w makes it safe");
     }
 

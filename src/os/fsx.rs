@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
 pub use self::reading::{
-    disk_bytes, is_at, list, list_os, open_hostile, read_at_most, read_bounded, read_head,
-    read_optional, read_tail,
+    disk_bytes, is_at, list, list_os, open_hostile, open_own, read_at_most, read_bounded,
+    read_head, read_optional, read_tail, refuse_irregular,
 };
 pub use self::temps::{clear_old_temps, clear_temps, is_older};
 use super::{random, reserve, seeded};
@@ -483,6 +483,15 @@ mod tests {
         .expect("fifo");
         assert!(read_bounded(&d.path().join("link"), 10).is_err());
         assert!(read_bounded(&d.path().join("fifo"), 10).is_err());
+        for waits in [
+            read_optional(&d.path().join("fifo")).map(drop),
+            refuse_irregular(&d.path().join("fifo")),
+        ] {
+            assert_eq!(waits.map_err(|e| e.kind()), Err(ErrorKind::InvalidInput));
+        }
+        assert_eq!(read_optional(&d.path().join("link")).expect("read").as_deref(), Some("12345"));
+        refuse_irregular(&d.path().join("link")).expect("a file");
+        refuse_irregular(&d.path().join("gone")).expect("nothing");
         assert_eq!(read_bounded(&file, 4).expect("read"), None);
         assert_eq!(read_bounded(&file, 5).expect("read"), Some(b"12345".to_vec()));
     }

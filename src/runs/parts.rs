@@ -152,8 +152,9 @@ fn joined_length(file: &File, after: u64, parts: &[Part], marker: Marker) -> u64
         }
         length += part.bytes;
         at = part.end();
-        is_open =
-            File::open(&part.path).and_then(|file| is_open_at(&file, part.bytes)).unwrap_or(false);
+        is_open = fsx::open_hostile(&part.path)
+            .and_then(|file| is_open_at(&file, part.bytes))
+            .unwrap_or(false);
     }
     length
 }

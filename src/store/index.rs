@@ -13,6 +13,7 @@ use super::db::{self, Result, Schema, said};
 use crate::model::id::JobId;
 use crate::model::outcome::Tokens;
 use crate::model::status::{Status, TaskStatus};
+use crate::os::fsx;
 
 /// Statuses that one transaction of a rebuild takes in, so that nobody waits long for the lock.
 const REBUILD_BATCH: usize = 200;
@@ -54,6 +55,7 @@ impl Index {
     /// One that a newer program wrote, and trouble with the file.
     pub fn open(store: &Path) -> Result<Self> {
         let path = store.join("tasks.db");
+        fsx::refuse_irregular(&path)?;
         Ok(Self { connection: db::open(&path, &SCHEMA)?, path })
     }
 
@@ -64,6 +66,7 @@ impl Index {
     /// A damaged or newer index, and trouble with the file.
     pub fn open_reader(store: &Path) -> Result<Option<Self>> {
         let path = store.join("tasks.db");
+        fsx::refuse_irregular(&path)?;
         let Some(connection) = db::open_reader(&path, &SCHEMA)? else { return Ok(None) };
         let index = Self { connection, path };
         Ok((!index.needs_rebuild()?).then_some(index))
@@ -262,7 +265,6 @@ mod tests {
     use crate::model::plan::Role;
     use crate::model::status::{JobPhase, TaskPhase};
     use crate::model::tally::Counts;
-    use crate::os::fsx;
 
     fn status(id: &str, ended: &str) -> Status {
         let task = |id: &str| TaskStatus {
@@ -368,6 +370,19 @@ mod tests {
         }
         let reader = Index::open_reader(&dir.path().join("store")).expect("open").expect("there");
         assert_eq!(reader.all().expect("all"), before);
+    }
+
+    #[test]
+    fn a_fifo_in_the_place_of_the_index_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let path = dir.path().join("tasks.db");
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, 0o600.into(), 0).expect("fifo");
+        for refused in [Index::open(dir.path()).map(drop), Index::open_reader(dir.path()).map(drop)]
+        {
+            let why = refused.expect_err("it is no file").to_string();
+            assert!(why.contains("tasks.db: it is no regular file"), "{why}");
+        }
     }
 
     #[test]

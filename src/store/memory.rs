@@ -60,6 +60,7 @@ impl Memory {
     /// A database that a newer program wrote, and trouble with the files.
     pub fn open(store: &Path) -> Result<Self> {
         let (path, truth) = (store.join("memory.db"), store.join("memory.ndjson"));
+        fsx::refuse_irregular(&path)?;
         let connection = db::open(&path, &SCHEMA)?;
         let mut memory = Self { connection, truth, path, restored: None };
         let _guard = db::lock_beside(&memory.truth)?;

@@ -29,6 +29,7 @@ pub(super) fn append(truth: &Path, entry: &impl Serialize) -> Result<()> {
     let is_new = !truth.exists();
     let mut line = serde_json::to_vec(entry)?;
     line.push(b'\n');
+    fsx::refuse_irregular(truth)?;
     let mut file = fsx::open_append(truth)?;
     if ends_torn(&mut file).map_err(fsx::at(truth))? {
         line.insert(0, b'\n');
@@ -71,8 +72,10 @@ impl Loss {
 /// # Errors
 /// When it cannot be opened.
 pub(super) fn loss(truth: &Path, reads: &dyn Fn(&[u8]) -> bool) -> Result<Option<Loss>> {
-    let lines = match File::open(truth) {
+    let lines = match fsx::open_own(truth) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Some(Loss::Missing)),
+        // A FIFO gives nothing, and what is written to it is gone.
+        Err(e) if e.kind() == ErrorKind::InvalidInput => return Ok(Some(Loss::Unreadable)),
         file => BufReader::new(file?).split(b'\n'),
     };
     let mut is_empty = true;
@@ -130,7 +133,8 @@ pub(super) fn put_alone(truth: &Path) -> Result<()> {
 pub(super) fn newest(truth: &Path) -> Option<(PathBuf, Vec<u8>)> {
     let copies = copies(truth).ok()?;
     copies.into_iter().rev().find_map(|(_, path)| {
-        let bytes = std::fs::read(&path).ok()?;
+        let mut bytes = Vec::new();
+        fsx::open_own(&path).ok()?.read_to_end(&mut bytes).ok()?;
         Some((path, bytes))
     })
 }

@@ -14,11 +14,12 @@ pub(in crate::cli) fn run_hooks(root: &Root) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Waits until the hooks of one job, or of all that nobody works on, have been called, for a while: whoever ends a machine with this process would end them, too.
-pub(in crate::cli) fn drain(root: &Root, job: Option<&JobId>) {
-    if let Ok(settings) = open(root) {
-        hooks::drain(root, job, settings.hook_timeout * 2);
-    }
+/// Waits until the hooks of one job, or of all that nobody works on, have been called, for a while: whoever ends a machine with this process would end them, too. Gives back the signal that came
+/// instead.
+pub(in crate::cli) fn drain(root: &Root, job: Option<&JobId>) -> Option<u8> {
+    let settings = open(root).ok()?;
+    let signal = hooks::drain(root, job, settings.hook_timeout * 2)?;
+    u8::try_from(signal).ok()
 }
 
 /// What keeps hooks from being called, a line each.

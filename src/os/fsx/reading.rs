@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -81,15 +81,47 @@ pub fn read_tail(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a file of our own as text; `None` if it is not there.
+/// Opens a file of our own, which a link may lead to; nobody waits for a FIFO's writer.
 ///
 /// # Errors
-/// Those of the system, with the path.
+/// `InvalidInput` if it is a FIFO; otherwise those of the system, with the path.
+pub fn open_own(path: &Path) -> Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(at(path))?;
+    if file.metadata().map_err(at(path))?.file_type().is_fifo() {
+        return Err(at(path)(Error::new(ErrorKind::InvalidInput, "it is a FIFO, not a file")));
+    }
+    Ok(file)
+}
+
+/// Refuses what is there and no regular file, before somebody opens it who would wait for it.
+///
+/// # Errors
+/// `InvalidInput` if it is something else; otherwise those of the system, with the path.
+pub fn refuse_irregular(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => {
+            let why = "it is no regular file: move it elsewhere, and it is made anew";
+            Err(at(path)(Error::new(ErrorKind::InvalidInput, why)))
+        }
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(at(path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a file of our own as text; `None` if it is not there. Never hangs on a FIFO.
+///
+/// # Errors
+/// `InvalidInput` if it is a FIFO; otherwise those of the system, with the path.
 pub fn read_optional(path: &Path) -> Result<Option<String>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    let mut text = String::new();
+    match open_own(path) {
+        Ok(mut file) => {
+            file.read_to_string(&mut text).map_err(at(path))?;
+            Ok(Some(text))
+        }
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(at(path)(e)),
+        Err(e) => Err(e),
     }
 }
 

@@ -1,6 +1,5 @@
 //! The lines of `memory.ndjson`, and how they are taken into the database.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::id::JobId;
 use crate::model::memory::Entry;
+use crate::os::fsx;
 
 /// A line that takes the entry of a job back.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub(super) fn read_line(line: &[u8]) -> Option<Line> {
 /// The whole lines from byte `taken` on and where they start: from the beginning when the truth has become shorter; `None`
 /// if there is nothing new. A last line without its end is left for later.
 pub(super) fn unread(truth: &Path, taken: u64) -> std::io::Result<Option<(Vec<Vec<u8>>, u64)>> {
-    let mut file = match File::open(truth) {
+    let mut file = match fsx::open_own(truth) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && taken == 0 => return Ok(None),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Some((Vec::new(), 0))),
         file => file?,
