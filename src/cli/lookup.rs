@@ -65,7 +65,7 @@ pub(super) fn incoming(spool: &Spool) -> IoResult<Vec<String>> {
 }
 
 /// The job that a dropped or rejected file's name tells, if `submit` gave it.
-fn job_of(name: &str) -> Option<JobId> {
+pub(super) fn job_of(name: &str) -> Option<JobId> {
     JobId::from_stem(name.split('.').next().unwrap_or_default())
 }
 

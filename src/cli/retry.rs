@@ -141,7 +141,7 @@ fn of_job(
     let job = compose(&draft, &submit::resolved(flags, true)?);
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let new = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
-    seams::submit(root, &new, format!("{job:#}\n").as_bytes())?;
+    seams::submit(root, &new, job)?;
     let built_on = if from_scratch { String::new() } else { built_on(&state, &folder)? };
     let message = format!("{old}: done once more as {new}{built_on}");
     Ok(Retried { new: Some(new), message })

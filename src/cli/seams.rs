@@ -49,7 +49,7 @@ use crate::worker::Left;
 pub(super) use self::applying::{bring, of_trees};
 pub(super) use self::doctor::{broken_settings, codex_is_there, examine, lacks_login, preflight};
 pub(super) use self::editing::{
-    draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waits_for,
+    draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waiting_for,
 };
 pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::init::{init, write_page};
@@ -102,10 +102,11 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
     Ok((options.unwrap_or_default(), parts.body.to_owned()))
 }
 
-/// Judges a job file as the taker will, and drops it into the spool.
-pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
-    judge(root, json)?;
-    Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
+/// Judges a job file as the taker will, and drops it into the spool with the whole ids of what it waits for.
+pub(super) fn submit(root: &Root, id: &JobId, job: Value) -> Result<(), Failure> {
+    let after = judge(root, job.to_string().as_bytes())?;
+    let json = format!("{:#}\n", waiting_for(job, &after));
+    Spool::of(root).submit(id, json.as_bytes()).map_err(|e| Failure::system("submit the job", &e))
 }
 
 /// Whether the settings name a workspace for jobs that name none.

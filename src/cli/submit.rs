@@ -89,8 +89,9 @@ pub(super) fn submit(
         here.out.line(id.as_str())?;
     }
     seams::is_first_of_key(&here.root, job.get("key").and_then(|key| key.as_str()))?;
-    seams::submit(&here.root, &id, format!("{job:#}\n").as_bytes())?;
-    tell_where(here, workspace, is_default);
+    let workspace = workspace.map(str::to_owned);
+    seams::submit(&here.root, &id, job)?;
+    tell_where(here, workspace.as_deref(), is_default);
     Ok(id)
 }
 
