@@ -85,6 +85,9 @@ fn has_not_begun(root: &Root, known: &Known) -> Result<bool, Failure> {
             )));
         }
     };
+    if state.phase.is_final() {
+        return Err(pause::over(root, job, state.phase.as_str()));
+    }
     if seams::is_unstarted(&state) { Ok(true) } else { Err(begun(job, state.phase.as_str())) }
 }
 
@@ -175,7 +178,7 @@ fn replace(
     let prepared = seams::prepare(root, old, &new, json.as_bytes())?;
     let kept = |e: Failure| e.hint(format!("the edited job is in {}", prepared.display()));
     let is_gone = match &known.at {
-        Whereabouts::Incoming(file) => seams::withdraw(root, file),
+        Whereabouts::Incoming(file) => seams::withdraw(root, file, old),
         _ => seams::replace_unstarted(root, old, &new),
     };
     if !is_gone.map_err(kept)? {
