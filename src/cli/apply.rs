@@ -95,18 +95,27 @@ fn notes(
     brought.remove(job);
     let mut notes = String::new();
     for (other, commits) in brought {
-        let replay = snapshot::replay(&Runs::of(root).folder(&other)).ok();
-        let phase = replay.map(|replay| JobState::replay(&replay.events).phase.as_str());
-        let phase = phase.map(|phase| format!(" ({phase})")).unwrap_or_default();
-        let _ = write!(notes, "; brings {} of {other}{phase}", plural(commits, "commit"));
+        let state = how_it_stands(root, &other).map(|how| format!(" ({how})"));
+        let state = state.unwrap_or_default();
+        let _ = write!(notes, "\n  brings {} of {other}{state}", plural(commits, "commit"));
     }
     if matches!(state.phase, JobPhase::Failed | JobPhase::Killed) {
         let message = one_line(&state.standing.message);
-        let _ = write!(notes, "; note that {job} itself {}: {message}", ended_as(state.phase));
+        let _ = write!(notes, "\n  note that {job} itself {}: {message}", ended_as(state.phase));
     } else if state.verified == Some(false) {
-        notes.push_str("; note that its verify commands did not pass");
+        notes.push_str("\n  note that its verify commands did not pass");
     }
     Ok(notes)
+}
+
+/// How the job stands whose commits come along, where that can be read.
+fn how_it_stands(root: &Root, job: &JobId) -> Option<&'static str> {
+    let folder = Runs::of(root).folder(job);
+    if !folder.dir().exists() {
+        return Some("removed");
+    }
+    let replay = snapshot::replay(&folder).ok()?;
+    Some(JobState::replay(&replay.events).phase.as_str())
 }
 
 fn ended_as(phase: JobPhase) -> &'static str {

@@ -9,6 +9,7 @@ use super::follow::Wakes;
 use super::here::Here;
 use super::jobfile::{Draft, Flags, compose};
 use super::lookup::{self, Known, Whereabouts};
+use super::needed::Needs;
 use super::{pause, retry, seams, snapshot, submit};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
@@ -84,6 +85,9 @@ fn has_not_begun(root: &Root, known: &Known) -> Result<bool, Failure> {
             )));
         }
     };
+    if state.phase.is_final() {
+        return Err(pause::over(root, job, state.phase.as_str()));
+    }
     if seams::is_unstarted(&state) { Ok(true) } else { Err(begun(job, state.phase.as_str())) }
 }
 
@@ -92,18 +96,20 @@ fn begun(job: &JobId, state: &str) -> Failure {
         .hint(format!("numerus kill {job}, then numerus retry {job} with other options"))
 }
 
-/// A job that others wait for cannot give way to one of another name.
+/// A job that others wait for cannot give way to one of another id, whether or not they were taken; one whose front alone
+/// is named, which the new id has, too, can.
 fn nobody_waits(root: &Root, job: &JobId) -> Result<(), Failure> {
-    let runs = Runs::of(root);
-    let mut all = lookup::all(root)?.into_iter().filter(|k| k.at == Whereabouts::Run);
-    match all.find(|k| seams::waits_for(root, &runs.folder(&k.job), job)) {
-        None => Ok(()),
+    let fits_the_new_one = format!("{}-", job.slug());
+    let is_meant =
+        |start: &str| job.as_str().starts_with(start) && !fits_the_new_one.starts_with(start);
+    let Some(by) = Needs::of(root)?.who_names(is_meant) else { return Ok(()) };
+    let (by, hint) = match lookup::job_of(&by) {
         Some(other) => {
-            let (other, message) = (&other.job, format!("{} waits for {job}", other.job));
-            Err(Failure::new(Exit::Blocked, message)
-                .hint(format!("numerus edit {other} --after OTHER, or kill it, first")))
+            (other.to_string(), format!("numerus edit {other} --after OTHER, or kill it, first"))
         }
-    }
+        None => (by, "take that file out of spool/incoming/ first".to_owned()),
+    };
+    Err(Failure::new(Exit::Blocked, format!("{by} waits for {job}")).hint(hint))
 }
 
 /// What the editor leaves, and the draft that it stands in.
@@ -161,17 +167,18 @@ fn replace(
         // A key belongs to the first job that was taken with it.
         object.remove("key");
     }
-    let json = format!("{after:#}\n");
-    if seams::judge(root, json.as_bytes())?.iter().any(|after| after.job == old.as_str()) {
+    let waits_for = seams::judge(root, after.to_string().as_bytes())?;
+    if waits_for.iter().any(|other| other.job == old.as_str()) {
         return Err(Failure::usage(format!("{old} cannot wait for itself"))
             .hint("leave `after` out, or name another job"));
     }
+    let json = format!("{:#}\n", seams::waiting_for(after, &waits_for));
     let tail = random::base32(TAIL_CHARS).map_err(|e| Failure::system("make an id", &e))?;
     let new = JobId::compose(old.slug(), &tail);
     let prepared = seams::prepare(root, old, &new, json.as_bytes())?;
     let kept = |e: Failure| e.hint(format!("the edited job is in {}", prepared.display()));
     let is_gone = match &known.at {
-        Whereabouts::Incoming(file) => seams::withdraw(root, file),
+        Whereabouts::Incoming(file) => seams::withdraw(root, file, old),
         _ => seams::replace_unstarted(root, old, &new),
     };
     if !is_gone.map_err(kept)? {

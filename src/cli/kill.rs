@@ -9,9 +9,10 @@ use super::here::Here;
 use super::lookup::{self, Known, Whereabouts};
 use super::{seams, several, snapshot};
 use crate::error::{Exit, Failure};
-use crate::model::id::TaskId;
+use crate::model::id::{JobId, TAIL_CHARS, TaskId};
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, TaskPhase};
+use crate::os::random;
 use crate::runs::{RunFolder, Runs, Want};
 
 /// How long the end is waited for.
@@ -33,16 +34,33 @@ pub(super) fn run(here: &mut Here, asked: &Kill) -> Result<Exit, Failure> {
 /// Ends one job or task; the answer says how that went.
 pub(super) fn one(root: &Root, target: &str) -> Result<String, Failure> {
     let (prefix, task) = lookup::target(target)?;
-    let known = lookup::find_live(root, prefix)?;
+    let known = match lookup::find_live(root, prefix) {
+        Err(unknown) if unknown.kind == Exit::Unknown => {
+            return of_file(root, target, unknown);
+        }
+        found => found?,
+    };
     match (&known.at, task) {
         (Whereabouts::Incoming(file), None) => {
-            if seams::withdraw(root, file)? {
+            if seams::withdraw(root, file, &known.job)? {
                 return Ok(format!("{}: withdrawn before anyone took it", known.job));
             }
             of_run(root, &lookup::find(root, known.job.as_str())?, None)
         }
         (_, task) => of_run(root, &known, task),
     }
+}
+
+/// Withdraws a dropped file that is no job yet: it gets the id that it would have had, and is kept under that.
+fn of_file(root: &Root, name: &str, unknown: Failure) -> Result<String, Failure> {
+    let Some(file) = lookup::dropped(root, name) else { return Err(unknown) };
+    let tail = random::base32(TAIL_CHARS).map_err(|e| Failure::system("make an id", &e))?;
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let job = JobId::compose(&stem, &tail);
+    if seams::withdraw(root, &file, &job)? {
+        return Ok(format!("{name}: withdrawn before anyone took it, kept as {job}"));
+    }
+    Err(unknown.hint(format!("{name} was just taken: numerus status shows as which job")))
 }
 
 fn of_run(root: &Root, known: &Known, task: Option<TaskId>) -> Result<String, Failure> {

@@ -5,6 +5,7 @@
 //! meant, and only among jobs of the same name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io::{ErrorKind, Result as IoResult};
 use std::path::PathBuf;
 
@@ -16,7 +17,7 @@ use crate::model::root::{Root, job_of_copy};
 use crate::model::status::JobPhase;
 use crate::os::{clock, fsx};
 use crate::runs::Runs;
-use crate::spool::{Place, Spool};
+use crate::spool::{Kind, Place, Spool, may_be_taken};
 
 /// Most candidates that a message names.
 const MOST_NAMED: usize = 8;
@@ -70,8 +71,16 @@ fn names_of(spool: &Spool) -> IoResult<Vec<String>> {
     Ok(names)
 }
 
+/// The file in `incoming/` of this very name, which is no job's yet: in the form that `submit` gives it would be found as one.
+pub(super) fn dropped(root: &Root, name: &str) -> Option<PathBuf> {
+    let spool = Spool::of(root);
+    let is_one = may_be_taken(OsStr::new(name)) && !name.contains('/') && job_of(name).is_none();
+    let stamp = spool.look(OsStr::new(name)).ok().flatten().filter(|_| is_one)?;
+    (stamp.kind == Kind::Regular).then(|| spool.folder(Place::Incoming).join(name))
+}
+
 /// The job that a dropped or rejected file's name tells, if `submit` gave it.
-fn job_of(name: &str) -> Option<JobId> {
+pub(super) fn job_of(name: &str) -> Option<JobId> {
     JobId::from_stem(name.split('.').next().unwrap_or_default())
 }
 
@@ -305,6 +314,11 @@ mod tests {
         let reason = root.spool().join("rejected/bad-abc234.json.reason.json");
         assert_eq!(at("bad"), Ok(Whereabouts::Rejected(reason)));
         assert_eq!(all(&root).expect("all").len(), 4);
+        let file = |name| dropped(&root, name);
+        assert_eq!(file("by hand.md"), Some(root.spool().join("incoming/by hand.md")));
+        for none in ["by hand", "new-abc234.json", ".hidden-abc234.json", "../done", "", "."] {
+            assert_eq!(file(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn named(here: &Here, job: &str) -> Result<JobId, Failure> {
 
 fn nothing_of(job: &JobId) -> Failure {
     Failure::new(Exit::Unknown, format!("nothing is remembered of {job}"))
-        .hint("numerus memory list shows what is remembered")
+        .hint("numerus memory search TEXT finds what is remembered")
 }
 
 fn search(here: &mut Here, asked: &Search) -> Result<Exit, Failure> {

@@ -75,7 +75,12 @@ impl Needs {
 
     /// One that needs this job, if any does.
     pub(super) fn who(&self, job: &JobId) -> Option<String> {
-        let needs = |need: &&Need| need.of.iter().any(|start| job.as_str().starts_with(start));
+        self.who_names(|start| job.as_str().starts_with(start))
+    }
+
+    /// One that names, as what it needs, the beginning of an id that is such.
+    pub(super) fn who_names(&self, is_such: impl Fn(&str) -> bool) -> Option<String> {
+        let needs = |need: &&Need| need.of.iter().any(|start| is_such(start));
         self.all.iter().find(needs).map(|need| need.by.clone())
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::follow::{Deadline, JournalTail, Wakes};
 use super::here::Here;
 use super::lookup::{self, Whereabouts};
-use super::{seams, several};
+use super::{retry, seams, several};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
@@ -37,24 +37,24 @@ pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
     match &known.at {
         Whereabouts::Run => {}
         Whereabouts::Incoming(file) => seams::take_to_rest(root, file)?,
-        Whereabouts::Ended(phase) => return Err(over(&known.job, phase.as_str())),
-        Whereabouts::Rejected(_) => return Err(over(&known.job, "rejected")),
+        Whereabouts::Ended(phase) => return Err(over(root, &known.job, phase.as_str())),
+        Whereabouts::Rejected(_) => return Err(over(root, &known.job, "rejected")),
     }
     let folder = Runs::of(root).folder(&known.job);
     of_run(root, &folder)
 }
 
 /// What is said of a job that has ended, where one was wanted that has not.
-pub(super) fn over(job: &JobId, how: &str) -> Failure {
+pub(super) fn over(root: &Root, job: &JobId, how: &str) -> Failure {
     Failure::new(Exit::Blocked, format!("{job} has ended already ({how})"))
-        .hint(format!("numerus retry {job} does it again"))
+        .hint(retry::again(root, job, how))
 }
 
 fn of_run(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
     let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
     tail.read()?;
     if tail.state().phase.is_final() {
-        return Err(over(folder.job(), tail.state().phase.as_str()));
+        return Err(over(root, folder.job(), tail.state().phase.as_str()));
     }
     seams::wish(folder, Want::Paused)?;
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
@@ -63,7 +63,7 @@ fn of_run(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
         let held = folder.may_be_held();
         tail.read()?;
         if tail.state().phase.is_final() {
-            return Err(over(folder.job(), tail.state().phase.as_str()));
+            return Err(over(root, folder.job(), tail.state().phase.as_str()));
         }
         if !held && (is_at_rest(tail.state()) || seams::rest(root, folder)?) {
             return Ok(said(folder.job()));

@@ -1,5 +1,6 @@
 //! `numerus prune`: removes jobs that have ended, after a look at what goes, and with a copy of what matters.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::Args;
@@ -162,7 +163,7 @@ fn remove_all(
     worst
 }
 
-/// Every job that has ended, with or without a run folder, as far as nobody is at it; and who needs which.
+/// Every job that has ended, with or without a run folder or a file in the spool, as far as nobody is at it; and who needs which.
 fn ended(root: &Root) -> Result<(Vec<Ended>, Needs), Failure> {
     let cannot = |e: std::io::Error| Failure::system("read the spool", &e);
     let (spool, runs) = (Spool::of(root), Runs::of(root));
@@ -181,6 +182,16 @@ fn ended(root: &Root) -> Result<(Vec<Ended>, Needs), Failure> {
             } else if let Some(one) = of_run(root, &job, phase)? {
                 all.push(one);
             }
+        }
+    }
+    // One whose file somebody has moved elsewhere has ended as its journal says.
+    let with_file: BTreeSet<JobId> = all.iter().map(|one| one.job.clone()).collect();
+    for job in runs.jobs().map_err(cannot)?.into_iter().filter(|job| !with_file.contains(job)) {
+        let status = snapshot::status(&runs.folder(&job)).ok().flatten();
+        if let Some(phase) = status.map(|s| s.state).filter(|phase| phase.is_final())
+            && spool.find(&job).is_none()
+        {
+            all.extend(of_run(root, &job, phase)?);
         }
     }
     let needs = Needs::of(root)?;

@@ -2,6 +2,7 @@
 //! passes, and everything fits the terminal.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -13,6 +14,7 @@ use super::table::{Cell, table};
 use crate::hooks;
 use crate::logic::conflicts::{HeldPath, by_path};
 use crate::logic::idle::Idle;
+use crate::logic::take;
 use crate::logic::words::{self, plural, short};
 use crate::model::claim::Conflict;
 use crate::model::id::{JobId, TaskId};
@@ -161,7 +163,7 @@ pub(super) fn detail(row: &Row, waits: &[Wait], agent: &str, dir: &str, view: &V
         text.push('\n');
     }
     text.push_str(&messages(&row.status, view));
-    let commands = where_to_look(row);
+    let commands = where_to_look(row, dir);
     let look = "look: ";
     let commands = fold::pieces(commands.iter().map(String::as_str), " · ", look.len(), view);
     let _ = writeln!(text, "\n{look}{commands}");
@@ -290,16 +292,17 @@ pub(super) fn failed_hooks(failures: &[hooks::Failure], dir: &str) -> Option<Str
     Some(format!("{count} failed, the last of {hook}: {why} (see {look})"))
 }
 
-/// Commands that show more of a job, or let it go on.
-fn where_to_look(row: &Row) -> Vec<String> {
+/// Commands that take what a job has made, do it again, show more of it, or let it go on.
+fn where_to_look(row: &Row, dir: &str) -> Vec<String> {
     let status = &row.status;
     let job = &status.job_id;
-    let apply = (status.state.is_final() && status.branch.is_some())
-        .then(|| format!("numerus apply {job}"));
-    // One that never began, since another job ended badly, has to wait for that one's retry.
-    let can_retry =
-        status.state == JobPhase::Failed && status.reason.as_deref() != Some("dependency");
-    let retry = can_retry.then(|| format!("numerus retry {job}"));
+    let top = status.workspace.as_deref().unwrap_or_default();
+    let take = status.branch.as_deref().filter(|_| status.state.is_final()).map(|branch| {
+        // A repository of its own lies in its folder.
+        take::command(job, &word(branch), &word(top), Path::new(top).starts_with(dir))
+    });
+    let is_failed = status.state == JobPhase::Failed;
+    let retry = is_failed.then(|| take::again(job, status.reason.as_deref()));
     let worth = |t: &&TaskStatus| t.attempt > 0 && !matches!(t.state, TaskPhase::Succeeded);
     let task = status.tasks.iter().find(worth).map(|t| t.id.to_string());
     let place = match status.reason.as_deref() {
@@ -313,11 +316,11 @@ fn where_to_look(row: &Row) -> Vec<String> {
         format!("git {}log {}", place.unwrap_or_default(), word(b))
     });
     let start = row.idle().and_then(|idle| idle.command(job));
-    [apply, retry, Some(logs), branch, start].into_iter().flatten().collect()
+    [retry, take, Some(logs), branch, start].into_iter().flatten().collect()
 }
 
 /// A word that a shell takes as it is.
-fn word(text: &str) -> String {
+pub(super) fn word(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-".contains(c);
     let text = one_line(text);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }

@@ -31,13 +31,13 @@ pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
     match &known.at {
         Whereabouts::Run => {}
         Whereabouts::Incoming(_) => return Ok(format!("{}: is not paused", known.job)),
-        Whereabouts::Ended(phase) => return Err(pause::over(&known.job, phase.as_str())),
-        Whereabouts::Rejected(_) => return Err(pause::over(&known.job, "rejected")),
+        Whereabouts::Ended(phase) => return Err(pause::over(root, &known.job, phase.as_str())),
+        Whereabouts::Rejected(_) => return Err(pause::over(root, &known.job, "rejected")),
     }
     let folder = Runs::of(root).folder(&known.job);
     let state = JobState::replay(&snapshot::replay(&folder)?.events);
     if state.phase.is_final() {
-        return Err(pause::over(&known.job, state.phase.as_str()));
+        return Err(pause::over(root, &known.job, state.phase.as_str()));
     }
     let is_held_back = folder.wants(Want::Paused);
     match state.pause {

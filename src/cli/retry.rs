@@ -11,8 +11,10 @@ use super::follow::{Deadline, JournalTail, Wakes};
 use super::here::Here;
 use super::jobfile::{Draft, Flags, compose};
 use super::lookup::{self, Known, Whereabouts};
+use super::render::word;
 use super::{seams, snapshot, submit};
 use crate::error::{Exit, Failure};
+use crate::logic::idle::Idle;
 use crate::logic::reopen::{self, Again};
 use crate::logic::state::JobState;
 use crate::model::event::{Event, Fact};
@@ -66,6 +68,23 @@ pub(super) fn run(here: &mut Here, asked: &Retry) -> Result<Exit, Failure> {
         }
     }
     Ok(worst)
+}
+
+/// How an ended job is done once more, as a hint: one that ended well is submitted again, and where it is to work is named,
+/// since `submit` would take the repository that the reader stands in.
+pub(super) fn again(root: &Root, job: &JobId, how: &str) -> String {
+    if how != JobPhase::Succeeded.as_str() {
+        return format!("numerus retry {job} does it again");
+    }
+    let Some(file) = Spool::of(root).taken(job) else {
+        return "numerus submit does it again".to_owned();
+    };
+    let accepted = Runs::of(root).folder(job).read_job().ok().flatten();
+    let workspace = accepted.and_then(|job| job.options.workspace);
+    let place = workspace.map(|dir| format!(" --workspace {}", word(&dir)));
+    let elsewhere = if place.is_none() { ", said where no repository is" } else { "" };
+    let (file, place) = (word(&file.display().to_string()), place.unwrap_or_default());
+    format!("numerus submit -f {file}{place} does it again{elsewhere}")
 }
 
 /// Retries one target.
@@ -141,7 +160,7 @@ fn of_job(
     let job = compose(&draft, &submit::resolved(flags, true)?);
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let new = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
-    seams::submit(root, &new, format!("{job:#}\n").as_bytes())?;
+    seams::submit(root, &new, job)?;
     let built_on = if from_scratch { String::new() } else { built_on(&state, &folder)? };
     let message = format!("{old}: done once more as {new}{built_on}");
     Ok(Retried { new: Some(new), message })
@@ -173,18 +192,23 @@ fn ended(root: &Root, known: &Known, folder: &RunFolder) -> Result<JobState, Fai
         JobPhase::Failed | JobPhase::Killed => Ok(state),
         JobPhase::Succeeded => Err(blocked(
             format!("{job} has ended well"),
-            match Spool::of(root).taken(job) {
-                Some(file) => format!("numerus submit -f {} does it again", file.display()),
-                None => "numerus submit does it again".to_owned(),
-            },
+            again(root, job, JobPhase::Succeeded.as_str()),
         )),
-        JobPhase::Queued | JobPhase::Planning | JobPhase::Running | JobPhase::Paused => {
-            Err(blocked(
+        JobPhase::Queued => Err(blocked(
+            format!("{job} has not begun yet"),
+            format!("numerus edit {job} changes it, numerus kill {job} ends it"),
+        )),
+        JobPhase::Planning | JobPhase::Running | JobPhase::Paused => {
+            let refused = blocked(
                 format!("{job} has not ended ({})", state.phase.as_str()),
-                format!(
-                    "numerus retry {job}/TASK tries one of its tasks again, numerus resume {job} ends its rest"
-                ),
-            ))
+                format!("numerus retry {job}/TASK tries one of its tasks again"),
+            );
+            let rests = Idle::of(state.phase, state.pause, false)
+                .filter(|_| state.phase == JobPhase::Paused);
+            Err(match rests.and_then(|idle| idle.command(job)) {
+                Some(command) => refused.hint(format!("{command} lets it go on")),
+                None => refused,
+            })
         }
     }
 }
@@ -221,9 +245,14 @@ fn of_task(root: &Root, known: &Known, task: &TaskId) -> Result<String, Failure>
     tail.read()?;
     let (job, state) = (folder.job(), tail.state());
     let name = format!("{job}/{task}");
-    if state.phase.is_final() || known.at != Whereabouts::Run {
+    let over = match &known.at {
+        Whereabouts::Ended(phase) => Some(phase.as_str()),
+        Whereabouts::Rejected(_) => Some("rejected"),
+        Whereabouts::Run | Whereabouts::Incoming(_) => None,
+    };
+    if let Some(how) = over.or_else(|| state.phase.is_final().then(|| state.phase.as_str())) {
         return Err(Failure::new(Exit::Blocked, format!("{job} is over, and its tasks with it"))
-            .hint(format!("numerus retry {job} does it once more")));
+            .hint(again(root, job, how)));
     }
     if state.task(task).is_none() {
         return Err(Failure::new(Exit::Unknown, format!("no task is called {name}"))

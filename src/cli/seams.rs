@@ -13,7 +13,7 @@ mod replacing;
 mod steering;
 mod wishes;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -48,7 +48,7 @@ use crate::worker::Left;
 pub(super) use self::applying::{bring, of_trees};
 pub(super) use self::doctor::{broken_settings, codex_is_there, examine, lacks_login, preflight};
 pub(super) use self::editing::{
-    draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waits_for,
+    draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waiting_for,
 };
 pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::init::{init, write_page};
@@ -101,10 +101,11 @@ pub(super) fn front_matter(text: &str) -> Result<(Map<String, Value>, String), F
     Ok((options.unwrap_or_default(), parts.body.to_owned()))
 }
 
-/// Judges a job file as the taker will, and drops it into the spool.
-pub(super) fn submit(root: &Root, job: &JobId, json: &[u8]) -> Result<(), Failure> {
-    judge(root, json)?;
-    Spool::of(root).submit(job, json).map_err(|e| Failure::system("submit the job", &e))
+/// Judges a job file as the taker will, and drops it into the spool with the whole ids of what it waits for.
+pub(super) fn submit(root: &Root, id: &JobId, job: Value) -> Result<(), Failure> {
+    let after = judge(root, job.to_string().as_bytes())?;
+    let json = format!("{:#}\n", waiting_for(job, &after));
+    Spool::of(root).submit(id, json.as_bytes()).map_err(|e| Failure::system("submit the job", &e))
 }
 
 /// Whether the settings name a workspace for jobs that name none.
@@ -124,15 +125,24 @@ fn refused(reason: &Reason) -> Failure {
 
 /// Takes a submitted job; one that a daemon has taken meanwhile is fine.
 pub(super) fn take(root: &Root, job: &JobId) -> Result<(), Failure> {
+    if take_file(root, format!("{job}.json").as_ref())?.is_none() {
+        hooks::rouse(root, job);
+    }
+    Ok(())
+}
+
+/// Takes a dropped file: the job that it became, or `None` if it is gone.
+pub(super) fn take_file(root: &Root, name: &OsStr) -> Result<Option<JobId>, Failure> {
     let desk = Desk::new(root, open(root)?);
-    let name = format!("{job}.json");
-    let taken = desk.take(name.as_ref()).map_err(|e| Failure::system("take the job", &e))?;
-    match taken {
+    match desk.take(name).map_err(|e| Failure::system("take the job", &e))? {
         Taken::Rejected { reason, .. } => Err(refused(&reason)),
         Taken::Later(why) => Err(Failure::new(Exit::Blocked, why)),
-        Taken::Job(_) | Taken::Gone => {
-            hooks::rouse(root, job);
-            Ok(())
+        Taken::Gone => Ok(None),
+        Taken::Job(fresh) => {
+            let job = fresh.job.id.clone();
+            drop(fresh);
+            hooks::rouse(root, &job);
+            Ok(Some(job))
         }
     }
 }
@@ -180,8 +190,8 @@ pub(super) fn lift_holds(root: &Root, folder: &RunFolder) -> Result<(), Failure>
 }
 
 /// Withdraws a job file that nobody has taken yet; false if someone just did.
-pub(super) fn withdraw(root: &Root, file: &Path) -> Result<bool, Failure> {
-    match Spool::of(root).withdraw(file) {
+pub(super) fn withdraw(root: &Root, file: &Path, job: &JobId) -> Result<bool, Failure> {
+    match Spool::of(root).withdraw(file, job) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
         moved => moved.map(|()| true).map_err(|e| Failure::system("withdraw the job", &e)),
     }

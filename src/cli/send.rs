@@ -62,13 +62,13 @@ pub(super) fn note(root: &Root, target: &str, text: &str) -> Result<String, Fail
             return Err(Failure::new(Exit::Blocked, format!("{job} has not been taken yet"))
                 .hint(format!("numerus edit {job} changes what it is about")));
         }
-        Whereabouts::Ended(phase) => return Err(pause::over(job, phase.as_str())),
-        Whereabouts::Rejected(_) => return Err(pause::over(job, "rejected")),
+        Whereabouts::Ended(phase) => return Err(pause::over(root, job, phase.as_str())),
+        Whereabouts::Rejected(_) => return Err(pause::over(root, job, "rejected")),
     }
     let folder = Runs::of(root).folder(job);
     let state = JobState::replay(&snapshot::replay(&folder)?.events);
     if state.phase.is_final() {
-        return Err(pause::over(job, state.phase.as_str()));
+        return Err(pause::over(root, job, state.phase.as_str()));
     }
     if let Some(task) = &task {
         may_be_told(&state, &format!("{job}/{task}"), job.as_str(), task)?;

@@ -1,12 +1,14 @@
 //! `numerus start`: asks for the objective, shows the plan, and lets a person say go before anything is executed.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::follow::{self, End, JournalTail, Wakes};
 use super::here::Here;
 use super::jobfile::{Draft, Flags};
 use super::lookup::{self, Known, Whereabouts};
-use super::{kill, planedit, render, resume, run, seams, snapshot, submit};
+use super::{kill, planedit, render, resume, retry, run, seams, snapshot, submit};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
@@ -17,7 +19,7 @@ use crate::runs::Runs;
 /// The words of the command.
 #[derive(Debug, Args)]
 pub(super) struct Start {
-    /// The objective, or a waiting job to go on with; asked for where it is missing
+    /// The objective, a waiting job or a dropped file; asked for where it is missing
     #[arg(value_name = "OBJECTIVE|JOB")]
     what: Option<String>,
     #[command(flatten)]
@@ -62,8 +64,33 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
                 run::conclude(here, &known.job, &end)
             }
         },
-        None => begin(here, &mut wakes, Draft::of_text(&what), &asked.flags),
+        None => match lookup::dropped(&here.root, &what) {
+            Some(_) if asked.flags != Flags::default() => Err(Failure::usage(format!(
+                "{what} waits to be taken, with the options that it has"
+            ))
+            .hint(format!("numerus start {what} takes it and works on it"))),
+            Some(file) => take(here, &mut wakes, &file),
+            None => {
+                if asked.what.is_some() && !what.contains(char::is_whitespace) {
+                    here.out
+                        .note(&format!("note: no job is called {what:?}: taken as an objective"));
+                }
+                begin(here, &mut wakes, Draft::of_text(&what), &asked.flags)
+            }
+        },
     }
+}
+
+/// Takes a dropped file, and goes on with the job that it is then.
+fn take(here: &mut Here, wakes: &mut Wakes, file: &Path) -> Result<Exit, Failure> {
+    seams::until_whole(&here.root, file)?;
+    let name = file.file_name().unwrap_or_default();
+    let Some(job) = seams::take_file(&here.root, name)? else {
+        let message = format!("{} was just taken", name.to_string_lossy());
+        return Err(Failure::new(Exit::Blocked, message).hint("numerus status shows as which job"));
+    };
+    here.out.note(&format!("job {job}"));
+    go_on(here, wakes, &job)
 }
 
 /// The job that the words name, if they name one at all.
@@ -92,7 +119,8 @@ fn begin(here: &mut Here, wakes: &mut Wakes, draft: Draft, flags: &Flags) -> Res
 /// What there is to say of a job that cannot go on any more.
 fn has_ended(here: &mut Here, job: &JobId, phase: JobPhase) -> Result<Exit, Failure> {
     let exit = run::conclude(here, job, &End::Job(phase))?;
-    here.out.note(&format!("{job} has ended; numerus retry {job} does it again"));
+    let again = retry::again(&here.root, job, phase.as_str());
+    here.out.note(&format!("{job} has ended; {again}"));
     Ok(exit)
 }
 

@@ -52,7 +52,7 @@ pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
         Some(prefix) => match lookup::find_live(&here.root, prefix) {
             Ok(known) => one(here, &known, asked.json),
             Err(unknown) if unknown.kind == Exit::Unknown => {
-                rejected_file(here, prefix, asked.json, unknown)
+                a_file(here, prefix, asked.json, unknown)
             }
             Err(other) => Err(other),
         },
@@ -69,6 +69,21 @@ fn tell_rejected(here: &mut Here) {
             .out
             .note(&format!("{n} files were rejected: spool/rejected/ has each with its reason")),
     }
+}
+
+/// A dropped file that is no job: it waits, or was not accepted.
+fn a_file(here: &mut Here, name: &str, as_json: bool, unknown: Failure) -> Result<Exit, Failure> {
+    if lookup::dropped(&here.root, name).is_none() {
+        return rejected_file(here, name, as_json, unknown);
+    }
+    let why = "waits to be taken";
+    if as_json {
+        here.out.json(&json!({"file": name, "state": "incoming", "message": why}).to_string())?;
+    } else {
+        here.out.line(&format!("{}: incoming ({why})", one_line(name)))?;
+        idle::tell(here, Some(&one_line(name)));
+    }
+    Ok(Exit::Done)
 }
 
 /// A dropped file that was no job yet: found by the front of its name, as it was dropped.

@@ -92,9 +92,11 @@ pub(super) fn submit(
         here.out.line(id.as_str())?;
     }
     seams::is_first_of_key(&here.root, text("key"))?;
-    seams::submit(&here.root, &id, format!("{job:#}\n").as_bytes())?;
-    tell_where(here, workspace, is_default);
-    Ok(Submitted { job: id, script: text("rehearse").map(str::to_owned) })
+    let workspace = workspace.map(str::to_owned);
+    let script = text("rehearse").map(str::to_owned);
+    seams::submit(&here.root, &id, job)?;
+    tell_where(here, workspace.as_deref(), is_default);
+    Ok(Submitted { job: id, script })
 }
 
 /// Says where the job works, where nobody has said so, and what it does not see.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::refusal::{duplicate, not_regular, unreadable};
 use super::take::{Desk, stem};
 use crate::ending::pruning;
-use crate::logic::admission::{self, Admitted, Facts, Shape};
+use crate::logic::admission::{self, Admitted, Facts, Known, Shape};
 use crate::model::PROTOCOL_VERSION;
 use crate::model::fields::quoted;
 use crate::model::id::JobId;
@@ -139,20 +139,18 @@ impl Desk {
 
     /// All jobs that `after` may name: taken ones, ended ones, those still in `incoming/` under their id, and those that were
     /// withdrawn from there.
-    fn known_jobs(&self, but: &JobId) -> Result<Vec<String>> {
+    fn known_jobs(&self, but: &JobId) -> Result<Known> {
         let waiting = self.spool.incoming()?.filter_map(|name| JobId::from_stem(&stem(&name)));
-        let withdrawn = self.spool.jobs_in(Place::Killed)?.into_iter().map(|(job, _)| job);
-        let mut known: Vec<String> = self
-            .runs
-            .jobs()?
-            .into_iter()
-            .chain(waiting)
-            .chain(withdrawn)
-            .map(String::from)
-            .collect();
-        known.retain(|id| id != but.as_str());
-        known.sort();
-        known.dedup();
+        let mut known: Known = waiting.map(|job| (job, false)).collect();
+        known.extend(self.runs.jobs()?.into_iter().map(|job| (job, false)));
+        for place in [Place::Done, Place::Failed, Place::Killed] {
+            for (job, _) in self.spool.jobs_in(place)? {
+                if place == Place::Killed || known.contains_key(&job) {
+                    known.insert(job, true);
+                }
+            }
+        }
+        known.remove(but);
         Ok(known)
     }
 }

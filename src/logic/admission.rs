@@ -4,12 +4,15 @@
 mod places;
 mod rights;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use self::places::{check_carry, lexical, usable};
 use self::rights::{Rights, can_enforce};
 use super::frontmatter;
 use crate::model::fields::{Fields, missing, quoted};
+use crate::model::id::JobId;
 use crate::model::job::{After, Budget, OnInterrupt, Options, Planning, RetryOf, Timeouts};
 use crate::model::rejection::{Code, Reason};
 use crate::model::settings::{ENFORCE, SANDBOXES, Settings, overlaid_roles, rehearsal, roles};
@@ -19,6 +22,8 @@ use crate::model::workspace::Isolation;
 const MAX_PATH_BYTES: usize = 4096;
 /// Most entries of a list among the options.
 const MAX_LIST: usize = 64;
+/// Most jobs that a reason names.
+const MOST_NAMED: usize = 8;
 
 /// How the bytes are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,25 +298,48 @@ fn has_nul(value: &Value) -> bool {
     }
 }
 
-/// Turns each prefix in `after` into the whole id of a known job.
+/// The jobs that `after` may name, each with whether it has ended.
+pub type Known = BTreeMap<JobId, bool>;
+
+/// Turns each prefix in `after` into the whole id of a known job: of several of the same name, such as one and its retry, the
+/// only one that has not ended is meant.
 ///
 /// # Errors
 /// When a prefix fits none of them, or several.
-pub fn resolve_after(after: &[After], known: &[String]) -> Result<Vec<After>, Reason> {
+pub fn resolve_after(after: &[After], known: &Known) -> Result<Vec<After>, Reason> {
     after.iter().map(|one| Ok(After { job: resolve(&one.job, known)?, any: one.any })).collect()
 }
 
-fn resolve(prefix: &str, known: &[String]) -> Result<String, Reason> {
-    if let Some(exact) = known.iter().find(|id| *id == prefix) {
-        return Ok(exact.clone());
+fn resolve(prefix: &str, known: &Known) -> Result<String, Reason> {
+    let fits = |(id, _): &(&JobId, &bool)| id.as_str().starts_with(prefix);
+    let fitting: Vec<(&JobId, &bool)> = known.iter().filter(fits).collect();
+    if let Some((exact, _)) = fitting.iter().find(|(id, _)| id.as_str() == prefix) {
+        return Ok(exact.to_string());
     }
-    let mut fitting = known.iter().filter(|id| id.starts_with(prefix));
-    let problem = match (fitting.next(), fitting.next()) {
-        (Some(one), None) => return Ok(one.clone()),
-        (Some(_), Some(_)) => format!("`after`: several jobs start with {}", quoted(prefix)),
-        (None, _) => format!("`after`: there is no job {}", quoted(prefix)),
+    match fitting.as_slice() {
+        [(one, _)] => return Ok(one.to_string()),
+        [] => {
+            let problem = format!("`after`: there is no job {}", quoted(prefix));
+            return Err(Reason::new(Code::After, problem, "`numerus status --all` lists the jobs"));
+        }
+        [(first, _), others @ ..] if others.iter().all(|(id, _)| id.slug() == first.slug()) => {
+            let mut live = fitting.iter().filter(|(_, has_ended)| !**has_ended);
+            if let (Some((only, _)), None) = (live.next(), live.next()) {
+                return Ok(only.to_string());
+            }
+        }
+        _ => {}
+    }
+    let said = |(id, has_ended): &(&JobId, &bool)| {
+        if **has_ended { format!("{id} (has ended)") } else { id.to_string() }
     };
-    Err(Reason::new(Code::After, problem, "`numerus status --all` lists the jobs"))
+    let mut names: Vec<String> = fitting.iter().take(MOST_NAMED).map(said).collect();
+    if fitting.len() > MOST_NAMED {
+        names.push(format!("{} more", fitting.len() - MOST_NAMED));
+    }
+    let (count, names) = (fitting.len(), names.join(", "));
+    let problem = format!("`after`: {} names {count} jobs: {names}", quoted(prefix));
+    Err(Reason::new(Code::After, problem, "give more of the id"))
 }
 
 #[cfg(test)]
@@ -634,12 +662,29 @@ mod tests {
 
     #[test]
     fn a_prefix_names_one_job_or_none() {
-        let known = ["fix-abc234", "fix-login-abc234", "x-abc234"].map(String::from);
-        let ask = |text: &str| resolve_after(&[After { job: text.into(), any: true }], &known);
-        let whole = |id: &str| Ok(vec![After { job: id.into(), any: true }]);
-        assert_eq!(ask("x"), whole("x-abc234"));
-        assert_eq!(ask("fix-abc234"), whole("fix-abc234"));
-        assert_eq!(ask("fix").map_err(|r| r.code), Err(Code::After));
-        assert_eq!(ask("nope").map_err(|r| r.code), Err(Code::After));
+        let id = |text: &str| JobId::parse(text).expect("id");
+        let mut known = Known::from([
+            (id("fix-abc234"), false),
+            (id("fix-login-abc234"), true),
+            (id("x-abc234"), false),
+        ]);
+        let one = |text: &str| [After { job: text.into(), any: true }];
+        let whole = |id: &str| Ok(one(id).to_vec());
+        let told = |known: &Known, text: &str| {
+            resolve_after(&one(text), known).expect_err("refused").message
+        };
+        assert_eq!(resolve_after(&one("x"), &known), whole("x-abc234"));
+        assert_eq!(resolve_after(&one("fix-abc234"), &known), whole("fix-abc234"));
+        assert_eq!(
+            told(&known, "fix"),
+            "`after`: \"fix\" names 2 jobs: fix-abc234, fix-login-abc234 (has ended)",
+            "of another name"
+        );
+        assert_eq!(told(&known, "nope"), "`after`: there is no job \"nope\"");
+        // One that was withdrawn, and what took its place.
+        known.extend([(id("x-abc233"), true), (id("x-abc235"), true)]);
+        assert_eq!(resolve_after(&one("x"), &known), whole("x-abc234"));
+        known.insert(id("x-abc236"), false);
+        assert!(told(&known, "x").contains("x-abc234, x-abc235 (has ended), x-abc236"));
     }
 }

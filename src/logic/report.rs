@@ -44,9 +44,11 @@ fn write(out: &mut String, state: &JobState, job: &Job, found: &Found<'_>) -> fm
     let top = state.workspace.as_ref().map(|w| w.top.as_str()).unwrap_or_default();
     let take = |branch: &String| take::command(&job.id, branch, top, found.is_own);
     let take = state.branch.as_ref().map(|branch| format!("To have it: `{}`.", take(branch)));
-    let is_failed = state.phase == JobPhase::Failed;
-    let retry = is_failed.then(|| format!("To do it once more: `numerus retry {}`.", job.id));
-    for line in [take, retry].into_iter().flatten() {
+    let reason = state.standing.reason.as_deref();
+    let first = if reason == Some("dependency") { "retry that job first, then " } else { "" };
+    let retry = (state.phase == JobPhase::Failed)
+        .then(|| format!("To do it once more: {first}`{}`.", take::again(&job.id, reason)));
+    for line in [retry, take].into_iter().flatten() {
         writeln!(out, "{line}\n")?;
     }
     if state.workspace.as_ref().is_some_and(|w| w.dirty) {
@@ -56,7 +58,9 @@ fn write(out: &mut String, state: &JobState, job: &Job, found: &Found<'_>) -> fm
         write_task(out, task)?;
     }
     write_judgements(out, state)?;
-    write_clashes(out, found.clashes)?;
+    // A job without a result may still have met others.
+    let has_result = state.branch.is_some() || state.has_landed();
+    write_clashes(out, if has_result { found.clashes } else { &[] })?;
     write_spent(out, state)?;
     writeln!(
         out,
@@ -206,9 +210,9 @@ The result is on the branch `numerus/a`, as a patch in `result.patch`.
 
 It holds what job b-abc234 had landed, too.
 
-To have it: `numerus apply a-abc234`.
-
 To do it once more: `numerus retry a-abc234`.
+
+To have it: `numerus apply a-abc234`.
 
 - [x] `t1` (executor, succeeded): First.
       the queen: the other door
@@ -232,5 +236,13 @@ The whole story: `numerus events a-abc234`. Everything: `/r`
         let text = report(&state, &job(), &Found { has_patch: false, is_own: true, ..found });
         assert!(text.contains("The result is on the branch `numerus/a`.\n"), "{text}");
         assert!(text.contains("To have it: `git clone -b numerus/a "), "{text}");
+        state.branch = None;
+        let text = report(&state, &job(), &found);
+        assert!(!text.contains("will conflict"), "nothing landed: {text}");
+        state.standing.reason = Some("dependency".into());
+        let text = report(&state, &job(), &found);
+        let first =
+            "To do it once more: retry that job first, then `numerus retry a-abc234 --after NEW`.";
+        assert!(text.contains(first), "{text}");
     }
 }

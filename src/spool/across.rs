@@ -130,13 +130,14 @@ impl Spool {
         self.folder(Place::Incoming).join(marked(REJECTED, name))
     }
 
-    /// Moves a file that nobody has taken yet from `incoming/` to `killed/`.
+    /// Moves a file that nobody has taken yet from `incoming/` to `killed/`, as the file of this job.
     ///
     /// # Errors
-    /// `NotFound` if someone took it, `AlreadyExists` if the name is taken in `killed/`; otherwise those of the system.
-    pub fn withdraw(&self, file: &Path) -> Result<()> {
-        let name = file.file_name().unwrap_or_default();
-        let target = self.folder(Place::Killed).join(name);
+    /// `NotFound` if someone took it, `AlreadyExists` if the job has a file in `killed/`; otherwise those of the system.
+    pub fn withdraw(&self, file: &Path, job: &JobId) -> Result<()> {
+        let format = Format::of(file.file_name().unwrap_or_default());
+        let name = OsString::from(format!("{job}.{}", format.ending()));
+        let target = self.folder(Place::Killed).join(&name);
         match fsx::move_to(file, &target) {
             Err(e) if is_across(&e) => {}
             moved => return moved,
@@ -144,7 +145,7 @@ impl Spool {
         if std::fs::symlink_metadata(&target).is_ok() {
             return Err(fsx::at(&target)(ErrorKind::AlreadyExists.into()));
         }
-        let held = file.with_file_name(marked(WITHDRAWN, name));
+        let held = file.with_file_name(marked(WITHDRAWN, &name));
         fsx::move_to(file, &held)?;
         self.bring_withdrawn(&held, &target)
     }

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::site::{PATIENCE, Site};
-use crate::yard::Yard;
+use crate::yard::{Yard, said};
 
 #[test]
 fn a_job_that_waits_for_its_time_says_so_again_after_a_pause() {
@@ -136,4 +136,63 @@ fn what_cannot_be_done_names_what_can() {
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.stderr.contains(says), "{ended:?}");
     }
+}
+
+#[test]
+fn a_dropped_file_that_waits_is_shown_withdrawn_and_worked_on_by_its_name() {
+    let yard = Yard::new("dropped-file");
+    yard.drop_job("waiting", "wait for me", "");
+    let shown = yard.ask(&["status", "waiting.md"]);
+    said(&shown, 0, "waiting.md: incoming (waits to be taken)");
+    said(&shown, 0, "numerus start waiting.md");
+    said(&yard.ask(&["start", "waiting.md", "--priority", "1"]), 2, "the options that it has");
+    said(&yard.ask(&["start", "waiting.md"]), 0, "state      succeeded");
+    assert_eq!(yard.names("incoming"), [""; 0]);
+    let taken = yard.job("waiting-").expect("its name is the job's");
+    assert_eq!(yard.site.jobs(), [taken]);
+    yard.drop_job("again", "again", "");
+    said(&yard.ask(&["kill", "again.md"]), 0, "again.md: withdrawn before anyone took it");
+    assert_eq!(yard.names("incoming"), [""; 0]);
+    said(&yard.ask(&["status", "again"]), 0, "killed (withdrawn before anyone took it)");
+    assert_eq!(yard.ask(&["retry", "again"]).code, Some(0));
+    assert_eq!(yard.names("incoming").len(), 1);
+}
+
+#[test]
+fn one_word_that_is_no_job_is_said_to_be_an_objective() {
+    let yard = Yard::new("one-word");
+    let note = "note: no job is called \"nosuchjob\": taken as an objective";
+    said(&yard.ask(&["start", "nosuchjob", "--plan", "single"]), 4, note);
+    let several = yard.ask(&["start", "no such job", "--plan", "single"]);
+    assert!(!several.stderr.contains("taken as an objective"), "{several:?}");
+}
+
+#[test]
+fn what_helps_is_named_for_jobs_that_ended_well_and_for_those_that_have_not_begun() {
+    let yard = Yard::new("hints-of-ends");
+    let repo = yard.site.git_repo();
+    let well = yard.submit(&["well", "--plan", "single", "--workspace", repo.to_str().unwrap()]);
+    assert_eq!(yard.ask(&["start", &well]).code, Some(0));
+    let file = yard.folder("done").join(format!("{well}.json"));
+    let again = format!(
+        "numerus submit -f {} --workspace {} does it again",
+        file.display(),
+        repo.display()
+    );
+    let of_task = format!("{well}/main");
+    for (words, code) in [
+        (vec!["pause", &well], 4),
+        (vec!["resume", &well], 4),
+        (vec!["send", &well, "hello"], 4),
+        (vec!["edit", &well, "--priority", "1"], 4),
+        (vec!["retry", &well], 4),
+        (vec!["retry", &of_task], 4),
+        (vec!["start", &well], 0),
+    ] {
+        said(&yard.ask(&words), code, &again);
+    }
+    let later = yard.submit(&["later", "--not-before", "2999-01-01T00:00:00Z"]);
+    said(&yard.ask(&["retry", &later]), 4, &format!("{later} has not begun yet"));
+    said(&yard.ask(&["retry", &later]), 4, &format!("numerus edit {later} changes it"));
+    said(&yard.ask(&["memory", "show", &later]), 3, "numerus memory search TEXT finds");
 }

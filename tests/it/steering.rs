@@ -56,7 +56,9 @@ fn of_several_jobs_each_has_its_answer_and_the_worst_code_counts() {
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(4));
     let ended = yard.ask(&["pause", "over", &one, "nobody"]);
     said(&ended, 4, &format!("{one}: paused"));
-    for words in ["has ended already (succeeded)", "no job is called \"nobody\"", "numerus retry"] {
+    for words in
+        ["has ended already (succeeded)", "no job is called \"nobody\"", "numerus submit -f"]
+    {
         said(&ended, 4, words);
     }
     said(&yard.ask(&["resume", "nobody"]), 3, "no job is called");

@@ -83,14 +83,14 @@ fn what_comes_along_of_other_jobs_and_that_the_job_failed_is_said() {
     stage.follow(&Script::of([on_shared("t3")]));
     let second = stage.ends_with(0, &[]);
     assert!(second.read("summary.md").contains(&format!("what job {} had landed", first.id)));
-    let along = format!("; brings 1 commit of {} (failed)", first.id);
+    let along = format!("\n  brings 1 commit of {} (failed)", first.id);
     for flags in [&["apply", &second.id, "--check"][..], &["apply", &second.id]] {
         said(&stage.call(flags), 0, &along);
     }
     stage.follow(&failing("t4", "t5"));
     let third = stage.ends_with(1, &["--max-attempts", "1"]);
     let applied = stage.call(&["apply", &third.id]);
-    said(&applied, 0, &format!("; note that {} itself failed: ", third.id));
+    said(&applied, 0, &format!("\n  note that {} itself failed: ", third.id));
     assert!(!applied.stdout.contains("brings"), "what is there already does not come: {applied:?}");
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::rehearsal::{Script, Stage, part};
 use crate::site::{Ended, PATIENCE};
-use crate::yard::Yard;
+use crate::yard::{Yard, said};
 
 fn id_of(ended: &Ended) -> String {
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -80,6 +80,29 @@ fn what_has_begun_or_is_waited_for_is_not_edited() {
     assert_eq!(yard.ask(&["edit", "nobody"]).code, Some(3));
     yard.let_go("hold-b");
     yard.until_in("done", "hold-b-");
+}
+
+#[test]
+fn what_a_submitted_job_waits_for_is_named_whole_and_not_edited_away() {
+    let yard = Yard::new("edit-followed");
+    let base = yard.submit(&["base", "--plan", "single", "--not-before", "2999-01-01T00:00:00Z"]);
+    let top = yard.submit(&["top", "--plan", "single", "--after", "base"]);
+    let file = fs::read(yard.incoming().join(format!("{top}.json"))).unwrap();
+    let file: Value = serde_json::from_slice(&file).unwrap();
+    assert_eq!(file["after"], json!([base]));
+    let refused = yard.ask(&["edit", "base", "--priority", "5"]);
+    said(&refused, 4, &format!("{top} waits for {base}"));
+    assert!(refused.stderr.contains(&format!("numerus edit {top} --after OTHER")), "{refused:?}");
+    // What names its front alone means what takes its place.
+    assert_eq!(yard.ask(&["kill", &top]).code, Some(0));
+    yard.drop_job("by-hand", "by hand", "after: base\n");
+    let new = id_of(&yard.ask(&["edit", "base", "--priority", "5"]));
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(4));
+    let by_hand = yard.job("by-hand-").unwrap();
+    let job: Value =
+        serde_json::from_slice(&fs::read(yard.run(&by_hand).join("job.json")).unwrap()).unwrap();
+    assert_eq!(job["options"]["after"], json!([new]));
+    assert_eq!(yard.names("rejected").len(), 0);
 }
 
 #[test]

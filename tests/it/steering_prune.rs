@@ -108,12 +108,15 @@ fn a_result_that_nobody_took_over_keeps_its_job_unless_that_is_said() {
 fn a_result_that_only_another_jobs_branch_holds_is_said_to_be_there() {
     let on_shared = |task: &str| Script::of([part(task).writes(&["shared.txt"])]);
     let stage = Stage::new("prune-in-job", &on_shared("t1"));
-    stage.ends_with(0, &[]);
+    let first = stage.ends_with(0, &[]);
     stage.follow(&on_shared("t2"));
     let second = stage.ends_with(0, &[]);
     let shown = stage.call(&["prune", "--keep", "0", "--dry-run"]);
     said(&shown, 0, &format!("in numerus/{}", second.id));
     assert!(!shown.stdout.contains("merged"), "{shown:?}");
+    fs::remove_dir_all(first.dir()).unwrap();
+    let along = format!("\n  brings 1 commit of {} (removed)", first.id);
+    said(&stage.call(&["apply", &second.id, "--check"]), 0, &along);
     assert_eq!(stage.call(&["apply", &second.id]).code, Some(0));
     said(&stage.call(&["prune", "--keep", "0", "--dry-run"]), 0, "merged");
 }
@@ -308,4 +311,15 @@ fn the_newest_and_the_small_stay_and_a_job_that_goes_on_is_nobodys_to_remove() {
     assert!(yard.job("hold-k-").is_some());
     yard.let_go("hold-k");
     yard.until_in("done", "hold-k-");
+}
+
+#[test]
+fn a_job_whose_file_was_moved_away_is_removed_like_any_other() {
+    let yard = Yard::new("prune-moved");
+    yard.drop_job("moved", "moved", "");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    let job = yard.job("moved-").unwrap();
+    fs::rename(yard.folder("done").join(format!("{job}.md")), yard.path("kept.md")).unwrap();
+    said(&yard.ask(&["prune", "--keep", "0", "--unmerged", "--yes"]), 0, "removed 1 job, ");
+    assert_eq!(yard.site.jobs(), [""; 0]);
 }

@@ -129,11 +129,18 @@ TASK  ROLE      STATE   TRY  TOKENS  SUMMARY
 t1    executor  failed  1    1.2k    do t1
 t1 failed: ran out of attempts
 
-look: numerus apply a-abc234 · numerus retry a-abc234
+look: numerus retry a-abc234 · numerus apply a-abc234
       numerus logs a-abc234/t1 · git -C /src/shop log numerus/a-abc234
 ";
     let agent = "a script played it (builtin)";
     assert_eq!(detail(&ended, &[], agent, "/r", &view(72)), expected);
+    ended.status.workspace = Some("/r/workspace".into());
+    let own = detail(&ended, &[], agent, "/r", &view(144));
+    assert!(own.contains("· git clone -b numerus/a-abc234 /r/workspace ·"), "{own}");
+    ended.status.branch = None;
+    ended.status.reason = Some("dependency".into());
+    let waited = detail(&ended, &[], agent, "/r", &view(144));
+    assert!(waited.contains("look: numerus retry a-abc234 --after NEW ·"), "{waited}");
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use super::{
-    Desk, Ending, Failure, Held, PATIENCE, Runs, Spool, admission, clock, ending, env, fsx, open,
+    Ending, Failure, Held, PATIENCE, Runs, Spool, admission, clock, ending, env, fsx, lookup, open,
     reading, refused,
 };
+use crate::cli::lookup::Whereabouts;
 use crate::error::Exit;
 use crate::logic::admission::{Facts, Shape};
 use crate::logic::revise::{self, Revised};
@@ -62,8 +65,23 @@ pub(in crate::cli) fn judge(root: &Root, json: &[u8]) -> Result<Vec<After>, Fail
     let settings = open(root)?;
     let facts = Facts { settings: &settings, resolve: &reading::resolve };
     let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
-    let known: Vec<String> = super::lookup::all(root)?.into_iter().map(|k| k.job.into()).collect();
+    // Those that the taker knows, too.
+    let is_meant = |k: &lookup::Known| match k.at {
+        Whereabouts::Run | Whereabouts::Incoming(_) => true,
+        Whereabouts::Ended(phase) => phase == JobPhase::Killed,
+        Whereabouts::Rejected(_) => false,
+    };
+    let known = lookup::all(root)?.into_iter().filter(is_meant);
+    let known = known.map(|k| (k.job, k.has_ended)).collect();
     admission::resolve_after(&admitted.options.after, &known).map_err(|r| refused(&r))
+}
+
+/// A job file with the jobs that it waits for, by their whole ids: what fits them today may fit others before it is taken.
+pub(in crate::cli) fn waiting_for(mut job: Value, after: &[After]) -> Value {
+    if let Some(object) = job.as_object_mut().filter(|_| !after.is_empty()) {
+        object.insert("after".into(), json!(after));
+    }
+    job
 }
 
 /// Ends a taken job that no worker has ever started, since another one takes its place; false if one has, or holds it.
@@ -88,16 +106,6 @@ pub(in crate::cli) fn replace_unstarted(
 /// Whether no worker has ever started a job, and it has not ended.
 pub(in crate::cli) fn is_unstarted(state: &JobState) -> bool {
     state.started_at.is_none() && !state.phase.is_final()
-}
-
-/// Whether a job waits for another one, by its `after`.
-pub(in crate::cli) fn waits_for(root: &Root, folder: &RunFolder, other: &JobId) -> bool {
-    let job = folder.read_job().ok().flatten();
-    let desk = open(root).ok().map(|settings| Desk::new(root, settings));
-    // A job that has ended waits for nothing.
-    let is_open =
-        desk.is_some_and(|d| d.other(folder.job().as_str()) == crate::logic::schedule::Other::Open);
-    is_open && job.is_some_and(|j| j.options.after.iter().any(|a| a.job == other.as_str()))
 }
 
 /// Writes a plan that a person has edited into the journal of the job that waits for their word, as a further plan.
