@@ -5,6 +5,7 @@
 
 mod trying;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,10 +13,11 @@ use jiff::Timestamp;
 use crate::codex::{Codex, login, sandbox};
 use crate::health;
 use crate::hooks;
-use crate::logic::doctor::{self, Facts, Finding, Inotify, Lack, Program, Version};
+use crate::logic::doctor::{self, Copies, Facts, Finding, Inotify, Lack, Program, Version};
 use crate::logic::health::Volume;
+use crate::model::id::JobId;
 use crate::model::job::Sandbox;
-use crate::model::root::Root;
+use crate::model::root::{Root, job_of_copy};
 use crate::model::settings::Settings;
 use crate::os::git::{Git, GitError};
 use crate::os::{clock, fsx, limits, lock};
@@ -131,10 +133,10 @@ fn look_at_root(root: &Root, settings: &Settings) -> doctor::Root {
     }
 }
 
-fn copies(root: &Root) -> (usize, u64) {
+fn copies(root: &Root) -> Copies {
     let names = fsx::list(&root.pruned()).unwrap_or_default();
-    let jobs = names.iter().filter(|name| !name.starts_with('.')).count();
-    (jobs, fsx::disk_bytes(&root.pruned()).unwrap_or_default())
+    let jobs: BTreeSet<JobId> = names.iter().filter_map(|name| job_of_copy(name)).collect();
+    Copies { jobs: jobs.len(), bytes: fsx::disk_bytes(&root.pruned()).unwrap_or_default() }
 }
 
 /// The folders that may each be a volume of its own; before there is a root, the one that it would be made in.

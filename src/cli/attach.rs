@@ -3,10 +3,10 @@
 
 use clap::Args;
 
-use super::follow::{JournalTail, Wake, Wakes};
+use super::follow::{self, JournalTail, Wake, Wakes};
 use super::here::Here;
 use super::tail::Tail;
-use super::{logs, lookup, transcript};
+use super::{idle, logs, lookup, transcript, wait};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
 use crate::logic::idle::Idle;
@@ -54,7 +54,8 @@ pub(super) fn run(here: &mut Here, asked: &Attach) -> Result<Exit, Failure> {
     let mut journal = JournalTail::new(folder.clone());
     journal.read()?;
     let place = chosen(&journal, place)?;
-    follow(here, asked.raw, &folder, &mut journal, &place)
+    idle::tell_not_begun(here, &job);
+    show(here, asked.raw, &folder, &mut journal, &place)
 }
 
 /// The place to look at: the one that was named, or the only one where a session runs.
@@ -81,7 +82,7 @@ fn chosen(journal: &JournalTail, place: Option<&str>) -> Result<String, Failure>
         .hint(format!("numerus status {job} lists them")))
 }
 
-fn follow(
+fn show(
     here: &mut Here,
     raw: bool,
     folder: &RunFolder,
@@ -99,10 +100,9 @@ fn follow(
     let name = format!("{}/{place}", folder.job());
     talk.skip(here)?;
     loop {
-        wakes.add(folder.dir());
+        follow::watch(&here.root, &mut wakes, folder);
         wakes.add(dir.dir());
-        let held = folder.is_held().unwrap_or(true);
-        let events = journal.read()?;
+        let (events, held) = journal.look()?;
         talk.show(here, MAX_PIECES)?;
         for event in &events {
             tell(here, &name, place, event);
@@ -111,6 +111,10 @@ fn follow(
             talk.show(here, u32::MAX)?;
             here.out.note(&format!("{name}: {}", end.0));
             return Ok(end.1);
+        }
+        if let Some(end) = follow::end_of_untaken(&here.root, journal)? {
+            here.out.note(&wait::said(folder.job(), &end));
+            return Ok(end.exit());
         }
         match wakes.next() {
             Wake::Signal(signal) if i32::from(signal) == INTERRUPT => {
@@ -217,6 +221,8 @@ fn ended(journal: &JournalTail, place: &str, held: bool) -> Option<(String, Exit
         JobPhase::Failed | JobPhase::Killed => {
             Some((format!("the job has ended ({job})"), Exit::JobFailed))
         }
+        // It has just been taken up, or is about to be let go.
+        JobPhase::Paused if held => None,
         JobPhase::Queued => None,
         JobPhase::Paused | JobPhase::Planning | JobPhase::Running => {
             let idle = Idle::of(state.phase, state.pause, held)?;

@@ -45,7 +45,7 @@ pub(super) struct Board {
 pub(super) type Words<'a> = dyn FnMut(&str, u32) -> Option<(Tone, String)> + 'a;
 
 impl Board {
-    /// A job as its status alone tells it: one that no worker works on.
+    /// A job as its status alone tells it: what is said about it where nobody works on it.
     pub(super) fn at_rest(status: Status, held: bool) -> Self {
         let doing = resting(&status, held);
         let lanes = status.tasks.iter().map(|task| lane(task, None, None)).collect();
@@ -72,8 +72,7 @@ impl Board {
             JobPhase::Planning | JobPhase::Running if held => {
                 working(state, timeline, job, words, now)
             }
-            // One that is held has just been taken up, or is about to be let go.
-            _ => resting(&status, false),
+            _ => resting(&status, held),
         };
         Self { status, held, doing, lanes }
     }

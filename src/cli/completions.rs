@@ -79,7 +79,8 @@ impl Whose {
             "kill" | "pause" | "resume" | "edit" | "send" | "attach" if arg.is_positional() => {
                 Self::Live
             }
-            "retry" | "apply" if arg.is_positional() => Self::Ended,
+            // `retry` is for jobs that have ended, and for tasks of those that have not.
+            "apply" if arg.is_positional() => Self::Ended,
             _ => Self::All,
         }
     }

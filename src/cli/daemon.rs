@@ -7,6 +7,7 @@ use clap::Args;
 use super::held::held;
 use super::here::Here;
 use super::{rehearsal, seams};
+use crate::codex::sandbox;
 use crate::daemon::log::Fact;
 use crate::daemon::{Options, Standing};
 use crate::error::{Exit, Failure};
@@ -36,7 +37,7 @@ pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
     for line in seams::hook_problems(&here.root) {
         here.out.note(&format!("warning: {line}"));
     }
-    let settings = seams::codex_is_there(&here.root, false)?;
+    let settings = seams::codex_is_there(&here.root, false, sandbox::PATIENCE)?;
     if let Some(lack) = seams::lacks_login(&settings, None) {
         let hints = lack.hints.join("; ");
         here.out.note(&format!(

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::here::Here;
 use super::lookup::{self, Whereabouts};
+use super::snapshot;
 pub(super) use super::wakes::{Deadline, Wake, Wakes};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
@@ -53,6 +54,16 @@ impl JournalTail {
     /// The events since the last call.
     pub(super) fn read(&mut self) -> Result<Vec<Event>, Failure> {
         self.read_on().map_err(|e| Failure::system("read the journal", &e))
+    }
+
+    /// As [`JournalTail::read`], and whether a worker holds the job.
+    pub(super) fn look(&mut self) -> Result<(Vec<Event>, bool), Failure> {
+        let (folder, mut events) = (self.folder.clone(), Vec::new());
+        let held = snapshot::is_held_around(&folder, || {
+            events.extend(self.read()?);
+            Ok(self.state.phase)
+        })?;
+        Ok((events, held))
     }
 
     fn read_on(&mut self) -> std::io::Result<Vec<Event>> {
@@ -271,9 +282,8 @@ fn to_its_end(
     let mut child_gone = false;
     loop {
         watch(&here.root, wakes, &tail.folder);
-        // Asked before the journal is read: what a worker wrote before it let go is not missed.
-        let held = tail.folder.is_held().unwrap_or(false);
-        for event in tail.read()? {
+        let (events, held) = tail.look()?;
+        for event in events {
             onlooker.event(here, &event, tail.state());
         }
         let end = ended(&here.root, tail, patience, child_gone && !held)?;

@@ -96,7 +96,7 @@ pub(super) fn of_job(root: &Root, folder: &RunFolder) -> Result<String, Failure>
     let (deadline, mut signalled) = (Deadline::after(PATIENCE), false);
     loop {
         wakes.add(folder.dir());
-        let held = folder.is_held().unwrap_or(true);
+        let held = folder.may_be_held();
         tail.read()?;
         let (over, left) = (tail.state().phase.is_final(), deadline.left());
         // Whoever wrote the end still tidies up, and is waited for.
@@ -140,7 +140,7 @@ fn of_task(folder: &RunFolder, task: &TaskId) -> Result<String, Failure> {
     tail.read()?;
     seams::wish_of_task(folder, task, Want::Killed)?;
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
-    if !folder.is_held().unwrap_or(true) {
+    if !folder.may_be_held() {
         let job = folder.job();
         return Ok(format!("{job}/{task}: noted; it ends when {job} goes on"));
     }

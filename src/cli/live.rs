@@ -87,8 +87,6 @@ impl Live {
         if self.job.is_none() {
             self.job = tail.folder().read_job().ok().flatten();
         }
-        // A worker may have begun between the look at the lock and the reading of the journal.
-        let held = held || tail.folder().is_held().unwrap_or(true);
         let (job, words) = (self.job.as_ref()?, &mut self.words);
         let mut words = |place: &str, session| words.of(tail.folder(), place, session);
         Some(Board::of(tail.state(), tail.timeline(), (job, held), &mut words, clock::now()))

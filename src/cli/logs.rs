@@ -15,6 +15,7 @@ use super::transcript::{self, Said};
 use super::{idle, lookup, snapshot, wait};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
+use crate::logic::idle::Idle;
 use crate::model::id::OF_JOB;
 use crate::model::status::TaskPhase;
 use crate::os::console::{is_terminal, neutral_bytes, one_line};
@@ -80,9 +81,8 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     let (prefix, place) = place_of(&asked.target);
     let job = lookup::find_live(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
-    if asked.follow && idle::is_not_taken(here, &job) {
-        here.out.note(&format!("{job} has not begun yet"));
-        idle::tell(here, Some(job.as_str()));
+    if asked.follow {
+        idle::tell_not_begun(here, &job);
     }
     if let Some(place) = place {
         known_place(&folder, place)?;
@@ -98,8 +98,7 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     }
     loop {
         follow::watch(&here.root, &mut wakes, &folder);
-        let held = folder.is_held().unwrap_or(true);
-        journal.read()?;
+        let (_, held) = journal.look()?;
         find_voices(&folder, place, asked.raw, &mut voices)?;
         for name in voices.keys() {
             wakes.add(folder.place(name).dir());
@@ -176,14 +175,9 @@ pub(super) fn place_of(target: &str) -> (&str, Option<&str>) {
 
 /// Whether the job has ended, rests, or has lost its worker: nothing more is said then.
 fn is_over(journal: &JournalTail, held: bool) -> bool {
-    use crate::model::status::JobPhase::{
-        Failed, Killed, Paused, Planning, Queued, Running, Succeeded,
-    };
-    match journal.state().phase {
-        Succeeded | Failed | Killed | Paused => true,
-        Planning | Running => !held,
-        Queued => false,
-    }
+    let state = journal.state();
+    let idle = Idle::of(state.phase, state.pause, held);
+    state.phase.is_final() || matches!(idle, Some(Idle::Left | Idle::Rests(_)))
 }
 
 /// The names of the folders that sessions have written in.

@@ -1,5 +1,5 @@
 //! Finds jobs by any unique piece of the front of their id, wherever they are: not yet taken, live, ended or rejected.
-//! Reads folders only; nothing has to be running.
+//! Reads the names in folders, and where several jobs fit, how these stand; nothing has to be running.
 //!
 //! Promise: what fits more than one job is refused, with how each of them stands. Only [`find_live`] takes one of several to be
 //! meant, and only among jobs of the same name.
@@ -13,7 +13,7 @@ use super::render::age;
 use super::snapshot;
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TaskId};
-use crate::model::root::Root;
+use crate::model::root::{Root, job_of_copy};
 use crate::model::status::JobPhase;
 use crate::os::{clock, fsx};
 use crate::runs::Runs;
@@ -57,12 +57,18 @@ pub(super) fn target(text: &str) -> Result<(&str, Option<TaskId>), Failure> {
     }
 }
 
-/// The names in `incoming/` that may be taken, unsorted; none where there is no spool yet.
-pub(super) fn incoming(spool: &Spool) -> IoResult<Vec<String>> {
-    match spool.incoming() {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        names => Ok(names?.filter_map(|name| name.into_string().ok()).collect()),
-    }
+/// The names in `incoming/` that may be taken, sorted; none where there is no spool yet.
+pub(super) fn incoming(root: &Root) -> Result<Vec<String>, Failure> {
+    names_of(&Spool::of(root)).map_err(|e| Failure::system("read the spool", &e))
+}
+
+fn names_of(spool: &Spool) -> IoResult<Vec<String>> {
+    let mut names: Vec<String> = match spool.incoming() {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names?.filter_map(|name| name.into_string().ok()).collect(),
+    };
+    names.sort();
+    Ok(names)
 }
 
 /// The file in `incoming/` of this very name, which is no job's yet: in the form that `submit` gives it would be found as one.
@@ -87,7 +93,7 @@ pub(super) fn all(root: &Root) -> Result<Vec<Known>, Failure> {
 fn gather(root: &Root) -> IoResult<Vec<Known>> {
     let (mut known, mut ended) = (BTreeMap::new(), BTreeSet::new());
     let spool = Spool::of(root);
-    for name in incoming(&spool)? {
+    for name in names_of(&spool)? {
         let Some(job) = job_of(&name) else { continue };
         known.insert(job, Whereabouts::Incoming(spool.folder(Place::Incoming).join(name)));
     }
@@ -175,17 +181,30 @@ fn search(
 
 /// The one removed job that a prefix names.
 pub(super) fn removed(root: &Root, prefix: &str) -> Option<JobId> {
-    let names = fsx::list(&root.store().join("pruned")).unwrap_or_default();
-    let jobs: Vec<JobId> = names.iter().filter_map(|name| JobId::parse(name).ok()).collect();
-    match fitting(&jobs.iter().collect::<Vec<_>>(), prefix).ok()?.as_slice() {
+    let copies = copies(root);
+    match fitting(&copies.keys().collect::<Vec<_>>(), prefix).ok()?.as_slice() {
         [one] => Some((*one).clone()),
         _ => None,
     }
 }
 
+/// The copies of removed jobs, of each by their names.
+fn copies(root: &Root) -> BTreeMap<JobId, Vec<String>> {
+    let mut copies: BTreeMap<JobId, Vec<String>> = BTreeMap::new();
+    for name in fsx::list(&root.pruned()).unwrap_or_default() {
+        if let Some(job) = job_of_copy(&name) {
+            copies.entry(job).or_default().push(name);
+        }
+    }
+    copies
+}
+
 fn was_removed(root: &Root, job: &JobId) -> Failure {
-    let copy = root.store().join("pruned").join(job.as_str()).display().to_string();
-    Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {copy}"))
+    let mut names = copies(root).remove(job).unwrap_or_default();
+    names.sort();
+    let paths = names.iter().map(|name| root.pruned().join(name).display().to_string());
+    let paths = paths.collect::<Vec<_>>().join(", ");
+    Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {paths}"))
         .hint(format!("numerus memory show {job} tells what is remembered of it"))
 }
 
@@ -344,6 +363,19 @@ mod tests {
         fsx::make_dirs(&root.runs().join("fix-abc236")).expect("run");
         put(&root, "spool/done/fix-abc237.md");
         assert_eq!(live("fix-abc"), Ok("fix-abc236".to_owned()), "its folder stays when it ends");
+    }
+
+    #[test]
+    fn a_removed_job_is_told_with_every_copy_that_is_left_of_it() {
+        let (_dir, root) = root();
+        for name in ["old-abc234.2", "old-abc234.3", ".old-abc235", "notes"] {
+            fsx::make_dirs(&root.pruned().join(name)).expect("copy");
+        }
+        let told = find(&root, "old").expect_err("removed");
+        let (dir, kind) = (root.pruned().display().to_string(), told.kind);
+        assert_eq!(kind, Exit::Unknown);
+        let expected = format!("left of it is in {dir}/old-abc234.2, {dir}/old-abc234.3");
+        assert!(told.message.ends_with(&expected), "{told:?}");
     }
 
     #[test]

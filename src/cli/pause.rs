@@ -60,7 +60,7 @@ fn of_run(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
     loop {
         wakes.add(folder.dir());
-        let held = folder.is_held().unwrap_or(true);
+        let held = folder.may_be_held();
         tail.read()?;
         if tail.state().phase.is_final() {
             return Err(over(root, folder.job(), tail.state().phase.as_str()));

@@ -1,6 +1,7 @@
 //! `numerus prune`: removes jobs that have ended, after a look at what goes, and with a copy of what matters.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -183,7 +184,7 @@ fn of_run(root: &Root, job: &JobId, phase: JobPhase) -> Result<Option<Ended>, Fa
     let folder = Runs::of(root).folder(job);
     let Ok(replay) = snapshot::replay(&folder) else { return Ok(None) };
     let state = JobState::replay(&replay.events);
-    if state.phase != phase || folder.is_held().unwrap_or(true) {
+    if state.phase != phase || folder.may_be_held() {
         return Ok(None);
     }
     let result = match &state.workspace {
@@ -215,14 +216,21 @@ fn show(here: &mut Here, goes: &[&Ended]) -> Result<(), Failure> {
     here.out.text(&table(&heads, &rows, here.view.width, here.view.ink))?;
     let bytes = goes.iter().map(|one| one.bytes).sum();
     let copies = here.root.pruned();
-    // There is none before the first.
-    let there = words::size(fsx::disk_bytes(&copies).unwrap_or_default());
+    let there = match fsx::list(&copies).and_then(|names| taken(&copies, &names)) {
+        Ok(bytes) => format!("takes {}", words::size(bytes)),
+        Err(e) => format!("cannot be read ({})", one_line(&e.to_string())),
+    };
     let copies = copies.display();
     let jobs = words::plural(goes.len(), "job");
     here.out.line(&format!(
-        "{jobs}, {}; copies of what matters go to {copies}, which takes {there}",
+        "{jobs}, {}; copies of what matters go to {copies}, which {there}",
         words::size(bytes)
     ))
+}
+
+/// What a folder takes; there is none before the first copy.
+fn taken(dir: &Path, names: &[String]) -> std::io::Result<u64> {
+    if names.is_empty() { Ok(0) } else { fsx::disk_bytes(dir) }
 }
 
 fn tell_kept(here: &mut Here, not_merged: &[&Ended], waited_for: &[&Ended]) {

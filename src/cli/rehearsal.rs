@@ -6,11 +6,11 @@ use crate::model::root::Root;
 use crate::os::console::one_line;
 use crate::runs::RunFolder;
 
-/// The script that plays a job's agent: the one that the job was taken with, or as long as it goes on that of the settings;
-/// `None` where codex is asked.
+/// The script that plays a job's agent; `None` where codex is asked. Of one that has ended only the script counts that it was
+/// taken with: which settings its sessions met is not written down, and those of today may be others.
 pub(super) fn script(root: &Root, folder: &RunFolder, is_over: bool) -> Option<String> {
     let own = folder.read_job().ok().flatten().and_then(|job| job.options.rehearse);
-    own.or_else(|| if is_over { None } else { seams::rehearsal(root) })
+    if is_over { own } else { seams::script_of(root, own.as_deref()) }
 }
 
 /// A script's name.

@@ -33,9 +33,14 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Why nobody works on it: nothing has to be done about one that is just taken up.
+    pub(super) fn idle(&self) -> Option<Idle> {
+        Idle::of_status(&self.status, self.held).filter(|_| !self.held)
+    }
+
     /// Whether its worker has gone without an end.
-    fn is_left(&self) -> bool {
-        Idle::of_status(&self.status, self.held) == Some(Idle::Left)
+    pub(super) fn is_left(&self) -> bool {
+        self.idle() == Some(Idle::Left)
     }
 }
 
@@ -82,8 +87,8 @@ fn state_words(row: &Row, view: &View) -> String {
     if status.until.is_some_and(|until| until <= view.now) && !row.held {
         words.push_str(" (over: a daemon goes on with it)");
     }
-    if row.is_left() {
-        words.push_str(" (no worker)");
+    if let Some(label) = row.idle().and_then(Idle::label) {
+        let _ = write!(words, " ({label})");
     }
     words
 }
@@ -200,7 +205,7 @@ fn facts(row: &Row, agent: &str, dir: &str, view: &View) -> String {
 
 /// What was spent, if anything was.
 fn tokens(t: Tokens) -> String {
-    if t == Tokens::default() { String::new() } else { words::spent(t, |n| n.to_string()) }
+    if t == Tokens::default() { String::new() } else { words::spent(t) }
 }
 
 /// When it was taken, how long it took, and how long ago that was, if that is some while.
@@ -222,13 +227,12 @@ fn times(s: &Status, view: &View) -> String {
 /// Who works on it; where nobody does who should, what happens next.
 fn worker(row: &Row) -> String {
     let job = &row.status.job_id;
-    match row.status.pid.filter(|_| row.held) {
-        Some(pid) => format!("process {pid}"),
-        None if row.is_left() => {
-            format!("none: a daemon starts one; without a daemon, numerus start {job}")
-        }
-        None => String::new(),
+    if let Some(pid) = row.status.pid.filter(|_| row.held) {
+        return format!("process {pid}");
     }
+    let command = row.idle().filter(|idle| *idle == Idle::Left).and_then(|idle| idle.command(job));
+    let none = |command| format!("none: a daemon starts one; without a daemon, {command}");
+    command.map(none).unwrap_or_default()
 }
 
 fn tasks(tasks: &[TaskStatus], view: &View) -> String {
@@ -290,7 +294,7 @@ pub(super) fn failed_hooks(failures: &[hooks::Failure], dir: &str) -> Option<Str
 
 /// Commands that take what a job has made, do it again, show more of it, or let it go on.
 fn where_to_look(row: &Row, dir: &str) -> Vec<String> {
-    let Row { status, held } = row;
+    let status = &row.status;
     let job = &status.job_id;
     let top = status.workspace.as_deref().unwrap_or_default();
     let take = status.branch.as_deref().filter(|_| status.state.is_final()).map(|branch| {
@@ -311,7 +315,7 @@ fn where_to_look(row: &Row, dir: &str) -> Vec<String> {
         let place = status.workspace.as_deref().map(|dir| format!("-C {} ", word(dir)));
         format!("git {}log {}", place.unwrap_or_default(), word(b))
     });
-    let start = Idle::of_status(status, *held).and_then(|idle| idle.command(job));
+    let start = row.idle().and_then(|idle| idle.command(job));
     [retry, take, Some(logs), branch, start].into_iter().flatten().collect()
 }
 

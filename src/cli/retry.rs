@@ -260,7 +260,7 @@ fn of_task(root: &Root, known: &Known, task: &TaskId) -> Result<String, Failure>
     }
     let again = judged(state, task, &name)?;
     seams::wish_of_task(&folder, task, Want::Retried)?;
-    if !folder.is_held().unwrap_or(true) {
+    if !folder.may_be_held() {
         return Ok(format!("{name}: noted; it is tried again when {job} goes on"));
     }
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);

@@ -7,6 +7,7 @@ use super::here::Here;
 use super::jobfile::{Draft, Flags};
 use super::live::{Live, Tell};
 use super::{kill, rehearsal, render, seams, snapshot, status, story, submit, wait};
+use crate::codex::sandbox;
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
 use crate::model::event::{Event, Fact};
@@ -27,7 +28,8 @@ pub(super) struct Run {
 pub(super) fn run(here: &mut Here, asked: &Run) -> Result<Exit, Failure> {
     asked.flags.begin_at_once("run")?;
     can_begin(here, &asked.flags)?;
-    let job = submit::submit(here, Draft::of_text(&asked.objective), &asked.flags, false)?;
+    let draft = Draft::of_text(&asked.objective);
+    let job = submit::submit(here, draft, &asked.flags, false)?.job;
     here.out.note(&format!("job {job}"));
     seams::take(&here.root, &job)?;
     let mut wakes = Wakes::new();
@@ -47,7 +49,8 @@ pub(super) fn tell_script(here: &mut Here, tail: &JournalTail) {
 /// Refuses early what would only fail or rest later, before anything is submitted.
 pub(super) fn can_begin(here: &Here, flags: &Flags) -> Result<(), Failure> {
     seams::preflight(&here.root)?;
-    let settings = seams::codex_is_there(&here.root, flags.rehearse.is_some())?;
+    let (rehearses, patience) = (flags.rehearse.is_some(), sandbox::PATIENCE_OF_PEOPLE);
+    let settings = seams::codex_is_there(&here.root, rehearses, patience)?;
     // Roles may have logins of their own: whoever speaks for them finds out.
     let is_told = flags.rehearse.is_none() && flags.role.is_empty() && settings.roles.is_empty();
     let lack = is_told.then(|| seams::lacks_login(&settings, flags.profile.as_deref())).flatten();

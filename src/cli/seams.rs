@@ -33,13 +33,12 @@ use crate::logic::admission;
 use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
 use crate::logic::state::JobState;
-use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::rejection::Reason;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::git::{Git, GitError};
-use crate::os::{clock, env, fsx, lock::FileLock, process};
+use crate::os::{clock, env, fsx, process};
 use crate::root::RootError;
 use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::Spool;
@@ -62,7 +61,7 @@ pub(super) use self::pruning::{
 pub(super) use self::replacing::{
     prepare, prepared_for, read_as_taken, submit_prepared, until_whole,
 };
-pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, take_to_rest};
+pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, say_go, take_to_rest};
 pub(super) use self::wishes::{put_note, wish, wish_of_task};
 
 /// How long a lock is tried for that its holder is about to let go.
@@ -114,9 +113,10 @@ pub(super) fn names_workspace(root: &Root) -> bool {
     crate::root::settings(root).is_ok_and(|settings| settings.workspace.is_some())
 }
 
-/// The script that the settings of a root name, if they name one.
-pub(super) fn rehearsal(root: &Root) -> Option<String> {
-    crate::root::settings(root).ok()?.rehearse
+/// The script that plays a job's agent which has not ended; `own` is the one that the job itself names.
+pub(super) fn script_of(root: &Root, own: Option<&str>) -> Option<String> {
+    let settings = crate::root::settings(root).unwrap_or_default();
+    Codex::script_of(own, &settings).map(str::to_owned)
 }
 
 fn refused(reason: &Reason) -> Failure {
@@ -279,22 +279,6 @@ pub(super) fn nudge_worker(folder: &RunFolder) -> Result<bool, Failure> {
 
 fn worker(folder: &RunFolder) -> Result<Option<process::Target>, Failure> {
     folder.worker().map_err(|e| Failure::system("look for the worker", &e))
-}
-
-/// Writes a person's approval into the journal of a resting job.
-pub(super) fn approve(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
-    let cannot = |e: std::io::Error| Failure::system("approve the plan", &e);
-    let lock = FileLock::acquire(&folder.worker_lock(), PATIENCE).map_err(cannot)?;
-    let Some(lock) = lock.filter(FileLock::is_current) else {
-        return Err(Failure::new(Exit::Blocked, format!("a worker has {} already", folder.job())));
-    };
-    let mut held = Held::open(folder.clone(), lock).map_err(cannot)?;
-    let event = held.journal.append(Fact::PlanApproved {}, None, clock::now()).map_err(cannot)?;
-    held.journal.flush().map_err(cannot)?;
-    held.state.apply(&event);
-    drop(held);
-    hooks::rouse(root, folder.job());
-    Spool::of(root).wake().map_err(cannot)
 }
 
 /// Git's answer in a directory, to a call that changes nothing.

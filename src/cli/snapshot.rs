@@ -1,8 +1,8 @@
 //! Where a job stands, read from its files: `status.json`, and the journal where that is missing or broken.
 
-use super::lookup;
 use super::render::{Row, Wait};
 use crate::error::Failure;
+use crate::logic::idle::Idle;
 use crate::model::claim::Verdict;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, Status, TaskPhase};
@@ -25,21 +25,52 @@ pub(super) fn replay(folder: &RunFolder) -> Result<Replay, Failure> {
     JournalReader::read_any(&folder.journal()).map_err(|e| Failure::system("read the journal", &e))
 }
 
-/// A job with the answer to whether someone works on it.
+/// Reads where a job stands, and whether somebody holds it. The lock is asked first: what a worker wrote before it let go is not
+/// missed. Where nobody held what is under way, both are done once more: a worker may have begun in between.
+pub(super) fn is_held_around(
+    folder: &RunFolder,
+    mut read: impl FnMut() -> Result<JobPhase, Failure>,
+) -> Result<bool, Failure> {
+    let mut look = || {
+        let held = folder.is_held();
+        let phase = read()?;
+        // An end stands whoever holds the job: nobody is waited for behind a lock that cannot be read.
+        let held = match held {
+            Err(_) if phase.is_final() => false,
+            held => held.map_err(|e| Failure::system("look at the worker's lock", &e))?,
+        };
+        Ok((held, Idle::of(phase, None, held) == Some(Idle::Left)))
+    };
+    let (held, is_left) = look()?;
+    if is_left { Ok(look()?.0) } else { Ok(held) }
+}
+
+/// A job as one of its files tells it, with the answer to whether someone works on it.
+fn seen(
+    folder: &RunFolder,
+    read: impl Fn(&RunFolder) -> Result<Option<Status>, Failure>,
+) -> Result<Option<Row>, Failure> {
+    let mut found = None;
+    let held = is_held_around(folder, || {
+        found = read(folder)?;
+        Ok(found.as_ref().map_or(JobPhase::Queued, |status| status.state))
+    })?;
+    Ok(found.map(|status| Row { status, held }))
+}
+
+/// A job as its status tells it.
 pub(super) fn row(folder: &RunFolder) -> Result<Option<Row>, Failure> {
-    let held = folder.is_held().map_err(|e| Failure::system("look at the worker's lock", &e))?;
-    let Some(mut status) = status(folder)? else { return Ok(None) };
-    if !held && matches!(status.state, JobPhase::Planning | JobPhase::Running) {
+    let Some(mut row) = seen(folder, status)? else { return Ok(None) };
+    if row.is_left() {
         // Its writer is gone and may have died before it wrote what the journal says.
-        status = derived(folder)?.unwrap_or(status);
+        row.status = derived(folder)?.unwrap_or(row.status);
     }
-    Ok(Some(Row { status, held }))
+    Ok(Some(row))
 }
 
 /// A job as its journal tells it: for one that has just been followed to where it stands.
 pub(super) fn told(folder: &RunFolder) -> Result<Option<Row>, Failure> {
-    let held = folder.is_held().map_err(|e| Failure::system("look at the worker's lock", &e))?;
-    Ok(derived(folder)?.map(|status| Row { status, held }))
+    seen(folder, derived)
 }
 
 /// The jobs that have not ended, oldest first: those whose files lie in `claimed/`; and a line for each that cannot be looked
@@ -55,14 +86,6 @@ pub(super) fn live(root: &Root) -> Result<(Vec<Row>, Vec<String>), Failure> {
     }
     rows.sort_by_key(|row| row.status.created_at);
     Ok((rows, unseen))
-}
-
-/// The names in `incoming/`, sorted.
-pub(super) fn incoming(root: &Root) -> Result<Vec<String>, Failure> {
-    let mut names =
-        lookup::incoming(&Spool::of(root)).map_err(|e| Failure::system("read the spool", &e))?;
-    names.sort();
-    Ok(names)
 }
 
 /// Why the blocked tasks of a job wait, from the last verdicts on their claims.
@@ -105,6 +128,32 @@ mod tests {
 
     fn finished() -> Fact {
         Fact::Finished { state: JobPhase::Killed, reason: "killed".into(), message: String::new() }
+    }
+
+    #[test]
+    fn a_worker_that_begins_while_its_job_is_read_has_not_gone() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let folder = job(&Root::new(dir.path()), "a-abc234", &[]);
+        let (mut worker, mut looks) = (None, 0);
+        let held = is_held_around(&folder, || {
+            looks += 1;
+            worker = worker.take().or(folder.try_lock().expect("lock"));
+            Ok(JobPhase::Planning)
+        });
+        assert_eq!((held, looks), (Ok(true), 2));
+        drop(worker);
+        assert_eq!(is_held_around(&folder, || Ok(JobPhase::Planning)), Ok(false), "it has gone");
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_read_is_told_but_where_the_job_has_ended() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let folder = job(&Root::new(dir.path()), "a-abc234", &[]);
+        std::os::unix::fs::symlink("/nowhere", folder.worker_lock()).expect("a link");
+        let around = |phase| is_held_around(&folder, || Ok(phase));
+        assert!(around(JobPhase::Running).is_err_and(|e| e.message.contains("worker's lock")));
+        assert_eq!(around(JobPhase::Failed), Ok(false));
+        assert!(folder.may_be_held(), "whoever would act does not");
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn named(here: &Here, what: &str) -> Result<Option<Known>, Failure> {
 
 fn begin(here: &mut Here, wakes: &mut Wakes, draft: Draft, flags: &Flags) -> Result<Exit, Failure> {
     run::can_begin(here, flags)?;
-    let job = submit::submit(here, draft, flags, true)?;
+    let job = submit::submit(here, draft, flags, true)?.job;
     here.out.note(&format!("job {job}"));
     seams::take(&here.root, &job)?;
     let mut tail = JournalTail::new(Runs::of(&here.root).folder(&job));
@@ -157,12 +157,10 @@ pub(super) fn approve(root: &Root, prefix: &str) -> Result<String, Failure> {
     let state = JobState::replay(&snapshot::replay(&folder)?.events);
     if state.pause != Some(PauseReason::Approval) {
         let why = format!("{job} has no plan that waits for a person");
-        return Err(Failure::new(Exit::Blocked, why));
+        return Err(Failure::new(Exit::Blocked, why)
+            .hint(format!("numerus status {job} says what it waits for")));
     }
-    seams::unhold(&folder)?;
-    if !state.approved {
-        seams::approve(root, &folder)?;
-    }
+    seams::say_go(root, &folder)?;
     Ok(resume::said(root, &job))
 }
 
@@ -180,8 +178,7 @@ fn see_through(
         match ask(here, wakes) {
             Err(signal) => return Ok(Exit::Signal(signal)),
             Ok(Answer::Go) => {
-                seams::unhold(tail.folder())?;
-                seams::approve(&here.root, tail.folder())?;
+                seams::say_go(&here.root, tail.folder())?;
                 end = run::work(here, wakes, tail, run::tell_line)?;
             }
             Ok(Answer::Edit) => planedit::edit(here, wakes, tail)?,

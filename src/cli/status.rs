@@ -81,7 +81,7 @@ fn a_file(here: &mut Here, name: &str, as_json: bool, unknown: Failure) -> Resul
         here.out.json(&json!({"file": name, "state": "incoming", "message": why}).to_string())?;
     } else {
         here.out.line(&format!("{}: incoming ({why})", one_line(name)))?;
-        idle::tell(here, Some(&one_line(name)));
+        idle::tell(here, Some(&format!("numerus start {}", one_line(name))));
     }
     Ok(Exit::Done)
 }
@@ -134,7 +134,8 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
             let text = detail(here, &folder, &row);
             here.out.text(&text)?;
             if idle::waits(&row) {
-                idle::tell(here, Some(known.job.as_str()));
+                let command = row.idle().and_then(|idle| idle.command(&known.job));
+                idle::tell(here, command.as_deref());
             }
             let dir = folder.dir().display().to_string();
             if let Some(line) = render::failed_hooks(&seams::hook_failures(&folder), &dir) {
@@ -200,7 +201,7 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     // One that ended between the two looks is in both.
     let ended: BTreeSet<&JobId> = recent.iter().map(|row| &row.status.job_id).collect();
     live.retain(|row| !ended.contains(&row.status.job_id));
-    let incoming = snapshot::incoming(&here.root)?;
+    let incoming = lookup::incoming(&here.root)?;
     if let Some(no_root) = lookup::no_root(&here.root) {
         let makes = "the first `numerus submit`, `run` or `start` makes it";
         here.out.note(&format!("{no_root}; {makes}"));
@@ -227,10 +228,7 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
         };
         parts.push(format!("{title}\n{}{more}", render::jobs(&recent, &here.view)));
     }
-    if !incoming.is_empty() || live.iter().any(idle::waits) {
-        let only = (live.len() == 1 && incoming.is_empty()).then(|| live[0].status.job_id.as_str());
-        idle::tell(here, only);
-    }
+    idle::tell_listed(here, &live, incoming.len());
     tell_rejected(here);
     if parts.is_empty() {
         here.out.note(&format!("no jobs in {}", here.root.path().display()));

@@ -240,9 +240,7 @@ fn session_ended(end: &SessionEnd) -> Told {
             told(Tone::Wait, format!("{name} was interrupted: {}", failure.message))
         }
         Some(failure) => told(Tone::Bad, format!("{name} failed: {}", failure.message)),
-        None => {
-            minor(format!("{name} ended well: {}", words::spent(end.tokens, |n| n.to_string())))
-        }
+        None => minor(format!("{name} ended well: {}", words::spent(end.tokens))),
     }
 }
 

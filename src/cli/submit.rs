@@ -43,24 +43,26 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
         (None, Some("-")) => Draft::of_text(&stdin(limit)?),
         (None, Some(text)) => Draft::of_text(text),
     };
-    let script = asked.flags.rehearse.clone().or_else(|| named_in(&draft));
-    let job = submit(here, draft, &asked.flags, false)?;
+    let Submitted { job, script } = submit(here, draft, &asked.flags, false)?;
     if asked.json {
         here.out.json(&json!({"job_id": job, "root": here.root.path()}).to_string())?;
     } else {
         here.out.line(job.as_str())?;
     }
-    idle::tell(here, Some(job.as_str()));
+    idle::tell_untaken(here, &job);
     if !asked.wait {
         return Ok(Exit::Done);
     }
-    rehearsal::tell(here, script.or_else(|| seams::rehearsal(&here.root)).as_deref());
+    rehearsal::tell(here, seams::script_of(&here.root, script.as_deref()).as_deref());
     wait::for_jobs(here, &[job], &mut Live::of_waiting())
 }
 
-/// The script that a draft's own options name.
-fn named_in(draft: &Draft) -> Option<String> {
-    draft.options.get("rehearse")?.as_str().map(str::to_owned)
+/// A job that lies in the spool.
+pub(super) struct Submitted {
+    /// Its id.
+    pub(super) job: JobId,
+    /// The script that its file names.
+    script: Option<String>,
 }
 
 /// Puts a draft into the spool: the way of `submit`, `run` and `start`. `approve` makes the job rest once it is planned.
@@ -69,7 +71,7 @@ pub(super) fn submit(
     mut draft: Draft,
     flags: &Flags,
     approve: bool,
-) -> Result<JobId, Failure> {
+) -> Result<Submitted, Failure> {
     if draft.objective.trim().is_empty() {
         return Err(
             Failure::usage("the objective is empty").hint("say in a sentence what is to be done")
@@ -82,17 +84,17 @@ pub(super) fn submit(
     let is_default = flags.workspace.is_none() && !is_named;
     let flags = resolved(flags, is_named)?;
     let job = compose(&draft, &flags);
-    let workspace = job.get("workspace").and_then(|w| w.as_str());
+    let text = |key| job.get(key).and_then(|value| value.as_str());
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let id = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
     if seeded::bug("acknowledged-early") {
         here.out.line(id.as_str())?;
     }
-    seams::is_first_of_key(&here.root, job.get("key").and_then(|key| key.as_str()))?;
-    let workspace = workspace.map(str::to_owned);
+    seams::is_first_of_key(&here.root, text("key"))?;
+    let [workspace, script] = ["workspace", "rehearse"].map(|key| text(key).map(str::to_owned));
     seams::submit(&here.root, &id, job)?;
     tell_where(here, workspace.as_deref(), is_default);
-    Ok(id)
+    Ok(Submitted { job: id, script })
 }
 
 /// Says where the job works, where nobody has said so, and what it does not see.

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::answer;
 use super::here::View;
 use super::ink::Tone;
-use crate::logic::words::plural;
+use crate::logic::words::{self, plural};
+use crate::model::outcome::Tokens;
 use crate::os::console::{neutral, one_line};
 
 /// Lines of a command's output that are shown; the whole of it is in the raw log.
@@ -126,7 +127,7 @@ fn usage(event: &Value) -> String {
         event.get("usage").and_then(|u| u.get(key)).and_then(Value::as_u64).unwrap_or(0)
     };
     let (input, cached) = (of("input_tokens"), of("cached_input_tokens"));
-    format!("{input} tokens in ({cached} cached), {} out", of("output_tokens"))
+    words::spent(Tokens { input, cached, output: of("output_tokens") })
 }
 
 /// An item when it starts, or when it is complete.
@@ -267,7 +268,7 @@ tool: echo.echo failed: no such tool
 error: Reconnecting... 1/5
 All done.
 verdict: approve, 0 comments
-done: 300 tokens in (20 cached), 30 out
+done: 300 in (20 cached), 30 out
 ";
         assert_eq!(shown(&events), expected);
     }

@@ -6,6 +6,7 @@ use super::follow::{self, End, JournalTail, Onlooker, Patience, Silent, Wakes};
 use super::here::Here;
 use super::{idle, lookup};
 use crate::error::{Exit, Failure};
+use crate::logic::idle::Idle;
 use crate::model::id::JobId;
 use crate::runs::Runs;
 
@@ -21,8 +22,10 @@ pub(super) struct Wait {
 pub(super) fn run(here: &mut Here, asked: &Wait) -> Result<Exit, Failure> {
     let find = |prefix: &String| Ok(lookup::find_live(&here.root, prefix)?.job);
     let jobs = asked.jobs.iter().map(find).collect::<Result<Vec<_>, Failure>>()?;
-    if let Some(job) = jobs.iter().find(|job| idle::is_not_taken(here, job)) {
-        idle::tell(here, Some(job.as_str()));
+    for job in &jobs {
+        if idle::tell_untaken(here, job) {
+            break;
+        }
     }
     for_jobs(here, &jobs, &mut Silent)
 }
@@ -55,9 +58,10 @@ pub(super) fn said(job: &JobId, end: &End) -> String {
         End::Job(phase) => format!("{job}: {}", phase.as_str()),
         End::Paused(reason, message) => format!("{job}: paused ({}): {message}", reason.as_str()),
         End::NoWorker => {
+            let command = Idle::Left.command(job).unwrap_or_default();
             format!(
                 "{job}: its worker ended without a result; what landed stays, and a daemon starts another worker: \
-                 without one, numerus start {job}"
+                 without one, {command}"
             )
         }
         End::Rejected(why) => format!("{job}: rejected: {why}"),

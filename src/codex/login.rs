@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::program::Codex;
 use super::{account, look};
 use crate::logic::doctor::{Login, Version};
+use crate::logic::words::bound;
 use crate::os::console::one_line;
 
 /// How long it may take to answer.
@@ -44,7 +45,7 @@ fn status(codex: &Codex, patience: Duration) -> Login {
     match ask(codex, &["login", "status"], patience) {
         Ok(Some((Some(code), said))) => Login::Status { said, is_in: code == 0 },
         Ok(Some((None, _))) => Login::Unknown("it was ended before it answered".to_owned()),
-        Ok(None) => Login::Unknown(format!("none within {patience:?}; {}", look::ENDED)),
+        Ok(None) => Login::Unknown(format!("none within {}; {}", bound(patience), look::ENDED)),
         Err(e) => Login::Unknown(e.to_string()),
     }
 }
@@ -57,7 +58,7 @@ pub fn version(codex: &Codex) -> Version {
 fn version_within(codex: &Codex, patience: Duration) -> Version {
     match ask(codex, &["--version"], patience) {
         Ok(Some((Some(0), said))) => Version::Said(said),
-        Ok(None) => Version::Late(format!("within {patience:?}; {}", look::ENDED)),
+        Ok(None) => Version::Late(format!("within {}; {}", bound(patience), look::ENDED)),
         Ok(Some(_)) | Err(_) => Version::None,
     }
 }
@@ -137,7 +138,7 @@ mod tests {
             (
                 words(&["sh", "-c", "exec sleep 60"]),
                 Duration::ZERO,
-                "none within 0ns; it was ended, with all",
+                "none within 0s; it was ended, with all",
             ),
         ] {
             codex.program = program;
@@ -155,6 +156,6 @@ mod tests {
         assert_eq!(version(&codex), Version::None);
         codex.program = ["sh", "-c", "exec sleep 60"].map(Into::into).to_vec();
         let late = version_within(&codex, Duration::ZERO);
-        assert!(matches!(&late, Version::Late(why) if why.contains("within 0ns")), "{late:?}");
+        assert!(matches!(&late, Version::Late(why) if why.contains("within 0s")), "{late:?}");
     }
 }

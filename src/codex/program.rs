@@ -58,15 +58,20 @@ impl Codex {
     /// # Errors
     /// A sentence that says what is missing and what to do.
     pub fn for_job(root: &Root, settings: &Settings, job: &Job) -> Result<Self, String> {
-        match job.options.rehearse.as_ref().or(settings.rehearse.as_ref()) {
+        match Self::script_of(job.options.rehearse.as_deref(), settings) {
             Some(script) => Self::rehearsal(root, settings, script),
             None => Self::real(settings).map_err(|lack| lack.to_string()),
         }
     }
 
+    /// The script that plays a job's agent: the job's own, else that of the settings; `None` where codex is asked.
+    pub fn script_of<'a>(own: Option<&'a str>, settings: &'a Settings) -> Option<&'a str> {
+        own.or(settings.rehearse.as_deref())
+    }
+
     /// The home of the codex that a job is to use, whether it is there or not.
     pub fn home_for(root: &Root, settings: &Settings, job: &Job) -> PathBuf {
-        match job.options.rehearse.as_ref().or(settings.rehearse.as_ref()) {
+        match Self::script_of(job.options.rehearse.as_deref(), settings) {
             Some(_) => rehearsal_home(root),
             None => real_home(settings),
         }

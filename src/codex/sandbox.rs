@@ -14,12 +14,13 @@ use super::command::confinement;
 use super::look;
 use super::program::Codex;
 use crate::logic::doctor::Lack;
+use crate::logic::words::bound;
 use crate::os::console::one_line;
 use crate::os::{digest, env, fsx, process, random};
 
 /// Where in the store it is remembered.
 const REMEMBERED: &str = "sandbox";
-/// How long the look may take where nobody waits for it.
+/// How long the look may take where no person waits for it: on a busy machine codex is slow.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take where a person waits.
 pub const PATIENCE_OF_PEOPLE: Duration = Duration::from_secs(10);
@@ -84,7 +85,7 @@ fn try_it(codex: &Codex, probe: &Path, patience: Duration) -> Result<Option<Stri
     command.env_clear().envs(codex.env.iter().cloned());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fsx::create_new(&said)?);
     if look::run(&mut command, patience)?.is_none() {
-        return Ok(Some(format!("it does not end within {patience:?}; {}", look::ENDED)));
+        return Ok(Some(format!("it does not end within {}; {}", bound(patience), look::ENDED)));
     }
     if outside.join("written").exists() {
         return Ok(Some("a command in it could write outside of its directory".to_owned()));

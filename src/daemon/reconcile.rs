@@ -335,9 +335,9 @@ impl Daemon {
         let is_watched = self.watch.as_mut().is_none_or(|w| w.add(&folder.worker_lock()).is_ok());
         self.watched_locks.insert(job.clone());
         // It may have been let go before the watch was there.
-        if !is_watched || !folder.is_held().unwrap_or(true) {
+        if !is_watched || !folder.may_be_held() {
             self.next_rescan = self.next_rescan.min(clock::since_boot() + super::WITHOUT_EVENTS);
-            if !folder.is_held().unwrap_or(true) {
+            if !folder.may_be_held() {
                 self.unchecked.insert(job.clone());
             }
         }

@@ -11,7 +11,7 @@ use super::Held;
 use crate::logic::prune::Standing;
 use crate::model::id::JobId;
 use crate::model::job::Job;
-use crate::model::root::Root;
+use crate::model::root::{Root, job_of_copy};
 use crate::os::lock::FileLock;
 use crate::os::{fsx, reserve};
 use crate::runs::{RunFolder, Runs};
@@ -203,7 +203,7 @@ impl Pruner {
 pub fn removed_jobs(root: &Root) -> Result<(Vec<Job>, Vec<String>)> {
     let dir = root.pruned();
     let (mut jobs, mut damaged) = (Vec::new(), Vec::new());
-    for name in fsx::list(&dir)?.into_iter().filter(|name| is_copy(name)) {
+    for name in fsx::list(&dir)?.into_iter().filter(|name| job_of_copy(name).is_some()) {
         let path = dir.join(name).join("job.json");
         match fsx::read_optional(&path).and_then(|text| text.map(parsed(&path)).transpose()) {
             Ok(job) => jobs.extend(job),
@@ -219,12 +219,6 @@ fn parsed(path: &Path) -> impl Fn(String) -> Result<Job> + '_ {
         let read = serde_json::from_str(&text);
         read.map_err(|e| fsx::at(path)(Error::new(ErrorKind::InvalidData, e)))
     }
-}
-
-/// Whether a name is that of a copy, the first of a job's id or a later one.
-fn is_copy(name: &str) -> bool {
-    let (id, number) = name.split_once('.').unwrap_or((name, "2"));
-    JobId::parse(id).is_ok() && number.parse::<u32>().is_ok()
 }
 
 /// Whether reading failed for what lies there, so that another try would not help.

@@ -25,6 +25,8 @@ pub(super) struct Tail {
     done: u64,
     /// What of that is on disk.
     saved: u64,
+    /// A fact that hooks are to be called for, read and not yet taken.
+    due: Option<Event>,
     is_over: bool,
 }
 
@@ -32,11 +34,22 @@ impl Tail {
     pub(super) fn of(root: &Root, job: &JobId) -> Self {
         let run = Runs::of(root).folder(job);
         let done = record::done(&run);
-        Self { run, reader: None, done, saved: done, is_over: false }
+        Self { run, reader: None, done, saved: done, due: None, is_over: false }
     }
 
-    /// The next fact that some hook is there for; `None` when there is none yet. What nobody waits for is passed over.
-    pub(super) fn next_due(&mut self, root: &Root) -> Option<Event> {
+    /// Whether there is a fact that some hook is there for.
+    pub(super) fn has_due(&mut self, root: &Root) -> bool {
+        self.due = self.take_due(root);
+        self.due.is_some()
+    }
+
+    /// The next fact that some hook is there for; `None` when there is none yet.
+    pub(super) fn take_due(&mut self, root: &Root) -> Option<Event> {
+        self.due.take().or_else(|| self.next_due(root))
+    }
+
+    /// Reads on to the next such fact. What nobody waits for is passed over.
+    fn next_due(&mut self, root: &Root) -> Option<Event> {
         while let Some(event) = self.next_event() {
             self.is_over |= matches!(event.fact, Fact::Finished { .. });
             let is_new = event.seq > self.done && is_current(event.ts, clock::now());
@@ -81,12 +94,21 @@ impl Tail {
         self.is_over || !self.run.is_held().unwrap_or(false)
     }
 
-    /// Takes the mark away, for a journal that was read to its end and is at rest; false if somebody works on the job by then,
-    /// who has found the mark and relies on it. The caller reads on once more afterwards: whoever writes then marks it anew.
+    /// Takes the mark of a job away that nobody writes to; whether it is done with. Its journal is read to the end before, and
+    /// once more afterwards: whoever writes then marks it anew. Where somebody works on it by then, or wrote, who has found the
+    /// mark and relies on it, the mark is put back: without it nobody would go on with the job after us.
     pub(super) fn let_go(&mut self, root: &Root) -> bool {
+        if self.has_due(root) {
+            return false;
+        }
         self.save();
-        let _is_read_again = fsx::remove(&marks(root).join(self.run.job().as_str()));
-        self.is_at_rest()
+        let mark = marks(root).join(self.run.job().as_str());
+        let _is_read_again = fsx::remove(&mark);
+        let is_done = self.is_at_rest() && !self.has_due(root);
+        if !is_done {
+            let _next_one_marks_it = fsx::put_mark(&mark);
+        }
+        is_done
     }
 }
 
@@ -99,11 +121,15 @@ mod tests {
         let d = tempfile::tempdir().expect("scratch");
         let (root, job) = (Root::new(d.path()), JobId::parse("a-abc234").expect("id"));
         fsx::make_dirs(&root.runs()).expect("runs");
+        fsx::make_dirs(&marks(&root)).expect("marks");
+        let mark = marks(&root).join(job.as_str());
+        fsx::put_mark(&mark).expect("mark");
         let run = Runs::of(&root).create(&job).expect("folder");
         let mut tail = Tail::of(&root, &job);
         let worker = run.try_lock().expect("lock").expect("free");
         assert!(!tail.let_go(&root), "its worker has seen the mark, and puts none");
+        assert!(mark.exists(), "it is back");
         drop(worker);
-        assert!(tail.let_go(&root));
+        assert!(tail.let_go(&root) && !mark.exists());
     }
 }

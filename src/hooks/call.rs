@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::record::{self, Failure, MAX_OUTPUT};
+use crate::logic::words::bound;
 use crate::model::event::Event;
 use crate::os::process::{Target, start_time};
 use crate::os::{clock, digest, env, family, random};
@@ -113,7 +114,7 @@ fn run(call: &Call, event: &Event) -> Result<(Vec<u8>, Option<String>)> {
     let why = match status {
         Ok(status) => judged(status?),
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-            Some(format!("it took longer than {:?} and was ended", call.patience))
+            Some(format!("it took longer than {} and was ended", bound(call.patience)))
         }
     };
     Ok((output.take(), why))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::backlog::{Tail, marked};
 use super::call::{Call, call, end_left};
-use super::{marks, scripts, try_lead};
+use super::{RESCAN, marks, scripts, try_lead};
 use crate::model::event::Event;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -17,8 +17,6 @@ use crate::os::{fsx, process};
 
 /// Most hooks that run at a time.
 const AT_ONCE: usize = 4;
-/// How often the journals are looked at where no event tells.
-const RESCAN: Duration = Duration::from_secs(2);
 
 /// Why the runner looks.
 enum Wake {
@@ -121,25 +119,11 @@ impl Runner {
     /// Calls the next hooks of a job; false if it is done with.
     fn go_on(&mut self, job: &JobId) -> bool {
         let Some(tail) = self.tails.get_mut(job) else { return false };
-        let mut due = tail.next_due(&self.root);
-        if due.is_none() && tail.is_at_rest() {
-            // Nobody writes there now: what was written since the look before is seen before the mark goes.
-            due = tail.next_due(&self.root);
-        } else if due.is_none() {
-            return true;
+        if !tail.has_due(&self.root) && tail.is_at_rest() && tail.let_go(&self.root) {
+            return false;
         }
-        if due.is_none() {
-            let is_at_rest = tail.let_go(&self.root);
-            due = tail.next_due(&self.root);
-            if due.is_none() && is_at_rest {
-                return false;
-            }
-            // It was written to in between, or will be; without its mark nobody would go on with it after us.
-            let _next_one_marks_it = fsx::put_mark(&marks(&self.root).join(job.as_str()));
-        }
-        if let Some(event) = due {
-            self.start(job, event);
-        }
+        let Some(event) = tail.take_due(&self.root) else { return true };
+        self.start(job, event);
         true
     }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::health;
 use super::words::{plural, size};
 
-pub use facts::{Facts, Inotify, Lack, Login, Program, Root, Tried, Version};
+pub use facts::{Copies, Facts, Inotify, Lack, Login, Program, Root, Tried, Version};
 
 /// The version of codex that the tests hold Numerus to.
 pub const TESTED_CODEX: &str = "0.169.0";
@@ -341,7 +341,7 @@ fn daemon(root: &Root) -> Vec<Finding> {
         let hint = "the .reason.json beside each says why; `numerus retry NAME` drops it again once it is mended";
         all.push(about("rejected", said).warn(hint));
     }
-    if let (jobs @ 1.., bytes) = root.copies {
+    if let Copies { jobs: jobs @ 1.., bytes } = root.copies {
         let (jobs, bytes) = (plural(jobs, "removed job"), size(bytes));
         let said = format!("store/pruned holds what is kept of {jobs}, {bytes}: yours to remove");
         all.push(about("copies", said));

@@ -1,5 +1,5 @@
-//! Why nobody works on a job that has not ended: in words, whom it takes, and the command that helps. One answer for every
-//! list, page, screen and command.
+//! Why nobody works on a job that has not ended: in words, whom it takes, and the command that helps. Lists, pages, screens and
+//! commands take them from here; in `status` and `top` a job of which the worker has gone has a [label](Idle::label), too.
 
 use crate::model::id::JobId;
 use crate::model::status::{JobPhase, PauseReason, Status};
@@ -16,12 +16,12 @@ pub enum Idle {
 }
 
 impl Idle {
-    /// `None` for a job that has ended, or that a worker holds.
+    /// `None` for a job that has ended, or that a worker works on. One that is `held` while it waits or rests has just been
+    /// taken up, or is about to be let go: until that is written down, it stands where it stood.
     pub fn of(phase: JobPhase, reason: Option<PauseReason>, held: bool) -> Option<Self> {
         match phase {
-            _ if held => None,
             JobPhase::Queued => Some(Self::NotBegun),
-            JobPhase::Planning | JobPhase::Running => Some(Self::Left),
+            JobPhase::Planning | JobPhase::Running => (!held).then_some(Self::Left),
             JobPhase::Paused => Some(Self::Rests(reason)),
             JobPhase::Succeeded | JobPhase::Failed | JobPhase::Killed => None,
         }
@@ -47,18 +47,23 @@ impl Idle {
         }
     }
 
-    /// The command with which a person lets it go on; `None` where its turn, another job or the time has to come first.
+    /// The command with which a person lets it go on; `None` where another job or the time has to come first.
     pub fn command(self, job: &JobId) -> Option<String> {
         let verb = match self {
-            Self::NotBegun
-            | Self::Rests(Some(PauseReason::Dependency | PauseReason::NotBefore)) => return None,
+            Self::Rests(Some(PauseReason::Dependency | PauseReason::NotBefore)) => return None,
             Self::Rests(Some(PauseReason::User)) => "resume",
-            Self::Left
+            Self::NotBegun
+            | Self::Left
             | Self::Rests(
                 None | Some(PauseReason::Limit | PauseReason::Auth | PauseReason::Approval),
             ) => "start",
         };
         Some(format!("numerus {verb} {job}"))
+    }
+
+    /// What a column says beside the job's state, or for it.
+    pub fn label(self) -> Option<&'static str> {
+        (self == Self::Left).then_some("no worker")
     }
 
     /// Why, in words; what was written down about a rest says more, where it says anything.
@@ -92,7 +97,7 @@ mod tests {
         use PauseReason::{Approval, Auth, Dependency, Limit, NotBefore, User};
         let job = JobId::parse("a-abc234").expect("id");
         for (phase, reason, expected) in [
-            (Queued, None, Some((true, None))),
+            (Queued, None, Some((true, Some("numerus start a-abc234")))),
             (Planning, None, Some((true, Some("numerus start a-abc234")))),
             (Running, None, Some((true, Some("numerus start a-abc234")))),
             (Paused, Some(User), Some((false, Some("numerus resume a-abc234")))),
@@ -110,7 +115,9 @@ mod tests {
             let found = idle.map(|idle| (idle.is_daemons(), idle.command(&job)));
             let found = found.as_ref().map(|(daemon, command)| (*daemon, command.as_deref()));
             assert_eq!(found, expected, "{phase:?} {reason:?}");
-            assert_eq!(Idle::of(phase, reason, true), None, "somebody works on it");
+            let is_left = idle == Some(Idle::Left);
+            let held = Idle::of(phase, reason, true);
+            assert_eq!(held, idle.filter(|_| !is_left), "only work that is begun is gone on with");
         }
     }
 

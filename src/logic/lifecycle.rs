@@ -2,13 +2,14 @@
 //! an argument, so the answer never depends on memory that a crash could lose.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::retry;
 use super::state::JobState;
 use super::task::TaskState;
-use super::words::plural;
+use super::words::{bound, plural, span};
 use crate::model::advice::Because;
 use crate::model::event::CommandResult;
 use crate::model::id::TaskId;
@@ -139,10 +140,10 @@ pub fn over_budget(state: &JobState, job: &Job, now: Timestamp) -> Option<Ending
         let message = format!("spent {} of {tokens} tokens", state.tokens.total());
         return Some(Ending::failed("budget", message));
     }
-    let wall = state.worked_until(now).as_secs();
-    let most =
-        budget.wall_seconds.and_then(|s| i64::try_from(s).ok()).filter(|most| wall >= *most)?;
-    Some(Ending::failed("budget", format!("took {wall} of {most} seconds")))
+    let wall = state.worked_until(now);
+    let most = Duration::from_secs(budget.wall_seconds?);
+    let is_over = SignedDuration::try_from(most).is_ok_and(|most| wall >= most);
+    is_over.then(|| Ending::failed("budget", format!("took {} of {}", span(wall), bound(most))))
 }
 
 fn planning(state: &JobState, job: &Job, now: Timestamp) -> Step {

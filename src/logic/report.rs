@@ -6,8 +6,8 @@ use std::path::Path;
 use super::state::JobState;
 use super::take;
 use super::task::TaskState;
+use super::words::spent;
 use crate::model::job::Job;
-use crate::model::outcome::Tokens;
 use crate::model::status::{JobPhase, TaskPhase};
 
 /// What the state does not know.
@@ -134,9 +134,8 @@ fn write_clashes(out: &mut String, clashes: &[String]) -> fmt::Result {
 }
 
 fn write_spent(out: &mut String, state: &JobState) -> fmt::Result {
-    let words = |t: Tokens| format!("{} in, {} out", t.input, t.output);
-    write!(out, "\nTokens: {}", words(state.tokens))?;
-    let roles = state.spent.iter().map(|(role, t)| format!("{}: {}", role.as_str(), words(*t)));
+    write!(out, "\nTokens: {}", spent(state.tokens))?;
+    let roles = state.spent.iter().map(|(role, t)| format!("{}: {}", role.as_str(), spent(*t)));
     let roles: Vec<String> = roles.collect();
     if roles.is_empty() { writeln!(out) } else { writeln!(out, " ({})", roles.join("; ")) }
 }
@@ -154,6 +153,7 @@ mod tests {
     use crate::model::command::CommandResult;
     use crate::model::id::JobId;
     use crate::model::job::{Options, Origin};
+    use crate::model::outcome::Tokens;
     use crate::model::plan::Role;
 
     fn job() -> Job {
@@ -228,7 +228,7 @@ This result will conflict, when it is merged, with
 
 - job b: x
 
-Tokens: 7 in, 1 out (planner: 7 in, 1 out)
+Tokens: 7 in (0 cached), 1 out (planner: 7 in (0 cached), 1 out)
 
 The whole story: `numerus events a-abc234`. Everything: `/r`
 ";

@@ -3,6 +3,8 @@
 //! What differs on purpose stays apart: the labels of a time axis (`report::words::after`) are shorter than a sentence wants
 //! them, and a page groups the digits of a [`number`], which on a terminal is copied, searched for, and held against JSON.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
 use crate::model::outcome::Tokens;
@@ -42,6 +44,12 @@ pub fn took(time: SignedDuration) -> String {
     }
 }
 
+/// How long something may take, as it was set: `200ms`, `10s`, `1m 30s`.
+pub fn bound(time: Duration) -> String {
+    let time = SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
+    if time.subsec_nanos() == 0 { span(time) } else { took(time) }
+}
+
 /// A clock that was set back makes no span negative.
 fn whole_seconds(time: SignedDuration) -> i64 {
     time.as_secs().max(0)
@@ -70,9 +78,15 @@ pub fn number(n: u64) -> String {
     out
 }
 
-/// What was spent, in words; `digits` writes its numbers.
-pub fn spent(t: Tokens, digits: fn(u64) -> String) -> String {
-    format!("{} in ({} cached), {} out", digits(t.input), digits(t.cached), digits(t.output))
+/// What was spent, in words.
+pub fn spent(t: Tokens) -> String {
+    format!("{} in ({} cached), {} out", t.input, t.cached, t.output)
+}
+
+/// The same for a page.
+pub fn spent_on_page(t: Tokens) -> String {
+    let (input, cached, output) = (number(t.input), number(t.cached), number(t.output));
+    format!("{input} in ({cached} cached), {output} out")
 }
 
 /// A number of bytes: `512 B`, `1.5 KiB`, `3 MiB`, `12 GiB`; never more than there are.
@@ -93,6 +107,14 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bound_is_said_as_it_was_set() {
+        for (millis, said) in [(0, "0s"), (200, "200ms"), (10_000, "10s"), (90_000, "1m 30s")] {
+            assert_eq!(bound(Duration::from_millis(millis)), said);
+        }
+        assert!(bound(Duration::MAX).ends_with('h'));
+    }
 
     #[test]
     fn times_are_said_in_two_units_at_most() {
@@ -128,8 +150,8 @@ mod tests {
             assert_eq!((number(n).as_str(), short(n).as_str()), (long, brief));
         }
         let t = Tokens { input: 12_300, cached: 300, output: 45 };
-        assert_eq!(spent(t, |n| n.to_string()), "12300 in (300 cached), 45 out");
-        assert_eq!(spent(t, number), "12\u{a0}300 in (300 cached), 45 out");
+        assert_eq!(spent(t), "12300 in (300 cached), 45 out");
+        assert_eq!(spent_on_page(t), "12\u{a0}300 in (300 cached), 45 out");
     }
 
     #[test]

@@ -54,3 +54,28 @@ impl Root {
         self.runs().join(job.as_str())
     }
 }
+
+/// The job whose copy has this name in `store/pruned/`: `JOB`, or where an id was used again `JOB.2`, `JOB.3`, …
+pub fn job_of_copy(name: &str) -> Option<JobId> {
+    let (id, number) = name.split_once('.').unwrap_or((name, "1"));
+    number.parse::<u32>().ok().and_then(|_| JobId::parse(id).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_called_like_its_job_or_with_a_number_behind_that() {
+        for (name, job) in [
+            ("a-abc234", Some("a-abc234")),
+            ("a-abc234.2", Some("a-abc234")),
+            ("a-abc234.x", None),
+            ("a-abc234.2.3", None),
+            (".lock", None),
+            ("My notes", None),
+        ] {
+            assert_eq!(job_of_copy(name).as_ref().map(JobId::as_str), job, "{name}");
+        }
+    }
+}

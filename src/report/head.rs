@@ -12,7 +12,7 @@ use super::tasks::said;
 use super::words::{job_tone, label, moment, moment_words, sign, task_tone};
 use crate::logic::idle::Idle;
 use crate::logic::take;
-use crate::logic::words::{plural, short, took};
+use crate::logic::words::{plural, spent_on_page, took};
 use crate::model::claim::Holder;
 use crate::model::status::{JobPhase, Status, TaskPhase};
 
@@ -57,11 +57,12 @@ fn why(of: &Material) -> String {
     let state = &of.state;
     let idle = Idle::of(state.phase, state.pause, of.is_held);
     let count = |phase| state.tasks.iter().filter(|t| t.phase == phase).count();
-    let words = match state.phase {
-        _ if idle == Some(Idle::Left) => Idle::Left.words().to_owned(),
-        _ if !state.standing.message.is_empty() => state.standing.message.clone(),
-        JobPhase::Queued => waiting(of),
-        JobPhase::Planning => "its plan is being made".to_owned(),
+    let message = state.standing.message.as_str();
+    let words = match (idle, state.phase) {
+        (Some(Idle::NotBegun), _) if message.is_empty() => waiting(of),
+        (Some(idle), _) => idle.told(message).to_owned(),
+        _ if !message.is_empty() => message.to_owned(),
+        (None, JobPhase::Planning) => "its plan is being made".to_owned(),
         _ if state.tasks.is_empty() => state.standing.reason.clone().unwrap_or_default(),
         _ => {
             format!("{} of {} done", count(TaskPhase::Succeeded), plural(state.tasks.len(), "task"))
@@ -97,9 +98,10 @@ fn waiting(of: &Material) -> String {
 
 /// The wait of such a job, as its status tells it.
 pub(super) fn waits(status: &Status, zone: &TimeZone) -> String {
-    let reason = status.reason.as_deref().unwrap_or_default().replace('_', " ");
-    let until = status.until.map(|until| format!(" {}", moment_words(until, zone)));
-    format!("{reason}{} {}", until.unwrap_or_default(), status.message)
+    let idle = Idle::of_status(status, false);
+    let why = idle.map_or(status.message.as_str(), |idle| idle.told(&status.message));
+    let until = status.until.map(|until| format!(" (until {})", moment_words(until, zone)));
+    format!("{why}{}", until.unwrap_or_default())
 }
 
 /// One piece for each task, in the colour of its state.
@@ -136,9 +138,7 @@ fn facts(html: &mut Html, of: &Material) {
         let tasks =
             format!("{}, {}", plural(of.state.tasks.len(), "task"), plural(sessions, "session"));
         fact(html, "work", &mut |html| html.text(&tasks));
-        let spent = of.state.tokens;
-        let tokens = format!("{} in, {} out", short(spent.input), short(spent.output));
-        fact(html, "tokens", &mut |html| html.text(&tokens));
+        fact(html, "tokens", &mut |html| html.text(&spent_on_page(of.state.tokens)));
         let top = of.state.workspace.as_ref().map(|w| w.top.as_str());
         if let Some(top) = top.or(of.job.as_ref().and_then(|j| j.options.workspace.as_deref())) {
             fact(html, "workspace", &mut |html| html.text(cut(top, 300).0));

@@ -11,7 +11,7 @@ use super::words::{after, clock_time, holders, sign, task_tone};
 use crate::logic::conflicts::by_path;
 use crate::logic::timeline::{Landed, LeaseWait, SessionOutcome, SessionSpan};
 use crate::logic::timescale::Timescale;
-use crate::logic::words::{self, plural, spent, took};
+use crate::logic::words::{plural, spent_on_page, took};
 use crate::model::event::SessionKind;
 
 /// Most marks of each kind in one row, most waits that are told in words, and most paths of one.
@@ -204,7 +204,7 @@ fn session_words(of: &Material, session: &SessionSpan) -> String {
         "{place}, session {number}: {kind}, attempt {}{again}\n{} for {time}\n{how}{more}\n{}",
         session.attempt,
         clock_time(session.spell.since, &of.zone),
-        spent(session.tokens, words::number)
+        spent_on_page(session.tokens)
     )
 }
 

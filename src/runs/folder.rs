@@ -131,9 +131,15 @@ impl RunFolder {
     /// Whether a worker, a taker or a killer holds the folder at this moment.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those of the system: a lock that cannot be read says nothing. Whoever only looks tells the error.
     pub fn is_held(&self) -> Result<bool> {
         lock::is_held(&self.worker_lock())
+    }
+
+    /// The same for whoever would act, or has to go on: a lock that cannot be read counts as held, since nothing may be done
+    /// to a job that somebody may work on.
+    pub fn may_be_held(&self) -> bool {
+        self.is_held().unwrap_or(true)
     }
 
     /// Clears away what unfinished writes of dead holders left, here and in the places. Wishes, which anybody may write, are

@@ -137,7 +137,7 @@ async fn bury(leases: &Leases, nogo: &NoGo) -> Outcome<bool> {
 
 /// Whether a new worker has taken up the job of a dead lease: it fences and buries by itself.
 fn is_worked_on(lease: &LeaseFile) -> bool {
-    Runs::of(&Root::new(&lease.root)).folder(&lease.holder.job).is_held().unwrap_or(true)
+    Runs::of(&Root::new(&lease.root)).folder(&lease.holder.job).may_be_held()
 }
 
 /// Waits for a hint; after one, for its echoes as well.

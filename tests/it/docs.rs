@@ -612,6 +612,55 @@ fn the_code_map_has_every_module_of_the_shared_floors() {
     assert_none(&missing);
 }
 
+/// Where the code map and what modules may name disagree: `floors` is that list, `heads` what the file of a module says first.
+fn misplaced(map: &str, floors: &[(&str, &[&str])], heads: &dyn Fn(&str) -> String) -> Vec<String> {
+    let rows = rows(map);
+    let modules = |row: &Vec<String>| in_backticks(&row[1]);
+    let row_of =
+        |module: &str| rows.iter().position(|row| modules(row).iter().any(|m| m == module));
+    let mut wrong = Vec::new();
+    for (module, below) in floors.iter().filter(|(m, _)| !["main", "lib", "error"].contains(m)) {
+        let Some(own) = row_of(module) else {
+            wrong.push(format!("{module} has no row"));
+            continue;
+        };
+        for other in below.iter().filter(|other| **other != "error") {
+            if row_of(other).is_none_or(|row| row <= own) {
+                wrong.push(format!("{module} may name {other}, which has no row below"));
+            }
+        }
+        let head = heads(module);
+        let told = head.strip_prefix("//! Floor ").and_then(|rest| rest.split(':').next());
+        if told.is_some_and(|told| told != rows[own][0]) {
+            wrong.push(format!("{module} says that it is on another floor: {head}"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_code_map_orders_the_modules_as_they_may_name_each_other() {
+    let map = text("docs/ARCHITECTURE.md");
+    let head = |module: &str| {
+        let files = [format!("src/{module}/mod.rs"), format!("src/{module}.rs")];
+        let file = files.iter().find(|file| repository().join(file).is_file()).expect(module);
+        text(file).lines().next().unwrap_or_default().to_owned()
+    };
+    assert_none(&misplaced(section(&map, "## Code map"), crate::tidy::FLOORS, &head));
+}
+
+#[test]
+fn a_module_on_the_wrong_floor_is_noticed() {
+    let map = "| floor | module |\n|---|---|\n| 2 | `top` |\n| 1 | `left`, `right` |\n";
+    let head = |module: &str| format!("//! Floor {}: x", if module == "top" { 2 } else { 1 });
+    let wrong = |floors: &[(&str, &[&str])]| misplaced(map, floors, &head).len();
+    assert_eq!(wrong(&[("top", &["left", "right"]), ("left", &[]), ("main", &["top"])]), 0);
+    assert_eq!(wrong(&[("left", &["right"])]), 1, "beside it");
+    assert_eq!(wrong(&[("left", &["top"])]), 1, "above it");
+    assert_eq!(wrong(&[("other", &[])]), 1);
+    assert_eq!(misplaced(map, &[("top", &[])], &|_| "//! Floor 3: x".into()).len(), 1);
+}
+
 // Links.
 
 /// The anchor that a heading gets.

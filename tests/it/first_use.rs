@@ -104,12 +104,18 @@ fn a_rehearsal_is_taken_for_work_by_nobody() {
 fn whoever_waits_for_a_job_that_nobody_takes_is_told_so() {
     let yard = Yard::new("nobody-takes");
     let job = yard.submit(&["lonely"]);
-    for words in [vec!["wait", &job], vec!["logs", "-f", &job]] {
+    let plan = format!("{job}/plan");
+    for words in [vec!["wait", &job], vec!["logs", "-f", &job], vec!["attach", &plan]] {
         let waiting = yard.site.spawn(&mut yard.numerus(&words));
         yard.until("it says so", || waiting.stderr().contains("no daemon is running"));
         waiting.signal(Signal::TERM);
         waiting.wait(PATIENCE);
     }
+    let watching = yard.site.spawn(&mut yard.numerus(&["attach", &plan]));
+    yard.until("it looks on", || watching.stderr().contains("no daemon is running"));
+    assert_eq!(yard.ask(&["kill", &job]).code, Some(0));
+    let ended = watching.wait(PATIENCE);
+    assert!(ended.code == Some(1) && ended.stderr.contains(&format!("{job}: killed")), "{ended:?}");
 }
 
 #[test]

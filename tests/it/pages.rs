@@ -149,7 +149,7 @@ fn a_job_that_nobody_has_begun_has_a_report_when_it_is_asked_for_and_when_it_is_
     assert!(
         fs::read_to_string(&path)
             .unwrap()
-            .contains("no worker has begun yet: not before 2999-01-01")
+            .contains("no worker has begun yet: waits for its time (until 2999-01-01")
     );
     assert_eq!(yard.ask(&["kill", "waits"]).code, Some(0));
     assert!(fs::read_to_string(&path).unwrap().contains(">killed<"));

@@ -54,7 +54,10 @@ fn bash_completes_commands_flags_jobs_and_tasks() {
         // Only what has not ended can be killed, only what has be applied.
         ("numerus kill wor", String::new()),
         ("numerus apply wor", worked.clone()),
-        ("numerus retry he", String::new()),
+        ("numerus apply he", String::new()),
+        // A job that has ended is retried, or a task of one that has not.
+        ("numerus retry he", waits.clone()),
+        ("numerus retry wor", worked.clone()),
         ("numerus edit x --after wor", worked.clone()),
     ] {
         let root = yard.site.root();

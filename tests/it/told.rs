@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::yard::Yard;
 
-const NOBODY: &str =
-    "no daemon is running: start one with numerus daemon, or work on it now with numerus start ";
+const NOBODY: &str = "no daemon is running: start one with numerus daemon";
+const START: &str = ", or work on it now with numerus start ";
 
 #[test]
 fn a_second_daemon_says_whom_it_stands_by_and_when_it_leads() {
@@ -28,10 +28,10 @@ fn where_jobs_wait_and_no_daemon_runs_it_is_told_and_nowhere_else() {
     let empty = yard.ask(&["status"]);
     assert!(!empty.stderr.contains(NOBODY), "nothing waits: {empty:?}");
     let sent = yard.ask(&["submit", "good", "--plan", "single", "--workspace", &repo]);
-    assert!(sent.stderr.contains(&format!("{NOBODY}{}", sent.stdout.trim())), "{sent:?}");
+    assert!(sent.stderr.contains(&format!("{NOBODY}{START}{}", sent.stdout.trim())), "{sent:?}");
     assert_eq!(sent.stdout.lines().count(), 1, "{sent:?}");
     let listed = yard.ask(&["status"]);
-    assert!(listed.stderr.contains(NOBODY) && !listed.stdout.contains(NOBODY), "{listed:?}");
+    assert!(listed.stderr.contains(START) && !listed.stdout.contains(NOBODY), "{listed:?}");
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
     assert!(!yard.ask(&["status"]).stderr.contains(NOBODY), "it has ended");
     let daemon = yard.daemon(&[]);
@@ -39,11 +39,17 @@ fn where_jobs_wait_and_no_daemon_runs_it_is_told_and_nowhere_else() {
     let sent = yard.ask(&later);
     assert!(!sent.stderr.contains(NOBODY), "there is one: {sent:?}");
     let job = sent.stdout.trim().to_owned();
-    yard.until_in("claimed", &job);
+    let told = || yard.ask(&["status", &job, "--json"]).stdout;
+    yard.until("it rests", || told().contains("\"not_before\""));
     assert!(!yard.ask(&["status"]).stderr.contains(NOBODY));
     drop(daemon);
-    let listed = yard.ask(&["status"]);
-    assert!(listed.stderr.contains(&format!("{NOBODY}{job}")), "{listed:?}");
+    for words in [&["status"][..], &["status", &job]] {
+        let told = yard.ask(words);
+        assert!(told.stderr.contains(NOBODY), "{told:?}");
+        assert!(!told.stderr.contains(START), "its time has to come first: {told:?}");
+    }
+    let sent = yard.ask(&["submit", "good", "--after", &job, "--workspace", &repo]);
+    assert!(sent.stderr.contains(NOBODY) && !sent.stderr.contains(START), "{sent:?}");
     let once = yard.ask(&["daemon", "--once"]);
     assert_eq!(once.code, Some(4));
     assert!(once.stderr.contains("numerus status says what waits"), "{once:?}");

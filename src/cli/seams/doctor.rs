@@ -1,6 +1,8 @@
 //! Whether work can begin: the cheap part of what `numerus doctor` looks at, before `run`, `start` and the daemon, in one
 //! sentence each; and all of it for that command.
 
+use std::time::Duration;
+
 use super::{open, unusable};
 use crate::codex::{Codex, login, sandbox};
 use crate::error::{Exit, Failure};
@@ -29,9 +31,13 @@ pub(in crate::cli) fn preflight(root: &Root) -> Result<Vec<String>, Failure> {
     crate::root::preflight(root, &settings).map_err(|e| unusable(&e))
 }
 
-/// Refuses early what would only park later: no codex, no home for it, or a sandbox that confines nothing. A rehearsal needs
-/// none of these.
-pub(in crate::cli) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Settings, Failure> {
+/// Refuses early what would only park later: no codex, no home for it, or a sandbox that confines nothing, for which so long a
+/// look is taken. A rehearsal needs none of these.
+pub(in crate::cli) fn codex_is_there(
+    root: &Root,
+    rehearses: bool,
+    patience: Duration,
+) -> Result<Settings, Failure> {
     let settings = open(root)?;
     if !rehearses && settings.rehearse.is_none() {
         let there = Codex::real(&settings).and_then(|codex| match settings.sandbox {
@@ -39,7 +45,7 @@ pub(in crate::cli) fn codex_is_there(root: &Root, rehearses: bool) -> Result<Set
             Sandbox::DangerFullAccess => Ok(()),
             // Where nothing can be written it cannot be tried: that is waited for, and the worker tries it.
             Sandbox::ReadOnly | Sandbox::WorkspaceWrite => {
-                sandbox::check(&codex, &root.store(), sandbox::PATIENCE_OF_PEOPLE)
+                sandbox::check(&codex, &root.store(), patience)
                     .or_else(|why| health::cannot_write(root).map(drop).ok_or(why))
             }
         });

@@ -87,6 +87,27 @@ pub(in crate::cli) fn go_on(root: &Root, folder: &RunFolder) -> Result<(), Failu
     Spool::of(root).wake().map_err(cannot)
 }
 
+/// Writes a person's go into the journal of a job whose plan waits for it, and only then takes a person's hold back: if the go
+/// is refused, all is as it was.
+pub(in crate::cli) fn say_go(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
+    let cannot = |e: std::io::Error| Failure::system("approve the plan", &e);
+    let lock = FileLock::acquire(&folder.worker_lock(), PATIENCE).map_err(cannot)?;
+    let Some(lock) = lock.filter(FileLock::is_current) else {
+        let job = folder.job();
+        return Err(Failure::new(Exit::Blocked, format!("a worker has {job} already"))
+            .hint(format!("numerus status {job} shows what it does")));
+    };
+    let mut held = Held::open(folder.clone(), lock).map_err(cannot)?;
+    if !held.state.approved {
+        held.journal.append(Fact::PlanApproved {}, None, clock::now()).map_err(cannot)?;
+        held.journal.flush().map_err(cannot)?;
+    }
+    super::unhold(folder)?;
+    drop(held);
+    hooks::rouse(root, folder.job());
+    Spool::of(root).wake().map_err(cannot)
+}
+
 /// Appends a fact, durably, and brings what is derived from it up to date.
 pub(super) fn write_down(held: &mut Held, fact: Fact) -> std::io::Result<()> {
     let event = held.journal.append(fact, None, clock::now())?;
@@ -125,4 +146,24 @@ pub(in crate::cli) fn drop_again(
 /// Whether a daemon looks after the root.
 pub(in crate::cli) fn has_daemon(root: &Root) -> bool {
     Spool::of(root).is_led()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::JobId;
+
+    #[test]
+    fn a_go_that_is_refused_takes_no_hold_back() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let root = Root::new(dir.path());
+        crate::os::fsx::make_dirs(&root.runs()).expect("runs");
+        let job = JobId::parse("a-abc234").expect("id");
+        let folder = Runs::of(&root).create(&job).expect("folder");
+        folder.wish(Want::Paused).expect("wish");
+        let _worker = folder.try_lock().expect("lock").expect("free");
+        let refused = say_go(&root, &folder).expect_err("a worker has it");
+        assert_eq!((refused.kind, refused.hints.len()), (Exit::Blocked, 1));
+        assert!(folder.wants(Want::Paused));
+    }
 }

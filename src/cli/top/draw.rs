@@ -121,12 +121,9 @@ fn heading(name: usize, view: &View) -> Row {
 
 fn of_job(board: &Board, name: usize, is_chosen: bool, view: &View) -> Row {
     let status = &board.status;
-    let lost = Idle::of_status(status, board.held) == Some(Idle::Left);
-    let (tone, words) = if lost {
-        (Tone::Bad, "no worker")
-    } else {
-        (job_tone(status.state), status.state.as_str())
-    };
+    let label = Idle::of_status(status, board.held).and_then(Idle::label);
+    let (tone, words) =
+        label.map_or((job_tone(status.state), status.state.as_str()), |label| (Tone::Bad, label));
     let mut row = Row::of(Tone::Plain, if is_chosen { "> " } else { "  " })
         .column(Tone::Strong, status.job_id.as_str(), name)
         .column(tone, words, 9);

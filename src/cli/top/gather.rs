@@ -12,7 +12,7 @@ use crate::cli::board::Board;
 use crate::cli::follow::{JournalTail, Wakes};
 use crate::cli::here::View;
 use crate::cli::ink::Tone;
-use crate::cli::{ended, held, snapshot, story, unfit};
+use crate::cli::{ended, held, lookup, snapshot, story, unfit};
 use crate::error::Failure;
 use crate::model::event::Event;
 use crate::model::id::JobId;
@@ -139,7 +139,7 @@ impl Gatherer {
 
     fn counts(&mut self, live: &[Board], spool: &Spool) -> Vec<(u64, &'static str)> {
         let of = |phase| live.iter().filter(|b| b.status.state == phase).count() as u64;
-        let incoming = snapshot::incoming(&self.root).map_or(0, |names| names.len() as u64);
+        let incoming = lookup::incoming(&self.root).map_or(0, |names| names.len() as u64);
         let rejected = self.count_rejected(spool);
         let ended = |phase: JobPhase| self.ended.get(phase.as_str()).copied().unwrap_or(0);
         let all = [
@@ -177,11 +177,14 @@ impl Gatherer {
             wakes.add(watched.folder.dir());
             status = watched.read_status();
         }
-        let held = !waits && watched.folder.is_held().unwrap_or(false);
+        let held = !waits
+            && watched.is_held_around(|of| {
+                status = of.read_status();
+                status.as_ref().map_or(JobPhase::Queued, |s| s.state)
+            });
         if held || screen.job.as_ref() == Some(job) {
             let (now, view) = (self.view.now, self.view.clone());
-            let watched = self.watched(job);
-            let board = watched.follow(wakes, held, &view, now);
+            let board = self.watched(job).follow(wakes, &view, now);
             // Why a job waits for another one is the daemon's to say, and stands in its status alone.
             let waits = |b: &Board| b.status.state == JobPhase::Queued;
             return match board {
@@ -245,8 +248,8 @@ impl Watched {
         Some(status)
     }
 
-    /// Reads the journal on.
-    fn read_on(&mut self, view: &View) {
+    /// Reads the journal on, to where the job stands.
+    fn read_on(&mut self, view: &View) -> JobPhase {
         let tail = self.tail.get_or_insert_with(|| JournalTail::new(self.folder.clone()));
         // A journal that cannot be read is the daemon's to mend; the job is shown as its status says.
         for event in tail.read().unwrap_or_default() {
@@ -254,16 +257,17 @@ impl Watched {
         }
         let over = self.story.len().saturating_sub(MOST_LINES);
         self.story.drain(..over);
+        tail.state().phase
     }
 
-    fn follow(
-        &mut self,
-        wakes: &mut Wakes,
-        held: bool,
-        view: &View,
-        now: jiff::Timestamp,
-    ) -> Option<Board> {
-        self.read_on(view);
+    /// Whether somebody holds the job, around a reading of it. What cannot be looked at must not end the screen.
+    fn is_held_around(&mut self, mut read: impl FnMut(&mut Self) -> JobPhase) -> bool {
+        let folder = self.folder.clone();
+        snapshot::is_held_around(&folder, || Ok(read(self))).unwrap_or(true)
+    }
+
+    fn follow(&mut self, wakes: &mut Wakes, view: &View, now: jiff::Timestamp) -> Option<Board> {
+        let held = self.is_held_around(|of| of.read_on(view));
         if self.job.is_none() {
             self.job = self.folder.read_job().ok().flatten();
         }
@@ -272,8 +276,6 @@ impl Watched {
             wakes.add(self.folder.place(&session.place).dir());
         }
         let folder = &self.folder;
-        // A worker may have begun between the look at the lock and the reading of the journal.
-        let held = held || folder.is_held().unwrap_or(false);
         let mut words = |place: &str, session| words.of(folder, place, session);
         Some(Board::of(tail.state(), tail.timeline(), (job, held), &mut words, now))
     }

@@ -98,6 +98,15 @@ pub struct Tried {
     pub file_time: Option<Timestamp>,
 }
 
+/// What is kept of removed jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Copies {
+    /// Of how many jobs.
+    pub jobs: usize,
+    /// What it takes.
+    pub bytes: u64,
+}
+
 /// The root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Root {
@@ -123,8 +132,8 @@ pub struct Root {
     pub waiting: usize,
     /// Files in `rejected/`.
     pub rejected: usize,
-    /// How many copies of removed jobs there are, and what they take.
-    pub copies: (usize, u64),
+    /// What is kept of removed jobs.
+    pub copies: Copies,
     /// What keeps hooks from being called, a line each.
     pub hooks: Vec<String>,
     /// Accounts that are held, in words.

@@ -173,7 +173,7 @@ fn of_a_codex_that_hangs_nothing_else_is_said() {
 #[test]
 fn what_the_copies_of_removed_jobs_take_is_told_and_nothing_to_complain_of() {
     let mut facts = well();
-    facts.root.copies = (2, 3 << 19);
+    facts.root.copies = Copies { jobs: 2, bytes: 3 << 19 };
     assert!(complaints(&facts).is_empty());
     let told = judge(&facts).into_iter().find(|f| f.about == "copies").expect("told");
     assert!(told.said.contains("2 removed jobs, 1.5 MiB"), "{}", told.said);
