@@ -85,15 +85,13 @@ pub(super) fn submit(
     let flags = resolved(flags, is_named)?;
     let job = compose(&draft, &flags);
     let text = |key| job.get(key).and_then(|value| value.as_str());
-    let workspace = text("workspace");
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let id = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
     if seeded::bug("acknowledged-early") {
         here.out.line(id.as_str())?;
     }
     seams::is_first_of_key(&here.root, text("key"))?;
-    let workspace = workspace.map(str::to_owned);
-    let script = text("rehearse").map(str::to_owned);
+    let [workspace, script] = ["workspace", "rehearse"].map(|key| text(key).map(str::to_owned));
     seams::submit(&here.root, &id, job)?;
     tell_where(here, workspace.as_deref(), is_default);
     Ok(Submitted { job: id, script })
