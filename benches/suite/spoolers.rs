@@ -50,7 +50,7 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("floor with fsync", &[], watched::floor_with_sync),
     peer("task-spooler", &["tsp"], called::task_spooler),
     peer("nq", &["nq"], called::nq),
-    peer("inotifywait | xargs", &["inotifywait", "xargs"], watched::inotifywait),
+    peer("inotifywait, xargs", &["inotifywait", "xargs"], watched::inotifywait),
     Peer { needs_root: true, ..peer("incron", &["incrond"], watched::incron) },
     Peer { needs_root: true, ..peer("at", &["at", "atd"], called::at) },
     peer("GNU parallel", &["parallel"], watched::parallel),
