@@ -166,6 +166,9 @@ fn replace(
     {
         // A key belongs to the first job that was taken with it.
         object.remove("key");
+    } else if after.get("key") != before.get("key") {
+        // Told now: the taker would refuse the new job when the old one is gone.
+        seams::is_first_of_key(root, after.get("key").and_then(Value::as_str))?;
     }
     let waits_for = seams::judge(root, after.to_string().as_bytes())?;
     if waits_for.iter().any(|other| other.job == old.as_str()) {
@@ -185,7 +188,12 @@ fn replace(
         seams::drop_draft(&prepared);
         return Err(begun(old, "just now"));
     }
+    // It rests, and has its notes, before anybody may take it.
+    let carried = seams::carry_over(root, old, &new).map_err(kept)?;
     seams::submit_prepared(root, &prepared, &new, json.as_bytes()).map_err(kept)?;
+    if let Some(lock) = carried {
+        seams::let_take(root, lock)?;
+    }
     if Runs::of(root).folder(old).wants(Want::Paused) {
         pause::job(root, new.as_str())?;
     }

@@ -94,6 +94,10 @@ pub(super) fn one(
     from_scratch: bool,
     flags: &Flags,
 ) -> Result<Retried, Failure> {
+    if target.is_empty() {
+        return Err(Failure::usage("nothing is named that is to be tried again")
+            .hint("numerus status --all lists the jobs"));
+    }
     let is_plain = !from_scratch && *flags == Flags::default();
     if let Some(message) = rejected(root, target, is_plain)? {
         return Ok(Retried { new: None, message });
@@ -160,6 +164,7 @@ fn of_job(
     let job = compose(&draft, &submit::resolved(flags, true)?);
     let no_chance = |e: std::io::Error| Failure::system("make an id", &e);
     let new = draft.id(&random::base32(TAIL_CHARS).map_err(no_chance)?);
+    seams::is_first_of_key(root, job.get("key").and_then(|key| key.as_str()))?;
     seams::submit(root, &new, job)?;
     let built_on = if from_scratch { String::new() } else { built_on(&state, &folder)? };
     let message = format!("{old}: done once more as {new}{built_on}");

@@ -106,13 +106,35 @@ fn what_a_submitted_job_waits_for_is_named_whole_and_not_edited_away() {
 }
 
 #[test]
+fn a_key_of_another_job_is_refused_before_anything_is_withdrawn() {
+    let yard = Yard::new("edit-key");
+    let first = yard.submit(&["the first", "--key", "once"]);
+    let old = yard.submit(&["the second"]);
+    let refused = yard.ask(&["edit", &old, "--key", "once"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains(&format!("was used by {first} already")), "{refused:?}");
+    assert_eq!(yard.names("incoming").len(), 2, "both are as they were");
+    assert_eq!(yard.ask(&["kill", &old]).code, Some(0));
+    let refused = yard.ask(&["retry", &old, "--key", "once"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert_eq!(yard.names("incoming"), [format!("{first}.json")]);
+    assert_eq!(yard.ask(&["retry", ""]).code, Some(2), "nothing is named");
+    assert_eq!(yard.names("incoming"), [format!("{first}.json")]);
+}
+
+#[test]
 fn a_paused_job_stays_at_rest_when_it_is_edited() {
     let yard = Yard::new("edit-paused");
     let _daemon = yard.daemon(&[]);
     let old = yard.resting("rests");
     assert_eq!(yard.ask(&["pause", &old]).code, Some(0));
+    assert_eq!(yard.ask(&["send", &old, "mind the gap"]).code, Some(0));
     let new = id_of(&yard.ask(&["edit", &old, "--not-before", "2020-01-01T00:00:00Z"]));
     yard.until("it rests", || yard.run(&new).join("want.paused").exists());
+    assert_eq!(
+        fs::read_to_string(yard.run(&new).join("note-1.md")).unwrap().trim(),
+        "mind the gap"
+    );
     assert_eq!(yard.count(&new, "job.task_completed"), 0);
     assert_eq!(yard.ask(&["resume", &new]).code, Some(0));
     yard.until_in("done", &new);
