@@ -188,12 +188,7 @@ fn replace(
         seams::drop_draft(&prepared);
         return Err(begun(old, "just now"));
     }
-    // It rests, and has its notes, before anybody may take it.
-    let carried = seams::carry_over(root, old, &new).map_err(kept)?;
     seams::submit_prepared(root, &prepared, &new, json.as_bytes()).map_err(kept)?;
-    if let Some(lock) = carried {
-        seams::let_take(root, lock)?;
-    }
     if Runs::of(root).folder(old).wants(Want::Paused) {
         pause::job(root, new.as_str())?;
     }

@@ -43,10 +43,8 @@ impl Spool {
         let start = format!("{EDIT}{old}.");
         let new =
             |name: &String| JobId::parse(name.strip_prefix(&start)?.strip_suffix(ENDING)?).ok();
-        let is_dropped = |new: &JobId| {
-            let folder = self.root.runs().join(new.as_str());
-            self.find(new).is_some() || folder.join("job.json").exists()
-        };
+        let is_dropped =
+            |new: &JobId| self.find(new).is_some() || self.root.runs().join(new.as_str()).exists();
         let names = fsx::list(&self.tmp()).unwrap_or_default();
         let mut waiting = names.iter().filter_map(|name| Some((new(name)?, self.tmp().join(name))));
         waiting.find(|(new, _)| !is_dropped(new))

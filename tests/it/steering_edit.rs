@@ -123,21 +123,16 @@ fn a_key_of_another_job_is_refused_before_anything_is_withdrawn() {
 }
 
 #[test]
-fn a_paused_job_stays_at_rest_when_it_is_edited() {
-    let yard = Yard::new("edit-paused");
-    let _daemon = yard.daemon(&[]);
-    let old = yard.resting("rests");
+fn a_paused_job_stays_at_rest_when_it_is_edited_and_no_daemon_runs() {
+    let yard = Yard::new("edit-paused-alone");
+    let old = yard.submit(&["rests", "--plan", "single"]);
     assert_eq!(yard.ask(&["pause", &old]).code, Some(0));
-    assert_eq!(yard.ask(&["send", &old, "mind the gap"]).code, Some(0));
-    let new = id_of(&yard.ask(&["edit", &old, "--not-before", "2020-01-01T00:00:00Z"]));
-    yard.until("it rests", || yard.run(&new).join("want.paused").exists());
-    assert_eq!(
-        fs::read_to_string(yard.run(&new).join("note-1.md")).unwrap().trim(),
-        "mind the gap"
-    );
-    assert_eq!(yard.count(&new, "job.task_completed"), 0);
+    let new = id_of(&yard.ask(&["edit", &old, "--priority", "5"]));
+    said(&yard.ask(&["status", &new]), 0, "state      paused");
+    assert_eq!(yard.names("incoming"), [""; 0]);
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(4), "it rests");
     assert_eq!(yard.ask(&["resume", &new]).code, Some(0));
-    yard.until_in("done", &new);
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
 }
 
 #[test]

@@ -3,11 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Desk, Failure, PATIENCE, Runs, Spool, Want, clock, fsx, open, refused};
+use super::{Desk, Failure, PATIENCE, Spool, clock, fsx, open, refused};
 use crate::error::Exit;
 use crate::model::id::JobId;
 use crate::model::root::Root;
-use crate::os::lock::FileLock;
 use crate::os::writers;
 use crate::spool::Kind;
 
@@ -31,39 +30,6 @@ pub(in crate::cli) fn submit_prepared(
 ) -> Result<(), Failure> {
     let dropped = Spool::of(root).submit_prepared(prepared, new, json);
     dropped.map_err(|e| Failure::system("submit the edited job", &e))
-}
-
-/// Makes the run folder of a job that takes another one's place, with what a person has wished and said of that one; `None` if
-/// that is nothing. While the lock is held nobody takes the job.
-pub(in crate::cli) fn carry_over(
-    root: &Root,
-    old: &JobId,
-    new: &JobId,
-) -> Result<Option<FileLock>, Failure> {
-    let runs = Runs::of(root);
-    let from = runs.folder(old);
-    let notes = from.notes(None);
-    if notes.is_empty() && !from.wants(Want::Paused) {
-        return Ok(None);
-    }
-    let carry = || {
-        let to = runs.create(new)?;
-        let lock = to.try_lock()?;
-        if from.wants(Want::Paused) {
-            to.wish(Want::Paused)?;
-        }
-        for note in &notes {
-            to.put_note(None, note)?;
-        }
-        Ok(lock)
-    };
-    carry().map_err(|e| Failure::system("carry over what was wished and said of the job", &e))
-}
-
-/// Lets a job be taken whose run folder was made before.
-pub(in crate::cli) fn let_take(root: &Root, lock: FileLock) -> Result<(), Failure> {
-    drop(lock);
-    Spool::of(root).wake().map_err(|e| Failure::system("wake the daemon", &e))
 }
 
 /// The job that was to take the place of one that was withdrawn, and its file, if somebody died in between.
