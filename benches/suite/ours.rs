@@ -167,7 +167,9 @@ impl Ours {
 
     /// Starts the daemon and waits until it takes files.
     pub(crate) fn start(&mut self, max_jobs: usize) -> io::Result<()> {
-        let mut command = self.command(&["daemon", "--max-jobs", &max_jobs.to_string()]);
+        let jobs = max_jobs.to_string();
+        // What it works on ends with it, so that nothing of a measure is left.
+        let mut command = self.command(&["daemon", "--stop-jobs", "--max-jobs", &jobs]);
         self.daemon = Some(Running::start(&mut command)?);
         let log = self.path("store/daemon.ndjson");
         until("the daemon has started", PATIENCE, || {
