@@ -16,7 +16,7 @@ use crate::logic::state::JobState;
 use crate::model::id::{JobId, TAIL_CHARS};
 use crate::model::root::Root;
 use crate::os::random;
-use crate::runs::{Runs, Want};
+use crate::runs::Runs;
 use crate::spool::Spool;
 
 /// The words of the command.
@@ -188,10 +188,7 @@ fn replace(
         seams::drop_draft(&prepared);
         return Err(begun(old, "just now"));
     }
-    seams::submit_prepared(root, &prepared, &new, json.as_bytes()).map_err(kept)?;
-    if Runs::of(root).folder(old).wants(Want::Paused) {
-        pause::job(root, new.as_str())?;
-    }
+    seams::hand_over(root, &prepared, (old, &new), json.as_bytes())?;
     Ok(new)
 }
 

@@ -15,7 +15,7 @@ use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use crate::model::status::{JobPhase, Status};
 use crate::os::console::one_line;
-use crate::runs::{RunFolder, Runs};
+use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::{Place, Spool};
 
 /// Ended jobs that are listed without `--all`.
@@ -167,6 +167,14 @@ fn tell_prepared(here: &mut Here, job: &JobId) {
     here.out.note(&format!(
         "note: {new}, which was to take its place, was not submitted; mv {file} {incoming}/{new}.json submits it"
     ));
+    let folder = Runs::of(&here.root).folder(job);
+    if folder.wants(Want::Paused) {
+        here.out.note(&format!("note: it does not rest then, as {job} did: numerus pause {new}"));
+    }
+    if !folder.notes(None).is_empty() {
+        let dir = folder.dir().display();
+        here.out.note(&format!("note: what was sent to {job} is in {dir}/note-*.md"));
+    }
 }
 
 fn pretty(status: &Status) -> String {

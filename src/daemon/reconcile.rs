@@ -243,8 +243,14 @@ impl Daemon {
                 let accepted = sight.job.ok_or_else(|| no_job(&self.desk.runs.folder(job)))?;
                 self.update(&accepted, &sight.state, run.is_held);
             }
-            _ => {
+            held_or_none => {
                 self.jobs.remove(job);
+                // Somebody takes it at this moment: its lock tells when that is over, however it ends.
+                if held_or_none.is_some_and(|run| run.is_held) {
+                    self.watch_lock(job);
+                } else {
+                    self.unwatch_lock(job);
+                }
             }
         }
         Ok(())

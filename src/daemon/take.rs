@@ -6,7 +6,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::lost::{self, Record};
 use super::refusal::{duplicate, not_regular};
@@ -26,6 +27,9 @@ use crate::spool::{Format, Kind, Place, Spool, Stamp};
 
 /// How many ids are tried for one file.
 const ID_TRIES: u32 = 8;
+
+/// How long a folder is left to whoever puts it away.
+const A_MOMENT: Duration = Duration::from_millis(20);
 
 /// Where jobs are taken to.
 #[derive(Debug, Clone)]
@@ -111,14 +115,42 @@ impl Desk {
         }
         let format = Format::of(name);
         let Some(room) = self.make_room(name)? else { return Ok(Taken::Gone) };
-        match self.spool.take(name, room.folder.job(), format) {
+        let claimed = self.spool.take(name, room.folder.job(), format);
+        match self.go_on(room, claimed, name) {
+            Err(e) if is_gone(&from, &e) => Ok(Taken::Gone),
+            taken => taken,
+        }
+    }
+
+    /// Takes a file that was prepared for this job, into a run folder in which `furnish` has put what the job is to have from
+    /// its first moment. Whoever dies over it leaves the file where it was prepared, or a taking that was cut short, which is
+    /// finished with what the folder has.
+    ///
+    /// # Errors
+    /// Those of [`Desk::take`]; then the file is where it was prepared, or claimed.
+    pub fn take_prepared(
+        &self,
+        prepared: &Path,
+        job: &JobId,
+        furnish: impl FnOnce(&RunFolder) -> Result<()>,
+    ) -> Result<Taken> {
+        crate::root::check(&self.root).map_err(Error::other)?;
+        let Occupied::Ours(room) = self.occupy(job)? else { return Ok(Taken::Gone) };
+        let furnished = furnish(&room.folder);
+        let claimed = furnished.and_then(|()| self.spool.claim_prepared(prepared, job));
+        self.go_on(room, claimed, format!("{job}.json").as_ref())
+    }
+
+    /// Goes on with a file that was to become claimed; where that failed its room is left.
+    fn go_on(&self, room: Room, claimed: Result<PathBuf>, name: &OsStr) -> Result<Taken> {
+        match claimed {
             Ok(claimed) => self.accept(room.folder, room.lock, &claimed, name),
             Err(e) => {
                 // A rename whose flush failed has been made: the file is taken again, and for that its folder stays.
                 if !self.spool.has_taken(room.folder.job()) {
                     self.leave(&room)?;
                 }
-                if is_gone(&from, &e) { Ok(Taken::Gone) } else { Err(e) }
+                Err(e)
             }
         }
     }
@@ -197,9 +229,10 @@ impl Desk {
                 created => (created?, true),
             };
             match folder.try_lock() {
-                // Put away as a leftover between its making and its locking.
+                // Put away as a leftover between its making and its locking, or just being so.
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
+                Ok(None) if is_new => clock::pause(A_MOMENT),
                 Ok(None) => return Ok(Occupied::Busy),
                 Ok(Some(lock)) => return self.judge(Room { folder, lock, is_new }),
             }

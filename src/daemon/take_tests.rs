@@ -9,6 +9,7 @@ use rustix::fs::{CWD, FileType, mknodat};
 use super::*;
 use crate::model::rejection::Code;
 use crate::os::digest;
+use crate::runs::Want;
 
 fn desk() -> (tempfile::TempDir, Desk) {
     let d = tempfile::tempdir().expect("scratch");
@@ -240,4 +241,66 @@ fn a_taking_that_was_cut_short_is_done_again() {
     let lock = folder.try_lock().expect("lock").expect("free");
     let job = accepted(desk.take_again(folder, lock).expect("again"));
     assert_eq!(job.id, id);
+}
+
+/// A prepared job, and what it is to have.
+fn prepared(desk: &Desk) -> (PathBuf, JobId) {
+    let [old, new] = ["fix-old234", "fix-new234"].map(|id| JobId::parse(id).expect("id"));
+    let path = desk.spool.prepare(&old, &new, br#"{"objective": "x"}"#).expect("prepare");
+    (path, new)
+}
+
+fn furnish(folder: &RunFolder) -> Result<()> {
+    folder.wish(Want::Paused)?;
+    folder.put_note(None, "mind the gap").map(drop)
+}
+
+#[test]
+fn a_prepared_job_has_what_it_is_to_have_before_anybody_may_start_it() {
+    let (_d, desk) = desk();
+    let (path, new) = prepared(&desk);
+    let taken = desk.take_prepared(&path, &new, |folder| {
+        assert!(folder.is_held()? && folder.is_being_taken(), "nobody else may touch it");
+        assert!(desk.spool.find(&new).is_none(), "and its file is not there yet");
+        furnish(folder)
+    });
+    assert_eq!(accepted(taken.expect("taken")).id, new);
+    let folder = desk.runs.folder(&new);
+    assert!(folder.wants(Want::Paused) && !folder.is_being_taken());
+    assert_eq!(folder.notes(None), ["mind the gap"]);
+    assert_eq!(desk.spool.find(&new).expect("file").0, Place::Claimed);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_prepared_job_that_cannot_be_furnished_stays_where_it_was_prepared() {
+    let (_d, desk) = desk();
+    let (path, new) = prepared(&desk);
+    let full = |folder: &RunFolder| furnish(folder).and(Err(Error::from(ErrorKind::StorageFull)));
+    let refused = desk.take_prepared(&path, &new, full).expect_err("no room");
+    assert_eq!(refused.kind(), ErrorKind::StorageFull);
+    assert!(path.exists() && desk.spool.find(&new).is_none());
+    assert_eq!(desk.runs.jobs().expect("runs"), []);
+    accepted(desk.take_prepared(&path, &new, furnish).expect("later"));
+}
+
+#[test]
+fn whoever_dies_over_a_prepared_job_leaves_a_file_that_is_named_or_a_taking_that_is_finished() {
+    let (_d, desk) = desk();
+    let (path, new) = prepared(&desk);
+    let old = JobId::parse("fix-old234").expect("id");
+    // Before the file moves: the folder is nobody's job, and the file is told by the old one.
+    let folder = desk.runs.create(&new).expect("folder");
+    let lock = folder.try_lock().expect("lock").expect("free");
+    folder.begin_taking(&lock).expect("mark");
+    furnish(&folder).expect("furnish");
+    drop(lock);
+    assert_eq!(desk.spool.prepared_for(&old), Some((new.clone(), path.clone())));
+    // After that: it is taken again, with what it was to have.
+    desk.spool.claim_prepared(&path, &new).expect("claim");
+    assert_eq!(desk.spool.prepared_for(&old), None);
+    let lock = folder.try_lock().expect("lock").expect("free");
+    assert_eq!(accepted(desk.take_again(folder.clone(), lock).expect("again")).id, new);
+    assert!(folder.wants(Want::Paused), "it rests");
+    assert_eq!(folder.notes(None), ["mind the gap"]);
 }

@@ -276,6 +276,42 @@ fn a_running_daemon_takes_what_is_dropped_and_ends_when_told() {
 }
 
 #[test]
+fn a_job_that_somebody_else_takes_is_begun_as_soon_as_they_let_go_of_it_or_die() {
+    let site = Site::new();
+    let (inputs, heard) = unbounded_channel();
+    let stop = Stopper(inputs.clone());
+    std::thread::scope(|scope| {
+        let stop = stop;
+        scope.spawn(|| site.run(Options::default(), inputs, heard));
+        let (done, mut seen) = (site.desk.spool.folder(Place::Done), 0);
+        let mut is_seen = || {
+            // The daemon hears of things in their order: what came before this one, it has looked at.
+            seen += 1;
+            let witness = site.objective(&format!("w{seen}-abcdef"), "good");
+            until(&done, || site.place(&witness) == Some(Place::Done));
+        };
+        is_seen();
+        for dies in [false, true] {
+            let job = JobId::parse(if dies { "b-abcdef" } else { "a-abcdef" }).expect("id");
+            let folder = site.desk.runs.create(&job).expect("folder");
+            let lock = folder.try_lock().expect("lock").expect("free");
+            folder.begin_taking(&lock).expect("mark");
+            let old = JobId::parse("o-abcdef").expect("id");
+            let prepared = site.desk.spool.prepare(&old, &job, br#"{"objective": "good"}"#);
+            site.desk.spool.claim_prepared(&prepared.expect("prepared"), &job).expect("claim");
+            is_seen();
+            if dies {
+                drop(lock);
+            } else {
+                drop(site.desk.take_again(folder, lock).expect("taken"));
+            }
+            until(&done, || site.place(&job) == Some(Place::Done));
+        }
+        drop(stop);
+    });
+}
+
+#[test]
 fn a_second_daemon_takes_over_when_the_first_has_gone() {
     let site = Site::new();
     let lead = site.desk.spool.try_lead().expect("try").expect("free");

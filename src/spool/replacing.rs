@@ -1,11 +1,12 @@
 //! A job that takes the place of another one, whole on the disk before the other is withdrawn: `tmp/edit-OLD.NEW.json`. What
-//! remains then is one rename; whoever dies before it leaves the file under a name that tells both jobs.
+//! remains then is one rename, into `incoming/`, or into `claimed/` where the job's run folder is there already; whoever dies
+//! before it leaves the file under a name that tells both jobs.
 
 use std::io::Result;
 use std::path::{Path, PathBuf};
 
 use super::across::is_across;
-use super::{Place, Spool};
+use super::{Format, Place, Spool};
 use crate::model::id::JobId;
 use crate::os::fsx;
 
@@ -38,13 +39,25 @@ impl Spool {
         }
     }
 
+    /// Makes the prepared file the claimed file of a job whose run folder is there and locked.
+    ///
+    /// # Errors
+    /// As for [`Spool::take`].
+    pub fn claim_prepared(&self, prepared: &Path, new: &JobId) -> Result<PathBuf> {
+        let claimed = self.claimed_path(new, Format::Json);
+        fsx::move_to(prepared, &claimed).map(|()| claimed)
+    }
+
     /// What was prepared to take a job's place and was not dropped, with the job that it makes.
     pub fn prepared_for(&self, old: &JobId) -> Option<(JobId, PathBuf)> {
         let start = format!("{EDIT}{old}.");
         let new =
             |name: &String| JobId::parse(name.strip_prefix(&start)?.strip_suffix(ENDING)?).ok();
-        let is_dropped =
-            |new: &JobId| self.find(new).is_some() || self.root.runs().join(new.as_str()).exists();
+        // A run folder alone is that of a taking that was cut short before the file moved.
+        let is_dropped = |new: &JobId| {
+            let accepted = self.root.runs().join(new.as_str()).join("job.json");
+            self.find(new).is_some() || accepted.exists()
+        };
         let names = fsx::list(&self.tmp()).unwrap_or_default();
         let mut waiting = names.iter().filter_map(|name| Some((new(name)?, self.tmp().join(name))));
         waiting.find(|(new, _)| !is_dropped(new))

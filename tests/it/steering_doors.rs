@@ -71,6 +71,48 @@ fn an_edit_that_ended_between_the_two_jobs_is_named_and_can_be_finished() {
     let after = yard.ask(&["status", &old]).stderr;
     assert!(!after.contains("submits it"), "{after}");
     assert!(yard.ask(&["status", JOB]).stdout.contains("waits to be taken"));
+    // What it cannot have of the old one is said.
+    let old = yard.submit(&["rests"]);
+    assert_eq!(yard.ask(&["pause", &old]).code, Some(0));
+    assert_eq!(yard.ask(&["send", &old, "mind the gap"]).code, Some(0));
+    fs::write(yard.folder("tmp").join(format!("edit-{old}.rests-abc234.json")), "{}").unwrap();
+    assert_eq!(yard.ask(&["kill", &old]).code, Some(0));
+    let told = yard.ask(&["status", &old]).stderr;
+    for words in ["submits it", "numerus pause rests-abc234", "note-*.md"] {
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+#[test]
+fn an_edit_of_a_resting_job_that_is_killed_at_any_time_leaves_one_job_which_never_begins() {
+    let yard = Yard::new("edit-rest-killed");
+    for ms in (1..=12).map(|n| n * 7) {
+        let old = yard.submit(&["rests", "--plan", "single"]);
+        assert_eq!(yard.ask(&["pause", &old]).code, Some(0));
+        assert_eq!(yard.ask(&["send", &old, "mind the gap"]).code, Some(0));
+        let mut command = yard.site.command("timeout");
+        command.env("NUMERUS_ROOT", yard.site.root()).current_dir("/");
+        command.args(["-s", "KILL", &format!("0.{ms:03}"), env!("CARGO_BIN_EXE_numerus")]);
+        yard.site.run(command.args(["edit", &old, "--priority", "7"]));
+        assert_eq!(yard.names("incoming"), [""; 0], "after {ms} ms a daemon could start it");
+        yard.ask(&["daemon", "--once"]);
+        match yard.names("claimed").as_slice() {
+            [] => {
+                let told = yard.ask(&["status", &old]).stderr;
+                for words in ["submits it", "numerus pause rests-", "note-*.md"] {
+                    assert!(told.contains(words), "after {ms} ms: {told}");
+                }
+            }
+            [one] => {
+                let job = one.rsplit_once('.').unwrap().0;
+                assert_eq!(yard.count(job, "job.worker_started"), 0, "after {ms} ms");
+                assert!(yard.run(job).join("want.paused").exists(), "after {ms} ms");
+                assert!(yard.run(job).join("note-1.md").exists(), "after {ms} ms");
+                assert_eq!(yard.ask(&["kill", job]).code, Some(0));
+            }
+            two => panic!("after {ms} ms there are two: {two:?}"),
+        }
+    }
 }
 
 #[test]

@@ -123,6 +123,41 @@ fn a_key_of_another_job_is_refused_before_anything_is_withdrawn() {
 }
 
 #[test]
+fn a_paused_job_is_edited_under_a_daemon_and_never_begins() {
+    let yard = Yard::new("edit-paused");
+    let _daemon = yard.daemon(&[]);
+    let old = yard.resting("rests");
+    assert_eq!(yard.ask(&["pause", &old]).code, Some(0));
+    assert_eq!(yard.ask(&["send", &old, "mind the gap"]).code, Some(0));
+    let new = id_of(&yard.ask(&["edit", &old, "--not-before", "2020-01-01T00:00:00Z"]));
+    said(&yard.ask(&["status", &new]), 0, "state      paused");
+    let note = fs::read_to_string(yard.run(&new).join("note-1.md")).unwrap();
+    assert_eq!(note.trim(), "mind the gap");
+    // One that is dropped now is done before the daemon thinks of anything else.
+    yard.drop_job("witness", "witness", "");
+    yard.until_in("done", "witness-");
+    assert_eq!(yard.count(&new, "job.worker_started"), 0);
+    assert_eq!(yard.ask(&["resume", &new]).code, Some(0));
+    yard.until_in("done", &new);
+}
+
+#[test]
+fn the_notes_of_a_job_go_with_the_one_that_takes_its_place() {
+    let yard = Yard::new("edit-notes");
+    let _daemon = yard.daemon(&[]);
+    let old = yard.resting("rests");
+    assert_eq!(yard.ask(&["send", &old, "mind the gap"]).code, Some(0));
+    let new = id_of(&yard.ask(&["edit", &old, "--not-before", "2020-01-01T00:00:00Z"]));
+    yard.until_in("done", &new);
+    let prompts = fs::read_dir(yard.run(&new).join("t1")).unwrap().flatten();
+    let texts: Vec<String> = prompts
+        .filter(|e| e.file_name().to_string_lossy().starts_with("prompt-"))
+        .map(|e| fs::read_to_string(e.path()).unwrap())
+        .collect();
+    assert!(!texts.is_empty() && texts.iter().all(|t| t.contains("> mind the gap")), "{texts:?}");
+}
+
+#[test]
 fn a_paused_job_stays_at_rest_when_it_is_edited_and_no_daemon_runs() {
     let yard = Yard::new("edit-paused-alone");
     let old = yard.submit(&["rests", "--plan", "single"]);

@@ -3,7 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Desk, Failure, PATIENCE, Spool, clock, fsx, open, refused};
+use super::steering::put_to_rest;
+use super::{
+    Desk, Failure, Held, PATIENCE, RunFolder, Runs, Spool, Taken, Want, clock, fsx, hooks, open,
+    refused,
+};
 use crate::error::Exit;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -21,15 +25,59 @@ pub(in crate::cli) fn prepare(
     put.map_err(|e| Failure::system("write the edited job", &e).hint(format!("{old} is as it was")))
 }
 
-/// Drops the prepared file.
-pub(in crate::cli) fn submit_prepared(
+/// Drops the prepared file, now that the old job is withdrawn. Where that one rested, or had notes, the new one is taken here, to
+/// rest and with them from its first moment: nobody starts it in between.
+pub(in crate::cli) fn hand_over(
+    root: &Root,
+    prepared: &Path,
+    (old, new): (&JobId, &JobId),
+    json: &[u8],
+) -> Result<(), Failure> {
+    let from = Runs::of(root).folder(old);
+    // Read after the old job's end: from then on nothing is asked of it any more.
+    let (rests, notes) = (from.wants(Want::Paused), from.notes(None));
+    let handed_over = if rests || !notes.is_empty() {
+        take_prepared(root, prepared, new, (rests, &notes))
+    } else {
+        let dropped = Spool::of(root).submit_prepared(prepared, new, json);
+        dropped.map_err(|e| Failure::system("submit the edited job", &e))
+    };
+    handed_over.map_err(|e| {
+        if prepared.exists() {
+            e.hint(format!("the edited job is in {}", prepared.display()))
+        } else {
+            e.hint(format!("numerus status {new} shows what became of the edited job"))
+        }
+    })
+}
+
+fn take_prepared(
     root: &Root,
     prepared: &Path,
     new: &JobId,
-    json: &[u8],
+    (rests, notes): (bool, &[String]),
 ) -> Result<(), Failure> {
-    let dropped = Spool::of(root).submit_prepared(prepared, new, json);
-    dropped.map_err(|e| Failure::system("submit the edited job", &e))
+    let cannot = |e: std::io::Error| Failure::system("take the edited job", &e);
+    let furnish = |folder: &RunFolder| {
+        if rests {
+            folder.wish(Want::Paused)?;
+        }
+        notes.iter().try_for_each(|note| folder.put_note(None, note).map(drop))
+    };
+    let taken = Desk::new(root, open(root)?).take_prepared(prepared, new, furnish);
+    match taken.map_err(cannot)? {
+        Taken::Job(fresh) if rests => {
+            let mut held = Held::open(fresh.folder, fresh.lock).map_err(cannot)?;
+            put_to_rest(&mut held).map_err(cannot)?;
+        }
+        Taken::Job(_) => {}
+        Taken::Rejected { reason, .. } => return Err(refused(&reason)),
+        Taken::Gone | Taken::Later(_) => {
+            return Err(Failure::new(Exit::Blocked, format!("somebody else takes {new}")));
+        }
+    }
+    hooks::rouse(root, new);
+    Spool::of(root).wake().map_err(cannot)
 }
 
 /// The job that was to take the place of one that was withdrawn, and its file, if somebody died in between.

@@ -47,14 +47,18 @@ pub(in crate::cli) fn rest(root: &Root, folder: &RunFolder) -> Result<bool, Fail
     if held.state.pid.is_some() {
         refuse_alive(&held)?;
     } else if held.state.pause != Some(PauseReason::User) && !held.state.phase.is_final() {
-        let (reason, message) = (PauseReason::User, PAUSED.to_owned());
-        let fact = Fact::Paused { reason, until: None, message };
-        write_down(&mut held, fact).map_err(cannot)?;
+        put_to_rest(&mut held).map_err(cannot)?;
     }
     drop(held);
     hooks::rouse(root, folder.job());
     Spool::of(root).wake().map_err(cannot)?;
     Ok(true)
+}
+
+/// Writes down that a person has put a job to rest.
+pub(super) fn put_to_rest(held: &mut Held) -> std::io::Result<()> {
+    let (reason, message) = (PauseReason::User, PAUSED.to_owned());
+    write_down(held, Fact::Paused { reason, until: None, message })
 }
 
 /// Nothing of a job that rests may go on by itself.
