@@ -116,6 +116,9 @@ fn nobody_waits(root: &Root, job: &JobId) -> Result<(), Failure> {
 type ByHand = Option<(Value, Option<Edited<()>>)>;
 
 fn by_hand(here: &mut Here, old: &Draft) -> Result<ByHand, Failure> {
+    let editor = seams::editor().map_err(|none| {
+        none.hint("or say what is to change by flags, such as numerus edit JOB --priority 20")
+    })?;
     let mut wakes = Wakes::new();
     wakes.catch_signals()?;
     let (text, end) = written(old);
@@ -132,7 +135,8 @@ fn by_hand(here: &mut Here, old: &Draft) -> Result<ByHand, Failure> {
         seams::judge(&root, job.to_string().as_bytes())?;
         Ok(job)
     };
-    let edited = editor::edit(here, &mut wakes, &format!("edit-{}.{end}", old.stem), &text, read)?;
+    let name = format!("edit-{}.{end}", old.stem);
+    let edited = editor::edit((here, &mut wakes), &editor, &name, &text, read)?;
     Ok(edited.map(|Edited { value, draft }| (value, Some(Edited { value: (), draft }))))
 }
 

@@ -1,5 +1,6 @@
 //! A text in a person's editor, again and again until it will do or they give up. What could not be used stays where it is.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::follow::Wakes;
@@ -29,17 +30,17 @@ impl<T> Edited<T> {
     }
 }
 
-/// Lets a person edit a text; `None` if they left it as it was.
+/// Lets a person edit a text with an editor; `None` if they left it as it was.
 pub(super) fn edit<T>(
-    here: &mut Here,
-    wakes: &mut Wakes,
+    (here, wakes): (&mut Here, &mut Wakes),
+    editor: &str,
     name: &str,
     text: &str,
     read: impl Fn(&str) -> Result<T, Failure>,
 ) -> Result<Option<Edited<T>>, Failure> {
     let draft = seams::draft(&here.root, name, text)?;
     loop {
-        seams::edit_file(&draft)?;
+        seams::edit_file(editor, &draft)?;
         let written = written(&draft)?;
         if written == text {
             seams::drop_draft(&draft);
@@ -65,10 +66,23 @@ fn kept(draft: &Path) -> String {
 }
 
 fn written(draft: &Path) -> Result<String, Failure> {
-    let bytes =
-        fsx::read_bounded(draft, MAX_BYTES).map_err(|e| Failure::system("read the draft", &e))?;
+    let bytes = fsx::read_bounded(draft, MAX_BYTES).map_err(|e| unread(draft, &e))?;
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     text.ok_or_else(|| Failure::usage("the draft is not UTF-8, or too large").hint(kept(draft)))
+}
+
+/// Why what an editor has left cannot be read: it made something else of the file that it was given, or the system is at fault.
+fn unread(draft: &Path, error: &std::io::Error) -> Failure {
+    match draft.symlink_metadata() {
+        Err(_) if error.kind() == ErrorKind::NotFound => Failure::usage(
+            "the editor has left no draft",
+        )
+        .hint(format!("the text is to be saved as {}, where it was opened", draft.display())),
+        Ok(meta) if !meta.is_file() => {
+            Failure::usage("the editor has left something else than a file").hint(kept(draft))
+        }
+        _ => Failure::system("read the draft", error).hint(kept(draft)),
+    }
 }
 
 /// Whether the person wants to edit it once more, or the signal that came instead.
@@ -79,6 +93,30 @@ fn again(here: &mut Here, wakes: &mut Wakes) -> Result<bool, u8> {
             Some("e" | "edit") => return Ok(true),
             None | Some("q" | "quit") => return Ok(false),
             Some(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_editor_leaves_that_is_no_file_is_the_editors_and_not_the_roots() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let at = |name: &str| dir.path().join(name);
+        fsx::make_dirs(&at("folder")).expect("folder");
+        fsx::put(&at("file"), b"text").expect("file");
+        std::os::unix::fs::symlink(at("file"), at("link")).expect("link");
+        let fifo = (rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, 0o600.into());
+        rustix::fs::mknodat(fifo.0, fifo.1, fifo.2, fifo.3, 0).expect("fifo");
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("socket");
+        assert_eq!(written(&at("file")).expect("text"), "text");
+        for name in ["gone", "link", "fifo", "folder", "socket"] {
+            let refused = written(&at(name)).expect_err(name);
+            assert_eq!(refused.kind, Exit::Usage, "{name}: {refused:?}");
+            let where_it_is = at(name).display().to_string();
+            assert!(refused.hints.iter().any(|hint| hint.contains(&where_it_is)), "{refused:?}");
         }
     }
 }

@@ -32,7 +32,10 @@ pub(super) fn edit(
             Failure::usage(format!("the plan cannot be used: {why}")).hint(hint(&why))
         })
     };
-    match editor::edit(here, wakes, &format!("plan-{job}.json"), &text, read) {
+    let name = format!("plan-{job}.json");
+    let edited = seams::editor()
+        .and_then(|editor| editor::edit((&mut *here, wakes), &editor, &name, &text, read));
+    match edited {
         Ok(Some(edited)) => edited.used(|revised| seams::replan(tail.folder(), revised))?,
         Ok(None) => here.out.note("the plan is unchanged"),
         // The plan waits on, and so does the question.

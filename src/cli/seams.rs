@@ -48,7 +48,8 @@ use crate::worker::Left;
 pub(super) use self::applying::{bring, of_trees};
 pub(super) use self::doctor::{broken_settings, codex_is_there, examine, lacks_login, preflight};
 pub(super) use self::editing::{
-    draft, drop_draft, edit_file, is_unstarted, judge, replace_unstarted, replan, waiting_for,
+    draft, drop_draft, edit_file, editor, is_unstarted, judge, replace_unstarted, replan,
+    waiting_for,
 };
 pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::init::{init, write_page};

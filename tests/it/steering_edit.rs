@@ -38,6 +38,22 @@ fn a_job_that_nobody_has_taken_is_withdrawn_and_the_edited_one_takes_its_place()
 }
 
 #[test]
+fn without_a_terminal_and_an_editor_nothing_is_opened_and_what_to_do_is_said() {
+    let yard = Yard::new("edit-nothing");
+    let old = yard.submit(&["first words"]);
+    let mut command = yard.numerus(&["edit", &old]);
+    command.env_remove("VISUAL").env_remove("EDITOR");
+    let refused = yard.site.run(&mut command);
+    said(&refused, 2, "vi needs a terminal");
+    for hint in ["set EDITOR", "--priority 20"] {
+        assert!(refused.stderr.contains(hint), "{refused:?}");
+    }
+    assert_eq!(yard.names("tmp"), [""; 0], "no draft is left");
+    said(&yard.ask_editing("rm", &["edit", &old]), 2, "the editor has left no draft");
+    assert_eq!(yard.names("incoming"), [format!("{old}.json")]);
+}
+
+#[test]
 fn a_taken_job_that_has_not_begun_ends_and_the_edited_one_is_taken() {
     let yard = Yard::new("edit-taken");
     let _daemon = yard.daemon(&[]);

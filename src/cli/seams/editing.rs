@@ -20,7 +20,7 @@ use crate::model::job::After;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, PauseReason};
 use crate::os::lock::FileLock;
-use crate::os::random;
+use crate::os::{console, random};
 use crate::runs::RunFolder;
 
 /// Puts a text where a person can edit it, and nobody else.
@@ -40,14 +40,27 @@ pub(in crate::cli) fn drop_draft(path: &Path) {
     let _stays = fsx::remove(path);
 }
 
-/// Opens a file in the person's editor, until it is closed.
-pub(in crate::cli) fn edit_file(path: &Path) -> Result<(), Failure> {
-    let named =
-        ["VISUAL", "EDITOR"].into_iter().filter_map(env::var).find(|e| !e.trim().is_empty());
-    let editor = named.unwrap_or_else(|| "vi".to_owned());
+/// The person's editor; `vi` where none is named and there is a screen for it.
+pub(in crate::cli) fn editor() -> Result<String, Failure> {
+    let named = ["VISUAL", "EDITOR"].into_iter().filter_map(env::var);
+    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+    let is_screen =
+        console::is_terminal(&stdin) && console::is_terminal(&stdout) && !console::is_dumb();
+    which_editor(named, is_screen).ok_or_else(|| {
+        Failure::usage("no editor is named by VISUAL or EDITOR, and vi needs a terminal")
+            .hint("set EDITOR to an editor that waits until its file is closed")
+    })
+}
+
+fn which_editor(mut named: impl Iterator<Item = String>, is_screen: bool) -> Option<String> {
+    named.find(|words| !words.trim().is_empty()).or_else(|| is_screen.then(|| "vi".to_owned()))
+}
+
+/// Opens a file in an editor, until it is closed.
+pub(in crate::cli) fn edit_file(editor: &str, path: &Path) -> Result<(), Failure> {
     let mut command = Command::new("sh");
     // As git does it: the variable may hold words, the path is no part of them.
-    command.arg("-c").arg(format!("{editor} \"$@\"")).arg(&editor).arg(path);
+    command.arg("-c").arg(format!("{editor} \"$@\"")).arg(editor).arg(path);
     let refused = |why: String| {
         Failure::usage(format!("cannot edit with {editor:?}: {why}"))
             .hint("set VISUAL or EDITOR to an editor that waits until its file is closed")
@@ -138,4 +151,22 @@ pub(in crate::cli) fn replan(folder: &RunFolder, revised: Revised) -> Result<(),
 
 fn record(held: &mut Held, fact: Fact) -> std::io::Result<()> {
     super::steering::write_down(held, fact)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_editor_that_is_named_is_meant_and_vi_only_where_there_is_a_screen() {
+        for (named, is_screen, expected) in [
+            (&["code --wait", "ed"][..], false, Some("code --wait")),
+            (&[" ", "ed"], true, Some("ed")),
+            (&[], true, Some("vi")),
+            (&[" "], false, None),
+        ] {
+            let found = which_editor(named.iter().map(ToString::to_string), is_screen);
+            assert_eq!(found.as_deref(), expected, "{named:?}");
+        }
+    }
 }
