@@ -94,6 +94,17 @@ impl Terminal {
         self.input.flush().unwrap();
     }
 
+    /// Types the same again and again until something is seen.
+    pub(crate) fn press_until(&mut self, keys: &str, what: &str) {
+        let start = Instant::now();
+        while !self.text().contains(what) {
+            assert!(start.elapsed() < PATIENCE, "{what}: not so on\n{}", self.text());
+            // The screen stays readable when the program has ended, and what is typed then is nobody's.
+            let _ended = self.input.write_all(keys.as_bytes());
+            thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
     /// Gives it another size.
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
         let (across, down) = (columns.try_into().unwrap(), rows.try_into().unwrap());
