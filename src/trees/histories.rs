@@ -265,6 +265,26 @@ fn orders(jobs: usize) -> Vec<Vec<usize>> {
     orders
 }
 
+#[test]
+fn a_job_that_has_landed_nothing_is_not_taken_in_for_what_the_user_committed() {
+    let mut world = World::new();
+    let early = world.begin();
+    put(&world.repo().join("README"), "the user goes on\n");
+    world.git(&["commit", "-q", "-a", "-m", "the user goes on"]);
+    let late = world.begin();
+    let resources = Resources { reads: Vec::new(), writes: vec!["README".to_owned()] };
+    let claim = normalise(&resources, &|_| PathKind::File).expect("claim");
+    let writes = from_top(&claim, "").writes;
+    let concerned = |world: &World| {
+        let trees = &world.jobs[early];
+        let foreign = trees.foreign_tips().expect("tips").pop().expect("the late one");
+        trees.concerns(&foreign, &writes).expect("paths")
+    };
+    assert!(!concerned(&world));
+    world.task((late, 1), &["other".to_owned()], false, &mut |top| put(&top.join("other"), "x"));
+    assert!(concerned(&world), "what it landed stands on what the user committed");
+}
+
 proptest! {
     // A seed says nothing about the size of its history: there is none smaller to be looked for.
     #![proptest_config(ProptestConfig {
