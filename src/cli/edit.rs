@@ -17,7 +17,7 @@ use crate::model::id::{JobId, TAIL_CHARS};
 use crate::model::root::Root;
 use crate::os::random;
 use crate::runs::Runs;
-use crate::spool::Spool;
+use crate::spool::{Spool, Stamp};
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -35,6 +35,10 @@ pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
     let folder = Runs::of(&here.root).folder(&known.job);
     let is_taken = has_not_begun(&here.root, &known)?;
     nobody_waits(&here.root, &known.job)?;
+    let seen = match &known.at {
+        Whereabouts::Incoming(file) => seams::look(&here.root, file)?,
+        _ => None,
+    };
     let old = retry::draft(&here.root, &folder)?;
     let before = compose(&old, &Flags::default());
     let edited = if asked.flags == Flags::default() {
@@ -51,8 +55,10 @@ pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
         }
     };
     let new = match draft {
-        Some(draft) => draft.used(|()| replace(&here.root, &known, is_taken, &before, after))?,
-        None => replace(&here.root, &known, is_taken, &before, after)?,
+        Some(draft) => {
+            draft.used(|()| replace(&here.root, &known, (is_taken, seen), &before, after))?
+        }
+        None => replace(&here.root, &known, (is_taken, seen), &before, after)?,
     };
     here.out.note(&format!("{}: withdrawn; {new} takes its place", known.job));
     here.out.line(new.as_str())?;
@@ -159,7 +165,7 @@ fn written(draft: &Draft) -> (String, &'static str) {
 fn replace(
     root: &Root,
     known: &Known,
-    is_taken: bool,
+    (is_taken, seen): (bool, Option<Stamp>),
     before: &Value,
     mut after: Value,
 ) -> Result<JobId, Failure> {
@@ -185,7 +191,11 @@ fn replace(
     let prepared = seams::prepare(root, old, &new, json.as_bytes())?;
     let kept = |e: Failure| e.hint(format!("the edited job is in {}", prepared.display()));
     let is_gone = match &known.at {
-        Whereabouts::Incoming(file) => seams::withdraw(root, file, old),
+        Whereabouts::Incoming(file) => {
+            seams::is_as_read(root, file, seen.as_ref())
+                .inspect_err(|_| seams::drop_draft(&prepared))?;
+            seams::withdraw(root, file, old)
+        }
         _ => seams::replace_unstarted(root, old, &new),
     };
     if !is_gone.map_err(kept)? {

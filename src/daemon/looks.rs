@@ -200,7 +200,15 @@ mod tests {
     }
 
     fn stamp(bytes: u64) -> Stamp {
-        Stamp { kind: Kind::Regular, uid: 0, bytes, inode: 1, mtime: (1, 0), ctime: (1, 0) }
+        Stamp {
+            kind: Kind::Regular,
+            uid: 0,
+            bytes,
+            device: 1,
+            inode: 1,
+            mtime: (1, 0),
+            ctime: (1, 0),
+        }
     }
 
     fn name() -> &'static OsStr {

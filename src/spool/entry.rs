@@ -117,6 +117,8 @@ pub struct Stamp {
     pub uid: u32,
     /// Its size in bytes.
     pub bytes: u64,
+    /// The file system that it lies on.
+    pub device: u64,
     /// Its number on the file system.
     pub inode: u64,
     /// When its content changed last: seconds and nanoseconds since 1970.
@@ -138,10 +140,20 @@ impl Stamp {
             kind,
             uid: meta.uid(),
             bytes: meta.len(),
+            device: meta.dev(),
             inode: meta.ino(),
             mtime: (meta.mtime(), meta.mtime_nsec()),
             ctime: (meta.ctime(), meta.ctime_nsec()),
         }
+    }
+}
+
+impl Stamp {
+    /// Whether two looks at one name show the same file with the same content: not another one that was renamed over it, and
+    /// nothing written into it. Its owner, its mode and its other names may have changed.
+    pub fn is_unchanged_from(&self, before: &Self) -> bool {
+        let content = |s: &Self| (s.kind, s.device, s.inode, s.bytes, s.mtime);
+        content(self) == content(before)
     }
 }
 

@@ -38,6 +38,27 @@ fn a_job_that_nobody_has_taken_is_withdrawn_and_the_edited_one_takes_its_place()
 }
 
 #[test]
+fn a_file_that_is_changed_while_it_is_in_the_editor_is_not_withdrawn_unseen() {
+    let yard = Yard::new("edit-changed");
+    let old = yard.submit(&["first words"]);
+    let file = yard.incoming().join(format!("{old}.json"));
+    let (other, new) = (yard.path("other.json"), r#"{"objective": "theirs"}"#);
+    for how in ["mv", "cp"] {
+        fs::write(&other, new).unwrap();
+        let editor = format!("{how} {} {}; sed -i s/first/mine/", other.display(), file.display());
+        fs::write(yard.path("editor.sh"), format!("{editor} \"$1\"\n")).unwrap();
+        let editor = format!("sh {}", yard.path("editor.sh").display());
+        let refused = yard.ask_editing(&editor, &["edit", &old]);
+        said(&refused, 4, "has changed since it was read");
+        let draft = refused.stderr.split("what you wrote is in ").nth(1).expect("a path").trim();
+        assert!(fs::read_to_string(draft).unwrap().contains("mine words"));
+        assert_eq!(fs::read_to_string(&file).unwrap(), new, "it stays");
+        assert!(yard.names("killed").is_empty());
+        fs::write(&file, r#"{"objective": "first words, again"}"#).unwrap();
+    }
+}
+
+#[test]
 fn without_a_terminal_and_an_editor_nothing_is_opened_and_what_to_do_is_said() {
     let yard = Yard::new("edit-nothing");
     let old = yard.submit(&["first words"]);

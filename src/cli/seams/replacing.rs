@@ -12,7 +12,7 @@ use crate::error::Exit;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::os::writers;
-use crate::spool::Kind;
+use crate::spool::{Kind, Stamp};
 
 /// Puts the file of the job that is to take another one's place where nobody takes it yet.
 pub(in crate::cli) fn prepare(
@@ -83,6 +83,27 @@ fn take_prepared(
 /// The job that was to take the place of one that was withdrawn, and its file, if somebody died in between.
 pub(in crate::cli) fn prepared_for(root: &Root, old: &JobId) -> Option<(JobId, PathBuf)> {
     Spool::of(root).prepared_for(old)
+}
+
+/// What a file in `incoming/` is before it is read; `None` where it is gone.
+pub(in crate::cli) fn look(root: &Root, file: &Path) -> Result<Option<Stamp>, Failure> {
+    Spool::of(root).look_at(file).map_err(|e| Failure::system("look at the job's file", &e))
+}
+
+/// Refuses to withdraw a file in `incoming/` in whose place there is another one than was read; one that is gone is somebody else's.
+pub(in crate::cli) fn is_as_read(
+    root: &Root,
+    file: &Path,
+    before: Option<&Stamp>,
+) -> Result<(), Failure> {
+    let now = look(root, file)?;
+    let is_other = now.zip(before).is_some_and(|(now, before)| !now.is_unchanged_from(before));
+    if !is_other {
+        return Ok(());
+    }
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    Err(Failure::new(Exit::Blocked, format!("{name} has changed since it was read: it stays"))
+        .hint("numerus edit it again: it begins with what is there now"))
 }
 
 /// Reads a job file of the spool as its taker would; refuses what he would.
