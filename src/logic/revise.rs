@@ -56,10 +56,12 @@ pub struct Revised {
 /// Whether a job's plan may still be replaced: it waits for a person, is its first, and nothing was begun.
 pub fn is_open(state: &JobState) -> bool {
     let is_untouched = state.tasks.iter().all(|t| t.attempt == 0 && !t.phase.is_final());
-    state.pause == Some(PauseReason::Approval)
-        && !state.approved
-        && state.replans == 0
-        && is_untouched
+    awaits_go(state) && state.replans == 0 && is_untouched
+}
+
+/// Whether a job rests until a person says go to its plan.
+pub fn awaits_go(state: &JobState) -> bool {
+    state.pause == Some(PauseReason::Approval) && !state.approved
 }
 
 /// What a person's go to the plan that they have seen comes to.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::rehearsal::{Job, Script, Stage, part};
+use crate::rehearsal::{Job, Script, Stage, part, processes_called};
 use crate::terminal::Terminal;
 use crate::yard::{Yard, said};
 
@@ -98,4 +98,49 @@ fn a_go_in_top_is_to_the_plan_that_was_there_when_it_was_asked_for() {
     yard.until_in("done", "three");
     terminal.press("q");
     assert_eq!(terminal.end(), 0);
+}
+
+#[test]
+fn a_worker_that_comes_while_a_plan_waits_for_a_person_leaves_no_trace() {
+    let yard = Yard::new("go-worker");
+    let typed = |text: &str| {
+        fs::write(yard.path("typed"), text).unwrap();
+        fs::File::open(yard.path("typed")).unwrap()
+    };
+    let ended =
+        yard.site.run(yard.numerus(&["start", "two words", "--plan", "single"]).stdin(typed("")));
+    said(&ended, 4, "start it?");
+    let job = yard.job("two-words-").unwrap();
+    let journal = || fs::read_to_string(yard.run(&job).join("events.ndjson")).unwrap();
+    let before = journal();
+    assert_eq!(yard.ask(&["worker", &job]).code, Some(0));
+    assert_eq!(journal(), before);
+    // What somebody wishes of the job is done all the same.
+    fs::write(yard.run(&job).join("want.paused"), "").unwrap();
+    assert_eq!(yard.ask(&["worker", &job]).code, Some(0));
+    said(&yard.ask(&["status", &job]), 0, "held by want.paused");
+    fs::remove_file(yard.run(&job).join("want.paused")).unwrap();
+    let again = yard.site.run(yard.numerus(&["start", &job]).stdin(typed("")));
+    said(&again, 4, "start it?");
+    fs::write(yard.run(&job).join("want.killed"), "").unwrap();
+    assert_eq!(yard.ask(&["worker", &job]).code, Some(0));
+    assert_eq!(yard.end_of(&job).0, "killed");
+}
+
+#[test]
+fn a_start_beside_a_daemon_has_one_worker_for_the_plan_and_one_for_the_rest() {
+    let yard = Yard::new("go-daemon");
+    let _daemon = yard.daemon(&[]);
+    let start = yard.numerus(&["start", "two words", "--plan", "single"]);
+    let mut terminal = Terminal::start(&start, 100, 24);
+    terminal.until("start it? [y]es, [e]dit, [n]o:");
+    let job = yard.job("two-words-").unwrap();
+    // Both of them have started one, and the second waited for the first.
+    yard.until("no worker is left", || processes_called(&job).is_empty());
+    let counted = || ["job.paused", "job.worker_started"].map(|event| yard.count(&job, event));
+    assert_eq!(counted(), [1, 1], "{:?}", yard.site.journal(&job));
+    terminal.press("y\r");
+    assert_eq!(terminal.end(), 0, "{}", terminal.text());
+    yard.until_in("done", "two-words-");
+    assert_eq!(counted(), [1, 2], "{:?}", yard.site.journal(&job));
 }
