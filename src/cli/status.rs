@@ -56,7 +56,13 @@ pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
             }
             Err(other) => Err(other),
         },
-        None => list(here, asked),
+        None => {
+            for edit in Spool::of(&here.root).cut_off().unwrap_or_default() {
+                let (said, hint) = edit.told();
+                here.out.note(&format!("note: {said}; {hint}"));
+            }
+            list(here, asked)
+        }
     }
 }
 
