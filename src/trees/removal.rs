@@ -89,7 +89,7 @@ pub fn bundle(folder: &RunFolder, to: &File) -> Result<(), TreesError> {
 
 /// Why no more can be written to a file that is given up anyway, if so.
 fn lack_of_room(mut file: &File) -> Option<std::io::Error> {
-    file.write_all(&[0; 64 * 1024]).err()
+    file.write_all(&vec![0; 64 * 1024]).err()
 }
 
 /// Unregisters and removes the trees of a job's attempts, and with `refs` also its own refs. The caller holds the job's lock,
