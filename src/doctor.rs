@@ -21,7 +21,7 @@ use crate::model::root::{Root, job_of_copy};
 use crate::model::settings::Settings;
 use crate::os::git::{Git, GitError};
 use crate::os::{clock, fsx, limits, lock};
-use crate::spool::Spool;
+use crate::spool::{CutOff, Spool};
 use crate::store::holds::Holds;
 
 /// Looks at everything.
@@ -126,6 +126,7 @@ fn look_at_root(root: &Root, settings: &Settings) -> doctor::Root {
         notice: spool.notice(),
         waiting: spool.incoming().map_or(0, Iterator::count),
         rejected: spool.rejections().map_or(0, |all| all.len()),
+        edits: spool.cut_off().unwrap_or_default().iter().map(CutOff::told).collect(),
         copies: copies(root),
         hooks: hooks::problems(root),
         held: held(root),

@@ -39,6 +39,8 @@ pub(super) struct Board {
     pub(super) doing: (Tone, String),
     /// Its tasks, in the plan's order.
     pub(super) lanes: Vec<Lane>,
+    /// The number of its plan, where its journal was read.
+    pub(super) plan: Option<u32>,
 }
 
 /// Where the words of an agent come from: the last that was said in a place, since a session began.
@@ -49,7 +51,7 @@ impl Board {
     pub(super) fn at_rest(status: Status, held: bool) -> Self {
         let doing = resting(&status, held);
         let lanes = status.tasks.iter().map(|task| lane(task, None, None)).collect();
-        Self { status, held, doing, lanes }
+        Self { status, held, doing, lanes, plan: None }
     }
 
     /// A job as its journal tells it, with what its agents said last.
@@ -74,7 +76,7 @@ impl Board {
             }
             _ => resting(&status, held),
         };
-        Self { status, held, doing, lanes }
+        Self { status, held, doing, lanes, plan: Some(state.plan_number) }
     }
 
     /// How many tasks ended well, and how many there are.

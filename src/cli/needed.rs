@@ -1,5 +1,5 @@
 //! The jobs that others need which have not ended: they wait for them, or go on from what they landed. Those others are the taken
-//! ones and the files that nobody has taken yet.
+//! ones, the files that nobody has taken yet, and what an edit has left that was cut off.
 //!
 //! Promises: a file in `incoming/` is read as anybody's: no more of it than a bound, and what is no job file names nobody. Who
 //! asks again is told of whatever has come meanwhile; nothing is read twice where nothing has.
@@ -47,7 +47,7 @@ impl Seen {
 
 #[derive(Debug)]
 struct Need {
-    /// A job, or the name of a file.
+    /// A job, the name of a file, or what else it is.
     by: String,
     /// The beginnings of the ids of what it needs.
     of: Vec<String>,
@@ -103,6 +103,11 @@ fn look(spool: &Spool, runs: &Runs) -> Result<Vec<Need>> {
             Err(_) => Vec::new(),
         };
         all.push(Need { by: job.into(), of });
+    }
+    for edit in spool.cut_off()? {
+        let by =
+            format!("an edit of it that was cut off (numerus status {} says what to do)", edit.old);
+        all.push(Need { by, of: vec![edit.old.into()] });
     }
     all.retain(|need| !need.of.is_empty());
     Ok(all)

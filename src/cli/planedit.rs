@@ -26,7 +26,8 @@ pub(super) fn edit(
         here.out.note("only the first plan can be edited, before anything of it has begun");
         return Ok(());
     }
-    let (job, text) = (tail.folder().job().clone(), revise::write(&tail.state().plan()));
+    let (job, plan) = (tail.folder().job().clone(), tail.state().plan());
+    let text = revise::write(&plan);
     let read = |text: &str| {
         revise::read(text).map_err(|why| {
             Failure::usage(format!("the plan cannot be used: {why}")).hint(hint(&why))
@@ -35,9 +36,18 @@ pub(super) fn edit(
     let name = format!("plan-{job}.json");
     let edited = seams::editor()
         .and_then(|editor| editor::edit((&mut *here, wakes), &editor, &name, &text, read));
-    match edited {
-        Ok(Some(edited)) => edited.used(|revised| seams::replan(tail.folder(), revised))?,
-        Ok(None) => here.out.note("the plan is unchanged"),
+    let used = match edited {
+        Ok(Some(edited)) => {
+            edited.used(|revised| seams::replan(tail.folder(), plan.number, revised))
+        }
+        Ok(None) => {
+            here.out.note("the plan is unchanged");
+            Ok(())
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match used {
+        Ok(()) => {}
         // The plan waits on, and so does the question.
         Err(refusal) if refusal.kind == Exit::Usage => here.out.note_text(&refusal.render()),
         Err(other) => return Err(other),

@@ -143,7 +143,7 @@ fn remove_all(
     needs: &mut Needs,
     wakes: &mut Wakes,
 ) -> Exit {
-    let (mut worst, mut removed) = (Exit::Done, Vec::new());
+    let (mut worst, mut removed, mut hinted) = (Exit::Done, Vec::new(), BTreeSet::new());
     for one in goes {
         if let Some(signal) = wakes.signal() {
             here.out.note("interrupted: the others stay");
@@ -152,7 +152,9 @@ fn remove_all(
         }
         match remove(&here.root, pruner, one, needs) {
             Ok(()) => removed.push(one.bytes),
-            Err(failure) => {
+            Err(mut failure) => {
+                // What to do is said once.
+                failure.hints.retain(|hint| hinted.insert(hint.clone()));
                 here.out.note_text(&failure.render());
                 worst = worst.worst(failure.kind);
             }
@@ -311,7 +313,7 @@ fn remove(
     if Spool::of(root).taken(&one.job).is_none() {
         return Err(Failure::new(Exit::Unknown, format!("{} is gone already", one.job)));
     }
-    seams::prune_file(pruner, &one.job)
+    seams::prune_file(root, pruner, &one.job)
 }
 
 #[cfg(test)]

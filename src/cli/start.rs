@@ -150,8 +150,8 @@ fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failur
     see_through(here, wakes, &mut tail, end)
 }
 
-/// Says go to a plan that somebody has seen elsewhere; the answer says who goes on with the job.
-pub(super) fn approve(root: &Root, prefix: &str) -> Result<String, Failure> {
+/// Says go to the plan of a number, which somebody has seen elsewhere; the answer says who goes on with the job.
+pub(super) fn approve(root: &Root, prefix: &str, seen: u32) -> Result<String, Failure> {
     let job = lookup::find(root, prefix)?.job;
     let folder = Runs::of(root).folder(&job);
     let state = JobState::replay(&snapshot::replay(&folder)?.events);
@@ -160,7 +160,12 @@ pub(super) fn approve(root: &Root, prefix: &str) -> Result<String, Failure> {
         return Err(Failure::new(Exit::Blocked, why)
             .hint(format!("numerus status {job} says what it waits for")));
     }
-    seams::say_go(root, &folder)?;
+    if !seams::say_go(root, &folder, seen)? {
+        let why = format!("{job} has another plan by now: nothing was approved");
+        return Err(
+            Failure::new(Exit::Blocked, why).hint(format!("numerus start {job} shows it and asks"))
+        );
+    }
     Ok(resume::said(root, &job))
 }
 
@@ -173,13 +178,23 @@ fn see_through(
 ) -> Result<Exit, Failure> {
     let job = tail.folder().job().clone();
     while matches!(end, End::Paused(PauseReason::Approval, _)) {
-        let plan = render::plan(&tail.state().plan(), &here.aside());
-        here.out.note_text(&format!("\n{plan}\n"));
+        let plan = tail.state().plan();
+        let shown = render::plan(&plan, &here.aside());
+        here.out.note_text(&format!("\n{shown}\n"));
         match ask(here, wakes) {
             Err(signal) => return Ok(Exit::Signal(signal)),
-            Ok(Answer::Go) => {
-                seams::say_go(&here.root, tail.folder())?;
+            Ok(Answer::Go) if seams::say_go(&here.root, tail.folder(), plan.number)? => {
                 end = run::work(here, wakes, tail, run::tell_line)?;
+            }
+            Ok(Answer::Go) => {
+                tail.read()?;
+                let phase = tail.state().phase;
+                if phase.is_final() {
+                    end = End::Job(phase);
+                } else {
+                    let note = "the plan has become another one meanwhile: nothing was approved";
+                    here.out.note(note);
+                }
             }
             Ok(Answer::Edit) => planedit::edit(here, wakes, tail)?,
             Ok(Answer::Cancel) => {

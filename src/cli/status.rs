@@ -60,6 +60,14 @@ pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     }
 }
 
+/// What edits have left that were cut off, also where the old job has been removed since.
+fn tell_cut_off(here: &mut Here) {
+    for edit in Spool::of(&here.root).cut_off().unwrap_or_default() {
+        let (said, hint) = edit.told();
+        here.out.note(&format!("note: {said}; {hint}"));
+    }
+}
+
 /// That files were not accepted, and where to see why: whoever dropped one looks here for it.
 fn tell_rejected(here: &mut Here) {
     match lookup::rejections(&here.root).len() {
@@ -238,6 +246,7 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     }
     idle::tell_listed(here, &live, incoming.len());
     tell_rejected(here);
+    tell_cut_off(here);
     if parts.is_empty() {
         here.out.note(&format!("no jobs in {}", here.root.path().display()));
     }

@@ -138,7 +138,7 @@ fn done(root: &Root, act: Act, target: &str) -> String {
         Act::Kill => kill::one(root, target),
         Act::Pause => pause::job(root, target),
         Act::Resume => resume::job(root, target),
-        Act::Approve => start::approve(root, target),
+        Act::Approve(seen) => start::approve(root, target, seen),
         Act::Open => open::aside(root, target),
         Act::Retry => {
             retry::one(root, target, false, &Flags::default()).map(|retried| retried.message)

@@ -19,8 +19,6 @@ use crate::spool::Spool;
 use crate::store::index::Index;
 use crate::trees;
 
-/// Largest file that is copied, in bytes.
-const MAX_COPY_BYTES: u64 = 512 * 1024 * 1024;
 /// Most copies of jobs with the same id.
 const MAX_COPIES: u32 = 1000;
 /// How the name of a run folder begins whose job was removed.
@@ -91,7 +89,7 @@ impl Pruner {
         if let Some(workspace) = workspace {
             let tip = held.state.tip.as_deref().unwrap_or(&workspace.base);
             let removed = trees::remove_traces(workspace, &held.folder, tip, drops_refs);
-            removed.map_err(Error::other)?;
+            removed.map_err(of_trees)?;
         }
         fsx::move_to(held.folder.dir(), &self.aside(&job))?;
         self.clear_away(&job)
@@ -104,9 +102,7 @@ impl Pruner {
     pub fn remove_file(&self, job: &JobId) -> Result<()> {
         let is_copied = |copy: &Path| self.is_file_in(job, copy);
         if let Some(target) = self.room(job, is_copied)? {
-            let staged = self.stage(job)?;
-            self.copy_file(job, &staged)?;
-            fsx::move_to(&staged, &target)?;
+            self.stage(job, &target, |staged| self.copy_file(job, staged))?;
         }
         self.clear_away(job)
     }
@@ -132,14 +128,25 @@ impl Pruner {
             let _missed_by_nobody =
                 Index::open(&self.store).and_then(|mut index| index.forget(job));
         }
-        trees::remove_run(&self.aside(job)).map_err(Error::other)
+        trees::remove_run(&self.aside(job)).map_err(of_trees)
     }
 
-    fn stage(&self, job: &JobId) -> Result<PathBuf> {
+    /// Fills a folder with copies and gives it its name as a whole. Where that fails nothing of it is left: on a full disk it
+    /// would only be in the way.
+    fn stage(
+        &self,
+        job: &JobId,
+        target: &Path,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
         let staged = self.copies.join(format!(".{job}"));
         fsx::remove_any(&staged)?;
-        fsx::make_new_dir(&staged)?;
-        Ok(staged)
+        let made = fsx::make_new_dir(&staged).and_then(|()| fill(&staged));
+        let named = made.and_then(|()| fsx::move_to(&staged, target));
+        named.inspect_err(|_| {
+            // What stays is removed by the next one who removes.
+            let _stays = fsx::remove_any(&staged);
+        })
     }
 
     /// Where the copy of a job goes, beside those of earlier jobs with its id; `None` if one of them is its own. Whoever died
@@ -163,35 +170,38 @@ impl Pruner {
     fn is_file_in(&self, job: &JobId, copy: &Path) -> Result<bool> {
         let Some(file) = self.spool.taken(job) else { return Ok(true) };
         let copied = copy.join(file.file_name().unwrap_or_default());
-        let copied = fsx::read_bounded(&copied, MAX_COPY_BYTES).ok().flatten();
-        Ok(copied.is_some() && copied == fsx::read_bounded(&file, MAX_COPY_BYTES)?)
+        is_copy(&copied, &file)
     }
 
     /// Copies what matters of a job, as a whole.
     fn copy(&self, folder: &RunFolder, with_repository: bool) -> Result<()> {
         let is_copied = |copy: &Path| is_copy_of(copy, folder);
         let Some(target) = self.room(folder.job(), is_copied)? else { return Ok(()) };
-        let staged = self.stage(folder.job())?;
-        self.copy_file(folder.job(), &staged)?;
+        self.stage(folder.job(), &target, |staged| self.fill(staged, folder, with_repository))
+    }
+
+    fn fill(&self, staged: &Path, folder: &RunFolder, with_repository: bool) -> Result<()> {
+        self.copy_file(folder.job(), staged)?;
         for name in fsx::list(folder.dir())? {
             let path = folder.dir().join(&name);
             if is_kept(&name) {
-                copy_one(&path, &staged.join(&name))?;
+                fsx::copy_new(&path, &staged.join(&name))?;
             } else if is_dir(&path) && path != folder.own_workspace() {
                 copy_patches(&path, &staged.join(&name))?;
             }
         }
         if with_repository {
-            let bundle = trees::bundle(folder).map_err(Error::other)?;
-            fsx::put_new(&staged.join(BUNDLE), &bundle)?;
+            fsx::put_new_by(&staged.join(BUNDLE), &mut |file| {
+                trees::bundle(folder, file).map_err(of_trees)
+            })?;
         }
-        fsx::move_to(&staged, &target)
+        Ok(())
     }
 
     fn copy_file(&self, job: &JobId, to: &Path) -> Result<()> {
         let Some(file) = self.spool.taken(job) else { return Ok(()) };
         let name = file.file_name().unwrap_or_default();
-        copy_one(&file, &to.join(name))
+        fsx::copy_new(&file, &to.join(name))
     }
 }
 
@@ -229,8 +239,13 @@ fn is_damage(kind: ErrorKind) -> bool {
 
 /// Whether a copy is that of the job in a run folder.
 fn is_copy_of(copy: &Path, folder: &RunFolder) -> Result<bool> {
-    let copied = fsx::read_bounded(&copy.join("events.ndjson"), MAX_COPY_BYTES).ok().flatten();
-    Ok(copied.is_some() && copied == fsx::read_bounded(&folder.journal(), MAX_COPY_BYTES)?)
+    is_copy(&copy.join("events.ndjson"), &folder.journal())
+}
+
+/// Whether a file was copied as it is.
+fn is_copy(copied: &Path, file: &Path) -> Result<bool> {
+    let is_file = std::fs::symlink_metadata(copied).is_ok_and(|meta| meta.is_file());
+    Ok(is_file && fsx::is_same(copied, file)?)
 }
 
 fn is_kept(name: &str) -> bool {
@@ -257,11 +272,13 @@ fn copy_patches(place: &Path, to: &Path) -> Result<()> {
         return Ok(());
     }
     fsx::make_new_dir(to)?;
-    names.iter().try_for_each(|name| copy_one(&place.join(name), &to.join(name)))
+    names.iter().try_for_each(|name| fsx::copy_new(&place.join(name), &to.join(name)))
 }
 
-fn copy_one(from: &Path, to: &Path) -> Result<()> {
-    let too_large =
-        || fsx::at(from)(Error::new(ErrorKind::FileTooLarge, "it is too large to be copied"));
-    fsx::put_new(to, &fsx::read_bounded(from, MAX_COPY_BYTES)?.ok_or_else(too_large)?)
+/// The system's own error where there is one: whether it was for want of room is asked of it.
+fn of_trees(error: trees::TreesError) -> Error {
+    match error {
+        trees::TreesError::Io(e) => e,
+        other => Error::other(other),
+    }
 }

@@ -341,6 +341,9 @@ fn daemon(root: &Root) -> Vec<Finding> {
         let hint = "the .reason.json beside each says why; `numerus retry NAME` drops it again once it is mended";
         all.push(about("rejected", said).warn(hint));
     }
+    all.extend(
+        root.edits.iter().map(|(said, hint)| about("edit", said.clone()).warn(hint.clone())),
+    );
     if let Copies { jobs: jobs @ 1.., bytes } = root.copies {
         let (jobs, bytes) = (plural(jobs, "removed job"), size(bytes));
         let said = format!("store/pruned holds what is kept of {jobs}, {bytes}: yours to remove");

@@ -56,10 +56,34 @@ pub struct Revised {
 /// Whether a job's plan may still be replaced: it waits for a person, is its first, and nothing was begun.
 pub fn is_open(state: &JobState) -> bool {
     let is_untouched = state.tasks.iter().all(|t| t.attempt == 0 && !t.phase.is_final());
-    state.pause == Some(PauseReason::Approval)
-        && !state.approved
-        && state.replans == 0
-        && is_untouched
+    awaits_go(state) && state.replans == 0 && is_untouched
+}
+
+/// Whether a job rests until a person says go to its plan.
+pub fn awaits_go(state: &JobState) -> bool {
+    state.pause == Some(PauseReason::Approval) && !state.approved
+}
+
+/// What a person's go to the plan that they have seen comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Go {
+    /// It is to be written down.
+    Say,
+    /// Somebody has said it already.
+    Said,
+    /// It is void: that plan is no longer the job's, or the job has ended.
+    Void,
+}
+
+/// Judges a go to the plan of number `seen`: one that nobody has seen is never approved.
+pub fn go(state: &JobState, seen: u32) -> Go {
+    if state.phase.is_final() || state.plan_number != seen {
+        Go::Void
+    } else if state.approved {
+        Go::Said
+    } else {
+        Go::Say
+    }
 }
 
 /// A plan as JSON to be edited.
@@ -111,6 +135,7 @@ mod tests {
     use super::*;
     use crate::logic::lifecycle::stories::{Story, task};
     use crate::model::event::Fact;
+    use crate::model::status::JobPhase;
 
     fn planned() -> Story {
         Story::planned(&[task("a", &[]), task("b", &["a"])])
@@ -152,6 +177,30 @@ mod tests {
         ] {
             let problem = read(&whole(&tasks)).expect_err(why);
             assert!(problem.contains(why), "{why}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_go_is_to_the_plan_that_was_seen_and_to_no_other() {
+        let waiting = planned().state;
+        let mut approved = planned();
+        approved.tell(None, Fact::PlanApproved {});
+        let tasks = waiting.plan().tasks;
+        let edited = |story: &mut Story| {
+            let tasks = tasks.clone();
+            story.tell(None, Fact::PlanCreated { plan: 2, objective: String::new(), tasks });
+            story.state.clone()
+        };
+        let over = waiting.as_if_ended(JobPhase::Killed, "killed", "");
+        for (state, seen, go) in [
+            (waiting, 1, Go::Say),
+            (approved.state.clone(), 1, Go::Said),
+            (edited(&mut planned()), 1, Go::Void),
+            (edited(&mut planned()), 2, Go::Say),
+            (edited(&mut approved), 1, Go::Void),
+            (over, 1, Go::Void),
+        ] {
+            assert_eq!(super::go(&state, seen), go, "{seen} of {}", state.plan_number);
         }
     }
 

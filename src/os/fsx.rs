@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
+pub use self::copying::{copy_new, is_same, put_new_by};
 pub use self::reading::{
     disk_bytes, is_at, list, list_os, open_hostile, open_own, read_at_most, read_bounded,
     read_head, read_optional, read_tail, refuse_irregular,
@@ -21,6 +22,7 @@ pub use self::reading::{
 pub use self::temps::{clear_old_temps, clear_temps, is_older};
 use super::{random, reserve, seeded};
 
+mod copying;
 mod reading;
 mod temps;
 
@@ -161,9 +163,13 @@ fn write_beside(
     bytes: &[u8],
     flush: &mut dyn FnMut(&File) -> Result<()>,
 ) -> Result<PathBuf> {
+    write_beside_by(path, &mut |mut file| file.write_all(bytes).and_then(|()| flush(file)))
+}
+
+/// The same, whose bytes are written and flushed by whoever is given it.
+fn write_beside_by(path: &Path, fill: &mut dyn FnMut(&File) -> Result<()>) -> Result<PathBuf> {
     let temp = temp_beside(path)?;
-    let mut file = create_new(&temp)?;
-    let done = file.write_all(bytes).and_then(|()| flush(&file));
+    let done = fill(&create_new(&temp)?);
     done.inspect_err(|_| drop(remove_quietly(&temp))).map(|()| temp).map_err(at(path))
 }
 

@@ -7,6 +7,7 @@
 //! Diagnostics: a failed call carries the subcommand, the exit code and the end of git's stderr.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -207,6 +208,13 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Has its output written to a file, however much it is; none of it is handed back.
+    #[must_use]
+    pub fn output_to(mut self, file: File) -> Self {
+        self.command.stdout(Stdio::from(file));
+        self
+    }
+
     /// Ends the call after this time.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
@@ -387,6 +395,19 @@ mod tests {
         let slow = git.read(["-c", "alias.hang=!exec sleep 60", "hang"]);
         let slow = slow.patience(Duration::from_millis(50)).run();
         assert!(matches!(slow, Err(GitError::TimedOut { .. })), "{slow:?}");
+    }
+
+    #[test]
+    fn output_that_goes_to_a_file_has_no_limit() {
+        let d = tempfile::tempdir().expect("scratch");
+        let git = Git::at(d.path());
+        git.write(["init", "-q"]).run().expect("init");
+        let whole = git.read(["config", "--list"]).run().expect("settings");
+        let path = d.path().join("output");
+        let file = crate::os::fsx::create_new(&path).expect("file");
+        let out = git.read(["config", "--list"]).limit(3).output_to(file).run().expect("written");
+        assert_eq!(out, b"");
+        assert_eq!(std::fs::read(path).expect("read"), whole);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use self::across::{hold, is_across};
 use self::entry::job_of;
 pub use self::entry::{Content, Format, Kind, Place, Stamp, may_be_taken};
 pub use self::lead::Notice;
+pub use self::replacing::CutOff;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::JobPhase;

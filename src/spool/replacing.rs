@@ -63,3 +63,58 @@ impl Spool {
         waiting.find(|(new, _)| !is_dropped(new))
     }
 }
+
+/// An edit that ended between the two jobs: the old one is withdrawn, and the new one waits under the name that it was prepared
+/// with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutOff {
+    /// The job that was withdrawn; it may have been removed since.
+    pub old: JobId,
+    /// The one that was to take its place.
+    pub new: JobId,
+    /// Where that one is.
+    pub file: PathBuf,
+    /// Where it would be submitted.
+    pub target: PathBuf,
+}
+
+impl CutOff {
+    /// What is the matter, and what to do about it.
+    pub fn told(&self) -> (String, String) {
+        let (file, target) = (self.file.display(), self.target.display());
+        let (old, new) = (&self.old, &self.new);
+        (
+            format!(
+                "an edit of {old} was cut off: {new}, which was to take its place, was not submitted"
+            ),
+            format!("mv {file} {target} submits it, rm {file} drops it"),
+        )
+    }
+}
+
+impl Spool {
+    /// The edits that were cut off. One whose old job is still open is under way, or has changed nothing.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn cut_off(&self) -> Result<Vec<CutOff>> {
+        let incoming = self.folder(Place::Incoming);
+        let old = |name: &String| {
+            JobId::parse(name.strip_prefix(EDIT)?.strip_suffix(ENDING)?.split_once('.')?.0).ok()
+        };
+        let is_open = |old: &JobId| {
+            [Place::Incoming, Place::Claimed].iter().any(|place| self.has(*place, old))
+                || self.held(old).is_some()
+        };
+        let mut withdrawn: Vec<JobId> = fsx::list(&self.tmp())?.iter().filter_map(old).collect();
+        withdrawn.sort();
+        withdrawn.dedup();
+        withdrawn.retain(|old| !is_open(old));
+        let cut_off = |old: JobId| {
+            let (new, file) = self.prepared_for(&old)?;
+            let target = incoming.join(format!("{new}{ENDING}"));
+            Some(CutOff { old, new, file, target })
+        };
+        Ok(withdrawn.into_iter().filter_map(cut_off).collect())
+    }
+}

@@ -1,7 +1,10 @@
 //! The end of a job's traces in its repository, when the job itself is removed: where its result is, its registered trees, its
 //! refs. A branch is never touched.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::logic::prune::Standing;
 use crate::model::workspace::Workspace;
@@ -11,6 +14,9 @@ use crate::runs::RunFolder;
 
 use super::own::own_branches;
 use super::{Foreign, Trees, TreesError, copy};
+
+/// Longest time for a copy of a repository, however large it is.
+const OF_A_BUNDLE: Duration = Duration::from_secs(3600);
 
 /// Where the result of a job is, as far as that can be told. Changes nothing.
 pub fn standing(workspace: &Workspace, folder: &RunFolder) -> Standing {
@@ -67,13 +73,23 @@ fn of_job(name: &str) -> Option<&str> {
     name.strip_prefix("refs/heads/").filter(|branch| branch.starts_with("numerus/"))
 }
 
-/// A copy of the repository that lies in a job's own run folder, as the bytes of one file.
+/// Writes a copy of the repository that lies in a job's own run folder into a file.
 ///
 /// # Errors
-/// When git fails.
-pub fn bundle(folder: &RunFolder) -> Result<Vec<u8>, TreesError> {
+/// When git fails, or there is no room.
+pub fn bundle(folder: &RunFolder, to: &File) -> Result<(), TreesError> {
     let git = Git::at(&folder.own_workspace());
-    Ok(git.read(["bundle", "create", "-q", "-", "--all"]).run()?)
+    let call = git.read(["bundle", "create", "-q", "-", "--all"]).patience(OF_A_BUNDLE);
+    match call.output_to(to.try_clone()?).run() {
+        Ok(_) => Ok(()),
+        // Git tells of a full disk in its own words; the kernel says it to us as well.
+        Err(e) => Err(lack_of_room(to).map_or(e.into(), TreesError::from)),
+    }
+}
+
+/// Why no more can be written to a file that is given up anyway, if so.
+fn lack_of_room(mut file: &File) -> Option<std::io::Error> {
+    file.write_all(&vec![0; 64 * 1024]).err()
 }
 
 /// Unregisters and removes the trees of a job's attempts, and with `refs` also its own refs. The caller holds the job's lock,

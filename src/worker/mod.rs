@@ -40,6 +40,7 @@ use crate::bus::Bus;
 use crate::codex::{Codex, fence};
 use crate::health;
 use crate::hooks;
+use crate::logic::revise;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -47,7 +48,7 @@ use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
 use crate::os::signals::Listener;
 use crate::os::{clock, family, process, reserve};
-use crate::runs::{RunFolder, Runs};
+use crate::runs::{RunFolder, Runs, Want};
 
 use book::Book;
 use desk::Desk;
@@ -131,6 +132,9 @@ async fn work(
         closing::put_away(root, folder, &job, &book)?;
         return Ok(Left::Done);
     }
+    if waits_for_a_go(&book, folder) {
+        return Ok(Left::Done);
+    }
     let pid = process::own_pid();
     let start_time = process::start_time(pid).unwrap_or_default();
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
@@ -152,4 +156,11 @@ async fn work(
             None => closing::codex_unusable(&book, &problem),
         },
     }
+}
+
+/// Whether there is nothing to do before a person says go: a daemon and `start` may both have begun a worker for the plan. What
+/// else somebody wishes of the job is looked at as ever, and so is what a worker left that died.
+fn waits_for_a_go(book: &Book, folder: &RunFolder) -> bool {
+    let rests = book.state(|s| revise::awaits_go(s) && s.pid.is_none());
+    rests && !folder.wants(Want::Killed) && !folder.wants(Want::Paused)
 }

@@ -211,6 +211,39 @@ fn an_agent_that_fails_on_a_full_disk_is_charged_nothing_and_its_job_goes_on_whe
 }
 
 #[test]
+fn a_full_disk_without_a_reserve_keeps_what_is_to_be_removed_and_nothing_half_copied() {
+    let Some(small) = Small::new("full-prune", "", "size=32m", 0) else { return };
+    let yard = &small.yard;
+    for name in ["own-1", "own-2"] {
+        small.keep_ready(name);
+        small.drop_ready(name);
+    }
+    let withdrawn = yard.submit(&["never", "--plan", "single"]);
+    assert_eq!(yard.ask(&["kill", &withdrawn]).code, Some(0));
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    let jobs = ["own-1-", "own-2-"].map(|start| yard.job(start).unwrap());
+    let prune = ["prune", "--keep", "0", "--unmerged", "--yes"];
+    for folder in ["spool", "runs", "store"] {
+        let reserve = small.volume.join(folder).join(".reserve");
+        fs::File::options().write(true).open(reserve).unwrap().set_len(0).unwrap();
+    }
+    small.fill();
+    let refused = yard.ask(&prune);
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    assert_eq!(refused.stderr.matches("No space left on device").count(), 3, "{refused:?}");
+    for hint in ["make some room on that disk", "/JOB/TASK/tree-* and *.log are not copied"] {
+        assert_eq!(refused.stderr.matches(hint).count(), 1, "it is said once: {refused:?}");
+    }
+    let copies = fs::read_dir(small.volume.join("store/pruned")).unwrap().flatten();
+    let left: Vec<_> = copies.map(|e| e.file_name()).filter(|name| name != ".lock").collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(jobs.iter().all(|job| yard.run(job).join("events.ndjson").exists()));
+    fs::remove_file(small.filler()).unwrap();
+    let removed = yard.ask(&prune);
+    assert!(removed.code == Some(0) && removed.stderr.contains("removed 3 jobs"), "{removed:?}");
+}
+
+#[test]
 fn a_disk_that_can_hold_no_more_files_stops_new_work_and_what_is_removed_lets_it_go_on() {
     let Some(small) = Small::new("inodes", "spool", "size=64m,nr_inodes=200", 0) else { return };
     let yard = &small.yard;

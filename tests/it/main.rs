@@ -62,6 +62,7 @@ mod steering_again;
 mod steering_apply;
 mod steering_doors;
 mod steering_edit;
+mod steering_go;
 mod steering_prune;
 mod steering_say;
 mod terminal;

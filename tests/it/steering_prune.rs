@@ -189,6 +189,33 @@ fn what_a_retry_or_a_file_that_is_not_taken_yet_needs_stays() {
 }
 
 #[test]
+fn a_job_whose_edit_was_cut_off_stays_and_every_overview_says_what_to_do() {
+    let yard = Yard::new("prune-edited");
+    let (old, new) = (yard.submit(&["first words", "--plan", "single"]), "anew-abc234");
+    let prepared = yard.folder("tmp").join(format!("edit-{old}.{new}.json"));
+    fs::write(&prepared, r#"{"objective": "other words", "plan": "single"}"#).unwrap();
+    let target = yard.incoming().join(format!("{new}.json"));
+    let (from, to) = (prepared.display(), target.display());
+    let todo = format!("mv {from} {to} submits it, rm {from} drops it");
+    let is_told = || {
+        ["status", "doctor"].map(|command| {
+            let said = yard.site.run(yard.numerus(&[command]).env("COLUMNS", "1000"));
+            format!("{}{}", said.stdout, said.stderr).contains(&todo)
+        })
+    };
+    assert_eq!(is_told(), [false; 2], "the old job is still there");
+    assert_eq!(yard.ask(&["kill", &old]).code, Some(0));
+    assert_eq!(is_told(), [true; 2]);
+    let all = ["prune", "--keep", "0", "--unmerged", "--yes"];
+    let kept = format!("kept: {old}, since an edit of it that was cut off");
+    said(&yard.ask(&all), 0, &kept);
+    assert_eq!(yard.names("killed"), [format!("{old}.json")]);
+    fs::rename(prepared, target).unwrap();
+    assert_eq!(is_told(), [false; 2]);
+    said(&yard.ask(&all), 0, "removed 1 job, ");
+}
+
+#[test]
 fn what_was_withdrawn_goes_and_what_a_death_left_is_finished() {
     let yard = Yard::new("prune-finish");
     let withdrawn = yard.submit(&["never", "--plan", "single"]);

@@ -121,8 +121,13 @@ pub(in crate::cli) fn is_unstarted(state: &JobState) -> bool {
     state.started_at.is_none() && !state.phase.is_final()
 }
 
-/// Writes a plan that a person has edited into the journal of the job that waits for their word, as a further plan.
-pub(in crate::cli) fn replan(folder: &RunFolder, revised: Revised) -> Result<(), Failure> {
+/// Writes what a person has made of the plan of number `seen` into the journal of the job that waits for their word, as a
+/// further plan; a plan of somebody else that has come meanwhile stays.
+pub(in crate::cli) fn replan(
+    folder: &RunFolder,
+    seen: u32,
+    revised: Revised,
+) -> Result<(), Failure> {
     let cannot = |e: std::io::Error| Failure::system("write the plan down", &e);
     let lock = FileLock::acquire(&folder.worker_lock(), PATIENCE).map_err(cannot)?;
     let too_late = || {
@@ -135,6 +140,10 @@ pub(in crate::cli) fn replan(folder: &RunFolder, revised: Revised) -> Result<(),
     let mut held = Held::open(folder.clone(), lock).map_err(cannot)?;
     if !revise::is_open(&held.state) {
         return Err(too_late());
+    }
+    if held.state.plan_number != seen {
+        let meanwhile = format!("{} has got another plan meanwhile, which stays", folder.job());
+        return Err(Failure::usage(meanwhile));
     }
     let message = held.state.standing.message.clone();
     let Revised { objective, strategy, tasks } = revised;

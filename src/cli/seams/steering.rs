@@ -9,6 +9,7 @@ use super::{
 };
 use crate::error::Exit;
 use crate::hooks;
+use crate::logic::revise::{self, Go};
 use crate::model::event::Fact;
 use crate::model::root::Root;
 use crate::model::status::PauseReason;
@@ -91,9 +92,10 @@ pub(in crate::cli) fn go_on(root: &Root, folder: &RunFolder) -> Result<(), Failu
     Spool::of(root).wake().map_err(cannot)
 }
 
-/// Writes a person's go into the journal of a job whose plan waits for it, and only then takes a person's hold back: if the go
-/// is refused, all is as it was.
-pub(in crate::cli) fn say_go(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
+/// Writes a person's go to the plan of number `seen` into the journal of a job whose plan waits for it, and only then takes a
+/// person's hold back: if the go is refused, all is as it was. False if that plan is no longer the one that waits: then
+/// nothing is approved.
+pub(in crate::cli) fn say_go(root: &Root, folder: &RunFolder, seen: u32) -> Result<bool, Failure> {
     let cannot = |e: std::io::Error| Failure::system("approve the plan", &e);
     let lock = FileLock::acquire(&folder.worker_lock(), PATIENCE).map_err(cannot)?;
     let Some(lock) = lock.filter(FileLock::is_current) else {
@@ -102,14 +104,19 @@ pub(in crate::cli) fn say_go(root: &Root, folder: &RunFolder) -> Result<(), Fail
             .hint(format!("numerus status {job} shows what it does")));
     };
     let mut held = Held::open(folder.clone(), lock).map_err(cannot)?;
-    if !held.state.approved {
-        held.journal.append(Fact::PlanApproved {}, None, clock::now()).map_err(cannot)?;
-        held.journal.flush().map_err(cannot)?;
+    match revise::go(&held.state, seen) {
+        Go::Void => return Ok(false),
+        Go::Said => {}
+        Go::Say => {
+            held.journal.append(Fact::PlanApproved {}, None, clock::now()).map_err(cannot)?;
+            held.journal.flush().map_err(cannot)?;
+        }
     }
     super::unhold(folder)?;
     drop(held);
     hooks::rouse(root, folder.job());
-    Spool::of(root).wake().map_err(cannot)
+    Spool::of(root).wake().map_err(cannot)?;
+    Ok(true)
 }
 
 /// Appends a fact, durably, and brings what is derived from it up to date.
@@ -166,7 +173,7 @@ mod tests {
         let folder = Runs::of(&root).create(&job).expect("folder");
         folder.wish(Want::Paused).expect("wish");
         let _worker = folder.try_lock().expect("lock").expect("free");
-        let refused = say_go(&root, &folder).expect_err("a worker has it");
+        let refused = say_go(&root, &folder, 1).expect_err("a worker has it");
         assert_eq!((refused.kind, refused.hints.len()), (Exit::Blocked, 1));
         assert!(folder.wants(Want::Paused));
     }

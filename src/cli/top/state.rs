@@ -58,8 +58,8 @@ pub(super) enum Act {
     Resume,
     /// Do it once more.
     Retry,
-    /// Say go to its plan.
-    Approve,
+    /// Say go to its plan of that number: what somebody else makes of it meanwhile, nobody has seen.
+    Approve(u32),
     /// Show its report.
     Open,
 }
@@ -212,15 +212,15 @@ impl Screen {
         }
     }
 
-    /// The selected job, if its plan waits for a person.
-    pub(super) fn unapproved(&self) -> Option<&JobId> {
+    /// The selected job, if its plan waits for a person, and the number of that plan.
+    pub(super) fn unapproved(&self) -> Option<(&JobId, u32)> {
         let board = self.board().filter(|b| b.status.rests_for() == Some(PauseReason::Approval))?;
-        Some(&board.status.job_id)
+        Some((&board.status.job_id, board.plan?))
     }
 
     fn approve(&mut self) {
-        if let Some(job) = self.unapproved() {
-            self.mode = Mode::Sure(Act::Approve, job.to_string());
+        if let Some((job, plan)) = self.unapproved() {
+            self.mode = Mode::Sure(Act::Approve(plan), job.to_string());
         } else if let Some(board) = self.board() {
             self.said = format!("{} has no plan that waits for a person", board.status.job_id);
         }
@@ -301,7 +301,7 @@ impl Act {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Retry => "retry",
-            Self::Approve => "approve",
+            Self::Approve(_) => "approve",
             Self::Open => "open",
         }
     }

@@ -132,6 +132,8 @@ pub struct Root {
     pub waiting: usize,
     /// Files in `rejected/`.
     pub rejected: usize,
+    /// Edits that were cut off: each with what to do.
+    pub edits: Vec<(String, String)>,
     /// What is kept of removed jobs.
     pub copies: Copies,
     /// What keeps hooks from being called, a line each.

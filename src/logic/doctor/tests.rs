@@ -171,6 +171,15 @@ fn of_a_codex_that_hangs_nothing_else_is_said() {
 }
 
 #[test]
+fn an_edit_that_was_cut_off_is_told_with_what_to_do() {
+    let mut facts = well();
+    facts.root.edits = vec![("it was cut off".to_owned(), "mv a b".to_owned())];
+    assert_eq!(complaints(&facts), ["warn edit"]);
+    let told = judge(&facts).into_iter().find(|f| f.about == "edit").expect("told");
+    assert_eq!((told.said.as_str(), told.hint.as_deref()), ("it was cut off", Some("mv a b")));
+}
+
+#[test]
 fn what_the_copies_of_removed_jobs_take_is_told_and_nothing_to_complain_of() {
     let mut facts = well();
     facts.root.copies = Copies { jobs: 2, bytes: 3 << 19 };

@@ -125,6 +125,7 @@ fn help_a_question_a_filter_and_an_empty_spool_are_told() {
 fn the_key_that_approves_is_named_where_a_plan_waits_for_it() {
     let mut screen = screen();
     screen.overview.jobs[2].status.reason = Some("approval".to_owned());
+    screen.overview.jobs[2].plan = Some(1);
     for (columns, keys) in [(80, "a approve  l log"), (40, "a approve  Enter open")] {
         screen.press(Key::Home);
         assert!(!shown(&screen, columns, 20).contains("a approve"));

@@ -131,8 +131,8 @@ fn what_is_done_is_done_to_what_is_selected() {
 fn only_a_plan_that_waits_for_a_person_is_approved_and_by_a_y_alone() {
     let third = || "third-abc234".to_owned();
     for (keys, reason, wish) in [
-        ("jjay", "approval", Wish::Do(Act::Approve, third())),
-        ("jj\nay", "approval", Wish::Do(Act::Approve, third())),
+        ("jjay", "approval", Wish::Do(Act::Approve(2), third())),
+        ("jj\nay", "approval", Wish::Do(Act::Approve(2), third())),
         ("jjan", "approval", Wish::Draw),
         ("jjaa", "approval", Wish::Draw),
         ("jjay", "user", Wish::Draw),
@@ -140,8 +140,16 @@ fn only_a_plan_that_waits_for_a_person_is_approved_and_by_a_y_alone() {
     ] {
         let mut screen = screen();
         screen.overview.jobs[2].status.reason = Some(reason.to_owned());
+        screen.overview.jobs[2].plan = Some(2);
         assert_eq!(press(&mut screen, keys), wish, "{keys:?} {reason}");
     }
+    let mut meanwhile = screen();
+    meanwhile.overview.jobs[2].status.reason = Some("approval".to_owned());
+    meanwhile.overview.jobs[2].plan = Some(2);
+    press(&mut meanwhile, "jja");
+    meanwhile.overview.jobs[2].plan = Some(3);
+    let seen = Wish::Do(Act::Approve(2), third());
+    assert_eq!(press(&mut meanwhile, "y"), seen, "what was seen when it was asked for");
     let mut at_work = screen();
     press(&mut at_work, "a");
     assert_eq!(at_work.said, "first-abc234 has no plan that waits for a person");
