@@ -27,7 +27,8 @@ pub(crate) const FLOORS: &[(&str, &[&str])] = &[
     ("root", &["model", "os", "spool", "runs"]),
     ("health", &["model", "logic", "os"]),
     ("trees", &["model", "logic", "os", "runs"]),
-    ("report", &["model", "logic", "os", "spool", "runs", "store"]),
+    ("jobs", &["model", "logic", "os", "spool", "runs", "store"]),
+    ("report", &["model", "logic", "os", "spool", "runs", "jobs"]),
     ("codex", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     ("standin", &["model", "logic", "os", "spool", "runs", "store", "leases", "bus"]),
     (
@@ -60,8 +61,8 @@ pub(crate) const FLOORS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "model", "logic", "os", "spool", "runs", "store", "leases", "bus", "codex", "standin",
-            "doctor", "ending", "worker", "daemon", "error", "health", "hooks", "report", "root",
-            "trees",
+            "doctor", "ending", "worker", "daemon", "error", "health", "hooks", "jobs", "report",
+            "root", "trees",
         ],
     ),
     ("main", &["cli", "os", "standin"]),
