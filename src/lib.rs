@@ -15,6 +15,7 @@ pub mod ending;
 pub mod error;
 pub mod health;
 pub mod hooks;
+pub mod jobs;
 pub mod leases;
 pub mod logic;
 pub mod model;

@@ -4,23 +4,23 @@ use std::io;
 
 use super::render::Row;
 use crate::error::Failure;
+use crate::jobs;
 use crate::model::root::Root;
 use crate::model::status::Status;
-use crate::report;
 
 /// The last `most` jobs that have ended, the newest first: costs what it prints.
 pub(super) fn recent(root: &Root, most: u32) -> Result<Vec<Row>, Failure> {
-    rows(report::recently_ended(root, most))
+    rows(jobs::recently_ended(root, most))
 }
 
 /// Every job that has ended, the newest first.
 pub(super) fn all(root: &Root) -> Result<Vec<Row>, Failure> {
-    rows(report::all_ended(root))
+    rows(jobs::all_ended(root))
 }
 
 /// How many more have ended than these; a row that the index lacks is not counted.
 pub(super) fn more(root: &Root, shown: &[Row]) -> u64 {
-    report::count_ended(root).saturating_sub(shown.len() as u64)
+    jobs::count_ended(root).saturating_sub(shown.len() as u64)
 }
 
 fn rows(statuses: io::Result<Vec<Status>>) -> Result<Vec<Row>, Failure> {

@@ -2,22 +2,22 @@
 
 use super::render::{Row, Wait};
 use crate::error::Failure;
+use crate::jobs;
 use crate::logic::idle::Idle;
 use crate::model::claim::Verdict;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, Status, TaskPhase};
-use crate::report;
 use crate::runs::{JournalReader, Replay, RunFolder, Runs};
 use crate::spool::{Place, Spool};
 
 /// A job's state, if its run folder says anything.
 pub(super) fn status(folder: &RunFolder) -> Result<Option<Status>, Failure> {
-    report::status(folder).map_err(|e| Failure::system("read the job", &e))
+    jobs::status(folder).map_err(|e| Failure::system("read the job", &e))
 }
 
 /// What the journal adds up to; `None` where there is no whole job yet.
 pub(super) fn derived(folder: &RunFolder) -> Result<Option<Status>, Failure> {
-    report::derived(folder).map_err(|e| Failure::system("read the job", &e))
+    jobs::derived(folder).map_err(|e| Failure::system("read the job", &e))
 }
 
 /// The journal as it stands; an absent one is empty.

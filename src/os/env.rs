@@ -44,6 +44,13 @@ fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
+/// Says that this machine cannot set a case up, and what it lacks. Where every case has to run, that is a failure.
+#[cfg(test)]
+pub(crate) fn not_run(needs: &str) {
+    assert!(var("CI").as_deref() != Some("true"), "not run: needs {needs}");
+    eprintln!("not run: needs {needs}");
+}
+
 /// The names of all variables that start with `prefix`.
 pub fn names_starting(prefix: &str) -> Vec<OsString> {
     let fits = |name: &OsString| name.as_encoded_bytes().starts_with(prefix.as_bytes());

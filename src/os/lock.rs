@@ -84,6 +84,12 @@ impl FileLock {
     }
 }
 
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        let_go(&self.file);
+    }
+}
+
 /// Whether someone holds the lock at this moment. Looks through a shared lock that is let go at once; a file that is not
 /// there is held by nobody.
 ///
@@ -94,7 +100,18 @@ pub fn is_held(path: &Path) -> Result<bool> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
         file => file?,
     };
-    Ok(!try_shared(&file).map_err(fsx::at(path))?)
+    let is_free = try_shared(&file).map_err(fsx::at(path))?;
+    if is_free {
+        let_go(&file);
+    }
+    Ok(!is_free)
+}
+
+/// Lets go of a lock at once. Closing the file would do so as well, but not while a program that another thread starts still has
+/// it, from its fork to its exec: for milliseconds the lock would seem to be held by nobody.
+#[expect(clippy::disallowed_methods, reason = "the one door to locks")]
+fn let_go(file: &File) {
+    let _closed_anyway = fs2::FileExt::unlock(file);
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one door to locks")]
@@ -133,6 +150,18 @@ mod tests {
         assert!(lock.is_current());
         drop(lock);
         assert!(!is_held(&path).expect("probe"));
+    }
+
+    #[test]
+    fn a_lock_that_was_let_go_is_free_though_a_program_that_just_starts_still_has_the_file() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("l");
+        let lock = FileLock::try_acquire(&path).expect("try").expect("free");
+        // As a child has it between its fork and its exec.
+        let inherited = lock.file.try_clone().expect("twice");
+        drop(lock);
+        assert!(!is_held(&path).expect("probe"));
+        drop(inherited);
     }
 
     #[test]

@@ -13,7 +13,6 @@ mod findings;
 mod graph;
 mod head;
 mod html;
-mod jobs;
 mod lanes;
 mod left_out;
 mod material;
@@ -37,8 +36,6 @@ use crate::model::root::Root;
 use crate::os::lock::FileLock;
 use crate::os::{clock, disk, fsx};
 use crate::runs::{RunFolder, Runs};
-
-pub use self::jobs::{all_ended, count_ended, derived, recently_ended, status};
 
 /// Room that must be left on the disk: with less, pages are the first to go without.
 const ROOM: u64 = 32 * 1024 * 1024;
@@ -136,7 +133,7 @@ pub fn refresh_overview(root: &Root, age: Duration) -> Result<()> {
     if !age.is_zero() && path.exists() && !fsx::is_older(&path, age) {
         return Ok(());
     }
-    replace(&path, &overview::write(&jobs::gather(root, clock::now())?))
+    replace(&path, &overview::write(&overview::gather(root, clock::now())?))
 }
 
 /// Only where there is room for more than that.

@@ -1,5 +1,8 @@
 //! `runs/index.html`: all jobs of a root at a glance, those that have not ended first.
 
+use std::collections::BTreeSet;
+use std::io::Result;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -7,9 +10,19 @@ use super::head::job_sign;
 use super::html::{Html, address, cut};
 use super::page::{Sources, card, generator, page};
 use super::words::{job_tone, label, moment};
+use crate::jobs::{recently_ended, status};
 use crate::logic::words::{plural, short, took};
+use crate::model::id::JobId;
+use crate::model::root::Root;
 use crate::model::status::{JobPhase, Status, TaskPhase};
+use crate::runs::Runs;
+use crate::spool::{Place, Spool};
 
+/// Most jobs of each kind that the overview names.
+const MOST_LIVE: usize = 200;
+const MOST_ENDED: u32 = 200;
+/// Most live jobs that are looked at for the newest.
+const MOST_LOOKED_AT: usize = 2000;
 /// Longest objective in the list.
 const LINE_BYTES: usize = 220;
 
@@ -28,6 +41,27 @@ pub(super) struct Jobs {
     pub(super) now: Timestamp,
     /// The zone that times are shown in.
     pub(super) zone: TimeZone,
+}
+
+/// What the overview shows. One that cannot be read hides no other.
+pub(super) fn gather(root: &Root, now: Timestamp) -> Result<Jobs> {
+    let runs = Runs::of(root);
+    let claimed = Spool::of(root).jobs_in(Place::Claimed)?;
+    let mut ended = recently_ended(root, MOST_ENDED + 1).unwrap_or_default();
+    let has_more = ended.len() > MOST_ENDED as usize;
+    ended.truncate(MOST_ENDED as usize);
+    // One that ended between the two looks is in both.
+    let over: BTreeSet<&JobId> = ended.iter().map(|s| &s.job_id).collect();
+    let mut ids: Vec<JobId> =
+        claimed.into_iter().map(|(job, _)| job).filter(|job| !over.contains(job)).collect();
+    let all_live = ids.len();
+    ids.truncate(MOST_LOOKED_AT);
+    ids.sort_by_cached_key(|job| std::cmp::Reverse(runs.folder(job).last_told()));
+    ids.truncate(MOST_LIVE);
+    let live: Vec<Status> =
+        ids.iter().filter_map(|job| status(&runs.folder(job)).ok().flatten()).collect();
+    let more_live = all_live.saturating_sub(live.len());
+    Ok(Jobs { live, more_live, ended, has_more, now, zone: TimeZone::system() })
 }
 
 /// The page.

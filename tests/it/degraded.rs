@@ -14,13 +14,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 use crate::site::Running;
-use crate::yard::{Yard, names};
-
-/// Says that a machine cannot set up a case; with `CI=true`, where every case has to run, that is a failure.
-fn not_run(needs: &str) {
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "not run: needs {needs}");
-    eprintln!("not run: needs {needs}");
-}
+use crate::yard::{Yard, names, not_run};
 
 /// A mount over a folder, for as long as this lives.
 struct Mount(PathBuf);

@@ -612,6 +612,33 @@ fn the_code_map_has_every_module_of_the_shared_floors() {
     assert_none(&missing);
 }
 
+/// Where a map of files and what lies in their folder disagree.
+fn unmapped(map: &str, files: &[&str]) -> Vec<String> {
+    let named: Words = rows(map).iter().flat_map(|row| in_backticks(&row[1])).collect();
+    let stems: Words =
+        files.iter().filter_map(|file| file.strip_suffix(".rs")).map(Into::into).collect();
+    named
+        .symmetric_difference(&stems)
+        .filter(|stem| *stem != "mod")
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn the_map_of_the_commands_has_every_file_and_no_other() {
+    let map = text("docs/ARCHITECTURE.md");
+    let entries = fs::read_dir(repository().join("src/cli")).unwrap().flatten();
+    let names: Vec<String> = entries.map(|e| e.file_name().into_string().unwrap()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_none(&unmapped(section(&map, "## Files of `src/cli`"), &names));
+}
+
+#[test]
+fn a_file_that_is_not_on_its_map_is_noticed() {
+    let map = "| | files |\n|---|---|\n| x | `a`, `gone` (what was) |\n";
+    assert_eq!(unmapped(map, &["a.rs", "mod.rs", "new.rs", "a"]), ["gone", "new"]);
+}
+
 /// Where the code map and what modules may name disagree: `floors` is that list, `heads` what the file of a module says first.
 fn misplaced(map: &str, floors: &[(&str, &[&str])], heads: &dyn Fn(&str) -> String) -> Vec<String> {
     let rows = rows(map);

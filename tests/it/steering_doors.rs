@@ -33,28 +33,6 @@ fn nothing_is_withdrawn_while_the_edited_job_cannot_be_written() {
 }
 
 #[test]
-fn whoever_kills_an_edit_loses_no_job() {
-    let yard = Yard::new("edit-killed");
-    // A file that has just come is looked at twice, 100 ms apart, before anything is done.
-    for ms in (84..=216).step_by(6) {
-        let old = yard.submit(&["first words"]);
-        let mut command = yard.site.command("timeout");
-        command.env("NUMERUS_ROOT", yard.site.root()).current_dir("/");
-        command.args(["-s", "KILL", &format!("0.{ms:03}"), env!("CARGO_BIN_EXE_numerus")]);
-        yard.site.run(command.args(["edit", &old, "--priority", "7"]));
-        let waiting = yard.names("incoming");
-        if waiting.is_empty() {
-            let told = yard.ask(&["status", &old]).stderr;
-            assert!(told.contains("submits it"), "after {ms} ms: {told}");
-        }
-        assert!(waiting.len() <= 1, "after {ms} ms there are two: {waiting:?}");
-        for name in waiting {
-            fs::remove_file(yard.incoming().join(name)).unwrap();
-        }
-    }
-}
-
-#[test]
 fn an_edit_that_ended_between_the_two_jobs_is_named_and_can_be_finished() {
     let yard = Yard::new("edit-between");
     let old = yard.submit(&["first words"]);

@@ -7,7 +7,7 @@ use crate::model::root::Root;
 use crate::model::status::JobPhase;
 use crate::os::fsx;
 use crate::report::material::{self, Material};
-use crate::report::{self, jobs, report as page_of};
+use crate::report::{self, overview, report as page_of};
 use crate::runs::{RunFolder, Runs};
 
 fn read_whole(folder: &RunFolder, is_held: bool) -> Material {
@@ -85,7 +85,7 @@ fn the_overview_has_the_jobs_of_the_spool_even_where_one_cannot_be_read() {
     for name in ["a-abc234.md", "gone-abc234.md"] {
         fsx::put(&root.spool().join("claimed").join(name), b"").expect("file");
     }
-    let found = jobs::gather(&root, Timestamp::UNIX_EPOCH).expect("jobs");
+    let found = overview::gather(&root, Timestamp::UNIX_EPOCH).expect("jobs");
     assert_eq!((found.live.len(), found.more_live, found.ended.len()), (1, 1, 0));
     report::refresh_overview(&root, std::time::Duration::ZERO).expect("written");
     let page = std::fs::read_to_string(report::overview_path(&root)).expect("page");

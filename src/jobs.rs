@@ -1,14 +1,10 @@
-//! The jobs of a root, as their files tell: those that have not ended from `claimed/`, the others from the index where there is
+//! Floor 3a: the jobs of a root, as their files tell: those that have not ended from `claimed/`, the others from the index where there is
 //! one, and from the run folders where there is none. A row is written at each job's end, as well as that goes; one that is
 //! missing is missed by the short list, found by the whole one, and made again once the index was deleted.
 
 use std::collections::BTreeSet;
 use std::io::Result;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
-use super::overview::Jobs;
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -17,12 +13,6 @@ use crate::os::clock;
 use crate::runs::{JournalReader, RunFolder, Runs};
 use crate::spool::{Place, Spool};
 use crate::store::index::Index;
-
-/// Most jobs of each kind that the overview names.
-const MOST_LIVE: usize = 200;
-const MOST_ENDED: u32 = 200;
-/// Most live jobs that are looked at for the newest.
-const MOST_LOOKED_AT: usize = 2000;
 
 /// The last `most` jobs that have ended, the newest first: costs what it gives.
 ///
@@ -106,25 +96,4 @@ fn ended(root: &Root) -> Result<BTreeSet<JobId>> {
         jobs.extend(Spool::of(root).jobs_in(Place::at_end(phase))?.into_iter().map(|(job, _)| job));
     }
     Ok(jobs)
-}
-
-/// What the overview shows. One that cannot be read hides no other.
-pub(super) fn gather(root: &Root, now: Timestamp) -> Result<Jobs> {
-    let runs = Runs::of(root);
-    let claimed = Spool::of(root).jobs_in(Place::Claimed)?;
-    let mut ended = recently_ended(root, MOST_ENDED + 1).unwrap_or_default();
-    let has_more = ended.len() > MOST_ENDED as usize;
-    ended.truncate(MOST_ENDED as usize);
-    // One that ended between the two looks is in both.
-    let over: BTreeSet<&JobId> = ended.iter().map(|s| &s.job_id).collect();
-    let mut ids: Vec<JobId> =
-        claimed.into_iter().map(|(job, _)| job).filter(|job| !over.contains(job)).collect();
-    let all_live = ids.len();
-    ids.truncate(MOST_LOOKED_AT);
-    ids.sort_by_cached_key(|job| std::cmp::Reverse(runs.folder(job).last_told()));
-    ids.truncate(MOST_LIVE);
-    let live: Vec<Status> =
-        ids.iter().filter_map(|job| status(&runs.folder(job)).ok().flatten()).collect();
-    let more_live = all_live.saturating_sub(live.len());
-    Ok(Jobs { live, more_live, ended, has_more, now, zone: TimeZone::system() })
 }
