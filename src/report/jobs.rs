@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::io::Result;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::overview::Jobs;
 use crate::logic::state::JobState;
@@ -126,5 +125,5 @@ pub(super) fn gather(root: &Root, now: Timestamp) -> Result<Jobs> {
     let live: Vec<Status> =
         ids.iter().filter_map(|job| status(&runs.folder(job)).ok().flatten()).collect();
     let more_live = all_live.saturating_sub(live.len());
-    Ok(Jobs { live, more_live, ended, has_more, now, zone: TimeZone::system() })
+    Ok(Jobs { live, more_live, ended, has_more, now, zone: clock::zone() })
 }
