@@ -59,12 +59,12 @@ impl Memory {
     /// # Errors
     /// A database that a newer program wrote, and trouble with the files.
     pub fn open(store: &Path) -> Result<Self> {
-        Self::open_once(store).or_else(|error| match db::is_damage(&error) {
-            true => {
-                let _put_aside = db::met(&store.join("memory.db"), error);
-                Self::open_once(store)
+        Self::open_once(store).or_else(|error| {
+            if !db::is_damage(&error) {
+                return Err(error);
             }
-            false => Err(error),
+            let _put_aside = db::met(&store.join("memory.db"), error);
+            Self::open_once(store)
         })
     }
 
@@ -133,9 +133,8 @@ impl Memory {
     /// # Errors
     /// Trouble with the files; then the entry may be in the truth, and asking again is safe.
     pub fn remember(&mut self, entry: &Entry) -> Result<bool> {
-        self.put_in(entry).map_err(|error| match self.path == self.truth {
-            true => error,
-            false => db::met(&self.path, error),
+        self.put_in(entry).map_err(|error| {
+            if self.path == self.truth { error } else { db::met(&self.path, error) }
         })
     }
 
