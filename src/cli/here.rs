@@ -17,8 +17,7 @@ pub(super) struct View {
     pub(super) folds: Option<usize>,
     /// Colours or none.
     pub(super) ink: Ink,
-    /// The zone that times are shown in; none for the machine's own, which is looked for where a time is shown: most
-    /// commands show none, and finding it means reading hundreds of folders' names.
+    /// The zone that times are shown in; none for the machine's own, which is read where a time is shown.
     pub(super) zone: Option<TimeZone>,
     /// The moment that ages are counted to.
     pub(super) now: Timestamp,
@@ -49,7 +48,7 @@ impl View {
     }
 
     fn there(&self, at: Timestamp) -> ZonedDateTime {
-        at.to_zoned_datetime(self.zone.clone().unwrap_or_else(TimeZone::system))
+        at.to_zoned_datetime(self.zone.clone().unwrap_or_else(clock::zone))
     }
 
     #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Finds jobs by any unique piece of the front of their id, wherever they are: not yet taken, live, ended or rejected.
-//! Reads the names in folders, and where several jobs fit, how these stand; nothing has to be running.
+//! Reads the names in folders, and where several jobs fit, how these stand; nothing has to be running. A whole id is looked for
+//! by its own paths alone, so that it costs the same however many jobs there are.
 //!
 //! Promise: what fits more than one job is refused, with how each of them stands. Only [`find_live`] takes one of several to be
 //! meant, and only among jobs of the same name.
@@ -86,11 +87,27 @@ pub(super) fn job_of(name: &str) -> Option<JobId> {
 
 /// Every job of a root, in the order of their ids.
 pub(super) fn all(root: &Root) -> Result<Vec<Known>, Failure> {
-    gather(root).map_err(|e| Failure::system("read the root", &e))
+    starting(root, "")
+}
+
+/// The jobs whose ids start so, in the order of these.
+fn starting(root: &Root, start: &str) -> Result<Vec<Known>, Failure> {
+    gather(root, start).map_err(|e| Failure::system("read the root", &e))
+}
+
+/// The job of this very id, if it has a run folder.
+fn exact(root: &Root, id: &str) -> Option<Known> {
+    let job = JobId::parse(id).ok()?;
+    let spool = Spool::of(root);
+    // First where its file ends up: it travels there while we look.
+    let has_ended = JobPhase::FINALS.iter().any(|phase| spool.has(Place::at_end(*phase), &job));
+    let is_there = Runs::of(root).folder(&job).dir().is_dir();
+    is_there.then_some(Known { job, at: Whereabouts::Run, has_ended })
 }
 
 /// Reads the folders in the direction that job files travel, so that one on its way is not missed.
-fn gather(root: &Root) -> IoResult<Vec<Known>> {
+fn gather(root: &Root, start: &str) -> IoResult<Vec<Known>> {
+    let job_of = |name: &str| job_of(name).filter(|_| name.starts_with(start));
     let (mut known, mut ended) = (BTreeMap::new(), BTreeSet::new());
     let spool = Spool::of(root);
     for name in names_of(&spool)? {
@@ -103,12 +120,14 @@ fn gather(root: &Root) -> IoResult<Vec<Known>> {
         known.insert(job, Whereabouts::Rejected(reason));
     }
     for phase in JobPhase::FINALS {
-        for (job, _) in spool.jobs_in(Place::at_end(phase))? {
+        let jobs = spool.jobs_in(Place::at_end(phase))?;
+        for (job, _) in jobs.into_iter().filter(|(job, _)| job.as_str().starts_with(start)) {
             ended.insert(job.clone());
             known.insert(job, Whereabouts::Ended(phase));
         }
     }
-    for job in Runs::of(root).jobs()? {
+    let jobs = Runs::of(root).jobs()?;
+    for job in jobs.into_iter().filter(|job| job.as_str().starts_with(start)) {
         known.insert(job, Whereabouts::Run);
     }
     let one = |(job, at)| Known { has_ended: ended.contains(&job), job, at };
@@ -163,7 +182,14 @@ fn search(
         return Err(Failure::new(Exit::Unknown, format!("no job is called {prefix:?}: {no_root}"))
             .hint("is --root right, or NUMERUS_ROOT, or the current directory?"));
     }
-    let known = all(root)?;
+    if let Some(known) = exact(root, prefix) {
+        return Ok(known);
+    }
+    let mut known = starting(root, prefix)?;
+    if known.is_empty() {
+        // For the one that is meant.
+        known = all(root)?;
+    }
     let ids: Vec<&JobId> = known.iter().map(|k| &k.job).collect();
     let fitting = match fitting(&ids, prefix) {
         Err(none) if none.kind == Exit::Unknown => {

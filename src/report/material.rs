@@ -16,7 +16,7 @@ use crate::model::event::Event;
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::Job;
 use crate::model::status::{JobPhase, Status};
-use crate::os::fsx;
+use crate::os::{clock, fsx};
 use crate::runs::{FilesOf, JournalReader, RunFolder};
 
 /// Most bytes that are shown of the patch of one task.
@@ -150,6 +150,6 @@ pub(super) fn read_facts(folder: &RunFolder, is_held: bool, now: Timestamp) -> R
         is_own,
         is_held,
         now,
-        zone: TimeZone::system(),
+        zone: clock::zone(),
     })
 }

@@ -15,6 +15,7 @@ use crate::logic::words::{plural, short, took};
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, Status, TaskPhase};
+use crate::os::clock;
 use crate::runs::Runs;
 use crate::spool::{Place, Spool};
 
@@ -61,7 +62,7 @@ pub(super) fn gather(root: &Root, now: Timestamp) -> Result<Jobs> {
     let live: Vec<Status> =
         ids.iter().filter_map(|job| status(&runs.folder(job)).ok().flatten()).collect();
     let more_live = all_live.saturating_sub(live.len());
-    Ok(Jobs { live, more_live, ended, has_more, now, zone: TimeZone::system() })
+    Ok(Jobs { live, more_live, ended, has_more, now, zone: clock::zone() })
 }
 
 /// The page.

@@ -1,7 +1,8 @@
 //! `tasks.db`: the index of ended jobs and their tasks, which lists read instead of every run folder.
 //!
 //! Promise: it only repeats what `runs/` says. Missing, damaged or unfinished, it says so by
-//! [`Index::needs_rebuild`], and the caller feeds it every status again.
+//! [`Index::needs_rebuild`], and the caller feeds it every status again. The short list and the counts cost the same however
+//! many jobs have ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ use crate::os::fsx;
 /// Statuses that one transaction of a rebuild takes in, so that nobody waits long for the lock.
 const REBUILD_BATCH: usize = 200;
 
-/// Times are microseconds since 1970, so that they sort.
+/// Times are microseconds since 1970, so that they sort. What has ended is counted as it ends: a count of all rows would cost
+/// every list what history holds.
 const SCHEMA: Schema = Schema {
     application_id: 0x4e75_6d54,
     migrations: &["
@@ -38,8 +40,24 @@ const SCHEMA: Schema = Schema {
             PRIMARY KEY (job_id, id)
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE is_complete(since INTEGER NOT NULL) STRICT;
+    ", "
+        DROP INDEX jobs_by_end;
+        CREATE INDEX jobs_by_end ON jobs(ended_at DESC, id);
+        CREATE TABLE ended(state TEXT PRIMARY KEY NOT NULL, jobs INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        INSERT INTO ended SELECT state, count(*) FROM jobs WHERE ended_at IS NOT NULL GROUP BY state;
+        CREATE TRIGGER job_counted AFTER INSERT ON jobs WHEN NEW.ended_at IS NOT NULL BEGIN
+            INSERT INTO ended VALUES (NEW.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+        END;
+        CREATE TRIGGER job_uncounted AFTER DELETE ON jobs WHEN OLD.ended_at IS NOT NULL BEGIN
+            UPDATE ended SET jobs = jobs - 1 WHERE state = OLD.state;
+        END;
     "],
 };
+
+/// The statuses of those that ended last.
+const RECENT: &str = "SELECT status FROM jobs ORDER BY ended_at DESC, id LIMIT ?1";
+/// How many have ended, by their state.
+const COUNTS: &str = "SELECT state, jobs FROM ended WHERE jobs > 0";
 
 /// The index of one root.
 #[derive(Debug)]
@@ -166,8 +184,7 @@ impl Index {
     /// Trouble with the file.
     pub fn counts(&self) -> Result<BTreeMap<String, u64>> {
         let read = || -> rusqlite::Result<BTreeMap<String, u64>> {
-            let sql = "SELECT state, count(*) FROM jobs WHERE ended_at IS NOT NULL GROUP BY state";
-            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut statement = self.connection.prepare_cached(COUNTS)?;
             let pair = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
             statement.query_map([], pair)?.collect()
         };
@@ -177,8 +194,7 @@ impl Index {
     /// Up to `limit` statuses; a negative limit is none.
     fn statuses(&self, limit: i64) -> Result<Vec<Status>> {
         let read = || -> rusqlite::Result<Vec<Status>> {
-            let sql = "SELECT status FROM jobs ORDER BY ended_at DESC, id LIMIT ?1";
-            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut statement = self.connection.prepare_cached(RECENT)?;
             statement.query_map([limit], read_status)?.collect()
         };
         read().map_err(said(&self.path))
@@ -194,7 +210,7 @@ impl Index {
             body(&transaction)?;
             transaction.commit()
         };
-        change().map_err(said(&self.path))
+        change().map_err(|e| db::met(&self.path, said(&self.path)(e)))
     }
 }
 
@@ -370,6 +386,73 @@ mod tests {
         }
         let reader = Index::open_reader(&dir.path().join("store")).expect("open").expect("there");
         assert_eq!(reader.all().expect("all"), before);
+    }
+
+    #[test]
+    fn damage_that_is_met_puts_the_index_aside() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let mut index = open(&dir);
+        let many = (0..200).map(|n| status(&format!("j{n}-abc234"), "2026-01-02T03:04:05Z"));
+        index.rebuild(many, Timestamp::UNIX_EPOCH).expect("rebuild");
+        drop(index);
+        let path = dir.path().join("store/tasks.db");
+        let mut bytes = std::fs::read(&path).expect("bytes");
+        // The first page and the tables' names are whole, and nothing else.
+        bytes[2 * 4096..].fill(0xff);
+        fsx::put(&path, &bytes).expect("spoil");
+        let mut index = open(&dir);
+        assert!(!dir.path().join("store/tasks.db.bad-1").exists(), "nobody has looked");
+        index.record(&status("new-abc234", "2026-01-02T03:04:05Z")).expect_err("it is met");
+        assert!(dir.path().join("store/tasks.db.bad-1").exists());
+        assert!(open(&dir).needs_rebuild().expect("look"));
+    }
+
+    #[test]
+    fn what_has_ended_is_counted_as_it_is_recorded_and_forgotten() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let mut index = open(&dir);
+        for mut one in three() {
+            index.record(&one).expect("record");
+            one.state = JobPhase::Failed;
+            index.record(&one).expect("again");
+        }
+        index.record(&status("a-abc234", "2026-01-02T03:04:05Z")).expect("record");
+        let counts =
+            |index: &Index| index.counts().expect("counts").into_iter().collect::<Vec<_>>();
+        assert_eq!(counts(&index), [("failed".to_owned(), 2), ("succeeded".to_owned(), 1)]);
+        index.forget(&JobId::parse("a-abc234").expect("id")).expect("forget");
+        assert_eq!(counts(&index), [("failed".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn an_index_of_the_first_version_is_counted_when_it_is_opened() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let first = Schema { migrations: &SCHEMA.migrations[..1], ..SCHEMA };
+        let path = dir.path().join("tasks.db");
+        let connection = db::open(&path, &first).expect("old");
+        let mut old = Index { connection, path };
+        old.rebuild(three(), Timestamp::UNIX_EPOCH).expect("rebuild");
+        drop(old);
+        assert!(
+            Index::open_reader(dir.path()).expect("look").is_none(),
+            "a reader does not migrate"
+        );
+        let index = Index::open(dir.path()).expect("open");
+        assert!(!index.needs_rebuild().expect("look"));
+        assert_eq!(index.counts().expect("counts"), [("succeeded".to_owned(), 3)].into());
+    }
+
+    #[test]
+    fn the_short_list_and_the_counts_read_no_more_than_they_give() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let index = open(&dir);
+        for sql in [RECENT, COUNTS] {
+            let plan = format!("EXPLAIN QUERY PLAN {sql}").replace("?1", "10");
+            let mut statement = index.connection.prepare(&plan).expect("plan");
+            let lines = statement.query_map([], |row| row.get::<_, String>(3)).expect("rows");
+            let plan = lines.collect::<rusqlite::Result<Vec<_>>>().expect("lines").join("\n");
+            assert!(!plan.contains("B-TREE") && !plan.contains("SCAN jobs\n"), "{plan}");
+        }
     }
 
     #[test]

@@ -59,6 +59,16 @@ impl Memory {
     /// # Errors
     /// A database that a newer program wrote, and trouble with the files.
     pub fn open(store: &Path) -> Result<Self> {
+        Self::open_once(store).or_else(|error| {
+            if !db::is_damage(&error) {
+                return Err(error);
+            }
+            let _put_aside = db::met(&store.join("memory.db"), error);
+            Self::open_once(store)
+        })
+    }
+
+    fn open_once(store: &Path) -> Result<Self> {
         let (path, truth) = (store.join("memory.db"), store.join("memory.ndjson"));
         fsx::refuse_irregular(&path)?;
         let connection = db::open(&path, &SCHEMA)?;
@@ -123,6 +133,12 @@ impl Memory {
     /// # Errors
     /// Trouble with the files; then the entry may be in the truth, and asking again is safe.
     pub fn remember(&mut self, entry: &Entry) -> Result<bool> {
+        self.put_in(entry).map_err(|error| {
+            if self.path == self.truth { error } else { db::met(&self.path, error) }
+        })
+    }
+
+    fn put_in(&mut self, entry: &Entry) -> Result<bool> {
         let _guard = db::lock_beside(&self.truth)?;
         self.catch_up()?;
         if self.knows(entry).map_err(said(&self.path))? {

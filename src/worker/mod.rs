@@ -43,6 +43,7 @@ use crate::hooks;
 use crate::logic::revise;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
+use crate::model::job::Job;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
@@ -122,25 +123,39 @@ async fn work(
         return Err(std::io::Error::other(format!("{}: no job.json", folder.dir().display())));
     };
     let book = Book::open(folder, lock, &job, bus)?;
+    tokio::spawn(book.clone().scribe());
+    let left = carry_on(root, settings, folder, &job, &book, signals).await;
+    let in_step = book.catch_up();
+    left.and_then(|left| in_step.map(|()| left))
+}
+
+async fn carry_on(
+    root: &Root,
+    settings: &Settings,
+    folder: &RunFolder,
+    job: &Job,
+    book: &Book,
+    signals: mpsc::UnboundedReceiver<i32>,
+) -> Result<Left> {
     // First of all, also where nothing else is left to do: the last fence looks at our own processes alone.
-    let survivors = resume::fence(folder, &job, &book);
+    let survivors = resume::fence(folder, job, book);
     if !survivors.is_empty() {
         let left = format!("processes of the last attempt will not die: {survivors:?}");
         return Err(std::io::Error::other(left));
     }
     if book.state(|s| s.phase.is_final()) {
-        closing::put_away(root, folder, &job, &book)?;
+        closing::put_away(root, folder, job, book)?;
         return Ok(Left::Done);
     }
-    if waits_for_a_go(&book, folder) {
+    if waits_for_a_go(book, folder) {
         return Ok(Left::Done);
     }
     let pid = process::own_pid();
     let start_time = process::start_time(pid).unwrap_or_default();
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
     let unsettled = book.state(|s| s.parked.unsettled());
-    let home = Codex::home_for(root, settings, &job);
-    let ending = resume::repair(&book, folder, &job, &home, clock::steady())?;
+    let home = Codex::home_for(root, settings, job);
+    let ending = resume::repair(book, folder, job, &home, clock::steady())?;
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
         Ok(desk) => {
             parked::hold_again(&desk, unsettled);
@@ -153,7 +168,7 @@ async fn work(
         }
         Err(problem) => match health::cannot_write(root) {
             Some(why) => Ok(Left::Unfit(why)),
-            None => closing::codex_unusable(&book, &problem),
+            None => closing::codex_unusable(book, &problem),
         },
     }
 }

@@ -235,31 +235,35 @@ fn events(source: &str) -> BTreeMap<String, String> {
     named.collect()
 }
 
-/// The events that the table of the journal marks as flushed, and the others.
-fn journal_table(protocol: &str) -> (Words, Words) {
+/// The events that the table of the journal gives a mark.
+fn journal_table(protocol: &str, mark: &str) -> Words {
     let table = rows(section(protocol, "### The journal"));
-    let (flushed, evidence): (Vec<_>, Vec<_>) = table.iter().partition(|row| row[1] == "F");
-    let names =
-        |rows: Vec<&Vec<String>>| rows.iter().flat_map(|row| in_backticks(&row[0])).collect();
-    (names(flushed), names(evidence))
+    let marked = table.iter().filter(|row| row[1] == mark);
+    marked.flat_map(|row| in_backticks(&row[0])).collect()
+}
+
+/// The variants that a function of the book names.
+fn named_in<'a>(book: &'a str, function: &str) -> BTreeSet<&'a str> {
+    let after = book.split(function).nth(1).unwrap_or_default();
+    let list = after.split("\n}").next().unwrap_or_default();
+    let name = |piece: &'a str| piece.split(|c: char| !c.is_alphanumeric()).next();
+    list.split("Fact::").skip(1).filter_map(name).collect()
 }
 
 fn journal_offences(protocol: &str, source: &str, book: &str) -> Vec<String> {
     let events = events(source);
-    let after = book.split("fn is_transition").nth(1).unwrap_or_default();
-    let list = after.split("\n}").next().unwrap_or_default();
-    let is_evidence = |variant: &str| {
-        let starts = |piece: &str| {
-            piece.strip_prefix(variant).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
-        };
-        list.split("Fact::").skip(1).any(starts)
+    let (inner, evidence) = (named_in(book, "fn is_inner"), named_in(book, "fn is_evidence"));
+    let mark = |variant: &str| match (inner.contains(variant), evidence.contains(variant)) {
+        (true, _) => "S",
+        (_, true) => "",
+        _ => "F",
     };
-    let (evidence, flushed): (Vec<_>, Vec<_>) = events.iter().partition(|(v, _)| is_evidence(v));
-    let names = |list: Vec<(&String, &String)>| list.iter().map(|(_, n)| (*n).clone()).collect();
-    let (docs_flushed, docs_evidence) = journal_table(protocol);
-    let mut offences = differences("the flushed event", &names(flushed), &docs_flushed);
-    offences.extend(differences("the event", &names(evidence), &docs_evidence));
-    offences
+    let offences = ["F", "S", ""].into_iter().flat_map(|wanted| {
+        let names = events.iter().filter(|(variant, _)| mark(variant) == wanted);
+        let names: Words = names.map(|(_, name)| name.clone()).collect();
+        differences("the event", &names, &journal_table(protocol, wanted))
+    });
+    offences.collect()
 }
 
 #[test]

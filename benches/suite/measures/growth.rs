@@ -83,7 +83,14 @@ pub(super) fn multiply(
 }
 
 fn row(ours: &mut Ours, (id, jobs): (&str, usize), times: usize) -> io::Result<Row> {
-    // A daemon has seen them all, as it would have had they ended under it.
+    // The index has them all, as it would have had they ended here: it is made anew, of every run folder.
+    for name in ["tasks.db", "tasks.db-wal", "tasks.db-shm"] {
+        match fs::remove_file(ours.path("store").join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    span(ours.command(&["status"]))?;
     ours.start(1)?;
     let words: [(&'static str, &[&str]); 4] = [
         ("status", &["status"]),

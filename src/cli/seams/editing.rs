@@ -78,6 +78,9 @@ pub(in crate::cli) fn judge(root: &Root, json: &[u8]) -> Result<Vec<After>, Fail
     let settings = open(root)?;
     let facts = Facts { settings: &settings, resolve: &reading::resolve };
     let admitted = admission::admit(json, Shape::Json, &facts).map_err(|r| refused(&r))?;
+    if admitted.options.after.is_empty() {
+        return Ok(Vec::new());
+    }
     // Those that the taker knows, too.
     let is_meant = |k: &lookup::Known| match k.at {
         Whereabouts::Run | Whereabouts::Incoming(_) => true,

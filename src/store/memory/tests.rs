@@ -140,6 +140,23 @@ fn a_lost_or_spoiled_database_is_made_anew_from_the_truth() {
 }
 
 #[test]
+fn a_database_whose_damage_is_met_is_put_aside_and_made_anew() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let before = filled(&dir).entries("one").expect("entries");
+    let path = dir.path().join("memory.db");
+    let mut bytes = std::fs::read(&path).expect("bytes");
+    // The tables' names are whole, and nothing else.
+    bytes[2 * 4096..].fill(0xff);
+    fsx::put(&path, &bytes).expect("spoil");
+    let remembered = Memory::open(dir.path())
+        .and_then(|mut memory| memory.remember(&entry("d-abc234", "one", "late")));
+    let aside = dir.path().join("memory.db.bad-1");
+    assert!(aside.exists(), "{remembered:?}");
+    let memory = Memory::open(dir.path()).expect("open");
+    assert!(memory.entries("one").expect("entries").len() >= before.len());
+}
+
+#[test]
 fn a_database_that_lags_behind_takes_in_the_rest_and_a_torn_line_is_closed() {
     let dir = tempfile::tempdir().expect("scratch");
     drop(filled(&dir));
