@@ -15,10 +15,9 @@ use crate::model::workspace::{Oid, Workspace};
 use crate::os::git::{Call, Git};
 
 use super::TreesError;
-use super::land::has_identity;
 use super::pinned::filtered;
 use super::take_in::merge;
-use super::workspace::as_numerus;
+use super::workspace::{NO_GUESS, commit_by};
 
 /// What git leaves in its directory while something is under way, and what that is.
 const UNDER_WAY: [(&str, &str); 6] = [
@@ -196,10 +195,9 @@ impl Checkout {
         let to = match outlook {
             Outlook::Forward { to } => to.clone(),
             Outlook::Merge { head, with, tree } => {
-                let call = self.write(&["commit-tree", tree, "-p", head, "-p", with]);
-                let is_known = has_identity(&|args| self.git.read(args))?;
-                let call = if is_known { call } else { as_numerus(call) };
-                call.input(message.as_bytes()).line()?
+                let args = [NO_GUESS, &["commit-tree", tree, "-p", head, "-p", with]].concat();
+                let call = || self.write(&args).input(message.as_bytes());
+                commit_by(call)?.0
             }
             Outlook::Contained
             | Outlook::Conflicts(_)

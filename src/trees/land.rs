@@ -10,10 +10,9 @@ use crate::model::claim::ClaimPath;
 use crate::model::id::TaskId;
 use crate::model::plan::Role;
 use crate::model::workspace::Oid;
-use crate::os::git::Call;
 
 use super::own::own_branches;
-use super::workspace::as_numerus;
+use super::workspace::{NO_GUESS, as_numerus, commit_by};
 use super::{Audited, OWN_REFS, PUBLISHED, Tree, Trees, TreesError, copy};
 
 /// Longest subject of a commit, in characters.
@@ -106,13 +105,18 @@ impl Trees {
         parents: &[&str],
         message: &str,
     ) -> Result<Oid, TreesError> {
-        let mut call =
-            self.write_durably(["-c", "i18n.commitEncoding=UTF-8", "commit-tree", object]);
-        for parent in parents {
-            call = call.arg("-p").arg(parent);
+        let mut args = NO_GUESS.to_vec();
+        args.extend(["-c", "i18n.commitEncoding=UTF-8", "commit-tree", object]);
+        args.extend(parents.iter().flat_map(|parent| ["-p", parent]));
+        let call = || self.write_durably(&args).input(message.as_bytes());
+        if self.is_nameless.get().is_some() {
+            return Ok(as_numerus(call()).line()?);
         }
-        let call = call.input(message.as_bytes());
-        Ok(if self.has_identity()? { call } else { as_numerus(call) }.line()?)
+        let (commit, is_named) = commit_by(call)?;
+        if !is_named {
+            let _was_known = self.is_nameless.set(());
+        }
+        Ok(commit)
     }
 
     fn message(&self, words: Words<'_>) -> String {
@@ -128,15 +132,6 @@ impl Trees {
         format!(
             "{subject}{gap}{body}\n\nNumerus-Job: {job}\nNumerus-Task: {task}\nNumerus-Role: {role}\n"
         )
-    }
-
-    /// Whether the repository or the user's settings say who commits; asked once.
-    fn has_identity(&self) -> Result<bool, TreesError> {
-        if let Some(known) = self.has_identity.get() {
-            return Ok(*known);
-        }
-        let known = has_identity(&|args| self.read(args))?;
-        Ok(*self.has_identity.get_or_init(|| known))
     }
 
     /// Makes a prepared commit the tip; `false` when the tip is no longer its parent. Done before is done well.
@@ -211,16 +206,8 @@ impl Trees {
     }
 
     fn points_at(&self, name: &str, commit: &str) -> Result<bool, TreesError> {
-        let answer = self.read(["rev-parse", "-q", "--verify", name]).ask()?;
-        Ok(answer.stdout.trim_ascii() == commit.as_bytes())
+        Ok(self.find_ref(name)?.as_deref() == Some(commit))
     }
-}
-
-/// Whether the repository or the user's settings say who commits.
-pub(super) fn has_identity<'a>(call: &dyn Fn(&[&str]) -> Call<'a>) -> Result<bool, TreesError> {
-    let says =
-        |who| call(&["-c", "user.useConfigOnly=true", "var", who]).ask().map(|a| a.code == 0);
-    Ok(says("GIT_AUTHOR_IDENT")? && says("GIT_COMMITTER_IDENT")?)
 }
 
 pub(super) fn gone(commit: &str) -> TreesError {

@@ -79,6 +79,8 @@ pub enum TreesError {
     },
 }
 
+/// Most bytes of the file of a ref: an id, or the name of another ref.
+const MOST_REF_BYTES: u64 = 4096;
 /// The newest commit of a job.
 const TIP: &str = "tip";
 /// Says that the job has, or had, a branch.
@@ -92,8 +94,10 @@ pub struct Trees {
     workspace: Workspace,
     folder: RunFolder,
     git: Git,
-    /// Whether the repository says who commits.
-    has_identity: OnceLock<bool>,
+    /// Set once git has said that nobody is named who commits.
+    is_nameless: OnceLock<()>,
+    /// Where the user's own ignore rules lie, asked once: who changes the setting meanwhile does not change what is seen.
+    own_ignores: OnceLock<PathBuf>,
 }
 
 impl Trees {
@@ -112,7 +116,8 @@ impl Trees {
             workspace: workspace.clone(),
             folder: folder.clone(),
             git: Git::at(git_dir),
-            has_identity: OnceLock::new(),
+            is_nameless: OnceLock::new(),
+            own_ignores: OnceLock::new(),
         };
         trees.release()?;
         if trees.find_tip()?.is_none() {
@@ -139,7 +144,19 @@ impl Trees {
     }
 
     fn find_tip(&self) -> Result<Option<Oid>, TreesError> {
-        let answer = self.read(["rev-parse", "-q", "--verify", &self.tip_ref()]).ask()?;
+        self.find_ref(&self.tip_ref())
+    }
+
+    /// What a ref of ours leads to: as its file says, else as git does, where refs are kept otherwise.
+    fn find_ref(&self, name: &str) -> Result<Option<Oid>, TreesError> {
+        let path = Path::new(&self.workspace.git_dir).join(name);
+        let bytes = fsx::read_bounded(&path, MOST_REF_BYTES).ok().flatten().unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        let is_id = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
+        if text.len() == self.workspace.base.len() && is_id(&text) {
+            return Ok(Some(text));
+        }
+        let answer = self.read(["rev-parse", "-q", "--verify", name]).ask()?;
         let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         Ok((answer.code == 0 && !text.is_empty()).then_some(text))
     }

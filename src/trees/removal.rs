@@ -63,7 +63,8 @@ impl Trees {
             workspace: workspace.clone(),
             folder: folder.clone(),
             git: Git::at(Path::new(&workspace.git_dir)),
-            has_identity: std::sync::OnceLock::new(),
+            is_nameless: std::sync::OnceLock::new(),
+            own_ignores: std::sync::OnceLock::new(),
         }
     }
 }

@@ -332,20 +332,29 @@ impl Trees {
 
     /// The user's own ignore rules, then those of `info/exclude`, which are the stronger ones.
     pub(super) fn uncommitted_ignores(&self) -> Result<String, TreesError> {
-        let named = self.read(["config", "--type=path", "--get", "core.excludesFile"]).ask()?;
-        let named = String::from_utf8_lossy(&named.stdout).trim_end_matches('\n').to_owned();
-        let of_user = match (named.as_str(), env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME")) {
-            ("", Some(dir), _) => PathBuf::from(dir).join("git/ignore"),
-            ("", None, Some(home)) => PathBuf::from(home).join(".config/git/ignore"),
-            (path, _, _) => PathBuf::from(path),
-        };
+        let of_user = self.own_ignores()?;
         let exclude = Path::new(&self.workspace().git_dir).join("info/exclude");
         let read = |path: &Path| {
             // Rules that cannot be read ignore nothing: more is seen then, not less.
             let bytes = fsx::read_bounded(path, MAX_RULES_BYTES).ok().flatten().unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        Ok(format!("{}\n{}", read(&of_user), read(&exclude)))
+        Ok(format!("{}\n{}", read(of_user), read(&exclude)))
+    }
+
+    /// Where the user's own ignore rules lie, as gitignore(5) says.
+    fn own_ignores(&self) -> Result<&Path, TreesError> {
+        if let Some(known) = self.own_ignores.get() {
+            return Ok(known);
+        }
+        let named = self.read(["config", "--type=path", "--get", "core.excludesFile"]).ask()?;
+        let named = String::from_utf8_lossy(&named.stdout).trim_end_matches('\n').to_owned();
+        let path = match (named.as_str(), env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME")) {
+            ("", Some(dir), _) => PathBuf::from(dir).join("git/ignore"),
+            ("", None, Some(home)) => PathBuf::from(home).join(".config/git/ignore"),
+            (path, _, _) => PathBuf::from(path),
+        };
+        Ok(self.own_ignores.get_or_init(|| path))
     }
 
     /// Removes what a killed `worktree add` of ours left half made: one such entry stops every later call of git that looks

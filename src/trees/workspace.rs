@@ -236,6 +236,18 @@ fn empty_base(git: &Git, git_dir: &Path, folder: &RunFolder) -> Result<Oid, Tree
     Ok(commit)
 }
 
+/// Lets git fail where nobody is named who commits; it would guess else.
+pub(super) const NO_GUESS: &[&str] = &["-c", "user.useConfigOnly=true"];
+
+/// Makes a commit by a call with [`NO_GUESS`], in our own name where the repository does not say who commits: its id, and whether
+/// somebody was named.
+pub(super) fn commit_by<'a>(call: impl Fn() -> Call<'a>) -> Result<(Oid, bool), GitError> {
+    match call().line() {
+        Err(GitError::Failed { .. }) => Ok((as_numerus(call()).line()?, false)),
+        made => Ok((made?, true)),
+    }
+}
+
 /// Says who commits where the repository does not.
 pub(super) fn as_numerus(call: Call<'_>) -> Call<'_> {
     call.env("GIT_AUTHOR_NAME", "Numerus")
