@@ -16,9 +16,9 @@ use super::session::SessionSpec;
 use crate::logic::supervise::Vitals;
 use crate::logic::transcript::{Line, Parsed, Transcript};
 use crate::os::clock;
-use crate::os::pty::PtyChild;
+use crate::os::pty::{PtyChild, PtyOutput};
 
-/// Bytes that are read from the terminal at a time.
+/// Most bytes that are read from the terminal at a time; each time, the logs are written.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Stack of the two threads, in bytes: neither goes deep.
 const STACK_BYTES: usize = 512 * 1024;
@@ -71,7 +71,7 @@ struct Entry<'a> {
 /// # Errors
 /// When the system has no more threads to give.
 pub(super) fn start(
-    mut output: Box<dyn Read + Send>,
+    mut output: PtyOutput,
     mut child: PtyChild,
     (logs, stderr): (Logs, PipeWriter),
     tell: mpsc::Sender<Heard>,

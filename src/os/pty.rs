@@ -1,14 +1,21 @@
 //! The one door to portable-pty: a program in a terminal of its own, with a session of its own.
 //!
+//! What it writes is read by a descriptor of our own: portable-pty's reader says "end" where the kernel says `EIO`, after which
+//! there may still be something to read, and a terminal gives four kilobytes at a time, however much is there.
+//!
 //! Everything is spawned from one thread that lives as long as the process: a parent-death signal fires when the
 //! *thread* that spawned ends.
 
 use std::ffi::OsString;
-use std::io::{Error, Read, Result};
+use std::fs::File;
+use std::io::{Error, ErrorKind, Read, Result};
 use std::path::PathBuf;
 use std::sync::mpsc;
 
+use filedescriptor::FileDescriptor;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::family;
 
@@ -33,7 +40,7 @@ pub struct PtyProcess {
     /// Its number; also its process group and session.
     pub pid: u32,
     /// What it writes. Ends when the last process that has the terminal open is gone, or when the terminal is hung up.
-    pub output: Box<dyn Read + Send>,
+    pub output: PtyOutput,
     /// To wait for it.
     pub child: PtyChild,
     /// Keeps the terminal open; dropping it hangs up.
@@ -45,6 +52,44 @@ pub struct PtyTerminal(
     #[expect(dead_code, reason = "held for its descriptor, which hangs up when dropped")]
     Box<dyn MasterPty + Send>,
 );
+
+/// What is written into a terminal. A read waits until something is there and then gives all that is there, as far as it is asked
+/// for. The end is `EIO`, see `n_tty_read` in the kernel.
+pub struct PtyOutput(File);
+
+impl PtyOutput {
+    fn of(master: &dyn MasterPty) -> Result<Self> {
+        let descriptor = master.as_raw_fd().ok_or_else(|| Error::other("no descriptor"))?;
+        let file = FileDescriptor::dup(&descriptor).and_then(|own| own.as_file());
+        let file = file.map_err(Error::other)?;
+        fcntl_setfl(&file, fcntl_getfl(&file)? | OFlags::NONBLOCK)?;
+        Ok(Self(file))
+    }
+}
+
+impl Read for PtyOutput {
+    fn read(&mut self, chunk: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = chunk.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.0.read(rest) {
+                Ok(0) => break,
+                Ok(bytes) => filled += bytes,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                // What is wrong is said again to whoever reads on.
+                Err(_) if filled > 0 => break,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    let mut wanted = [PollFd::new(&self.0, PollFlags::IN)];
+                    match poll(&mut wanted, None) {
+                        Err(e) if e != rustix::io::Errno::INTR => return Err(e.into()),
+                        _ => {}
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(filled)
+    }
+}
 
 /// The process in the terminal, to be waited for.
 pub struct PtyChild(Box<dyn Child + Send + Sync>);
@@ -103,7 +148,7 @@ fn gone() -> Error {
 fn open(command: &PtyCommand) -> Result<PtyProcess> {
     let size = PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 };
     let pair = native_pty_system().openpty(size).map_err(Error::other)?;
-    let output = pair.master.try_clone_reader().map_err(Error::other)?;
+    let output = PtyOutput::of(&*pair.master)?;
     let mut builder = CommandBuilder::from_argv(command.argv.clone());
     builder.env_clear();
     for (name, value) in &command.env {
@@ -147,6 +192,20 @@ mod tests {
         let script = "stty raw -echo min 0 time 5; printf '\\033[c\\033[6n'; dd bs=64 count=1 2>/dev/null | wc -c";
         let (said, ..) = played(script);
         assert!(said.ends_with("[6n0"), "{said:?}");
+    }
+
+    #[test]
+    fn all_that_was_written_is_read_and_the_end_is_an_error() {
+        let (said, code, _) = played("stty raw; head -c 300000 /dev/zero | tr '\\0' x");
+        assert_eq!((said.len(), code), (300_000, Some(0)));
+        let spawner = Spawner::start().expect("thread");
+        let argv = ["/bin/true"].map(OsString::from).to_vec();
+        let command = PtyCommand { argv, env: Vec::new(), cwd: "/".into() };
+        let mut process = spawner.spawn(command).expect("spawn");
+        process.child.wait().expect("ended");
+        let ends = [(); 2].map(|()| process.output.read(&mut [0; 8]).map_err(|e| e.raw_os_error()));
+        let hung_up = Err(Some(rustix::io::Errno::IO.raw_os_error()));
+        assert_eq!(ends, [hung_up, hung_up]);
     }
 
     #[test]
