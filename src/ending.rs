@@ -187,10 +187,16 @@ pub fn settle(spool: &Spool, folder: &RunFolder, state: &JobState, job: &Job) ->
     if !seeded::bug("status-behind") {
         folder.write_status(&status)?;
     }
-    // Best effort: a row that is missing is made again from the run folder by whoever lists the ended jobs.
-    let _row = Index::open(&spool.root().store()).and_then(|mut index| index.record(&status));
-    // For people, and made again by whoever opens it and finds it missing.
-    let _page = report::refresh(folder, false);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("index".to_owned());
+        // Best effort: a row that is missing is made again from the run folder by whoever lists the ended jobs.
+        let row = || Index::open(&spool.root().store()).and_then(|mut index| index.record(&status));
+        if thread.spawn_scoped(scope, row).is_err() {
+            let _row = row();
+        }
+        // For people, and made again by whoever opens it and finds it missing.
+        let _page = report::refresh(folder, false);
+    });
     // A file that vanished from under its worker is written again, so that the job has its one place at the end.
     if !spool.has_taken(&job.id) {
         spool.restore(&format!("{}.txt", job.id), job.objective.as_bytes())?;
