@@ -13,6 +13,7 @@
 
 mod figures;
 mod floor;
+mod gitcalls;
 mod goals;
 mod ledger;
 mod machine;
@@ -22,6 +23,7 @@ mod ours;
 mod pictures;
 mod scratch;
 mod spoolers;
+mod used;
 
 use std::ffi::OsString;
 use std::io;

@@ -2,6 +2,7 @@
 
 mod arbiter;
 mod between;
+mod burst;
 mod ending;
 mod follow;
 mod growth;
@@ -68,9 +69,15 @@ pub(crate) const MEASURES: &[Measure] = &[
         run: throughput::run,
     },
     Measure {
+        name: "burst",
+        what: "files that are all dropped at once: how many are taken a second, and what the daemon grows to",
+        columns: &["taken/s", "MB"],
+        run: burst::run,
+    },
+    Measure {
         name: "shapes",
         what: "a whole job against the critical path of its sessions of a second each",
-        columns: &["wall ÷ path", "wall s", "path s"],
+        columns: &["wall ÷ bound", "wall s", "sessions s", "git s"],
         run: shapes::run,
     },
     Measure {
@@ -88,7 +95,7 @@ pub(crate) const MEASURES: &[Measure] = &[
     Measure {
         name: "terminal",
         what: "what an agent prints, on its way into the log",
-        columns: &["MB/s"],
+        columns: &["MB/s", "processor ms/MB", "MB"],
         run: terminal::run,
     },
     Measure {

@@ -10,6 +10,9 @@ use crate::ours::{Ours, PATIENCE, one_task};
 use crate::scratch::Scratch;
 use crate::spoolers::{PEERS, Peer};
 
+/// How long a session thinks that does, in ms: no model answers at once.
+const THINK: u64 = 100;
+
 pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for peer in PEERS.iter().filter(|peer| peer.is_queue) {
@@ -19,8 +22,9 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
                 .unwrap_or_else(|e| Row::not_run(peer.name, &e.to_string())),
         });
     }
-    rows.extend(ours(size.of(3, 40), true)?);
-    rows.extend(ours(size.of(3, 40), false)?);
+    for (is_plain, think) in [(true, 0), (false, 0), (true, THINK), (false, THINK)] {
+        rows.extend(ours(size.of(3, 40), is_plain, think)?);
+    }
     Ok(rows)
 }
 
@@ -46,10 +50,10 @@ fn of_peer(peer: &Peer, jobs: usize) -> io::Result<Row> {
 }
 
 /// Jobs of four sessions, in a directory of their own or in a fresh repository each.
-fn ours(jobs: usize, is_plain: bool) -> io::Result<Vec<Row>> {
+fn ours(jobs: usize, is_plain: bool, think: u64) -> io::Result<Vec<Row>> {
     // Below the project it would be a part of its repository.
     let plain = tempfile::tempdir()?;
-    let mut ours = Ours::new(&one_task(0), "")?;
+    let mut ours = Ours::new(&one_task(think), "")?;
     ours.start(1)?;
     let front =
         if is_plain { format!("workspace: {}", plain.path().display()) } else { String::new() };
@@ -70,8 +74,9 @@ fn ours(jobs: usize, is_plain: bool) -> io::Result<Vec<Row>> {
         gaps.push(millis(before.at, after.at));
     }
     let place = if is_plain { "plain directory" } else { "git" };
+    let thinks = if think == 0 { String::new() } else { format!(", sessions of {think} ms") };
     Ok(vec![
-        Row::new(&format!("Numerus, session to session, {place}"), &spread(within)),
-        Row::new(&format!("Numerus, job to job, {place}"), &spread(across)),
+        Row::new(&format!("Numerus, session to session, {place}{thinks}"), &spread(within)),
+        Row::new(&format!("Numerus, job to job, {place}{thinks}"), &spread(across)),
     ])
 }

@@ -9,16 +9,10 @@ use crate::figures::Row;
 use crate::marks::Kind;
 use crate::ours::{Ours, PATIENCE, hanging, one_task};
 use crate::scratch::{Running, Scratch, find, pause, quiet, until};
+use crate::used::{Used, used};
 
 /// Jobs that wait.
 const WAITING: usize = 1000;
-
-/// What a process has used so far.
-struct Used {
-    wakes: f64,
-    ticks: f64,
-    memory: f64,
-}
 
 pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     let seconds = size.of(5, 300);
@@ -80,24 +74,4 @@ fn peers(scratch: &Scratch) -> io::Result<Vec<(&'static str, Running)>> {
         all.push(("watchexec", Running::start(&mut command)?));
     }
     Ok(all)
-}
-
-/// Wake-ups over all threads, hundredths of a second of the processor, and MB of memory that is not shared.
-fn used(pid: u32) -> Option<Used> {
-    let mut wakes = 0.0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
-        let status = fs::read_to_string(thread.path().join("status")).ok()?;
-        wakes += field(&status, "voluntary_ctxt_switches:")?;
-    }
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let ticks =
-        fields.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum();
-    Some(Used { wakes, ticks, memory: field(&status, "VmRSS:")? / 1024.0 })
-}
-
-fn field(text: &str, name: &str) -> Option<f64> {
-    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
-    value.split_whitespace().next()?.parse().ok()
 }

@@ -1,11 +1,12 @@
 //! A whole job against the critical path of its sessions: plan, roles, and the longest chain of tasks by what their sessions
-//! took. Sessions think for a second; lanes are enough.
+//! took. Sessions think for a second; lanes are enough. In a repository the bound counts the calls of git along that chain, too.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use super::Size;
 use crate::figures::{Row, millis};
+use crate::gitcalls::GitCalls;
 use crate::marks::{Kind, Mark, now};
 use crate::ours::{Node, Ours, PATIENCE, script};
 
@@ -22,7 +23,10 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
         ("diamond of 6", diamond(4)),
         ("a graph of 12", graph(12)),
     ];
-    shapes.iter().map(|(name, nodes)| shape(name, nodes, think)).collect()
+    let calls = GitCalls::measure(size.of(3, 20))?;
+    let in_plain = shapes.iter().map(|(name, nodes)| shape(name, nodes, think, None));
+    let in_git = shapes.iter().map(|(name, nodes)| shape(name, nodes, think, Some(&calls)));
+    in_plain.chain(in_git).collect()
 }
 
 fn name(at: usize) -> String {
@@ -56,19 +60,30 @@ fn graph(tasks: usize) -> Vec<Node> {
     (0..tasks).map(|at| (name(at), after(at))).collect()
 }
 
-fn shape(title: &str, nodes: &[Node], think: u64) -> io::Result<Row> {
+/// One job in a directory without a repository, or in one of its own, whose calls of git take so long.
+fn shape(title: &str, nodes: &[Node], think: u64, calls: Option<&GitCalls>) -> io::Result<Row> {
+    // Below the project it would be a part of its repository.
+    let plain = tempfile::tempdir()?;
+    let mut front = "max_parallel: 64".to_owned();
+    if calls.is_none() {
+        front += &format!("\nworkspace: {}", plain.path().display());
+    }
     let mut ours = Ours::new(&script(nodes, think), "")?;
     ours.start(1)?;
-    let before = ours.drop_job("job", "max_parallel: 64")?;
+    let before = ours.drop_job("job", &front)?;
     ours.wait_done(1, PATIENCE * 2)?;
     let wall = millis(before, now());
     let spent = spent(&ours.scratch.marks.drain());
     let path = critical_path(nodes, &spent);
-    let name = format!("Numerus, {title}");
-    Ok(Row::new(
-        &name,
-        &[("wall ÷ path", wall / path), ("wall s", wall / 1e3), ("path s", path / 1e3)],
-    ))
+    let git = calls.map_or(0.0, |calls| depth(nodes) * calls.task + calls.end);
+    let place = if calls.is_some() { "git" } else { "plain directory" };
+    let figures = [
+        ("wall ÷ bound", wall / (path + git)),
+        ("wall s", wall / 1e3),
+        ("sessions s", path / 1e3),
+        ("git s", git / 1e3),
+    ];
+    Ok(Row::new(&format!("Numerus, {place}, {title}"), &figures))
 }
 
 /// How long the sessions of each place took, in milliseconds.
@@ -87,6 +102,12 @@ fn spent(marks: &[Mark]) -> BTreeMap<String, f64> {
         }
     }
     spent
+}
+
+/// How many tasks the longest chain has.
+fn depth(nodes: &[Node]) -> f64 {
+    let one = nodes.iter().map(|(task, _)| (task.clone(), 1.0)).collect();
+    critical_path(nodes, &one)
 }
 
 fn critical_path(nodes: &[Node], spent: &BTreeMap<String, f64>) -> f64 {

@@ -1,4 +1,5 @@
-//! What an agent prints, on its way into the log: MB a second, against a bare reader of the same terminal.
+//! What an agent prints, on its way into the log: MB a second, against a bare reader of the same terminal, and what the readers
+//! use for it.
 
 use std::io::{self, Error, Read as _};
 
@@ -8,31 +9,43 @@ use super::Size;
 use crate::figures::{Row, millis};
 use crate::marks::Kind;
 use crate::ours::{Ours, PATIENCE, one_task};
+use crate::used::used;
 
 /// Bytes of a write, and what they are called.
 const WRITES: [(usize, &str); 3] =
     [(64 * 1024, "64 KB lines"), (80, "80-byte lines"), (4 * 1024 * 1024, "4 MB lines")];
 
+/// The columns of a reader.
+type Figures = [(&'static str, f64); 3];
+
 pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (line, name) in WRITES {
         let bytes = size.of(4 << 20, 128 << 20);
-        rows.push(Row::new(&format!("bare reader, {name}"), &[("MB/s", bare(bytes, line)?)]));
-        rows.push(Row::new(&format!("Numerus, {name}"), &[("MB/s", ours(bytes, line)?)]));
+        rows.push(Row::new(&format!("bare reader, {name}"), &bare(bytes, line)?));
+        rows.push(Row::new(&format!("Numerus, {name}"), &ours(bytes, line)?));
     }
     Ok(rows)
 }
 
-/// The rate between the first and the last byte of the first flood.
-fn rate(ours: &Ours, bytes: usize) -> io::Result<f64> {
+/// What the reader of a flood did between its first and its last byte: its rate, and what it used.
+fn figures(ours: &Ours, bytes: usize, reader: impl Fn() -> io::Result<u32>) -> io::Result<Figures> {
+    let gone = || Error::other("the reader is gone");
     let begins = ours.scratch.marks.wait(Kind::Said, PATIENCE)?;
+    let pid = reader()?;
+    let before = used(pid).ok_or_else(gone)?;
     let ends = ours.scratch.marks.wait(Kind::Said, PATIENCE * 4)?;
+    let after = used(pid).ok_or_else(gone)?;
     #[expect(clippy::cast_precision_loss, reason = "megabytes")]
     let megabytes = bytes as f64 / 1e6;
-    Ok(megabytes / (millis(begins.at, ends.at) / 1e3))
+    Ok([
+        ("MB/s", megabytes / (millis(begins.at, ends.at) / 1e3)),
+        ("processor ms/MB", (after.ticks - before.ticks) * 10.0 / megabytes),
+        ("MB", after.memory),
+    ])
 }
 
-fn bare(bytes: usize, line: usize) -> io::Result<f64> {
+fn bare(bytes: usize, line: usize) -> io::Result<Figures> {
     let ours = Ours::new(&one_task(0), "")?;
     ours.lets_agent_flood(bytes, line)?;
     let pair = native_pty_system().openpty(PtySize::default()).map_err(Error::other)?;
@@ -41,17 +54,22 @@ fn bare(bytes: usize, line: usize) -> io::Result<f64> {
     let mut child = pair.slave.spawn_command(command).map_err(Error::other)?;
     drop(pair.slave);
     let mut reader = pair.master.try_clone_reader().map_err(Error::other)?;
-    let mut buffer = vec![0; 64 * 1024];
-    // The other side's end is an error of a terminal.
-    while reader.read(&mut buffer).is_ok_and(|size| size > 0) {}
-    child.wait()?;
-    rate(&ours, bytes)
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut buffer = vec![0; 64 * 1024];
+            // The other side's end is an error of a terminal.
+            while reader.read(&mut buffer).is_ok_and(|size| size > 0) {}
+        });
+        let figures = figures(&ours, bytes, || Ok(std::process::id()));
+        child.wait()?;
+        figures
+    })
 }
 
-fn ours(bytes: usize, line: usize) -> io::Result<f64> {
+fn ours(bytes: usize, line: usize) -> io::Result<Figures> {
     let mut ours = Ours::new(&one_task(0), "")?;
     ours.lets_agent_flood(bytes, line)?;
     ours.start(1)?;
     ours.drop_job("job", "plan: single")?;
-    rate(&ours, bytes)
+    figures(&ours, bytes, || ours.worker())
 }
