@@ -93,7 +93,7 @@ impl Repository {
         )?;
         let file = format!("t{number}.txt");
         fs::write(tree.join(&file), "x\n")?;
-        let in_tree = |words: &[&str], input| self.call(&tree, words, input);
+        let in_tree = |words: &[&str], input: Option<&str>| self.call(&tree, words, input);
         in_tree(&["ls-files", "-s", "-z"], None)?;
         let update = ["-c", "core.fsync=all", "update-index", "--add", "-z", "--stdin"];
         in_tree(&update, Some(&format!("{file}\0")))?;

@@ -25,6 +25,13 @@ mod scratch;
 mod spoolers;
 mod used;
 
+#[path = "../../tests/it/codex_bin.rs"]
+#[expect(clippy::panic, clippy::expect_used, reason = "shared with the tests")]
+mod codex_bin;
+#[path = "../../tests/it/model_server.rs"]
+#[expect(dead_code, clippy::expect_used, clippy::unwrap_used, reason = "shared with the tests")]
+mod model_server;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;

@@ -7,6 +7,7 @@ mod ending;
 mod follow;
 mod growth;
 mod idle;
+mod real;
 mod recovery;
 mod shapes;
 mod starts;
@@ -115,6 +116,12 @@ pub(crate) const MEASURES: &[Measure] = &[
         what: "a daemon takes up so many jobs, half ended and half waiting, and makes the index again, in ms",
         columns: &["ms"],
         run: recovery::run,
+    },
+    Measure {
+        name: "real",
+        what: "the real codex with a scripted model: a whole job of one task, and its four sessions called by hand, in s",
+        columns: &["s p50", "s p95"],
+        run: real::run,
     },
     Measure {
         name: "arbiter",

@@ -165,6 +165,16 @@ impl Ours {
         command
     }
 
+    /// Lets another program be the agent.
+    pub(crate) fn asks(&self, agent: &Path) -> io::Result<()> {
+        let path = self.root.join("numerus.toml");
+        let text = std::fs::read_to_string(&path)?;
+        let rest = text.lines().filter(|line| !line.starts_with("codex_bin"));
+        let first = format!("codex_bin = {}", Value::from(agent.to_string_lossy()));
+        let lines: Vec<&str> = std::iter::once(first.as_str()).chain(rest).collect();
+        std::fs::write(path, lines.join("\n"))
+    }
+
     /// Starts the daemon and waits until it takes files.
     pub(crate) fn start(&mut self, max_jobs: usize) -> io::Result<()> {
         let jobs = max_jobs.to_string();

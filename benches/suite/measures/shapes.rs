@@ -64,10 +64,11 @@ fn graph(tasks: usize) -> Vec<Node> {
 fn shape(title: &str, nodes: &[Node], think: u64, calls: Option<&GitCalls>) -> io::Result<Row> {
     // Below the project it would be a part of its repository.
     let plain = tempfile::tempdir()?;
-    let mut front = "max_parallel: 64".to_owned();
-    if calls.is_none() {
-        front += &format!("\nworkspace: {}", plain.path().display());
-    }
+    let lanes = "max_parallel: 64";
+    let front = match calls {
+        None => format!("{lanes}\nworkspace: {}", plain.path().display()),
+        Some(_) => lanes.to_owned(),
+    };
     let mut ours = Ours::new(&script(nodes, think), "")?;
     ours.start(1)?;
     let before = ours.drop_job("job", &front)?;
