@@ -187,6 +187,7 @@ pub fn settle(spool: &Spool, folder: &RunFolder, state: &JobState, job: &Job) ->
     if !seeded::bug("status-behind") {
         folder.write_status(&status)?;
     }
+    // The row waits for the disk, the page takes the processor.
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("index".to_owned());
         // Best effort: a row that is missing is made again from the run folder by whoever lists the ended jobs.

@@ -1,5 +1,5 @@
-//! The floor under jobs that work in a repository: the calls of git that a task and the end of a job take, by themselves, in the
-//! order in which Numerus makes them, and nothing else.
+//! The floor under jobs that work in a repository: the calls of git that make a tree, land what was done there and make the
+//! branch, by themselves. They follow those of `src/trees`, without what it asks of git to be on the safe side.
 
 use std::fs;
 use std::io::{self, Error, Write as _};

@@ -187,7 +187,7 @@ fn search(
     }
     let mut known = starting(root, prefix)?;
     if known.is_empty() {
-        // For the one that is meant.
+        // So that the nearest id can be named.
         known = all(root)?;
     }
     let ids: Vec<&JobId> = known.iter().map(|k| &k.job).collect();

@@ -15,9 +15,9 @@ use crate::model::workspace::{Oid, Workspace};
 use crate::os::git::{Call, Git};
 
 use super::TreesError;
+use super::land::{NO_GUESS, commit_by, has_identity};
 use super::pinned::filtered;
 use super::take_in::merge;
-use super::workspace::{NO_GUESS, commit_by};
 
 /// What git leaves in its directory while something is under way, and what that is.
 const UNDER_WAY: [(&str, &str); 6] = [
@@ -197,7 +197,7 @@ impl Checkout {
             Outlook::Merge { head, with, tree } => {
                 let args = [NO_GUESS, &["commit-tree", tree, "-p", head, "-p", with]].concat();
                 let call = || self.write(&args).input(message.as_bytes());
-                commit_by(call)?.0
+                commit_by(call, || has_identity(|args| self.git.read(args)))?.0
             }
             Outlook::Contained
             | Outlook::Conflicts(_)

@@ -4,15 +4,17 @@
 //! from the value that it is known to have.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use crate::logic::audit::{Change, Entry, moved};
 use crate::model::claim::ClaimPath;
 use crate::model::id::TaskId;
 use crate::model::plan::Role;
 use crate::model::workspace::Oid;
+use crate::os::git::{Call, GitError};
 
 use super::own::own_branches;
-use super::workspace::{NO_GUESS, as_numerus, commit_by};
+use super::workspace::as_numerus;
 use super::{Audited, OWN_REFS, PUBLISHED, Tree, Trees, TreesError, copy};
 
 /// Longest subject of a commit, in characters.
@@ -109,13 +111,11 @@ impl Trees {
         args.extend(["-c", "i18n.commitEncoding=UTF-8", "commit-tree", object]);
         args.extend(parents.iter().flat_map(|parent| ["-p", parent]));
         let call = || self.write_durably(&args).input(message.as_bytes());
-        if self.is_nameless.get().is_some() {
+        if self.is_nameless.load(Ordering::Relaxed) {
             return Ok(as_numerus(call()).line()?);
         }
-        let (commit, is_named) = commit_by(call)?;
-        if !is_named {
-            let _was_known = self.is_nameless.set(());
-        }
+        let (commit, is_named) = commit_by(call, || has_identity(|args| self.read(args)))?;
+        self.is_nameless.store(!is_named, Ordering::Relaxed);
         Ok(commit)
     }
 
@@ -208,6 +208,33 @@ impl Trees {
     fn points_at(&self, name: &str, commit: &str) -> Result<bool, TreesError> {
         Ok(self.find_ref(name)?.as_deref() == Some(commit))
     }
+}
+
+/// Lets git fail where nobody is named who commits; it would guess else.
+pub(super) const NO_GUESS: &[&str] = &["-c", "user.useConfigOnly=true"];
+
+/// Makes a commit by a call with [`NO_GUESS`], in our own name where nobody is named who commits: its id, and whether somebody is.
+/// That is only asked when the call has failed, and what failed for another reason stays a failure.
+pub(super) fn commit_by<'a>(
+    call: impl Fn() -> Call<'a>,
+    is_named: impl FnOnce() -> Result<bool, GitError>,
+) -> Result<(Oid, bool), GitError> {
+    match call().line() {
+        Err(failed @ GitError::Failed { .. }) => {
+            if is_named()? {
+                Err(failed)
+            } else {
+                Ok((as_numerus(call()).line()?, false))
+            }
+        }
+        made => Ok((made?, true)),
+    }
+}
+
+/// Whether the repository or the user's settings say who commits.
+pub(super) fn has_identity<'a>(call: impl Fn(&[&str]) -> Call<'a>) -> Result<bool, GitError> {
+    let says = |who| call(&[NO_GUESS, &["var", who]].concat()).ask().map(|a| a.code == 0);
+    Ok(says("GIT_AUTHOR_IDENT")? && says("GIT_COMMITTER_IDENT")?)
 }
 
 pub(super) fn gone(commit: &str) -> TreesError {

@@ -33,6 +33,7 @@ mod workspace;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 use crate::model::workspace::{Oid, Workspace};
 use crate::os::fsx;
@@ -47,6 +48,7 @@ pub use retried::built_on;
 pub use take_in::{Foreign, Intake};
 pub use tree::{Tree, clear_temps, kind_below};
 pub use workspace::{Ground, fix};
+use workspace::{RESOLVE, resolved};
 
 /// Why something with a workspace or its trees did not work.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +97,7 @@ pub struct Trees {
     folder: RunFolder,
     git: Git,
     /// Set once git has said that nobody is named who commits.
-    is_nameless: OnceLock<()>,
+    is_nameless: AtomicBool,
     /// Where the user's own ignore rules lie, asked once: who changes the setting meanwhile does not change what is seen.
     own_ignores: OnceLock<PathBuf>,
 }
@@ -116,7 +118,7 @@ impl Trees {
             workspace: workspace.clone(),
             folder: folder.clone(),
             git: Git::at(git_dir),
-            is_nameless: OnceLock::new(),
+            is_nameless: AtomicBool::new(false),
             own_ignores: OnceLock::new(),
         };
         trees.release()?;
@@ -156,9 +158,7 @@ impl Trees {
         if text.len() == self.workspace.base.len() && is_id(&text) {
             return Ok(Some(text));
         }
-        let answer = self.read(["rev-parse", "-q", "--verify", name]).ask()?;
-        let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-        Ok((answer.code == 0 && !text.is_empty()).then_some(text))
+        resolved(self.read(RESOLVE).arg(name))
     }
 
     fn tip_ref(&self) -> String {

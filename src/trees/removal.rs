@@ -63,7 +63,7 @@ impl Trees {
             workspace: workspace.clone(),
             folder: folder.clone(),
             git: Git::at(Path::new(&workspace.git_dir)),
-            is_nameless: std::sync::OnceLock::new(),
+            is_nameless: std::sync::atomic::AtomicBool::new(false),
             own_ignores: std::sync::OnceLock::new(),
         }
     }

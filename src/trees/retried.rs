@@ -96,10 +96,7 @@ impl Trees {
 
     /// The newest commit of another job.
     fn tip_of(&self, job: &JobId) -> Result<Option<Oid>, TreesError> {
-        let name = format!("refs/numerus/{job}/{TIP}");
-        let answer = self.read(["rev-parse", "-q", "--verify", &name]).ask()?;
-        let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-        Ok((answer.code == 0 && !text.is_empty()).then_some(text))
+        self.find_ref(&format!("refs/numerus/{job}/{TIP}"))
     }
 
     /// A job with a fresh repository of its own gets what an earlier one with such a repository has landed.

@@ -3,6 +3,7 @@
 mod blind;
 mod grounds;
 mod landing;
+mod naming;
 mod taste;
 
 use std::os::unix::fs::{PermissionsExt, symlink};

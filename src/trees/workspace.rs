@@ -173,9 +173,17 @@ fn in_repository(
 }
 
 pub(super) fn resolve(git: &Git, name: &str) -> Result<Option<Oid>, TreesError> {
-    let answer = git.read(["rev-parse", "-q", "--verify", name]).ask()?;
+    resolved(git.read(RESOLVE).arg(name))
+}
+
+/// How git is asked what a name leads to.
+pub(super) const RESOLVE: [&str; 3] = ["rev-parse", "-q", "--verify"];
+
+/// What such a call says.
+pub(super) fn resolved(call: Call<'_>) -> Result<Option<Oid>, TreesError> {
+    let answer = call.ask()?;
     let text = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-    Ok((answer.code == 0).then_some(text))
+    Ok((answer.code == 0 && !text.is_empty()).then_some(text))
 }
 
 /// Whether there are changes that the job will not see.
@@ -234,18 +242,6 @@ fn empty_base(git: &Git, git_dir: &Path, folder: &RunFolder) -> Result<Oid, Tree
     fsx::remove(&git_dir.join(format!("{name}.lock")))?;
     git.write_durably(["update-ref", &name, &commit]).run()?;
     Ok(commit)
-}
-
-/// Lets git fail where nobody is named who commits; it would guess else.
-pub(super) const NO_GUESS: &[&str] = &["-c", "user.useConfigOnly=true"];
-
-/// Makes a commit by a call with [`NO_GUESS`], in our own name where the repository does not say who commits: its id, and whether
-/// somebody was named.
-pub(super) fn commit_by<'a>(call: impl Fn() -> Call<'a>) -> Result<(Oid, bool), GitError> {
-    match call().line() {
-        Err(GitError::Failed { .. }) => Ok((as_numerus(call()).line()?, false)),
-        made => Ok((made?, true)),
-    }
 }
 
 /// Says who commits where the repository does not.

@@ -127,6 +127,11 @@ impl Book {
         flushed
     }
 
+    /// Says that somebody has just written the last status, so that nobody writes it over what is put away by now.
+    pub(super) fn is_told(&self) {
+        self.pages().is_behind = false;
+    }
+
     /// Looks at the state.
     pub(super) fn state<T>(&self, look: impl FnOnce(&JobState) -> T) -> T {
         look(&self.pages().state)
@@ -134,49 +139,113 @@ impl Book {
 }
 
 impl Pages {
+    /// One that failed is owed on, so that everybody who asks hears of it.
     fn flush(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.is_owed) { self.journal.flush() } else { Ok(()) }
+        if self.is_owed {
+            self.journal.flush()?;
+            self.is_owed = false;
+        }
+        Ok(())
     }
 }
 
+/// What follows from the first ones is another fact, a lease, which means nothing after a power cut, or files of a failed attempt
+/// being put back, which is done again.
 fn due(fact: &Fact) -> Due {
-    if is_inner(fact) {
-        Due::Soon
-    } else if is_evidence(fact) {
-        Due::Never
-    } else {
-        Due::Now
+    match fact {
+        Fact::SessionEnded(_) | Fact::PlanCreated { .. } | Fact::ClaimRecorded { .. } => Due::Soon,
+        Fact::WorkerStarted { .. }
+        | Fact::ClaimBlocked { .. }
+        | Fact::ClaimUnblocked { .. }
+        | Fact::ClaimApproved { .. }
+        | Fact::LocksReleased { .. }
+        | Fact::ClaimMeasured { .. }
+        | Fact::BaseDiverged(_)
+        | Fact::TaskStarted { .. }
+        | Fact::SessionOpened { .. }
+        | Fact::SessionConfirmed { .. }
+        | Fact::SessionExited(_)
+        | Fact::SessionTimedOut(_)
+        | Fact::SessionKilled(_)
+        | Fact::EntryAdded { .. }
+        | Fact::BankCreated { .. } => Due::Never,
+        _ => Due::Now,
     }
 }
 
-/// Whether all that follows from a fact at once is another fact, or the start of a session, which is flushed before it happens.
-fn is_inner(fact: &Fact) -> bool {
-    matches!(
-        fact,
-        Fact::SessionEnded(_)
-            | Fact::PlanCreated { .. }
-            | Fact::RolesAssigned { .. }
-            | Fact::ClaimRecorded { .. }
-    )
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::{SessionEnd, SessionKind};
+    use crate::model::id::JobId;
+    use crate::model::job::{Options, Origin};
+    use crate::model::outcome::Tokens;
+    use crate::model::root::Root;
+    use crate::os::fsx;
+    use crate::runs::Runs;
 
-fn is_evidence(fact: &Fact) -> bool {
-    matches!(
-        fact,
-        Fact::WorkerStarted { .. }
-            | Fact::ClaimBlocked { .. }
-            | Fact::ClaimUnblocked { .. }
-            | Fact::ClaimApproved { .. }
-            | Fact::LocksReleased { .. }
-            | Fact::ClaimMeasured { .. }
-            | Fact::BaseDiverged(_)
-            | Fact::TaskStarted { .. }
-            | Fact::SessionOpened { .. }
-            | Fact::SessionConfirmed { .. }
-            | Fact::SessionExited(_)
-            | Fact::SessionTimedOut(_)
-            | Fact::SessionKilled(_)
-            | Fact::EntryAdded { .. }
-            | Fact::BankCreated { .. }
-    )
+    fn book(dir: &tempfile::TempDir) -> Book {
+        let root = Root::new(dir.path());
+        fsx::make_dirs(&root.runs()).expect("runs");
+        let id = JobId::parse("a-abc234").expect("id");
+        let folder = Runs::of(&root).create(&id).expect("folder");
+        let lock = Arc::new(folder.try_lock().expect("lock").expect("free"));
+        let origin = Origin { name: "a.md".into(), bytes: 1, sha256: "0".repeat(64), uid: 0 };
+        let job = Job {
+            version: 1,
+            id,
+            objective: "x".into(),
+            options: Options::default(),
+            origin,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        Book::open(&folder, lock, &job, &Bus::new()).expect("book")
+    }
+
+    fn ended() -> Fact {
+        Fact::SessionEnded(SessionEnd {
+            place: "plan".into(),
+            number: 1,
+            kind: SessionKind::Plan,
+            attempt: 1,
+            failure: None,
+            thread_id: None,
+            tokens: Tokens::default(),
+            thread_tokens: Tokens::default(),
+        })
+    }
+
+    fn is_in_step(book: &Book) -> bool {
+        let pages = book.pages();
+        !pages.is_owed && !pages.is_behind
+    }
+
+    #[test]
+    fn what_is_owed_is_flushed_and_told_as_soon_as_the_worker_waits() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let book = book(&dir);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+        runtime.block_on(async {
+            tokio::spawn(book.clone().scribe());
+            for _ in 0..3 {
+                book.record(None, ended()).expect("record");
+                assert!(book.pages().is_owed, "nothing has waited yet");
+                tokio::task::yield_now().await;
+                assert!(is_in_step(&book));
+            }
+        });
+        assert!(book.folder.read_status().is_some());
+    }
+
+    #[test]
+    fn a_fact_that_something_follows_from_takes_all_before_it_along() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let book = book(&dir);
+        book.record(None, ended()).expect("record");
+        book.record(None, Fact::Resumed {}).expect("record");
+        assert!(!book.pages().is_owed);
+        book.record(None, ended()).expect("record");
+        book.catch_up().expect("the last that a worker does");
+        assert!(is_in_step(&book));
+    }
 }

@@ -242,18 +242,19 @@ fn journal_table(protocol: &str, mark: &str) -> Words {
     marked.flat_map(|row| in_backticks(&row[0])).collect()
 }
 
-/// The variants that a function of the book names.
-fn named_in<'a>(book: &'a str, function: &str) -> BTreeSet<&'a str> {
-    let after = book.split(function).nth(1).unwrap_or_default();
-    let list = after.split("\n}").next().unwrap_or_default();
-    let name = |piece: &'a str| piece.split(|c: char| !c.is_alphanumeric()).next();
-    list.split("Fact::").skip(1).filter_map(name).collect()
+/// The variants that a piece of the book names.
+fn named_in(list: &str) -> BTreeSet<&str> {
+    let pieces = list.split("Fact::").skip(1);
+    pieces.filter_map(|piece| piece.split(|c: char| !c.is_alphanumeric()).next()).collect()
 }
 
 fn journal_offences(protocol: &str, source: &str, book: &str) -> Vec<String> {
     let events = events(source);
-    let (inner, evidence) = (named_in(book, "fn is_inner"), named_in(book, "fn is_evidence"));
-    let mark = |variant: &str| match (inner.contains(variant), evidence.contains(variant)) {
+    let list = book.split("fn due").nth(1).unwrap_or_default();
+    let (soon, never) = list.split_once("=> Due::Soon").unwrap_or_default();
+    let (soon, evidence) =
+        (named_in(soon), named_in(never.split("=> Due::Never").next().unwrap_or_default()));
+    let mark = |variant: &str| match (soon.contains(variant), evidence.contains(variant)) {
         (true, _) => "S",
         (_, true) => "",
         _ => "F",
