@@ -91,11 +91,8 @@ fn nothing_of(job: &JobId) -> Failure {
 fn search(here: &mut Here, asked: &Search) -> Result<Exit, Failure> {
     let bank = asked.workspace.as_deref().map(seams::bank_of).transpose()?;
     let text = asked.text.join(" ");
-    let found = match seams::memory(&here.root)? {
-        Some(memory) => memory.search(&text, bank.as_deref(), asked.limit),
-        None => Ok(Vec::new()),
-    };
-    let found = found.map_err(|e| seams::unreadable(&e))?;
+    let limit = asked.limit;
+    let found = seams::memory(&here.root, |memory| memory.search(&text, bank.as_deref(), limit))?;
     if found.is_empty() {
         here.out.note("nothing that is remembered has any of these words");
     } else if asked.json {
@@ -129,10 +126,7 @@ fn listed(found: &[Found], view: &View) -> String {
 }
 
 fn show(here: &mut Here, job: &JobId, as_json: bool) -> Result<Exit, Failure> {
-    let found = match seams::memory(&here.root)? {
-        Some(memory) => memory.find(job).map_err(|e| seams::unreadable(&e))?,
-        None => None,
-    };
+    let found = seams::memory(&here.root, |memory| memory.find(job))?;
     let entry = found.ok_or_else(|| nothing_of(job))?;
     if as_json {
         here.out.json(&serde_json::to_string(&entry).unwrap_or_default())?;

@@ -188,10 +188,16 @@ fn migrate(connection: &mut Connection, path: &Path, schema: &Schema) -> Result<
 pub(super) fn is_damage(error: &StoreError) -> bool {
     match error {
         StoreError::Damaged { .. } => true,
-        StoreError::Database { source, .. } => matches!(
-            source.sqlite_error_code(),
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
-        ),
+        StoreError::Database { source, .. } => match source {
+            // A column that holds what we never put there.
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..) => true,
+            other => matches!(
+                other.sqlite_error_code(),
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
+            ),
+        },
         StoreError::Io(_)
         | StoreError::Newer { .. }
         | StoreError::Setting { .. }

@@ -25,6 +25,7 @@ use super::truth::{self, append};
 use crate::model::id::JobId;
 use crate::model::memory::Entry;
 use crate::os::fsx;
+use crate::store::StoreError;
 
 /// The version of lines that are written here.
 const VERSION: u32 = 1;
@@ -133,9 +134,26 @@ impl Memory {
     /// # Errors
     /// Trouble with the files; then the entry may be in the truth, and asking again is safe.
     pub fn remember(&mut self, entry: &Entry) -> Result<bool> {
-        self.put_in(entry).map_err(|error| {
-            if self.path == self.truth { error } else { db::met(&self.path, error) }
-        })
+        self.put_in(entry).map_err(|error| self.put_aside_if_damaged(error))
+    }
+
+    /// As [`said`], for what is asked of the database: one whose damage is met is put aside.
+    fn met(&self) -> impl FnOnce(rusqlite::Error) -> StoreError + '_ {
+        |error| self.put_aside_if_damaged(said(&self.path)(error))
+    }
+
+    /// The memory of the truth alone lies in no file.
+    fn put_aside_if_damaged(&self, error: StoreError) -> StoreError {
+        if self.path == self.truth { error } else { db::met(&self.path, error) }
+    }
+
+    /// Asks the memory of a store, made anew where its database turns out to be damaged, else as its truth tells it.
+    ///
+    /// # Errors
+    /// Trouble with the files, or what was asked fails of the truth, too.
+    pub fn ask<T>(store: &Path, asked: impl Fn(&Self) -> Result<T>) -> Result<T> {
+        let once = || Self::open(store).and_then(|memory| asked(&memory));
+        once().or_else(|_| once()).or_else(|_| asked(&Self::of_truth(store)?))
     }
 
     fn put_in(&mut self, entry: &Entry) -> Result<bool> {

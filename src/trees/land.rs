@@ -11,6 +11,7 @@ use crate::model::claim::ClaimPath;
 use crate::model::id::TaskId;
 use crate::model::plan::Role;
 use crate::model::workspace::Oid;
+use crate::os::fsx;
 use crate::os::git::{Call, GitError};
 
 use super::own::own_branches;
@@ -174,7 +175,11 @@ impl Trees {
     pub fn forget(&self) -> Result<(), TreesError> {
         for name in OWN_REFS {
             let name = self.own_ref(name);
-            self.update_ref(&name, &["-d", &name])?;
+            if self.update_ref(&name, &["-d", &name]).is_err() {
+                // One that is broken can be changed by nobody: it goes as the file that it is.
+                fsx::remove(&Path::new(&self.workspace().git_dir).join(&name))?;
+                self.update_ref(&name, &["-d", &name])?;
+            }
         }
         Ok(())
     }

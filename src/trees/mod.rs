@@ -31,6 +31,7 @@ mod walk;
 mod workspace;
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
@@ -158,6 +159,10 @@ impl Trees {
         if text.len() == self.workspace.base.len() && is_id(&text) {
             return Ok(Some(text));
         }
+        if text.starts_with("ref:") {
+            let why = format!("somebody has made {name} lead to another ref");
+            return Err(TreesError::Refused { path: self.workspace.top.clone(), why });
+        }
         resolved(self.read(RESOLVE).arg(name))
     }
 
@@ -188,8 +193,13 @@ impl Trees {
     /// Calls `update-ref` about a ref of the job. Only the holder of the job's lock writes it, and its branch as long as the job
     /// has not ended, one git at a time: a lock beside it is what a killed git left.
     fn update_ref(&self, name: &str, words: &[&str]) -> Result<(), TreesError> {
-        fsx::remove(&Path::new(&self.workspace.git_dir).join(format!("{name}.lock")))?;
-        self.write_durably([&["update-ref"], words].concat()).run()?;
+        match fsx::remove(&Path::new(&self.workspace.git_dir).join(format!("{name}.lock"))) {
+            // Refs that are kept otherwise have no files, and a file where their folders would be.
+            Err(e) if e.kind() != ErrorKind::NotADirectory => return Err(e.into()),
+            _ => {}
+        }
+        // One that somebody made lead to another ref is changed itself, and never the other: that may be a branch of the user's.
+        self.write_durably([&["update-ref", "--no-deref"], words].concat()).run()?;
         Ok(())
     }
 

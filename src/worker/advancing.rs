@@ -62,8 +62,16 @@ pub(super) struct TipMove<'a> {
     pub(super) done: Fact,
 }
 
-/// Intent, act, fact: a crash between any two of them is mended by looking at the tip.
+/// Intent, act, fact: a crash between any two of them is mended by looking at the tip. It moves from the commit that the journal
+/// knows alone: whatever else is found there came from somebody else, and would land with the job.
 pub(super) fn move_tip(desk: &Desk, trees: &Trees, step: TipMove<'_>) -> Result<(), Stuck> {
+    let known = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
+    if known != step.parent {
+        let parent = step.parent;
+        return Err(
+            bug(format!("somebody else moved the job's tip from {known} to {parent}")).into()
+        );
+    }
     if !seeded::bug("no-intent") {
         desk.record(step.task, step.intent)?;
     }

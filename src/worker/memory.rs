@@ -53,7 +53,7 @@ pub(super) async fn similar(desk: &Desk) -> Option<String> {
 /// Asks the memory something about this workspace and this objective, if the job may know of others and there is a memory.
 async fn look(
     desk: &Desk,
-    ask: impl FnOnce(&Memory, &Workspace, &str) -> Result<Option<String>, StoreError> + Send + 'static,
+    ask: impl Fn(&Memory, &Workspace, &str) -> Result<Option<String>, StoreError> + Send + 'static,
 ) -> Option<String> {
     let store = desk.root.store();
     let is_there = ["memory.ndjson", "memory.db"].iter().any(|name| store.join(name).exists());
@@ -67,7 +67,12 @@ async fn look(
     }
     let objective = desk.job.objective.clone();
     let asked = move || {
-        let answer = open(&store, &folder).and_then(|memory| ask(&memory, &workspace, &objective));
+        let asked = |memory: &Memory| ask(memory, &workspace, &objective);
+        let answer = open(&store, &folder).and_then(|memory| asked(&memory));
+        let answer = answer.or_else(|e| {
+            folder.note(&format!("cannot {e}: the memory is asked once more"));
+            Memory::ask(&store, asked)
+        });
         let say =
             |e: &StoreError| folder.note(&format!("cannot {e}: nothing is told of earlier jobs"));
         answer.inspect_err(say).unwrap_or_default()

@@ -10,20 +10,19 @@ use crate::os::clock;
 use crate::store::StoreError;
 use crate::store::memory::Memory;
 
-/// Opens the memory, without its database where that cannot be used; `None` where nothing was ever remembered.
-pub(in crate::cli) fn memory(root: &Root) -> Result<Option<Memory>, Failure> {
+/// Asks the memory, without its database where that cannot be used; nothing where nothing was ever remembered.
+pub(in crate::cli) fn memory<T: Default>(
+    root: &Root,
+    asked: impl Fn(&Memory) -> Result<T, StoreError>,
+) -> Result<T, Failure> {
     let store = root.store();
     if ["memory.ndjson", "memory.db"].iter().all(|name| !store.join(name).exists()) {
-        return Ok(None);
+        return Ok(T::default());
     }
-    let opened = Memory::open(&store).or_else(|_| Memory::of_truth(&store));
-    opened.map(Some).map_err(|e| unreadable(&e))
-}
-
-/// What to answer when the memory cannot be read.
-pub(in crate::cli) fn unreadable(error: &StoreError) -> Failure {
-    Failure::new(Exit::Root, format!("cannot read the memory: {error}"))
-        .hint("memory.db may be removed: it is made again from memory.ndjson")
+    Memory::ask(&store, asked).map_err(|error| {
+        Failure::new(Exit::Root, format!("cannot read the memory: {error}"))
+            .hint("memory.db may be removed: it is made again from memory.ndjson")
+    })
 }
 
 /// The bank of a directory: the top of its repository, else the directory itself.

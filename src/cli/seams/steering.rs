@@ -85,7 +85,7 @@ pub(in crate::cli) fn go_on(root: &Root, folder: &RunFolder) -> Result<(), Failu
             write_down(&mut held, Fact::Resumed {}).map_err(cannot)?;
             // As the queue sees it: what it waited for before, it waits for again.
             let status = desk.status(&held.job, &held.state);
-            held.folder.write_status(&status).map_err(cannot)?;
+            let _derived = held.folder.write_status(&status);
         }
     }
     hooks::rouse(root, folder.job());
@@ -124,7 +124,9 @@ pub(super) fn write_down(held: &mut Held, fact: Fact) -> std::io::Result<()> {
     let event = held.journal.append(fact, None, clock::now())?;
     held.journal.flush()?;
     held.state.apply(&event);
-    held.folder.write_status(&held.state.status(&held.job))
+    // It is done: what is derived from it is made again by whoever finds it behind.
+    let _derived = held.folder.write_status(&held.state.status(&held.job));
+    Ok(())
 }
 
 /// Drops a rejected file once more, as it is; `None` if no file of that name was rejected.

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::Memory;
 use crate::model::id::JobId;
 use crate::model::memory::Entry;
-use crate::store::db::{Result, said};
+use crate::store::db::Result;
 
 /// Most words of a search text that are looked for.
 const MAX_WORDS: usize = 64;
@@ -31,7 +31,7 @@ impl Memory {
     pub fn find(&self, job: &JobId) -> Result<Option<Entry>> {
         let sql = "SELECT entry FROM entries WHERE job_id = ?1";
         let found = self.connection.query_row(sql, [job.as_str()], read_entry);
-        found.optional().map_err(said(&self.path))
+        found.optional().map_err(self.met())
     }
 
     /// The names of all banks, sorted.
@@ -43,7 +43,7 @@ impl Memory {
             let mut statement = self.connection.prepare("SELECT name FROM banks ORDER BY name")?;
             statement.query_map([], |row| row.get(0))?.collect()
         };
-        read().map_err(said(&self.path))
+        read().map_err(self.met())
     }
 
     /// The entries of a bank, the newest first.
@@ -64,7 +64,7 @@ impl Memory {
                 ORDER BY at DESC, number DESC LIMIT ?2";
             self.connection.prepare(sql)?.query_map(params![bank, most], read_entry)?.collect()
         };
-        read().map_err(said(&self.path))
+        read().map_err(self.met())
     }
 
     /// The entries, of one bank or of all, that share most with the words of a text; among equals the newest first. Nothing
@@ -99,7 +99,7 @@ impl Memory {
             let found = |row: &Row<'_>| Ok(Found { entry: read_entry(row)?, snippet: row.get(1)? });
             self.connection.prepare(sql)?.query_map(params![query, bank, limit], found)?.collect()
         };
-        read().map_err(said(&self.path))
+        read().map_err(self.met())
     }
 }
 

@@ -157,6 +157,21 @@ fn a_database_whose_damage_is_met_is_put_aside_and_made_anew() {
 }
 
 #[test]
+fn damage_that_only_a_question_meets_is_read_around_and_mended() {
+    let dir = tempfile::tempdir().expect("scratch");
+    drop(filled(&dir));
+    let path = dir.path().join("memory.db");
+    let database = rusqlite::Connection::open(&path).expect("open");
+    database.execute_batch("UPDATE entries SET entry = CAST(x'ff22' AS TEXT)").expect("spoil");
+    drop(database);
+    let found = Memory::ask(dir.path(), |memory| memory.search("login", None, 9)).expect("found");
+    assert_eq!(found[0].entry.job_id.as_str(), "a-abc234");
+    assert!(dir.path().join("memory.db.bad-1").exists());
+    let memory = Memory::open(dir.path()).expect("open");
+    assert_eq!(memory.search("login", None, 9).expect("search"), found);
+}
+
+#[test]
 fn a_database_that_lags_behind_takes_in_the_rest_and_a_torn_line_is_closed() {
     let dir = tempfile::tempdir().expect("scratch");
     drop(filled(&dir));

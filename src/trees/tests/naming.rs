@@ -17,7 +17,6 @@ fn a_ref_is_what_git_says_however_it_is_kept() {
     assert!(!path("refs/numerus/other/packed").exists());
     fsx::make_dirs(&folder).expect("folder, which went with its last ref");
     house.git(&["update-ref", "refs/numerus/other/loose", &base]);
-    house.git(&["symbolic-ref", "refs/numerus/other/symbolic", "refs/numerus/other/loose"]);
     symlink("loose", folder.join("link")).expect("link");
     put(&folder.join("torn"), &base[..20]);
     put(&folder.join("empty"), "");
@@ -26,7 +25,6 @@ fn a_ref_is_what_git_says_however_it_is_kept() {
     for (name, is_there) in [
         ("packed", true),
         ("loose", true),
-        ("symbolic", true),
         ("link", true),
         ("torn", false),
         ("empty", false),
@@ -37,6 +35,37 @@ fn a_ref_is_what_git_says_however_it_is_kept() {
         let found = trees.find_ref(&format!("refs/numerus/other/{name}")).expect(name);
         assert_eq!(found, is_there.then(|| base.clone()), "{name}");
     }
+}
+
+#[test]
+fn a_ref_that_leads_to_a_branch_moves_nothing_and_takes_nothing_with_it() {
+    let (house, trees, _tree) = House::with_tree();
+    let main = house.git(&["rev-parse", "main"]);
+    house.git(&["symbolic-ref", "refs/numerus/job-abc234/tip", "refs/heads/main"]);
+    let refused = trees.tip().expect_err("it is no commit").to_string();
+    assert!(refused.contains("lead to another ref"), "{refused}");
+    let object = house.git(&["commit-tree", "-m", "x", "HEAD^{tree}"]).trim().to_owned();
+    trees.set_tip(&object, main.trim()).ok();
+    assert_eq!(house.git(&["rev-parse", "main"]), main);
+    house.git(&["symbolic-ref", "refs/numerus/job-abc234/tip", "refs/heads/main"]);
+    trees.forget().expect("forget");
+    assert_eq!(house.git(&["rev-parse", "main"]), main);
+    assert!(!house.repo().join(".git/refs/numerus/job-abc234/tip").exists());
+    put(&house.repo().join(".git/refs/numerus/job-abc234/tip"), "broken\n");
+    trees.forget().expect("one that is broken goes, too");
+    assert!(!house.repo().join(".git/refs/numerus/job-abc234/tip").exists());
+}
+
+#[test]
+fn a_job_ends_where_refs_have_no_files() {
+    let house = House::new();
+    fsx::make_dirs(&house.repo()).expect("repo");
+    house.git(&["init", "-q", "-b", "main", "--ref-format=reftable"]);
+    house.furnish();
+    let (trees, base) = (house.trees(), house.git(&["rev-parse", "HEAD"]));
+    let name = trees.create_branch(base.trim()).expect("branch");
+    assert_eq!(house.git(&["rev-parse", &name]), base);
+    trees.forget().expect("forget");
 }
 
 #[test]
