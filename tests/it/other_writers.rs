@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, mknodat};
@@ -368,4 +369,28 @@ fn an_index_that_is_gone_zeroed_or_another_programs_is_made_anew_and_says_the_sa
         let said = yard.ask(&["status", "--all", "--json"]);
         assert_eq!((said.code, &said.stdout), (Some(0), &before), "{number}: {}", said.stderr);
     }
+}
+
+#[test]
+fn a_commit_that_somebody_puts_in_the_place_of_a_jobs_tip_does_not_land_with_it() {
+    let yard = Yard::new("foreign-tip");
+    let _daemon = yard.daemon(&[]);
+    yard.drop_job("x", "hold-x", "");
+    yard.until_reached("hold-x");
+    let job = yard.job("x-").unwrap();
+    assert_eq!(yard.count(&job, "job.task_started"), 1, "its task is under way");
+    let repo = yard.run(&job).join("workspace");
+    let git = |words: &[&str]| {
+        let named = ["-c", "user.name=Other", "-c", "user.email=other@localhost"];
+        let output = Command::new("git").current_dir(&repo).args(named).args(words).output();
+        let output = output.unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    };
+    let (made, foreign) = git(&["commit-tree", "-m", "foreign", "-p", "main", "main^{tree}"]);
+    assert!(made, "{foreign}");
+    fs::write(repo.join(format!(".git/refs/numerus/{job}/tip")), format!("{foreign}\n")).unwrap();
+    yard.let_go("hold-x");
+    yard.until_in("failed", &job);
+    assert_eq!(yard.count(&job, "job.task_landing"), 0);
+    assert!(!git(&["rev-parse", "--verify", &format!("refs/heads/numerus/{job}")]).0, "no branch");
 }
