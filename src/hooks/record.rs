@@ -53,12 +53,15 @@ pub(super) fn done(run: &RunFolder) -> u64 {
     text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Takes down how far hooks were called. Not flushed: after a power cut they are called once more.
+/// Takes down how far hooks were called. Not flushed: after a power cut they are called once more. The journal is, before it: a number
+/// that was ahead of what survives would hide the facts which get it then.
 ///
 /// # Errors
 /// Those of the system.
 pub(super) fn set_done(run: &RunFolder, seq: u64) -> Result<()> {
     fsx::make_dir(&folder(run))?;
+    let journal = run.journal();
+    fsx::open_hostile(&journal)?.sync_data().map_err(fsx::at(&journal))?;
     fsx::replace_derived(&folder(run).join("done"), format!("{seq}\n").as_bytes())
 }
 
@@ -118,6 +121,8 @@ mod tests {
         let (fifo, path) = (rustix::fs::FileType::Fifo, folder(&run).join("done"));
         rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, 0o600.into(), 0).expect("fifo");
         assert_eq!(done(&run), 0);
+        set_done(&run, 7).expect_err("no journal that could say so");
+        fsx::put(&run.journal(), b"").expect("journal");
         set_done(&run, 7).expect("put");
         assert_eq!(done(&run), 7);
     }
