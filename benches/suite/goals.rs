@@ -82,7 +82,7 @@ const GOALS: &[Goal] = &[
         of: |s| s.ratio("between", (PLAIN, FLUSHED), "p50"),
     },
     Goal {
-        what: "a job in a plain directory ÷ the critical path of its sessions, the worst shape",
+        what: "a job in a plain directory ÷ its sessions, which are one after the other there",
         bound: Bound::AtMost(1.02),
         of: |s| s.all("shapes", "Numerus, plain", "wall ÷ bound").into_iter().reduce(f64::max),
     },

@@ -24,7 +24,10 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
         ("a graph of 12", graph(12)),
     ];
     let calls = GitCalls::measure(size.of(3, 20))?;
-    let in_plain = shapes.iter().map(|(name, nodes)| shape(name, nodes, think, None));
+    // In a plain directory agents write one at a time: what has branches has no side by side there.
+    #[expect(clippy::cast_precision_loss, reason = "a number of tasks")]
+    let chains = shapes.iter().filter(|(_, nodes)| depth(nodes) >= nodes.len() as f64);
+    let in_plain = chains.map(|(name, nodes)| shape(name, nodes, think, None));
     let in_git = shapes.iter().map(|(name, nodes)| shape(name, nodes, think, Some(&calls)));
     in_plain.chain(in_git).collect()
 }
