@@ -14,13 +14,14 @@ use std::sync::mpsc;
 
 use filedescriptor::FileDescriptor;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::family;
 
 /// Columns of the terminal: wide, so that nothing that looks at the width wraps lines.
 const COLUMNS: u16 = 400;
+/// Bytes that a read of a terminal gives at most (`N_TTY_BUF_SIZE` in the kernel, less one), with room for other kernels.
+const AT_A_TIME: usize = 2048;
 /// Rows of the terminal.
 const ROWS: u16 = 50;
 
@@ -61,9 +62,14 @@ impl PtyOutput {
     fn of(master: &dyn MasterPty) -> Result<Self> {
         let descriptor = master.as_raw_fd().ok_or_else(|| Error::other("no descriptor"))?;
         let file = FileDescriptor::dup(&descriptor).and_then(|own| own.as_file());
-        let file = file.map_err(Error::other)?;
-        fcntl_setfl(&file, fcntl_getfl(&file)? | OFlags::NONBLOCK)?;
-        Ok(Self(file))
+        file.map(Self).map_err(Error::other)
+    }
+
+    /// Whether a read would wait for nothing.
+    fn has_more(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut wanted = [PollFd::new(&self.0, PollFlags::IN)];
+        poll(&mut wanted, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 }
 
@@ -72,18 +78,16 @@ impl Read for PtyOutput {
         let mut filled = 0;
         while let Some(rest) = chunk.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match self.0.read(rest) {
-                Ok(0) => break,
-                Ok(bytes) => filled += bytes,
+                Ok(bytes) => {
+                    filled += bytes;
+                    // After less than a terminal gives at a time there is nothing more.
+                    if bytes < AT_A_TIME || !self.has_more() {
+                        break;
+                    }
+                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 // What is wrong is said again to whoever reads on.
                 Err(_) if filled > 0 => break,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    let mut wanted = [PollFd::new(&self.0, PollFlags::IN)];
-                    match poll(&mut wanted, None) {
-                        Err(e) if e != rustix::io::Errno::INTR => return Err(e.into()),
-                        _ => {}
-                    }
-                }
                 Err(e) => return Err(e),
             }
         }
