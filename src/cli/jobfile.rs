@@ -24,7 +24,7 @@ const KINDS: [&str; 8] =
 #[derive(Debug, Clone, Default, PartialEq, Args)]
 #[command(next_help_heading = "Options of the job")]
 pub(super) struct Flags {
-    /// Work in this directory (default: the repository of the current directory)
+    /// Work in this directory (default: the repository of the current one; with edit and retry, the job's)
     #[arg(long, value_name = "DIR")]
     pub(super) workspace: Option<String>,
     /// Start before jobs of lower priority, from -100 to 100
@@ -101,7 +101,7 @@ pub(super) struct Flags {
     /// Try again after a crash, or hold the job for a person
     #[arg(long, value_name = "HOW", value_parser = ["retry", "hold"])]
     pub(super) on_interrupt: Option<String>,
-    /// Add a word to find the job by (repeat for more)
+    /// Keep a word in the job's job.json, for scripts (repeat for more)
     #[arg(long, value_name = "WORD")]
     pub(super) label: Vec<String>,
     /// Let a script play the agent: the built-in one, or the file given

@@ -21,10 +21,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// Shortest time between two drawings: nobody reads faster, and agents say a lot.
 const LULL: Duration = Duration::from_millis(100);
 
-/// Shortest time after the question in which a person says by a second Ctrl-C that they mean it. One that is pressed once may arrive
-/// twice, as where the process gets it by its number and with its group.
-const BOUNCE: Duration = Duration::from_millis(300);
-
 /// The question, for wide terminals and for narrow ones.
 const QUESTIONS: [&str; 2] =
     ["[d]etach (the work goes on), [k]ill, or go on? ", "[d]etach, [k]ill, or go on? "];
@@ -39,8 +35,8 @@ pub(super) struct Live {
     tell: Option<Tell>,
     /// Whether Ctrl-C is a question.
     asks: bool,
-    /// When the question was put that is open.
-    asked: Option<Duration>,
+    /// Whether the question is open.
+    asked: bool,
     /// What happened while a question was open, and the state after it: one for all, since a state is large and a question
     /// may stand for days.
     untold: Vec<Event>,
@@ -58,7 +54,7 @@ impl Live {
             on_screen: on_terminal && !console::is_dumb(),
             tell,
             asks: asks && on_terminal && console::is_terminal(&stdin),
-            asked: None,
+            asked: false,
             untold: Vec::new(),
             after: JobState::default(),
             words: Activities::default(),
@@ -109,12 +105,12 @@ impl Live {
             here.out.note_text(&format!("\n{question}"));
         }
         wakes.read_line();
-        self.asked = Some(clock::since_boot());
+        self.asked = true;
     }
 
     /// Goes on with what was held back while the question was open.
     fn answered(&mut self, here: &mut Here) {
-        self.asked = None;
+        self.asked = false;
         self.drawn = None;
         if self.on_screen {
             here.out.typed();
@@ -144,26 +140,6 @@ fn view(here: &Here) -> (View, usize) {
     (view, (rows * 2 / 3).min(rows.saturating_sub(1)).max(1))
 }
 
-/// What a Ctrl-C is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pressed {
-    /// The first one: a question.
-    First,
-    /// The first one once more.
-    Bounced,
-    /// A second one, which is an answer.
-    Again,
-}
-
-/// What a Ctrl-C is that comes `now`, with a question open since `asked`.
-fn pressed(asked: Option<Duration>, now: Duration) -> Pressed {
-    match asked {
-        None => Pressed::First,
-        Some(asked) if now.saturating_sub(asked) < BOUNCE => Pressed::Bounced,
-        Some(_) => Pressed::Again,
-    }
-}
-
 /// What an answer ends; `None`: go on. Whose input has ended cannot say more.
 fn understood(line: Option<&str>) -> Option<End> {
     match line.map(|line| line.trim().to_lowercase()).as_deref() {
@@ -175,7 +151,7 @@ fn understood(line: Option<&str>) -> Option<End> {
 
 impl Onlooker for Live {
     fn event(&mut self, here: &mut Here, event: &Event, state: &JobState) {
-        if self.asked.is_some() {
+        if self.asked {
             self.untold.push(event.clone());
             self.after.clone_from(state);
         } else {
@@ -191,7 +167,7 @@ impl Onlooker for Live {
         tail: &JournalTail,
         held: bool,
     ) -> Option<Duration> {
-        if !self.on_screen || self.asked.is_some() {
+        if !self.on_screen || self.asked {
             return None;
         }
         let now = clock::since_boot();
@@ -220,22 +196,22 @@ impl Onlooker for Live {
     fn woken(&mut self, here: &mut Here, wakes: &mut Wakes, wake: Wake) -> Option<End> {
         match wake {
             Wake::Signal(number) if i32::from(number) == INTERRUPT && self.asks => {
-                match pressed(self.asked, clock::since_boot()) {
-                    Pressed::First => self.ask(here, wakes),
-                    Pressed::Bounced => {}
-                    Pressed::Again => return Some(End::Kill),
+                // A second one is an answer.
+                if self.asked {
+                    return Some(End::Kill);
                 }
+                self.ask(here, wakes);
                 None
             }
             Wake::Signal(number) => Some(End::Signal(number)),
-            Wake::Answer(line) if self.asked.is_some() => {
+            Wake::Answer(line) if self.asked => {
                 self.answered(here);
                 understood(line.as_deref())
             }
             Wake::Continued => {
                 here.out.forget();
                 self.drawn = None;
-                if self.asked.is_some() {
+                if self.asked {
                     self.ask(here, wakes);
                 }
                 None
@@ -248,20 +224,6 @@ impl Onlooker for Live {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ctrl_c_that_arrives_twice_is_pressed_once() {
-        let at = Duration::from_millis;
-        for (asked, now, expected) in [
-            (None, at(5000), Pressed::First),
-            (Some(at(5000)), at(5000), Pressed::Bounced),
-            (Some(at(5000)), at(5200), Pressed::Bounced),
-            (Some(at(5000)), at(5300), Pressed::Again),
-            (Some(at(5000)), at(65_000), Pressed::Again),
-        ] {
-            assert_eq!(pressed(asked, now), expected, "{asked:?} {now:?}");
-        }
-    }
 
     #[test]
     fn only_a_clear_word_ends_the_work_and_silence_leaves_it_alone() {

@@ -6,11 +6,12 @@ use super::here::Here;
 use super::lookup::{self, Whereabouts};
 use super::{pause, seams, several, snapshot};
 use crate::error::{Exit, Failure};
+use crate::logic::idle::Idle;
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::PauseReason;
-use crate::runs::{Runs, Want};
+use crate::runs::{RunFolder, Runs, Want};
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -42,6 +43,8 @@ pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
     let is_held_back = folder.wants(Want::Paused);
     match state.pause {
         Some(PauseReason::Approval) if !is_held_back => Err(waits_for_approval(&known.job)),
+        // Whoever worked on it has gone, or a go was said to its plan: it goes on already, by whom it can.
+        None if !is_held_back && is_left(&folder, &state)? => Ok(said(root, &known.job)),
         None if !is_held_back => {
             Ok(format!("{}: is not paused ({})", known.job, state.phase.as_str()))
         }
@@ -53,6 +56,11 @@ pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
             Ok(said(root, &known.job))
         }
     }
+}
+
+fn is_left(folder: &RunFolder, state: &JobState) -> Result<bool, Failure> {
+    let held = folder.is_held().map_err(|e| Failure::system("look at the worker's lock", &e))?;
+    Ok(Idle::of(state.phase, state.pause, held) == Some(Idle::Left))
 }
 
 fn waits_for_approval(job: &JobId) -> Failure {

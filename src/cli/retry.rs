@@ -12,7 +12,7 @@ use super::here::Here;
 use super::jobfile::{Draft, Flags, compose};
 use super::lookup::{self, Known, Whereabouts};
 use super::render::word;
-use super::{seams, snapshot, submit};
+use super::{idle, seams, snapshot, submit};
 use crate::error::{Exit, Failure};
 use crate::logic::idle::Idle;
 use crate::logic::reopen::{self, Again};
@@ -53,19 +53,28 @@ pub(super) struct Retried {
 
 /// Retries: ids of new jobs go to stdout alone.
 pub(super) fn run(here: &mut Here, asked: &Retry) -> Result<Exit, Failure> {
-    let mut worst = Exit::Done;
+    let (mut worst, mut waiting) = (Exit::Done, Vec::new());
     for target in &asked.targets {
         match one(&here.root, target, asked.from_scratch, &asked.flags) {
             Ok(Retried { new: Some(new), message }) => {
                 here.out.note(&message);
                 here.out.line(new.as_str())?;
+                waiting.push(new.to_string());
             }
-            Ok(Retried { new: None, message }) => here.out.line(&message)?,
+            Ok(Retried { new: None, message }) => {
+                here.out.line(&message)?;
+                waiting.extend(lookup::dropped(&here.root, target).map(|_| target.clone()));
+            }
             Err(failure) => {
                 here.out.note_text(&failure.render());
                 worst = worst.worst(failure.kind);
             }
         }
+    }
+    match waiting.as_slice() {
+        [] => {}
+        [only] => idle::tell(here, Some(&format!("numerus start {}", word(only)))),
+        _ => idle::tell(here, Some("numerus start JOB")),
     }
     Ok(worst)
 }

@@ -62,7 +62,9 @@ pub(super) use self::pruning::{
 pub(super) use self::replacing::{
     hand_over, is_as_read, look, prepare, prepared_for, read_as_taken, until_whole,
 };
-pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, say_go, take_to_rest};
+pub(super) use self::steering::{
+    ask_first, drop_again, go_on, has_daemon, rest, say_go, take_to_rest,
+};
 pub(super) use self::wishes::{put_note, wish, wish_of_task};
 
 /// How long a lock is tried for that its holder is about to let go.

@@ -71,6 +71,7 @@ pub(super) fn run(here: &mut Here, asked: &Start) -> Result<Exit, Failure> {
             .hint(format!("numerus start {what} takes it and works on it"))),
             Some(file) => take(here, &mut wakes, &file),
             None => {
+                refuse_rejected(&here.root, &what)?;
                 if asked.what.is_some() && !what.contains(char::is_whitespace) {
                     here.out
                         .note(&format!("note: no job is called {what:?}: taken as an objective"));
@@ -93,6 +94,19 @@ fn take(here: &mut Here, wakes: &mut Wakes, file: &Path) -> Result<Exit, Failure
     go_on(here, wakes, &job)
 }
 
+/// What was not accepted is no objective.
+fn refuse_rejected(root: &Root, what: &str) -> Result<(), Failure> {
+    let is_meant = |name: &str| name == what || name.split('.').next() == Some(what);
+    match lookup::rejections(root).into_iter().find(|(name, _)| is_meant(name)) {
+        Some((name, reason)) => {
+            let why = follow::rejection(&reason);
+            Err(Failure::usage(format!("{name} was rejected: {why}"))
+                .hint(format!("mend it in spool/rejected, then numerus retry {name}")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The job that the words name, if they name one at all.
 fn named(here: &Here, what: &str) -> Result<Option<Known>, Failure> {
     if JobId::parse(what).is_err() {
@@ -100,7 +114,10 @@ fn named(here: &Here, what: &str) -> Result<Option<Known>, Failure> {
     }
     match lookup::find_live(&here.root, what) {
         Ok(known) => Ok(Some(known)),
-        Err(e) if e.kind == Exit::Unknown && JobId::from_stem(what).is_none() => Ok(None),
+        Err(e) if e.kind == Exit::Unknown && !what.contains('-') => Ok(None),
+        Err(e) if e.kind == Exit::Unknown => {
+            Err(e.hint("an objective is said in more than one word"))
+        }
         Err(e) => Err(e),
     }
 }
@@ -143,6 +160,9 @@ fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failur
         tail.read()?;
         run::tell_script(here, &tail);
         seams::may_begin(&here.root, tail.folder(), tail.state())?;
+        if !seams::ask_first(tail.folder())? {
+            here.out.note(&format!("{job} has its plan already, and goes on with it"));
+        }
         seams::unhold(tail.folder())?;
         seams::lift_holds(&here.root, tail.folder())?;
         run::work(here, wakes, &mut tail, run::tell_line)?

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -17,6 +19,28 @@ use crate::os::{clock, signals};
 const RESCAN: Duration = Duration::from_secs(5);
 /// The same where the kernel has no watches to give.
 const WITHOUT_WATCH: Duration = Duration::from_secs(1);
+
+/// One Ctrl-C may arrive twice, as where a process gets it by its number and with its group: what comes so soon after it is the same press.
+/// Nobody presses twice within it.
+const BOUNCE: Duration = Duration::from_millis(50);
+
+/// When the last Ctrl-C arrived, in milliseconds since boot; 0 where none has, or a line was typed since.
+#[derive(Clone, Default)]
+struct LastPress(Arc<AtomicU64>);
+
+impl LastPress {
+    /// Whether a Ctrl-C that arrives now is the last one once more.
+    fn is_bounce(&self, now: Duration) -> bool {
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let last = self.0.swap(now, Ordering::Relaxed);
+        last != 0 && u128::from(now.saturating_sub(last)) < BOUNCE.as_millis()
+    }
+
+    /// Whoever has typed a line presses anew.
+    fn forget(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
 
 /// Why a follower woke.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +70,7 @@ pub(super) struct Wakes {
     sender: Sender<Wake>,
     receiver: Receiver<Wake>,
     signals: Option<signals::Listener>,
+    last_press: LastPress,
     /// Whether somebody waits for a typed line already.
     reads: bool,
 }
@@ -56,7 +81,15 @@ impl Wakes {
         let (sender, receiver) = channel();
         let wake = sender.clone();
         let watch = Watch::new(move |_| drop(wake.send(Wake::Look))).ok();
-        Self { watch, watched: BTreeMap::new(), sender, receiver, signals: None, reads: false }
+        Self {
+            watch,
+            watched: BTreeMap::new(),
+            sender,
+            receiver,
+            signals: None,
+            last_press: LastPress::default(),
+            reads: false,
+        }
     }
 
     /// Watches a folder or file once it is there; the call is repeated until it is.
@@ -91,7 +124,12 @@ impl Wakes {
     /// Wakes for signals as well.
     pub(super) fn catch_signals(&mut self) -> Result<(), Failure> {
         let sender = self.sender.clone();
+        // Told by when it arrived: whoever takes the wakes may be busy for longer.
+        let last = self.last_press.clone();
         let wake = move |signal| {
+            if signal == signals::INTERRUPT && last.is_bounce(clock::since_boot()) {
+                return;
+            }
             drop(sender.send(match signal {
                 signals::CONTINUE => Wake::Continued,
                 signals::RESIZE => Wake::Look,
@@ -174,7 +212,10 @@ impl Wakes {
                 Err(_) => break,
             }
         }
-        self.reads &= !matches!(wake, Wake::Answer(_));
+        if matches!(wake, Wake::Answer(_)) {
+            self.reads = false;
+            self.last_press.forget();
+        }
         wake
     }
 }
@@ -191,5 +232,22 @@ impl Deadline {
     /// What is left of it; `None` once it has passed.
     pub(super) fn left(&self) -> Option<Duration> {
         self.0.checked_sub(clock::since_boot()).filter(|left| !left.is_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ctrl_c_that_arrives_twice_is_pressed_once_and_a_quick_second_press_is_one() {
+        let (at, last) = (Duration::from_millis, LastPress::default());
+        for (now, expected) in
+            [(5000, false), (5000, true), (5049, true), (5099, false), (5219, false)]
+        {
+            assert_eq!(last.is_bounce(at(now)), expected, "{now}");
+        }
+        last.forget();
+        assert!(!last.is_bounce(at(5220)), "a line was typed in between");
     }
 }

@@ -355,7 +355,6 @@ pub fn waiting(job: &Job, state: &JobState) -> Waiting {
         is_begun: state.started_at.is_some(),
         rest: schedule::Rest::of(state),
         account: schedule::Account::Unknown,
-        is_approved: state.approved,
         wants_paused: false,
         wants_killed: false,
     }

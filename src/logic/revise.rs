@@ -64,6 +64,11 @@ pub fn awaits_go(state: &JobState) -> bool {
     state.pause == Some(PauseReason::Approval) && !state.approved
 }
 
+/// Whether a person can still be asked about the job's first plan before anything is executed.
+pub fn can_ask(state: &JobState) -> bool {
+    state.strategy.is_none() && state.replans == 0 && !state.phase.is_final()
+}
+
 /// What a person's go to the plan that they have seen comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Go {
@@ -202,6 +207,19 @@ mod tests {
         ] {
             assert_eq!(super::go(&state, seen), go, "{seen} of {}", state.plan_number);
         }
+    }
+
+    #[test]
+    fn a_person_can_be_asked_until_the_first_plan_is_whole() {
+        assert!(can_ask(&JobState::default()));
+        let mut half = Story::new();
+        half.tell(
+            None,
+            Fact::PlanCreated { plan: 1, objective: "o".into(), tasks: vec![task("a", &[])] },
+        );
+        assert!(can_ask(&half.state), "its roles are missing: nothing was executed");
+        assert!(!can_ask(&planned().state));
+        assert!(!can_ask(&JobState::default().as_if_ended(JobPhase::Killed, "killed", "")));
     }
 
     #[test]

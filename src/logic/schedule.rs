@@ -82,8 +82,6 @@ pub struct Waiting {
     pub rest: Option<Rest>,
     /// How codex's account stands that it rests for.
     pub account: Account,
-    /// Whether a person has approved its plan.
-    pub is_approved: bool,
     /// Whether someone wants it to rest.
     pub wants_paused: bool,
     /// Whether someone wants it ended.
@@ -221,7 +219,8 @@ fn before_the_start(
 
 fn has_rested(job: &Waiting, rest: Rest, now: Timestamp) -> bool {
     match rest.reason {
-        PauseReason::Approval => job.is_approved,
+        // Whoever says go to its plan ends the rest by that.
+        PauseReason::Approval => false,
         PauseReason::Limit | PauseReason::Auth => match job.account {
             Account::Held(_) => false,
             Account::Free(since) if since >= rest.since || was_ahead(rest.since, now) => true,
@@ -256,7 +255,6 @@ mod tests {
             is_begun: false,
             rest: None,
             account: Account::Unknown,
-            is_approved: false,
             wants_paused: false,
             wants_killed: false,
         }
@@ -321,19 +319,18 @@ mod tests {
     #[test]
     fn a_rest_ends_as_its_reason_says() {
         use PauseReason::{Approval, Auth, Limit, User};
-        for (reason, until, approved, starts) in [
-            (Limit, Some(99), false, true),
-            (Limit, Some(101), false, false),
-            (Limit, None, false, false),
-            (Auth, None, false, false),
-            (Auth, Some(100), false, true),
-            (Approval, None, false, false),
-            (Approval, None, true, true),
-            (User, None, false, true),
+        for (reason, until, starts) in [
+            (Limit, Some(99), true),
+            (Limit, Some(101), false),
+            (Limit, None, false),
+            (Auth, None, false),
+            (Auth, Some(100), true),
+            (Approval, None, false),
+            (User, None, true),
         ] {
             let rest = Some(Rest { reason, since: at(50), until: until.map(at) });
-            let s = one(Waiting { rest, is_approved: approved, is_begun: true, ..job("a") });
-            assert_eq!(!s.start.is_empty(), starts, "{reason:?} {until:?} {approved}");
+            let s = one(Waiting { rest, is_begun: true, ..job("a") });
+            assert_eq!(!s.start.is_empty(), starts, "{reason:?} {until:?}");
         }
         let (unknown, login) = (Account::Unknown, Account::Free(at(99)));
         for (reason, since, until, account, starts) in [

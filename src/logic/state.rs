@@ -221,7 +221,7 @@ impl JobState {
                 self.missing =
                     comments.iter().map(|c| c.text.as_str()).collect::<Vec<_>>().join("; ");
             }
-            Fact::PlanApproved {} => self.approved = true,
+            Fact::PlanApproved {} => self.approve(),
             Fact::PlanningRetried { failure, due } => {
                 self.planning.count(failure.kind);
                 self.planning_due = Some(*due);
@@ -268,6 +268,14 @@ impl JobState {
         };
         for task in self.tasks.iter_mut().filter(|t| !t.phase.is_final()) {
             task.rest(task.due);
+        }
+    }
+
+    /// What rests for the go that was said waits for a worker from then on.
+    fn approve(&mut self) {
+        self.approved = true;
+        if self.pause == Some(PauseReason::Approval) {
+            self.wake();
         }
     }
 

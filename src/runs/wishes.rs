@@ -17,6 +17,8 @@ pub enum Want {
     Paused,
     /// The task should be tried again now.
     Retried,
+    /// A person should be shown the job's plan, and asked, before anything of it is executed.
+    Asked,
 }
 
 impl Want {
@@ -25,6 +27,7 @@ impl Want {
             Self::Killed => "want.killed",
             Self::Paused => "want.paused",
             Self::Retried => "want.retried",
+            Self::Asked => "want.asked",
         }
     }
 }

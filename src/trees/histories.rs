@@ -285,6 +285,24 @@ fn a_job_that_has_landed_nothing_is_not_taken_in_for_what_the_user_committed() {
     assert!(concerned(&world), "what it landed stands on what the user committed");
 }
 
+#[test]
+fn a_job_that_only_took_others_in_brings_back_nothing_that_the_user_threw_away() {
+    let mut world = World::new();
+    let (first, second, third) = (world.begin(), world.begin(), world.begin());
+    world.task((first, 1), &["a/x".to_owned()], true, &mut |top| put(&top.join("a/x"), "one\n"));
+    // It takes the first in, and then its agent does nothing.
+    world.task((second, 2), &["a/x".to_owned()], true, &mut |_| {});
+    let tips = [second, third].map(|job| world.jobs[job].tip().expect("tip"));
+    assert_ne!(tips[0], tips[1], "it took the first in");
+    let tip = world.jobs[first].tip().expect("tip");
+    let published = world.jobs[first].create_branch(&tip).expect("branch");
+    world.git(&["branch", "-q", "-D", &published]);
+    world.task((third, 3), &["a/x".to_owned()], true, &mut |top| put(&top.join("a/x"), "three\n"));
+    let tip = world.jobs[third].tip().expect("tip");
+    let landed = world.git(&["log", "--format=%s", &tip]);
+    assert_eq!(landed, "do it\nfirst", "nothing but its own");
+}
+
 proptest! {
     // A seed says nothing about the size of its history: there is none smaller to be looked for.
     #![proptest_config(ProptestConfig {

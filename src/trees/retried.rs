@@ -82,8 +82,13 @@ impl Trees {
         Ok(None)
     }
 
-    /// Whether a job's tip holds a commit of one of its tasks; a merge that takes another job's work in is none.
-    fn holds_own(&self, job: &JobId, tip: &str, head: Option<&str>) -> Result<bool, TreesError> {
+    /// Whether a job's tip holds a commit of one of its tasks that `head` does not; a merge that takes another job's work in is none.
+    pub(super) fn holds_own(
+        &self,
+        job: &JobId,
+        tip: &str,
+        head: Option<&str>,
+    ) -> Result<bool, TreesError> {
         let own = format!("--grep=^Numerus-Job: {job}$");
         let args = ["rev-list", "-1", "--no-merges", "--basic-regexp", &own, tip];
         let call = self.read(args);

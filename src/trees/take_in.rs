@@ -75,23 +75,18 @@ impl Trees {
     }
 
     /// Whether a foreign tip is to be taken in before these paths, from the repository's top, are written: it touched one of
-    /// them, has landed something, and was not thrown away. To be asked again after another tip was taken in, which may hold the same commits.
+    /// them, holds a landing of its own job that ours does not, and was not thrown away. To be asked again after another tip was taken
+    /// in, which may hold the same commits.
+    ///
+    /// One that only began later than ours holds what the user has committed meanwhile, and one that only took others in holds what these
+    /// landed: their own tips, and the user's word on them, decide about that.
     ///
     /// # Errors
     /// When git fails.
     pub fn concerns(&self, foreign: &Foreign, writes: &[ClaimPath]) -> Result<bool, TreesError> {
         Ok(touches(writes, &self.touched_by(foreign)?)
-            && self.has_landed(foreign)?
+            && self.holds_own(&foreign.job, &foreign.tip, Some(&self.tip()?))?
             && !self.is_discarded(foreign)?)
-    }
-
-    /// Whether a foreign tip holds anything that ours does not and that a job has landed: one that only began later than ours holds what the
-    /// user has committed meanwhile, which is not taken in.
-    fn has_landed(&self, foreign: &Foreign) -> Result<bool, TreesError> {
-        let (newest, by_jobs) = ("--max-count=1", "--grep=^Numerus-Task: ");
-        let found =
-            self.read(["rev-list", newest, by_jobs, &foreign.tip, "--not", &self.tip()?]).line()?;
-        Ok(!found.is_empty())
     }
 
     /// Every path that a commit of a foreign tip touched that ours does not have. A directory that vanished counts, too:

@@ -119,9 +119,11 @@ async fn work(
     bus: &Bus,
     signals: mpsc::UnboundedReceiver<i32>,
 ) -> Result<Left> {
-    let Some(job) = folder.read_job()? else {
+    let Some(mut job) = folder.read_job()? else {
         return Err(std::io::Error::other(format!("{}: no job.json", folder.dir().display())));
     };
+    // Whoever wishes it holds the lock that we hold now.
+    job.options.approve |= folder.wants(Want::Asked);
     let book = Book::open(folder, lock, &job, bus)?;
     tokio::spawn(book.clone().scribe());
     let left = carry_on(root, settings, folder, &job, &book, signals).await;

@@ -449,7 +449,7 @@ fn start_lifts_a_hold_and_refuses_what_is_not_due() {
     let held = site.root().join("runs").join(&first);
     fs::create_dir_all(&held).unwrap();
     fs::write(held.join("want.paused"), "").unwrap();
-    let gone = numerus(&site, &["start", &first]);
+    let gone = site.run_typing("y\n", &mut site.numerus(["start", &first]));
     assert_eq!(gone.code, Some(0), "{gone:?}");
     assert!(gone.stdout.contains("state      succeeded"), "{gone:?}");
     let status = numerus(&site, &["status", &first]);

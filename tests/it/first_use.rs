@@ -94,7 +94,7 @@ fn a_rehearsal_is_taken_for_work_by_nobody() {
     assert_eq!(yard.ask(&["pause", &job]).code, Some(0));
     let shown = yard.ask(&["status", &job]);
     assert!(shown.stdout.contains(&format!("{fact}plays it ({script})\n")), "{shown:?}");
-    assert!(yard.ask(&["start", &job]).stderr.contains(&note));
+    assert!(yard.agree(&["start", &job]).stderr.contains(&note));
     let _daemon = yard.daemon(&[]);
     let waited = yard.ask(&["submit", "third", "--plan", "single", "--wait", "--rehearse"]);
     assert!(waited.stderr.contains("plays the agent (builtin)"), "{waited:?}");
@@ -122,10 +122,16 @@ fn whoever_waits_for_a_job_that_nobody_takes_is_told_so() {
 fn what_cannot_be_done_names_what_can() {
     let yard = Yard::new("hints-that-fit");
     let job = yard.submit(&["bad-luck", "--plan", "single", "--max-attempts", "1"]);
-    assert_eq!(yard.ask(&["start", &job]).code, Some(1));
+    assert_eq!(yard.agree(&["start", &job]).code, Some(1));
     let again = yard.ask(&["start", &job]);
     let over = format!("{job} has ended; numerus retry {job} does it again");
     assert!(again.code == Some(1) && again.stderr.contains(&over), "{again:?}");
+    let retried = yard.ask(&["retry", &job]);
+    let now = format!("or work on it now with numerus start {}", retried.stdout.trim_end());
+    assert!(
+        retried.stderr.contains("no daemon is running") && retried.stderr.contains(&now),
+        "{retried:?}"
+    );
     for (words, says) in [
         (vec!["submit", "-f", "/nosuch"], "name a file that is there"),
         (vec!["submit", "-f", "/"], "is a directory"),
@@ -146,7 +152,7 @@ fn a_dropped_file_that_waits_is_shown_withdrawn_and_worked_on_by_its_name() {
     said(&shown, 0, "waiting.md: incoming (waits to be taken)");
     said(&shown, 0, "numerus start waiting.md");
     said(&yard.ask(&["start", "waiting.md", "--priority", "1"]), 2, "the options that it has");
-    said(&yard.ask(&["start", "waiting.md"]), 0, "state      succeeded");
+    said(&yard.agree(&["start", "waiting.md"]), 0, "state      succeeded");
     assert_eq!(yard.names("incoming"), [""; 0]);
     let taken = yard.job("waiting-").expect("its name is the job's");
     assert_eq!(yard.site.jobs(), [taken]);
@@ -159,10 +165,32 @@ fn a_dropped_file_that_waits_is_shown_withdrawn_and_worked_on_by_its_name() {
 }
 
 #[test]
+fn a_rejected_file_is_no_objective() {
+    let yard = Yard::new("start-rejected");
+    yard.drop_file("odd one.md", "---\nplan: nonsense\n---\nx\n");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    for name in ["odd one.md", "odd one"] {
+        let refused = yard.ask(&["start", name]);
+        said(&refused, 2, "odd one.md was rejected: ");
+        said(&refused, 2, "then numerus retry odd one.md");
+    }
+    assert_eq!(yard.names("incoming"), [""; 0]);
+}
+
+#[test]
 fn one_word_that_is_no_job_is_said_to_be_an_objective() {
     let yard = Yard::new("one-word");
     let note = "note: no job is called \"nosuchjob\": taken as an objective";
     said(&yard.ask(&["start", "nosuchjob", "--plan", "single"]), 4, note);
+    let like = yard.submit(&["nope", "--plan", "single"]);
+    let before = yard.names("incoming");
+    for (word, says) in [
+        ("nope-xyz1", "no job is called \"nope-xyz1\""),
+        (&format!("{}x", &like[..like.len() - 1]), &format!("did you mean {like}?")),
+    ] {
+        said(&yard.ask(&["start", word]), 3, says);
+    }
+    assert_eq!(yard.names("incoming"), before, "no job was made of a name");
     let several = yard.ask(&["start", "no such job", "--plan", "single"]);
     assert!(!several.stderr.contains("taken as an objective"), "{several:?}");
 }
@@ -172,7 +200,7 @@ fn what_helps_is_named_for_jobs_that_ended_well_and_for_those_that_have_not_begu
     let yard = Yard::new("hints-of-ends");
     let repo = yard.site.git_repo();
     let well = yard.submit(&["well", "--plan", "single", "--workspace", repo.to_str().unwrap()]);
-    assert_eq!(yard.ask(&["start", &well]).code, Some(0));
+    assert_eq!(yard.agree(&["start", &well]).code, Some(0));
     let file = yard.folder("done").join(format!("{well}.json"));
     let again = format!(
         "numerus submit -f {} --workspace {} does it again",

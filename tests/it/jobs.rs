@@ -185,7 +185,7 @@ fn a_job_over_its_limit_rests_until_the_limit_is_refilled() {
     assert!(job.status()["pid"].is_null());
     assert_eq!(job.charged("t1"), 0);
     job.is_clean();
-    assert_eq!(stage.call(&["start", &job.id]).code, Some(0));
+    assert_eq!(stage.agree(&["start", &job.id]).code, Some(0));
     assert_eq!(job.landed(), ["t1"]);
 }
 

@@ -73,7 +73,7 @@ fn one_refusal_holds_every_job_of_the_account() {
     assert_eq!((stands(&first), sessions(&first)), (pair("paused", "limit"), before));
     // Whoever starts one lets all go on.
     for job in [&first, &second] {
-        assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
+        assert_eq!(stage.agree(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
         assert_eq!((stands(job), job.charged("t1")), (pair("succeeded", "done"), 0));
         job.is_clean();
     }
@@ -89,7 +89,7 @@ fn the_breaker_opens_once_and_closes_when_a_person_says_so() {
     for piece in ["store/rehearsal provider=openai", "401 Unauthorized", "codex login"] {
         assert!(told.starts_with("codex cannot be used") && told.contains(piece), "{told}");
     }
-    assert_eq!(stage.call(&["start", &second.id]).code, Some(0));
+    assert_eq!(stage.agree(&["start", &second.id]).code, Some(0));
     assert_eq!(stands(&second), pair("succeeded", "done"));
     assert_eq!(first.go_on().code, Some(0));
     assert_eq!(stands(&first), pair("succeeded", "done"));
@@ -193,7 +193,7 @@ fn sessions_without_a_task_and_claims_go_on_with_their_threads_as_well() {
         let script = Script::of(parts).with(on_calls(when, &[1]), json!([spent(FAR)]));
         let stage = Stage::new(place, &script);
         let job = stage.ends_with(4, &["--max-attempts", "1"]);
-        assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{place}");
+        assert_eq!(stage.agree(&["start", &job.id]).code, Some(0), "{place}");
         let ends = ends(&job, place);
         assert_eq!(ends[0]["failure"]["kind"], "limit", "{place}");
         assert_eq!(ends[0]["thread_id"], ends[1]["thread_id"], "{place}");
@@ -216,7 +216,7 @@ fn a_claim_that_waits_when_its_job_rests_is_not_made_again() {
     stage.raise("flag");
     assert_eq!(running.wait(PATIENCE).code, Some(4));
     assert_eq!(job.leases(), [""; 0]);
-    assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
+    assert_eq!(stage.agree(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
     // Whoever gets the lease first lands; if that is not the one that had begun, what it had begun on has changed.
     let stale = job.all("job.base_moved", "").len();
     assert!(stale <= 1);
@@ -274,7 +274,7 @@ fn what_has_changed_since_it_was_claimed_begins_anew_and_nothing_is_charged() {
     event["payload"] = json!({"attempt": 1, "commit": landed, "summary": ""});
     let text = format!("{}{event}\n", job.read("events.ndjson"));
     fs::write(job.dir().join("events.ndjson"), text).unwrap();
-    assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
+    assert_eq!(stage.agree(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
     assert_eq!(job.all("job.base_moved", "t1")[0]["payload"]["paths"], json!(["same.txt"]));
     let kinds: Vec<Value> = job
         .all("job.task_retried", "t1")
@@ -299,7 +299,7 @@ fn a_tree_that_is_no_longer_what_it_was_made_as_is_not_gone_on_with() {
     let commit =
         ["-c", "user.name=a", "-c", "user.email=a", "commit", "-q", "--allow-empty", "-m", "x"];
     stage.site.git(&tree, &commit);
-    assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
+    assert_eq!(stage.agree(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
     let attempts: Vec<Value> = ends(&job, "t1").iter().map(|e| e["attempt"].clone()).collect();
     assert_eq!(attempts, [1, 1, 2, 2]);
     assert_eq!((job.charged("t1"), job.on_branch("t1.txt")), (0, Some("rest\n".to_owned())));
@@ -413,7 +413,7 @@ fn work_in_place_begins_anew_after_a_limit() {
     let stage = Stage::at(site, plain, &cut_in_the_middle(FAR));
     let job = stage.ends_with(4, &["--isolation", "in-place", "--max-attempts", "1"]);
     assert!(!stage.workspace.join("t1.txt").exists(), "what was half done is taken back");
-    assert_eq!(stage.call(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
+    assert_eq!(stage.agree(&["start", &job.id]).code, Some(0), "{}", stage.site.dump());
     assert_eq!(fs::read_to_string(stage.workspace.join("t1.txt")).unwrap(), "rest\n");
     assert_eq!(job.charged("t1"), 0);
     job.is_clean();

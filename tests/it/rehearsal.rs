@@ -210,6 +210,11 @@ impl Stage {
         self.site.run(&mut self.numerus(args))
     }
 
+    /// As [`Stage::call`], with a yes for whoever asks.
+    pub(crate) fn agree(&self, args: &[&str]) -> Ended {
+        self.site.run_typing("y\n", &mut self.numerus(args))
+    }
+
     fn words(&self, flags: &[&str]) -> Command {
         let mut command = self.numerus(&["run", "do it", "--workspace"]);
         command

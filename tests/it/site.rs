@@ -120,6 +120,13 @@ impl Site {
         self.spawn(command).wait(PATIENCE)
     }
 
+    /// As [`Site::run`], with that as its input.
+    pub(crate) fn run_typing(&self, text: &str, command: &mut Command) -> Ended {
+        let typed = self.path().join("typed");
+        fs::write(&typed, text).unwrap();
+        self.run(command.stdin(fs::File::open(typed).unwrap()))
+    }
+
     /// Starts it, with its output going to files of this world.
     pub(crate) fn spawn(&self, command: &mut Command) -> Running {
         let logs = tempfile::Builder::new().prefix("").tempdir_in(self.logs()).unwrap().keep();

@@ -35,7 +35,7 @@ fn an_ended_job_is_done_once_more_from_what_it_landed_and_stays_as_it_was() {
     let again = stage.call(&["retry", &old.id]);
     assert!(again.stderr.contains("done once more as"), "{again:?}");
     let new = new_job(&stage, &again);
-    assert_eq!(stage.call(&["start", &new.id]).code, Some(0));
+    assert_eq!(stage.agree(&["start", &new.id]).code, Some(0));
     let options = &new.json("job.json")["options"];
     assert_eq!(options["retry_of"], json!(old.id));
     assert_eq!((&options["labels"], &options["key"]), (&json!(["mine"]), &json!(null)));
@@ -53,7 +53,7 @@ fn from_scratch_nothing_of_the_old_job_is_built_on_and_flags_win() {
     stage.follow(&Script::of([part("t3")]));
     let again = stage.call(&["retry", &old.id, "--from-scratch", "--priority", "9"]);
     let new = new_job(&stage, &again);
-    assert_eq!(stage.call(&["start", &new.id]).code, Some(0));
+    assert_eq!(stage.agree(&["start", &new.id]).code, Some(0));
     let options = &new.json("job.json")["options"];
     assert_eq!(options["retry_of"], json!(format!("{}:scratch", old.id)));
     assert_eq!(options["priority"], json!(9));
@@ -71,7 +71,7 @@ fn what_was_thrown_away_is_not_built_on_and_what_conflicts_is_said() {
     stage.git(&["add", "--all"]);
     stage.git(&["commit", "--quiet", "--message=mine"]);
     let refused = new_job(&stage, &stage.call(&["retry", &old.id]));
-    assert_eq!(stage.call(&["start", &refused.id]).code, Some(1));
+    assert_eq!(stage.agree(&["start", &refused.id]).code, Some(1));
     let said = stage.call(&["status", &refused.id]).stdout;
     assert!(said.contains("conflicts with HEAD in t1.txt"), "{said}");
     for branch in ["kept", &format!("numerus/{}", old.id)] {
@@ -80,7 +80,7 @@ fn what_was_thrown_away_is_not_built_on_and_what_conflicts_is_said() {
     let again = stage.call(&["retry", &old.id]);
     assert!(again.stderr.contains("from HEAD: its branch was deleted"), "{again:?}");
     let new = new_job(&stage, &again);
-    assert_eq!(stage.call(&["start", &new.id]).code, Some(0));
+    assert_eq!(stage.agree(&["start", &new.id]).code, Some(0));
     let shown = stage.git(&["show", &format!("numerus/{}:t1.txt", new.id)]);
     assert_eq!(shown, "the user's own\n");
 }
@@ -102,11 +102,11 @@ fn what_a_job_had_only_taken_in_is_not_built_on_and_its_own_forerunner_is() {
     let again = stage.call(&["retry", &old.id]);
     assert!(!again.stderr.contains(" landed"), "{again:?}");
     let new = new_job(&stage, &again);
-    assert_eq!(stage.call(&["start", &new.id]).code, Some(0), "{again:?}");
+    assert_eq!(stage.agree(&["start", &new.id]).code, Some(0), "{again:?}");
     stage.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
     stage.follow(&failing());
     let middle = new_job(&stage, &stage.call(&["retry", &other.id]));
-    assert_eq!(stage.call(&["start", &middle.id]).code, Some(1));
+    assert_eq!(stage.agree(&["start", &middle.id]).code, Some(1));
     let last = stage.call(&["retry", &middle.id]);
     assert!(last.stderr.contains(&format!("on what {} landed", other.id)), "{last:?}");
 }

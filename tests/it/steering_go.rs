@@ -144,3 +144,42 @@ fn a_start_beside_a_daemon_has_one_worker_for_the_plan_and_one_for_the_rest() {
     yard.until_in("done", "two-words-");
     assert_eq!(counted(), [1, 2], "{:?}", yard.site.journal(&job));
 }
+
+#[test]
+fn a_start_of_a_job_without_a_plan_asks_before_anything_is_executed() {
+    let yard = Yard::new("go-asks");
+    let job = yard.submit(&["submitted", "--plan", "single"]);
+    yard.drop_job("dropped", "dropped", "");
+    for (name, start) in [(job.as_str(), "submitted-"), ("dropped.md", "dropped-")] {
+        let asked = yard.ask(&["start", name]);
+        said(&asked, 4, "start it? [y]es, [e]dit, [n]o:");
+        let job = yard.job(start).unwrap();
+        assert_eq!(yard.count(&job, "job.claim_approved"), 0, "{asked:?}");
+        // A daemon asks nobody, and leaves it alone as well.
+        assert_eq!(yard.ask(&["worker", &job]).code, Some(0));
+        said(&yard.ask(&["status", &job]), 0, "paused (approval)");
+        said(&yard.agree(&["start", &job]), 0, "state      succeeded");
+    }
+}
+
+#[test]
+fn a_plan_approved_where_no_daemon_is_waits_for_a_worker_and_for_nobody_else() {
+    let yard = Yard::new("go-no-daemon");
+    let job = yard.submit(&["two words", "--plan", "single"]);
+    said(&yard.ask(&["start", &job]), 4, "start it?");
+    let mut terminal = Terminal::start(&yard.numerus(&["top"]), 100, 24);
+    terminal.until("a approve");
+    terminal.press("ay");
+    terminal.until("goes on with the next daemon, or at once by numerus start");
+    terminal.until_so("nothing waits for a person", |text| !text.contains("a approve"));
+    terminal.press("q");
+    assert_eq!(terminal.end(), 0);
+    let status = fs::read_to_string(yard.run(&job).join("status.json")).unwrap();
+    assert!(status.contains("\"state\": \"running\""), "{status}");
+    said(&yard.ask(&["status", &job]), 0, "worker     none: a daemon starts one");
+    said(&yard.ask(&["resume", &job]), 0, "goes on with the next daemon");
+    let gone = yard.ask(&["start", &job]);
+    said(&gone, 0, "has its plan already, and goes on with it");
+    assert!(!gone.stderr.contains("start it?"), "{gone:?}");
+    assert_eq!(yard.count(&job, "job.plan_approved"), 1);
+}

@@ -90,6 +90,11 @@ impl Yard {
         self.site.run(&mut self.numerus(words))
     }
 
+    /// As [`Yard::ask`], with a yes for whoever asks.
+    pub(crate) fn agree(&self, words: &[&str]) -> Ended {
+        self.site.run_typing("y\n", &mut self.numerus(words))
+    }
+
     /// Breaks the settings of a running daemon, or mends them.
     pub(crate) fn set_settings(&self, text: &str) {
         fs::write(self.site.root().join("numerus.toml"), text).unwrap();

@@ -201,7 +201,7 @@ impl Sut {
         match step {
             Step::Drop(way, ask, priority) => return self.drop_job(model, way, ask, priority),
             Step::Kill(at) => return Some(world.ask(&["kill", &id(at)])),
-            Step::Start(at) => return Some(world.ask(&["start", &id(at)])),
+            Step::Start(at) => return Some(world.agree(&["start", &id(at)])),
             Step::Wait(at) => return Some(world.ask(&["wait", &id(at)])),
             Step::Once => return Some(world.ask(&["daemon", "--once"])),
             Step::OnceKilled(after, alone) => self.once_killed(after, alone),

@@ -160,6 +160,13 @@ impl World {
         self.run(&mut self.numerus(words), PATIENCE)
     }
 
+    /// As [`World::ask`], with a yes for whoever asks.
+    pub(crate) fn agree(&self, words: &[&str]) -> Ended {
+        let typed = self.logs().join("typed");
+        fs::write(&typed, "y\n").unwrap();
+        self.run(self.numerus(words).stdin(fs::File::open(typed).unwrap()), PATIENCE)
+    }
+
     /// Runs a command to its end, or ends it when its time is over.
     pub(crate) fn run(&self, command: &mut Command, patience: Duration) -> Ended {
         let logs = tempfile::Builder::new().tempdir_in(self.logs()).unwrap();

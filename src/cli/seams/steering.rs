@@ -92,25 +92,39 @@ pub(in crate::cli) fn go_on(root: &Root, folder: &RunFolder) -> Result<(), Failu
     Spool::of(root).wake().map_err(cannot)
 }
 
-/// Writes a person's go to the plan of number `seen` into the journal of a job whose plan waits for it, and only then takes a
-/// person's hold back: if the go is refused, all is as it was. False if that plan is no longer the one that waits: then
-/// nothing is approved.
-pub(in crate::cli) fn say_go(root: &Root, folder: &RunFolder, seen: u32) -> Result<bool, Failure> {
-    let cannot = |e: std::io::Error| Failure::system("approve the plan", &e);
+/// Has the next worker of a job show its plan and rest, before anything is executed; false if its plan is under way already, so
+/// that nothing is asked. It is wished under the lock: whichever worker comes next knows of it, a daemon's too.
+pub(in crate::cli) fn ask_first(folder: &RunFolder) -> Result<bool, Failure> {
+    let cannot = |e: std::io::Error| Failure::system("have the plan shown first", &e);
+    let held = hold(folder, &cannot)?;
+    let can_ask = revise::can_ask(&held.state);
+    if can_ask {
+        folder.wish(Want::Asked).map_err(cannot)?;
+    }
+    Ok(can_ask)
+}
+
+/// Takes a job's lock, which a worker may have.
+fn hold(folder: &RunFolder, cannot: &dyn Fn(std::io::Error) -> Failure) -> Result<Held, Failure> {
     let lock = FileLock::acquire(&folder.worker_lock(), PATIENCE).map_err(cannot)?;
     let Some(lock) = lock.filter(FileLock::is_current) else {
         let job = folder.job();
         return Err(Failure::new(Exit::Blocked, format!("a worker has {job} already"))
             .hint(format!("numerus status {job} shows what it does")));
     };
-    let mut held = Held::open(folder.clone(), lock).map_err(cannot)?;
+    Held::open(folder.clone(), lock).map_err(cannot)
+}
+
+/// Writes a person's go to the plan of number `seen` into the journal of a job whose plan waits for it, and only then takes a
+/// person's hold back: if the go is refused, all is as it was. False if that plan is no longer the one that waits: then
+/// nothing is approved.
+pub(in crate::cli) fn say_go(root: &Root, folder: &RunFolder, seen: u32) -> Result<bool, Failure> {
+    let cannot = |e: std::io::Error| Failure::system("approve the plan", &e);
+    let mut held = hold(folder, &cannot)?;
     match revise::go(&held.state, seen) {
         Go::Void => return Ok(false),
         Go::Said => {}
-        Go::Say => {
-            held.journal.append(Fact::PlanApproved {}, None, clock::now()).map_err(cannot)?;
-            held.journal.flush().map_err(cannot)?;
-        }
+        Go::Say => write_down(&mut held, Fact::PlanApproved {}).map_err(cannot)?,
     }
     super::unhold(folder)?;
     drop(held);

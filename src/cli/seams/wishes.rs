@@ -27,6 +27,7 @@ fn what(want: Want) -> &'static str {
         Want::Killed => "end",
         Want::Paused => "rest",
         Want::Retried => "next try",
+        Want::Asked => "question",
     }
 }
 

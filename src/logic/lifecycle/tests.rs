@@ -2,6 +2,7 @@
 
 use super::stories::{Story, id, job, task, workspace};
 use super::*;
+use crate::logic::state::Standing;
 use crate::model::advice::Decision;
 use crate::model::event::{CommandResult, Fact};
 use crate::model::job::Options;
@@ -92,8 +93,17 @@ fn nobody_executes_an_unapproved_plan() {
     let mut story = Story::planned(&[task("a", &[])]);
     let options = || Options { approve: true, ..Options::default() };
     assert_eq!(story.next(options(), &[]), Step::Park(PauseReason::Approval, None));
+    let reason = PauseReason::Approval;
+    story.tell(None, Fact::Paused { reason, until: None, message: "the plan waits".into() });
     story.tell(None, Fact::PlanApproved {});
     assert_eq!(story.next(options(), &[]), start(&["a"]));
+    let state = &story.state;
+    assert_eq!(
+        (state.phase, state.pause),
+        (JobPhase::Running, None),
+        "it waits for a worker alone"
+    );
+    assert_eq!(state.standing, Standing::default());
 }
 
 /// Where a job ends, once its branch is there.
