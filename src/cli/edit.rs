@@ -17,7 +17,7 @@ use crate::model::id::{JobId, TAIL_CHARS};
 use crate::model::root::Root;
 use crate::os::random;
 use crate::runs::Runs;
-use crate::spool::{Spool, Stamp};
+use crate::spool::{CutOff, Spool, Stamp};
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -31,6 +31,9 @@ pub(super) struct Edit {
 
 /// Edits: by flags, or without any in the editor.
 pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
+    if let Some(edit) = cut_off(&here.root, &asked.job) {
+        return finish(here, &edit, &asked.flags);
+    }
     let known = find(&here.root, &asked.job)?;
     let folder = Runs::of(&here.root).folder(&known.job);
     let is_taken = has_not_begun(&here.root, &known)?;
@@ -61,6 +64,26 @@ pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
         None => replace(&here.root, &known, (is_taken, seen), &before, after)?,
     };
     here.out.note(&format!("{}: withdrawn; {new} takes its place", known.job));
+    here.out.line(new.as_str())?;
+    Ok(Exit::Done)
+}
+
+/// The edit of a job that was cut off; the job itself may have been removed since.
+fn cut_off(root: &Root, prefix: &str) -> Option<CutOff> {
+    let found = lookup::find_live(root, prefix).map(|known| known.job);
+    lookup::cut_off_of(root, &found.ok().or_else(|| JobId::parse(prefix).ok())?)
+}
+
+/// Finishes an edit that was cut off: what it was to change stands already.
+fn finish(here: &mut Here, edit: &CutOff, flags: &Flags) -> Result<Exit, Failure> {
+    let CutOff { old, new, .. } = edit;
+    if *flags != Flags::default() {
+        let (said, hint) = edit.told();
+        return Err(Failure::new(Exit::Blocked, said)
+            .hint(format!("{hint}; then numerus edit {new} changes it")));
+    }
+    seams::finish_edit(&here.root, edit)?;
+    here.out.note(&format!("{old}: its edit was cut off, and is finished; {new} takes its place"));
     here.out.line(new.as_str())?;
     Ok(Exit::Done)
 }

@@ -18,7 +18,7 @@ use crate::model::root::{Root, job_of_copy};
 use crate::model::status::JobPhase;
 use crate::os::{clock, fsx};
 use crate::runs::Runs;
-use crate::spool::{Kind, Place, Spool, may_be_taken};
+use crate::spool::{CutOff, Kind, Place, Spool, may_be_taken};
 
 /// Most candidates that a message names.
 const MOST_NAMED: usize = 8;
@@ -83,6 +83,17 @@ pub(super) fn dropped(root: &Root, name: &str) -> Option<PathBuf> {
 /// The job that a dropped or rejected file's name tells, if `submit` gave it.
 pub(super) fn job_of(name: &str) -> Option<JobId> {
     JobId::from_stem(name.split('.').next().unwrap_or_default())
+}
+
+/// The edits of jobs that ended between the old job and the new one.
+pub(super) fn cut_off(root: &Root) -> Vec<CutOff> {
+    let runs = Runs::of(root);
+    Spool::of(root).cut_off(|old| runs.was_killed(old)).unwrap_or_default()
+}
+
+/// The edit of this job that was cut off, if one was.
+pub(super) fn cut_off_of(root: &Root, job: &JobId) -> Option<CutOff> {
+    cut_off(root).into_iter().find(|edit| edit.old == *job)
 }
 
 /// Every job of a root, in the order of their ids.
@@ -193,6 +204,10 @@ fn search(
     let ids: Vec<&JobId> = known.iter().map(|k| &k.job).collect();
     let fitting = match fitting(&ids, prefix) {
         Err(none) if none.kind == Exit::Unknown => {
+            if let Some(edit) = cut_off(root).iter().find(|e| e.new.as_str().starts_with(prefix)) {
+                let (said, hint) = edit.told();
+                return Err(Failure::new(Exit::Unknown, said).hint(hint));
+            }
             return Err(removed(root, prefix).map_or(none, |job| was_removed(root, &job)));
         }
         fitting => fitting?,

@@ -60,7 +60,7 @@ pub(super) use self::pruning::{
     Pruner, begin_pruning, finish_pruning, has_hooks_due, prune, prune_file,
 };
 pub(super) use self::replacing::{
-    hand_over, is_as_read, look, prepare, prepared_for, read_as_taken, until_whole,
+    finish_edit, hand_over, is_as_read, look, prepare, read_as_taken, until_whole,
 };
 pub(super) use self::steering::{drop_again, go_on, has_daemon, rest, say_go, take_to_rest};
 pub(super) use self::wishes::{put_note, wish, wish_of_task};

@@ -49,7 +49,7 @@ impl Spool {
     }
 
     /// What was prepared to take a job's place and was not dropped, with the job that it makes.
-    pub fn prepared_for(&self, old: &JobId) -> Option<(JobId, PathBuf)> {
+    fn prepared_for(&self, old: &JobId) -> Option<(JobId, PathBuf)> {
         let start = format!("{EDIT}{old}.");
         let new =
             |name: &String| JobId::parse(name.strip_prefix(&start)?.strip_suffix(ENDING)?).ok();
@@ -74,46 +74,45 @@ pub struct CutOff {
     pub new: JobId,
     /// Where that one is.
     pub file: PathBuf,
-    /// Where it would be submitted.
-    pub target: PathBuf,
 }
 
 impl CutOff {
     /// What is the matter, and what to do about it.
     pub fn told(&self) -> (String, String) {
-        let (file, target) = (self.file.display(), self.target.display());
+        let file = self.file.display();
         let (old, new) = (&self.old, &self.new);
         (
             format!(
                 "an edit of {old} was cut off: {new}, which was to take its place, was not submitted"
             ),
-            format!("mv {file} {target} submits it, rm {file} drops it"),
+            format!("numerus edit {old} submits it, rm {file} drops it"),
         )
     }
 }
 
 impl Spool {
-    /// The edits that were cut off. One whose old job is still open is under way, or has changed nothing.
+    /// The edits that were cut off. One whose old job is still open is under way, or has changed nothing; one whose old job has
+    /// run to its end is not wanted any more. `was_killed` says of a job whose file is still claimed whether its journal ends so.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn cut_off(&self) -> Result<Vec<CutOff>> {
-        let incoming = self.folder(Place::Incoming);
+    pub fn cut_off(&self, was_killed: impl Fn(&JobId) -> bool) -> Result<Vec<CutOff>> {
         let old = |name: &String| {
             JobId::parse(name.strip_prefix(EDIT)?.strip_suffix(ENDING)?.split_once('.')?.0).ok()
         };
-        let is_open = |old: &JobId| {
-            [Place::Incoming, Place::Claimed].iter().any(|place| self.has(*place, old))
-                || self.held(old).is_some()
+        let is_withdrawn = |old: &JobId| match self.find(old) {
+            Some((Place::Killed, _)) => true,
+            Some((Place::Claimed, _)) => self.held(old).is_none() && was_killed(old),
+            Some(_) => false,
+            None => self.held(old).is_none(),
         };
         let mut withdrawn: Vec<JobId> = fsx::list(&self.tmp())?.iter().filter_map(old).collect();
         withdrawn.sort();
         withdrawn.dedup();
-        withdrawn.retain(|old| !is_open(old));
+        withdrawn.retain(is_withdrawn);
         let cut_off = |old: JobId| {
             let (new, file) = self.prepared_for(&old)?;
-            let target = incoming.join(format!("{new}{ENDING}"));
-            Some(CutOff { old, new, file, target })
+            Some(CutOff { old, new, file })
         };
         Ok(withdrawn.into_iter().filter_map(cut_off).collect())
     }

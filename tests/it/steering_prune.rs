@@ -194,9 +194,7 @@ fn a_job_whose_edit_was_cut_off_stays_and_every_overview_says_what_to_do() {
     let (old, new) = (yard.submit(&["first words", "--plan", "single"]), "anew-abc234");
     let prepared = yard.folder("tmp").join(format!("edit-{old}.{new}.json"));
     fs::write(&prepared, r#"{"objective": "other words", "plan": "single"}"#).unwrap();
-    let target = yard.incoming().join(format!("{new}.json"));
-    let (from, to) = (prepared.display(), target.display());
-    let todo = format!("mv {from} {to} submits it, rm {from} drops it");
+    let todo = format!("numerus edit {old} submits it, rm {} drops it", prepared.display());
     let is_told = || {
         ["status", "doctor"].map(|command| {
             let said = yard.site.run(yard.numerus(&[command]).env("COLUMNS", "1000"));
@@ -210,7 +208,7 @@ fn a_job_whose_edit_was_cut_off_stays_and_every_overview_says_what_to_do() {
     let kept = format!("kept: {old}, since an edit of it that was cut off");
     said(&yard.ask(&all), 0, &kept);
     assert_eq!(yard.names("killed"), [format!("{old}.json")]);
-    fs::rename(prepared, target).unwrap();
+    assert_eq!(yard.ask(&["edit", &old]).code, Some(0));
     assert_eq!(is_told(), [false; 2]);
     said(&yard.ask(&all), 0, "removed 1 job, ");
 }
