@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Result as IoResult};
 use std::path::PathBuf;
 
 use super::render::age;
-use super::snapshot;
+use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TaskId};
 use crate::model::root::{Root, job_of_copy};
@@ -245,8 +245,18 @@ fn was_removed(root: &Root, job: &JobId) -> Failure {
     names.sort();
     let paths = names.iter().map(|name| root.pruned().join(name).display().to_string());
     let paths = paths.collect::<Vec<_>>().join(", ");
-    Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {paths}"))
-        .hint(format!("numerus memory show {job} tells what is remembered of it"))
+    let failure =
+        Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {paths}"));
+    // A memory that cannot be read is said to be so by the command that is named.
+    let is_remembered = match seams::memory(root) {
+        Ok(memory) => memory.is_some_and(|m| m.find(job).is_ok_and(|entry| entry.is_some())),
+        Err(_) => true,
+    };
+    if is_remembered {
+        failure.hint(format!("numerus memory show {job} tells what is remembered of it"))
+    } else {
+        failure.hint("nothing else is known of it: look there")
+    }
 }
 
 /// What there is to say where the root was never made: an empty one looks the same.

@@ -77,6 +77,9 @@ pub(super) fn again(root: &Root, job: &JobId, how: &str) -> String {
         let (said, hint) = edit.told();
         return format!("{said}; {hint}");
     }
+    if let Some(new) = Spool::of(root).successor(job) {
+        return format!("it was edited, and {new} took its place: name that one");
+    }
     if how != JobPhase::Succeeded.as_str() {
         return format!("numerus retry {job} does it again");
     }

@@ -16,7 +16,7 @@ use crate::model::id::JobId;
 use crate::model::status::{JobPhase, Status};
 use crate::os::console::one_line;
 use crate::runs::{RunFolder, Runs};
-use crate::spool::CutOff;
+use crate::spool::{CutOff, Spool};
 
 /// Ended jobs that are listed without `--all`.
 const RECENT: u32 = 10;
@@ -177,7 +177,11 @@ fn outside(here: &mut Here, known: &Known, at: &Whereabouts, as_json: bool) -> R
     let (state, why) = match at {
         Whereabouts::Incoming(_) => ("incoming", "waits to be taken".to_owned()),
         Whereabouts::Ended(JobPhase::Killed) => {
-            ("killed", "withdrawn before anyone took it".to_owned())
+            let why = match Spool::of(&here.root).successor(&known.job) {
+                Some(new) => format!("edited by a person: {new} takes its place"),
+                None => "withdrawn before anyone took it".to_owned(),
+            };
+            ("killed", why)
         }
         Whereabouts::Ended(phase) => (phase.as_str(), "its run folder is gone".to_owned()),
         Whereabouts::Rejected(reason) => ("rejected", rejection(reason)),

@@ -48,6 +48,32 @@ impl Spool {
         fsx::move_to(prepared, &claimed).map(|()| claimed)
     }
 
+    fn successor_file(&self, old: &JobId) -> PathBuf {
+        self.folder(Place::Killed).join(format!(".{old}.edited"))
+    }
+
+    /// Notes which job has taken the place of one that was withdrawn: the file of an untaken job tells nothing else.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn note_successor(&self, old: &JobId, new: &JobId) -> Result<()> {
+        fsx::put(&self.successor_file(old), format!("{new}\n").as_bytes())
+    }
+
+    /// The job that an edit has put in the place of this one.
+    pub fn successor(&self, old: &JobId) -> Option<JobId> {
+        let noted = fsx::read_optional(&self.successor_file(old)).ok()??;
+        JobId::parse(noted.trim()).ok()
+    }
+
+    /// Forgets it, when the old job is removed.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn forget_successor(&self, old: &JobId) -> Result<()> {
+        fsx::remove(&self.successor_file(old))
+    }
+
     /// What was prepared to take a job's place and was not dropped, with the job that it makes.
     fn prepared_for(&self, old: &JobId) -> Option<(JobId, PathBuf)> {
         let start = format!("{EDIT}{old}.");

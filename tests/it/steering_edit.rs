@@ -28,6 +28,12 @@ fn a_job_that_nobody_has_taken_is_withdrawn_and_the_edited_one_takes_its_place()
     let mut gone = vec![format!("{old}.json"), format!("{second}.json")];
     gone.sort();
     assert_eq!(yard.names("killed"), gone);
+    said(&yard.ask(&["status", &old]), 0, &format!("{second} takes its place"));
+    for command in ["edit", "pause"] {
+        let refused = yard.ask(&[command, &old]);
+        said(&refused, 4, &format!("it was edited, and {second} took its place"));
+        assert!(!refused.stderr.contains("retry"), "{refused:?}");
+    }
     let file = fs::read(yard.incoming().join(format!("{third}.json"))).unwrap();
     let file: Value = serde_json::from_slice(&file).unwrap();
     let expected = json!({"objective": "other words", "plan": "single", "labels": ["mine"],

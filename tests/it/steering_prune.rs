@@ -221,6 +221,9 @@ fn what_was_withdrawn_goes_and_what_a_death_left_is_finished() {
     let all = ["prune", "--keep", "0", "--unmerged", "--yes"];
     said(&yard.ask(&all), 0, &withdrawn);
     assert_eq!(yard.names("killed"), [""; 0]);
+    let gone = yard.ask(&["status", &withdrawn]);
+    said(&gone, 3, &format!("store/pruned/{withdrawn}"));
+    assert!(!gone.stderr.contains("memory show"), "nothing is remembered of it: {gone:?}");
     let file = copy(&yard.site.root(), &withdrawn).join(format!("{withdrawn}.json"));
     assert!(fs::read_to_string(file).unwrap().contains("never"));
     yard.drop_job("own", "own", "");

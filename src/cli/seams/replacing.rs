@@ -36,6 +36,8 @@ pub(in crate::cli) fn hand_over(
     (old, new): (&JobId, &JobId),
     json: &[u8],
 ) -> Result<(), Failure> {
+    // For whoever looks for the old one; without it nothing else is missed.
+    let _noted = Spool::of(root).note_successor(old, new);
     let from = Runs::of(root).folder(old);
     // Read after the old job's end: from then on nothing is asked of it any more.
     let (rests, notes) = (from.wants(Want::Paused), from.notes(None));
