@@ -169,7 +169,7 @@ fn by_hand(here: &mut Here, old: &Draft) -> Result<ByHand, Failure> {
         Ok(job)
     };
     let name = format!("edit-{}.{end}", old.stem);
-    let edited = editor::edit((here, &mut wakes), &editor, &name, &text, read)?;
+    let edited = editor::edit((here, &mut wakes), &editor, (&name, &text), &mut None, read)?;
     Ok(edited.map(|Edited { value, draft }| (value, Some(Edited { value: (), draft }))))
 }
 
