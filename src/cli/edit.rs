@@ -48,7 +48,7 @@ pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
     let old = retry::draft(&here.root, &folder)?;
     let before = compose(&old, &Flags::default());
     let edited = if asked.flags == Flags::default() {
-        by_hand(here, &old)?
+        by_hand(here, &known.job, &old)?
     } else {
         let flags = submit::resolved(&asked.flags, true)?;
         Some((compose(&old, &flags), None))
@@ -148,7 +148,7 @@ fn nobody_waits(root: &Root, job: &JobId) -> Result<(), Failure> {
 /// What the editor leaves, and the draft that it stands in.
 type ByHand = Option<(Value, Option<Edited<()>>)>;
 
-fn by_hand(here: &mut Here, old: &Draft) -> Result<ByHand, Failure> {
+fn by_hand(here: &mut Here, job: &JobId, old: &Draft) -> Result<ByHand, Failure> {
     let editor = seams::editor().map_err(|none| {
         none.hint("or say what is to change by flags, such as numerus edit JOB --priority 20")
     })?;
@@ -168,7 +168,7 @@ fn by_hand(here: &mut Here, old: &Draft) -> Result<ByHand, Failure> {
         seams::judge(&root, job.to_string().as_bytes())?;
         Ok(job)
     };
-    let name = format!("edit-{}.{end}", old.stem);
+    let name = format!("edit-{job}.{end}");
     let edited = editor::edit((here, &mut wakes), &editor, (&name, &text), &mut None, read)?;
     Ok(edited.map(|Edited { value, draft }| (value, Some(Edited { value: (), draft }))))
 }

@@ -4,6 +4,7 @@
 
 use std::io::Result;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::across::is_across;
 use super::{Format, Place, Spool};
@@ -14,6 +15,8 @@ use crate::os::fsx;
 const EDIT: &str = "edit-";
 /// How it ends.
 const ENDING: &str = ".json";
+/// How the name of a plan begins that is in somebody's editor.
+const PLAN: &str = "plan-";
 
 impl Spool {
     /// Puts the file of a job that is to take another one's place, whole and flushed, where nobody takes it yet.
@@ -75,18 +78,70 @@ impl Spool {
     }
 
     /// What was prepared to take a job's place and was not dropped, with the job that it makes.
-    fn prepared_for(&self, old: &JobId) -> Option<(JobId, PathBuf)> {
-        let start = format!("{EDIT}{old}.");
-        let new =
-            |name: &String| JobId::parse(name.strip_prefix(&start)?.strip_suffix(ENDING)?).ok();
-        // A run folder alone is that of a taking that was cut short before the file moved.
-        let is_dropped = |new: &JobId| {
-            let accepted = self.root.runs().join(new.as_str()).join("job.json");
-            self.find(new).is_some() || accepted.exists()
+    pub fn prepared_for(&self, old: &JobId) -> Option<(JobId, PathBuf)> {
+        let new = |name: &String| match Edited::of(name)? {
+            Edited::Prepared(of, new) => (of == *old).then_some(new),
+            Edited::Draft(_) => None,
         };
         let names = fsx::list(&self.tmp()).unwrap_or_default();
         let mut waiting = names.iter().filter_map(|name| Some((new(name)?, self.tmp().join(name))));
-        waiting.find(|(new, _)| !is_dropped(new))
+        waiting.find(|(new, _)| !self.is_dropped(new))
+    }
+
+    /// Whether a prepared job has become one. A run folder alone is that of a taking that was cut short before the file moved.
+    fn is_dropped(&self, new: &JobId) -> bool {
+        let accepted = self.root.runs().join(new.as_str()).join("job.json");
+        self.find(new).is_some() || accepted.exists()
+    }
+
+    /// Clears away what edits left longer than `age` ago and nobody needs any more: drafts of jobs that have ended or are gone, and
+    /// prepared jobs that have become jobs, or whose old job has run to its end. What was to take a killed job's place stays.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub(super) fn clear_edits(&self, age: Duration) -> Result<()> {
+        let is_open = |job: &JobId| {
+            matches!(self.find(job), Some((Place::Incoming | Place::Claimed, _)))
+                || self.held(job).is_some()
+        };
+        let is_needed = |name: &str| match Edited::of(name) {
+            None => true,
+            Some(Edited::Draft(job)) => is_open(&job),
+            Some(Edited::Prepared(old, new)) => {
+                let has_run = matches!(self.find(&old), Some((Place::Done | Place::Failed, _)));
+                !has_run && !self.is_dropped(&new)
+            }
+        };
+        for name in fsx::list(&self.tmp())? {
+            let path = self.tmp().join(&name);
+            if fsx::is_older(&path, age) && !is_needed(&name) {
+                fsx::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a name in `tmp/` says, if it is that of something to be edited.
+#[derive(Debug, PartialEq, Eq)]
+enum Edited {
+    /// A text in somebody's editor, and the job that it is of.
+    Draft(JobId),
+    /// A job that is to take the place of another one: the old and the new one.
+    Prepared(JobId, JobId),
+}
+
+impl Edited {
+    fn of(name: &str) -> Option<Self> {
+        let (stem, ending) = name.rsplit_once('.')?;
+        let job = |text: &str| JobId::parse(text).ok();
+        let edit = stem.strip_prefix(EDIT);
+        if let Some((old, new)) = edit.and_then(|jobs| jobs.split_once('.')) {
+            let is_prepared = format!(".{ending}") == ENDING;
+            return is_prepared.then_some(Self::Prepared(job(old)?, job(new)?));
+        }
+        let (draft_of, _random) = edit.or_else(|| stem.strip_prefix(PLAN))?.rsplit_once('-')?;
+        job(draft_of).map(Self::Draft)
     }
 }
 
@@ -123,8 +178,9 @@ impl Spool {
     /// # Errors
     /// When the folder cannot be read.
     pub fn cut_off(&self, was_killed: impl Fn(&JobId) -> bool) -> Result<Vec<CutOff>> {
-        let old = |name: &String| {
-            JobId::parse(name.strip_prefix(EDIT)?.strip_suffix(ENDING)?.split_once('.')?.0).ok()
+        let old = |name: &String| match Edited::of(name)? {
+            Edited::Prepared(old, _) => Some(old),
+            Edited::Draft(_) => None,
         };
         let is_withdrawn = |old: &JobId| match self.find(old) {
             Some((Place::Killed, _)) => true,
@@ -141,5 +197,51 @@ impl Spool {
             Some(CutOff { old, new, file })
         };
         Ok(withdrawn.into_iter().filter_map(cut_off).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::root::Root;
+
+    #[test]
+    fn what_edits_leave_goes_with_its_job_and_never_while_it_is_needed() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let spool = Spool::of(&Root::new(dir.path()));
+        spool.create().expect("folders");
+        for (place, job) in [
+            (Place::Incoming, "new-abc234"),
+            (Place::Claimed, "live-abc234"),
+            (Place::Done, "done-abc234"),
+            (Place::Killed, "kill-abc234"),
+        ] {
+            fsx::put(&spool.folder(place).join(format!("{job}.json")), b"{}").expect("file");
+        }
+        let needed = [
+            "edit-gone-abc234.x-abc234.json",
+            "edit-kill-abc234.x-abc234.json",
+            "edit-live-abc234-zzzzzz.md",
+            "edit-live-abc234.x-abc234.json",
+            "other.json",
+            "plan-live-abc234-zzzzzz.json",
+            "wake",
+        ];
+        let left = [
+            "edit-done-abc234.x-abc234.json",
+            "edit-gone-abc234-zzzzzz.md",
+            "edit-kill-abc234-zzzzzz.json",
+            "edit-kill-abc234.new-abc234.json",
+            "plan-done-abc234-zzzzzz.json",
+        ];
+        for name in needed.iter().chain(&left) {
+            fsx::put(&spool.tmp().join(name), b"").expect("file");
+        }
+        spool.clear_edits(Duration::from_secs(60)).expect("clear");
+        assert_eq!(fsx::list(&spool.tmp()).expect("list").len(), needed.len() + left.len());
+        spool.clear_edits(Duration::ZERO).expect("clear");
+        let mut names = fsx::list(&spool.tmp()).expect("list");
+        names.sort();
+        assert_eq!(names, needed);
     }
 }
