@@ -10,12 +10,13 @@ use std::ffi::OsStr;
 use std::io::{ErrorKind, Result as IoResult};
 use std::path::PathBuf;
 
-use super::render::age;
+use super::render::{age, word};
 use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TaskId};
 use crate::model::root::{Root, job_of_copy};
 use crate::model::status::JobPhase;
+use crate::os::console::one_line;
 use crate::os::{clock, fsx};
 use crate::runs::Runs;
 use crate::spool::{CutOff, Kind, Place, Spool, may_be_taken};
@@ -78,6 +79,18 @@ pub(super) fn dropped(root: &Root, name: &str) -> Option<PathBuf> {
     let is_one = may_be_taken(OsStr::new(name)) && !name.contains('/') && job_of(name).is_none();
     let stamp = spool.look(OsStr::new(name)).ok().flatten().filter(|_| is_one)?;
     (stamp.kind == Kind::Regular).then(|| spool.folder(Place::Incoming).join(name))
+}
+
+/// As what a command for jobs is refused that names a dropped file: it is no job before it is taken. `unknown` is what is said of
+/// any other name.
+pub(super) fn no_job_yet(root: &Root, name: &str, unknown: Failure) -> Failure {
+    let Some(file) = dropped(root, name).filter(|_| unknown.kind == Exit::Unknown) else {
+        return unknown;
+    };
+    let words = word(name);
+    Failure::new(Exit::Blocked, format!("{} waits to be taken: it is no job yet", one_line(name)))
+        .hint(format!("change {} itself, or withdraw it with numerus kill {words}", file.display()))
+        .hint(format!("numerus start {words} takes it and works on it, and so does a daemon"))
 }
 
 /// The job that a dropped or rejected file's name tells, if `submit` gave it.
@@ -193,6 +206,9 @@ fn search(
         return Err(Failure::new(Exit::Unknown, format!("no job is called {prefix:?}: {no_root}"))
             .hint("is --root right, or NUMERUS_ROOT, or the current directory?"));
     }
+    // No id has a dot in it: who names a job's file, as lists do, means the job.
+    let of_file = job_of(prefix).filter(|_| prefix.contains('.'));
+    let prefix = of_file.as_ref().map_or(prefix, JobId::as_str);
     if let Some(known) = exact(root, prefix) {
         return Ok(known);
     }

@@ -93,7 +93,7 @@ fn a_file(here: &mut Here, name: &str, as_json: bool, unknown: Failure) -> Resul
         here.out.json(&json!({"file": name, "state": "incoming", "message": why}).to_string())?;
     } else {
         here.out.line(&format!("{}: incoming ({why})", one_line(name)))?;
-        idle::tell(here, Some(&format!("numerus start {}", one_line(name))));
+        idle::tell(here, Some(&format!("numerus start {}", render::word(name))));
     }
     Ok(Exit::Done)
 }

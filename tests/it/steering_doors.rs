@@ -197,3 +197,30 @@ fn a_note_that_is_too_long_is_not_said_to_have_what_was_read_of_it() {
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("has more than 16384 bytes"), "{refused:?}");
 }
+
+#[test]
+fn what_waits_to_be_taken_is_named_as_it_is_listed() {
+    let yard = Yard::new("doors-named");
+    for (name, words) in [("by hand.md", "'by hand.md'"), ("drop", "drop")] {
+        yard.drop_file(name, "an objective\n");
+        for command in [&["edit", name, "--priority", "5"][..], &["pause", name]] {
+            let refused = yard.ask(command);
+            said(&refused, 4, &format!("{name} waits to be taken: it is no job yet"));
+            let ways = [format!("numerus kill {words}"), format!("numerus start {words} takes it")];
+            assert!(ways.iter().all(|way| refused.stderr.contains(way)), "{refused:?}");
+        }
+        said(&yard.ask(&["status", name]), 0, &format!("numerus start {words}"));
+        said(&yard.ask(&["kill", name]), 0, "withdrawn before anyone took it");
+    }
+    // The names of files that `submit` gives, or could have given.
+    yard.drop_file("fix-parser.md", "an objective\n");
+    let submitted = format!("{}.json", yard.submit(&["words"]));
+    for name in ["fix-parser.md", &submitted] {
+        said(&yard.ask(&["status"]), 0, name);
+        said(&yard.ask(&["status", name]), 0, "waits to be taken");
+        let ended = yard.ask(&["edit", name, "--priority", "5"]);
+        said(&ended, 0, "takes its place");
+        said(&yard.ask(&["kill", name]), 0, "has ended already (killed)");
+        said(&yard.ask(&["pause", &format!("{}.json", ended.stdout.trim())]), 0, "paused");
+    }
+}
