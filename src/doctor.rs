@@ -21,6 +21,7 @@ use crate::model::root::{Root, job_of_copy};
 use crate::model::settings::Settings;
 use crate::os::git::{Git, GitError};
 use crate::os::{clock, fsx, limits, lock};
+use crate::runs::Runs;
 use crate::spool::{CutOff, Spool};
 use crate::store::holds::Holds;
 
@@ -126,12 +127,18 @@ fn look_at_root(root: &Root, settings: &Settings) -> doctor::Root {
         notice: spool.notice(),
         waiting: spool.incoming().map_or(0, Iterator::count),
         rejected: spool.rejections().map_or(0, |all| all.len()),
-        edits: spool.cut_off().unwrap_or_default().iter().map(CutOff::told).collect(),
+        edits: edits(root, &spool),
         copies: copies(root),
         hooks: hooks::problems(root),
         held: held(root),
         last_record: last_record(root),
     }
+}
+
+fn edits(root: &Root, spool: &Spool) -> Vec<(String, String)> {
+    let runs = Runs::of(root);
+    let all = spool.cut_off(|old| runs.was_killed(old)).unwrap_or_default();
+    all.iter().map(CutOff::told).collect()
 }
 
 fn copies(root: &Root) -> Copies {

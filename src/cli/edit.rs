@@ -1,6 +1,8 @@
 //! `numerus edit`: changes a job that has not begun. What was taken is never changed: the old job is withdrawn, and a new one
 //! takes its place.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::Value;
 
@@ -15,9 +17,10 @@ use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
 use crate::model::id::{JobId, TAIL_CHARS};
 use crate::model::root::Root;
+use crate::os::console::one_line;
 use crate::os::random;
 use crate::runs::Runs;
-use crate::spool::{Spool, Stamp};
+use crate::spool::{CutOff, Spool, Stamp};
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -31,6 +34,9 @@ pub(super) struct Edit {
 
 /// Edits: by flags, or without any in the editor.
 pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
+    if let Some(edit) = cut_off(&here.root, &asked.job) {
+        return finish(here, &edit, &asked.flags);
+    }
     let known = find(&here.root, &asked.job)?;
     let folder = Runs::of(&here.root).folder(&known.job);
     let is_taken = has_not_begun(&here.root, &known)?;
@@ -42,7 +48,7 @@ pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
     let old = retry::draft(&here.root, &folder)?;
     let before = compose(&old, &Flags::default());
     let edited = if asked.flags == Flags::default() {
-        by_hand(here, &old)?
+        by_hand(here, &known.job, &old)?
     } else {
         let flags = submit::resolved(&asked.flags, true)?;
         Some((compose(&old, &flags), None))
@@ -54,20 +60,41 @@ pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
             return Ok(Exit::Done);
         }
     };
-    let new = match draft {
+    let (new, after) = match draft {
         Some(draft) => {
             draft.used(|()| replace(&here.root, &known, (is_taken, seen), &before, after))?
         }
         None => replace(&here.root, &known, (is_taken, seen), &before, after)?,
     };
     here.out.note(&format!("{}: withdrawn; {new} takes its place", known.job));
+    tell_changes(here, &before, &after);
+    here.out.line(new.as_str())?;
+    Ok(Exit::Done)
+}
+
+/// The edit of a job that was cut off; the job itself may have been removed since.
+fn cut_off(root: &Root, prefix: &str) -> Option<CutOff> {
+    let found = lookup::find_live(root, prefix).map(|known| known.job);
+    lookup::cut_off_of(root, &found.ok().or_else(|| JobId::parse(prefix).ok())?)
+}
+
+/// Finishes an edit that was cut off: what it was to change stands already.
+fn finish(here: &mut Here, edit: &CutOff, flags: &Flags) -> Result<Exit, Failure> {
+    let CutOff { old, new, .. } = edit;
+    if *flags != Flags::default() {
+        let (said, hint) = edit.told();
+        return Err(Failure::new(Exit::Blocked, said)
+            .hint(format!("{hint}; then numerus edit {new} changes it")));
+    }
+    seams::finish_edit(&here.root, edit)?;
+    here.out.note(&format!("{old}: its edit was cut off, and is finished; {new} takes its place"));
     here.out.line(new.as_str())?;
     Ok(Exit::Done)
 }
 
 /// The job, whose file is whole.
 fn find(root: &Root, prefix: &str) -> Result<Known, Failure> {
-    let known = lookup::find_live(root, prefix)?;
+    let known = lookup::find_live(root, prefix).map_err(|e| lookup::no_job_yet(root, prefix, e))?;
     let Whereabouts::Incoming(file) = &known.at else { return Ok(known) };
     seams::until_whole(root, file)?;
     // It may have been taken meanwhile.
@@ -121,7 +148,7 @@ fn nobody_waits(root: &Root, job: &JobId) -> Result<(), Failure> {
 /// What the editor leaves, and the draft that it stands in.
 type ByHand = Option<(Value, Option<Edited<()>>)>;
 
-fn by_hand(here: &mut Here, old: &Draft) -> Result<ByHand, Failure> {
+fn by_hand(here: &mut Here, job: &JobId, old: &Draft) -> Result<ByHand, Failure> {
     let editor = seams::editor().map_err(|none| {
         none.hint("or say what is to change by flags, such as numerus edit JOB --priority 20")
     })?;
@@ -141,8 +168,8 @@ fn by_hand(here: &mut Here, old: &Draft) -> Result<ByHand, Failure> {
         seams::judge(&root, job.to_string().as_bytes())?;
         Ok(job)
     };
-    let name = format!("edit-{}.{end}", old.stem);
-    let edited = editor::edit((here, &mut wakes), &editor, &name, &text, read)?;
+    let name = format!("edit-{job}.{end}");
+    let edited = editor::edit((here, &mut wakes), &editor, (&name, &text), &mut None, read)?;
     Ok(edited.map(|Edited { value, draft }| (value, Some(Edited { value: (), draft }))))
 }
 
@@ -168,7 +195,7 @@ fn replace(
     (is_taken, seen): (bool, Option<Stamp>),
     before: &Value,
     mut after: Value,
-) -> Result<JobId, Failure> {
+) -> Result<(JobId, Value), Failure> {
     let old = &known.job;
     if is_taken
         && let Some(object) = after.as_object_mut()
@@ -185,7 +212,7 @@ fn replace(
         return Err(Failure::usage(format!("{old} cannot wait for itself"))
             .hint("leave `after` out, or name another job"));
     }
-    let json = format!("{:#}\n", seams::waiting_for(after, &waits_for));
+    let json = format!("{:#}\n", seams::waiting_for(after.clone(), &waits_for));
     let tail = random::base32(TAIL_CHARS).map_err(|e| Failure::system("make an id", &e))?;
     let new = JobId::compose(old.slug(), &tail);
     let prepared = seams::prepare(root, old, &new, json.as_bytes())?;
@@ -200,10 +227,52 @@ fn replace(
     };
     if !is_gone.map_err(kept)? {
         seams::drop_draft(&prepared);
-        return Err(begun(old, "just now"));
+        return Err(came_first(root, old));
     }
     seams::hand_over(root, &prepared, (old, &new), json.as_bytes())?;
-    Ok(new)
+    Ok((new, after))
+}
+
+/// Why a job could not be withdrawn that could be edited when its editing began: looked at once more.
+fn came_first(root: &Root, job: &JobId) -> Failure {
+    let now = lookup::find(root, job.as_str()).and_then(|known| has_not_begun(root, &known));
+    now.err().unwrap_or_else(|| {
+        let taken = format!("{job} was taken, paused or moved meanwhile: it is as it was");
+        Failure::new(Exit::Blocked, taken).hint(format!("numerus edit {job} once more changes it"))
+    })
+}
+
+/// Says which options are gone, new or other, and where the job works: whoever leaves out a line of the front matter, or all
+/// of it, may not have meant that.
+fn tell_changes(here: &mut Here, before: &Value, after: &Value) {
+    let changes = changes(before, after);
+    if !changes.is_empty() {
+        here.out.note(&one_line(&changes));
+    }
+    match after.get("workspace").and_then(Value::as_str) {
+        Some(dir) => here.out.note(&format!("works on {}", one_line(dir))),
+        None if seams::names_workspace(&here.root) => {}
+        None => here.out.note(
+            "note: the job names no workspace, so it gets an empty one of its own; --workspace DIR names another",
+        ),
+    }
+}
+
+/// The keys of a job file that are gone, new or other than they were.
+fn changes(before: &Value, after: &Value) -> String {
+    let keys = |of: &Value| of.as_object().map(|o| o.keys().cloned().collect()).unwrap_or_default();
+    let (old, new): (BTreeSet<String>, BTreeSet<String>) = (keys(before), keys(after));
+    let is_other = |key: &&String| before.get(key.as_str()) != after.get(key.as_str());
+    let kinds: [(&str, Vec<&String>); 3] = [
+        ("gone", old.difference(&new).collect()),
+        ("new", new.difference(&old).collect()),
+        ("other", old.intersection(&new).filter(is_other).collect()),
+    ];
+    let said = kinds.iter().filter(|(_, keys)| !keys.is_empty()).map(|(kind, keys)| {
+        let keys: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
+        format!("{kind}: {}", keys.join(", "))
+    });
+    said.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -211,6 +280,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_an_edit_changes_is_told_by_its_keys() {
+        let before = json!({"objective": "a", "plan": "single", "verify": ["x"], "priority": 1});
+        let told = |after| changes(&before, &after);
+        assert_eq!(told(before.clone()), "");
+        assert_eq!(
+            told(json!({"objective": "b", "priority": 2, "labels": ["c"]})),
+            "gone: plan, verify; new: labels; other: objective, priority"
+        );
+    }
 
     #[test]
     fn a_job_file_is_edited_as_markdown_wherever_that_says_the_same() {

@@ -30,15 +30,19 @@ impl<T> Edited<T> {
     }
 }
 
-/// Lets a person edit a text with an editor; `None` if they left it as it was.
+/// Lets a person edit a text with an editor; `None` if they left it as it was. `left` is the draft that they left the last time, with
+/// which they go on; it is theirs again if they give up.
 pub(super) fn edit<T>(
     (here, wakes): (&mut Here, &mut Wakes),
     editor: &str,
-    name: &str,
-    text: &str,
+    (name, text): (&str, &str),
+    left: &mut Option<PathBuf>,
     read: impl Fn(&str) -> Result<T, Failure>,
 ) -> Result<Option<Edited<T>>, Failure> {
-    let draft = seams::draft(&here.root, name, text)?;
+    let draft = match left.take().filter(|draft| draft.is_file()) {
+        Some(draft) => draft,
+        None => seams::draft(&here.root, name, text)?,
+    };
     loop {
         seams::edit_file(editor, &draft)?;
         let written = written(&draft)?;
@@ -53,8 +57,12 @@ pub(super) fn edit<T>(
                 let kind = match again(here, wakes) {
                     Ok(true) => continue,
                     Ok(false) => refusal.kind,
-                    Err(signal) => Exit::Signal(signal),
+                    Err(signal) => {
+                        here.out.note("");
+                        Exit::Signal(signal)
+                    }
                 };
+                *left = Some(draft.clone());
                 return Err(Failure { kind, ..refusal }.hint(kept(&draft)));
             }
         }
@@ -92,7 +100,7 @@ fn again(here: &mut Here, wakes: &mut Wakes) -> Result<bool, u8> {
         match line.map(|l| l.to_lowercase()).as_deref() {
             Some("e" | "edit") => return Ok(true),
             None | Some("q" | "quit") => return Ok(false),
-            Some(_) => {}
+            Some(_) => here.out.note("e opens the draft again, q leaves it where it is"),
         }
     }
 }

@@ -10,15 +10,16 @@ use std::ffi::OsStr;
 use std::io::{ErrorKind, Result as IoResult};
 use std::path::PathBuf;
 
-use super::render::age;
-use super::snapshot;
+use super::render::{age, word};
+use super::{seams, snapshot};
 use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TaskId};
 use crate::model::root::{Root, job_of_copy};
 use crate::model::status::JobPhase;
+use crate::os::console::one_line;
 use crate::os::{clock, fsx};
 use crate::runs::Runs;
-use crate::spool::{Kind, Place, Spool, may_be_taken};
+use crate::spool::{CutOff, Kind, Place, Spool, may_be_taken};
 
 /// Most candidates that a message names.
 const MOST_NAMED: usize = 8;
@@ -80,9 +81,32 @@ pub(super) fn dropped(root: &Root, name: &str) -> Option<PathBuf> {
     (stamp.kind == Kind::Regular).then(|| spool.folder(Place::Incoming).join(name))
 }
 
+/// As what a command for jobs is refused that names a dropped file: it is no job before it is taken. `unknown` is what is said of
+/// any other name.
+pub(super) fn no_job_yet(root: &Root, name: &str, unknown: Failure) -> Failure {
+    let Some(file) = dropped(root, name).filter(|_| unknown.kind == Exit::Unknown) else {
+        return unknown;
+    };
+    let words = word(name);
+    Failure::new(Exit::Blocked, format!("{} waits to be taken: it is no job yet", one_line(name)))
+        .hint(format!("change {} itself, or withdraw it with numerus kill {words}", file.display()))
+        .hint(format!("numerus start {words} takes it and works on it, and so does a daemon"))
+}
+
 /// The job that a dropped or rejected file's name tells, if `submit` gave it.
 pub(super) fn job_of(name: &str) -> Option<JobId> {
     JobId::from_stem(name.split('.').next().unwrap_or_default())
+}
+
+/// The edits of jobs that ended between the old job and the new one.
+pub(super) fn cut_off(root: &Root) -> Vec<CutOff> {
+    let runs = Runs::of(root);
+    Spool::of(root).cut_off(|old| runs.was_killed(old)).unwrap_or_default()
+}
+
+/// The edit of this job that was cut off, if one was.
+pub(super) fn cut_off_of(root: &Root, job: &JobId) -> Option<CutOff> {
+    cut_off(root).into_iter().find(|edit| edit.old == *job)
 }
 
 /// Every job of a root, in the order of their ids.
@@ -182,6 +206,9 @@ fn search(
         return Err(Failure::new(Exit::Unknown, format!("no job is called {prefix:?}: {no_root}"))
             .hint("is --root right, or NUMERUS_ROOT, or the current directory?"));
     }
+    // No id has a dot in it: who names a job's file, as lists do, means the job.
+    let of_file = job_of(prefix).filter(|_| prefix.contains('.'));
+    let prefix = of_file.as_ref().map_or(prefix, JobId::as_str);
     if let Some(known) = exact(root, prefix) {
         return Ok(known);
     }
@@ -193,6 +220,10 @@ fn search(
     let ids: Vec<&JobId> = known.iter().map(|k| &k.job).collect();
     let fitting = match fitting(&ids, prefix) {
         Err(none) if none.kind == Exit::Unknown => {
+            if let Some(edit) = cut_off(root).iter().find(|e| e.new.as_str().starts_with(prefix)) {
+                let (said, hint) = edit.told();
+                return Err(Failure::new(Exit::Unknown, said).hint(hint));
+            }
             return Err(removed(root, prefix).map_or(none, |job| was_removed(root, &job)));
         }
         fitting => fitting?,
@@ -230,8 +261,18 @@ fn was_removed(root: &Root, job: &JobId) -> Failure {
     names.sort();
     let paths = names.iter().map(|name| root.pruned().join(name).display().to_string());
     let paths = paths.collect::<Vec<_>>().join(", ");
-    Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {paths}"))
-        .hint(format!("numerus memory show {job} tells what is remembered of it"))
+    let failure =
+        Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {paths}"));
+    // A memory that cannot be read is said to be so by the command that is named.
+    let is_remembered = match seams::memory(root) {
+        Ok(memory) => memory.is_some_and(|m| m.find(job).is_ok_and(|entry| entry.is_some())),
+        Err(_) => true,
+    };
+    if is_remembered {
+        failure.hint(format!("numerus memory show {job} tells what is remembered of it"))
+    } else {
+        failure.hint("nothing else is known of it: look there")
+    }
 }
 
 /// What there is to say where the root was never made: an empty one looks the same.

@@ -104,7 +104,7 @@ fn look(spool: &Spool, runs: &Runs) -> Result<Vec<Need>> {
         };
         all.push(Need { by: job.into(), of });
     }
-    for edit in spool.cut_off()? {
+    for edit in spool.cut_off(|old| runs.was_killed(old))? {
         let by =
             format!("an edit of it that was cut off (numerus status {} says what to do)", edit.old);
         all.push(Need { by, of: vec![edit.old.into()] });

@@ -1,5 +1,7 @@
 //! The plan of a job that waits for a person's word, in their editor: what they make of it is a further plan.
 
+use std::path::PathBuf;
+
 use super::editor;
 use super::follow::{JournalTail, Wakes};
 use super::here::Here;
@@ -16,11 +18,18 @@ fn hint(why: &str) -> &'static str {
     }
 }
 
-/// Edits the plan; what will not do is said, and the plan stays as it is.
+/// A draft that a person left in the editor's dialog, and the plan that it was made of.
+pub(super) struct Left {
+    plan: u32,
+    draft: PathBuf,
+}
+
+/// Edits the plan, or the draft that was left of it the last time; what will not do is said, and the plan stays as it is.
 pub(super) fn edit(
     here: &mut Here,
     wakes: &mut Wakes,
     tail: &mut JournalTail,
+    left: &mut Option<Left>,
 ) -> Result<(), Failure> {
     if !revise::is_open(tail.state()) {
         here.out.note("only the first plan can be edited, before anything of it has begun");
@@ -34,8 +43,11 @@ pub(super) fn edit(
         })
     };
     let name = format!("plan-{job}.json");
-    let edited = seams::editor()
-        .and_then(|editor| editor::edit((&mut *here, wakes), &editor, &name, &text, read));
+    let mut draft = left.take().filter(|left| left.plan == plan.number).map(|left| left.draft);
+    let edited = seams::editor().and_then(|editor| {
+        editor::edit((&mut *here, wakes), &editor, (&name, &text), &mut draft, read)
+    });
+    *left = draft.map(|draft| Left { plan: plan.number, draft });
     let used = match edited {
         Ok(Some(edited)) => {
             edited.used(|revised| seams::replan(tail.folder(), plan.number, revised))
@@ -50,7 +62,7 @@ pub(super) fn edit(
         Ok(()) => {}
         // The plan waits on, and so does the question.
         Err(refusal) if refusal.kind == Exit::Usage => here.out.note_text(&refusal.render()),
-        Err(other) => return Err(other),
+        Err(other) => return Err(other.hint(format!("{job} waits; numerus start {job} goes on"))),
     }
     tail.read().map(drop)
 }

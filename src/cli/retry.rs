@@ -82,6 +82,13 @@ pub(super) fn run(here: &mut Here, asked: &Retry) -> Result<Exit, Failure> {
 /// How an ended job is done once more, as a hint: one that ended well is submitted again, and where it is to work is named,
 /// since `submit` would take the repository that the reader stands in.
 pub(super) fn again(root: &Root, job: &JobId, how: &str) -> String {
+    if let Some(edit) = lookup::cut_off_of(root, job) {
+        let (said, hint) = edit.told();
+        return format!("{said}; {hint}");
+    }
+    if let Some(new) = Spool::of(root).successor(job) {
+        return format!("it was edited, and {new} took its place: name that one");
+    }
     if how != JobPhase::Succeeded.as_str() {
         return format!("numerus retry {job} does it again");
     }
@@ -202,6 +209,10 @@ fn ended(root: &Root, known: &Known, folder: &RunFolder) -> Result<JobState, Fai
         Whereabouts::Ended(phase) => JobState::default().as_if_ended(*phase, "", ""),
         _ => JobState::replay(&snapshot::replay(folder)?.events),
     };
+    if let Some(edit) = lookup::cut_off_of(root, job) {
+        let (said, hint) = edit.told();
+        return Err(blocked(said, format!("{hint}; then numerus retry {job} does the old one")));
+    }
     match state.phase {
         JobPhase::Failed | JobPhase::Killed => Ok(state),
         JobPhase::Succeeded => Err(blocked(

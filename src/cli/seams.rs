@@ -60,7 +60,7 @@ pub(super) use self::pruning::{
     Pruner, begin_pruning, finish_pruning, has_hooks_due, prune, prune_file,
 };
 pub(super) use self::replacing::{
-    hand_over, is_as_read, look, prepare, prepared_for, read_as_taken, until_whole,
+    finish_edit, hand_over, is_as_read, look, prepare, read_as_taken, until_whole,
 };
 pub(super) use self::steering::{
     ask_first, drop_again, go_on, has_daemon, rest, say_go, take_to_rest,
@@ -194,8 +194,15 @@ pub(super) fn lift_holds(root: &Root, folder: &RunFolder) -> Result<(), Failure>
 
 /// Withdraws a job file that nobody has taken yet; false if someone just did.
 pub(super) fn withdraw(root: &Root, file: &Path, job: &JobId) -> Result<bool, Failure> {
-    match Spool::of(root).withdraw(file, job) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+    let is_missing = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
+    let mut moved = Spool::of(root).withdraw(file, job);
+    if moved.as_ref().is_err_and(is_missing) && file.symlink_metadata().is_ok() {
+        // Not the file is gone: where nothing but `incoming/` was ever made, there is no place to keep it.
+        open(root)?;
+        moved = Spool::of(root).withdraw(file, job);
+    }
+    match moved {
+        Err(e) if is_missing(&e) => Ok(false),
         moved => moved.map(|()| true).map_err(|e| Failure::system("withdraw the job", &e)),
     }
 }

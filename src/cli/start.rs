@@ -196,13 +196,16 @@ fn see_through(
     tail: &mut JournalTail,
     mut end: End,
 ) -> Result<Exit, Failure> {
-    let job = tail.folder().job().clone();
+    let (job, mut left) = (tail.folder().job().clone(), None);
     while matches!(end, End::Paused(PauseReason::Approval, _)) {
         let plan = tail.state().plan();
         let shown = render::plan(&plan, &here.aside());
         here.out.note_text(&format!("\n{shown}\n"));
         match ask(here, wakes) {
-            Err(signal) => return Ok(Exit::Signal(signal)),
+            Err(signal) => {
+                here.out.note_text(&format!("\n{job} waits; numerus start {job} goes on\n"));
+                return Ok(Exit::Signal(signal));
+            }
             Ok(Answer::Go) if seams::say_go(&here.root, tail.folder(), plan.number)? => {
                 end = run::work(here, wakes, tail, run::tell_line)?;
             }
@@ -216,10 +219,11 @@ fn see_through(
                     here.out.note(note);
                 }
             }
-            Ok(Answer::Edit) => planedit::edit(here, wakes, tail)?,
+            Ok(Answer::Edit) => planedit::edit(here, wakes, tail, &mut left)?,
             Ok(Answer::Cancel) => {
                 let said = kill::of_job(&here.root, tail.folder())?;
                 here.out.line(&said)?;
+                here.out.note(&format!("numerus retry {job} plans it once more"));
                 return Ok(Exit::JobFailed);
             }
             Ok(Answer::Later) => {
@@ -237,6 +241,9 @@ fn ask(here: &mut Here, wakes: &mut Wakes) -> Result<Answer, u8> {
         if let Some(answer) = understood(line.as_deref()) {
             return Ok(answer);
         }
+        here.out.note(
+            "y starts it, e opens the plan in your editor, n kills the job; Ctrl-C lets it wait",
+        );
     }
 }
 

@@ -15,8 +15,8 @@ use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
 use crate::model::status::{JobPhase, Status};
 use crate::os::console::one_line;
-use crate::runs::{RunFolder, Runs, Want};
-use crate::spool::{Place, Spool};
+use crate::runs::{RunFolder, Runs};
+use crate::spool::{CutOff, Spool};
 
 /// Ended jobs that are listed without `--all`.
 const RECENT: u32 = 10;
@@ -62,10 +62,14 @@ pub(super) fn run(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
 
 /// What edits have left that were cut off, also where the old job has been removed since.
 fn tell_cut_off(here: &mut Here) {
-    for edit in Spool::of(&here.root).cut_off().unwrap_or_default() {
-        let (said, hint) = edit.told();
-        here.out.note(&format!("note: {said}; {hint}"));
+    for edit in lookup::cut_off(&here.root) {
+        tell_edit(here, &edit);
     }
+}
+
+fn tell_edit(here: &mut Here, edit: &CutOff) {
+    let (said, hint) = edit.told();
+    here.out.note(&format!("note: {said}; {hint}"));
 }
 
 /// That files were not accepted, and where to see why: whoever dropped one looks here for it.
@@ -89,7 +93,7 @@ fn a_file(here: &mut Here, name: &str, as_json: bool, unknown: Failure) -> Resul
         here.out.json(&json!({"file": name, "state": "incoming", "message": why}).to_string())?;
     } else {
         here.out.line(&format!("{}: incoming ({why})", one_line(name)))?;
-        idle::tell(here, Some(&format!("numerus start {}", one_line(name))));
+        idle::tell(here, Some(&format!("numerus start {}", render::word(name))));
     }
     Ok(Exit::Done)
 }
@@ -131,9 +135,6 @@ fn rejected_file(
 fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
     let folder = Runs::of(&here.root).folder(&known.job);
     let row = snapshot::row(&folder)?;
-    // The journal says so first, then the folder that the file lies in.
-    let is_killed = row.as_ref().is_some_and(|row| row.status.state == JobPhase::Killed)
-        || Spool::of(&here.root).has(Place::Killed, &known.job);
     match (&known.at, row) {
         (Whereabouts::Run, Some(row)) if as_json => {
             here.out.line(&pretty(&row.status))?;
@@ -152,8 +153,8 @@ fn one(here: &mut Here, known: &Known, as_json: bool) -> Result<Exit, Failure> {
         }
         (at, _) => outside(here, known, at, as_json)?,
     }
-    if is_killed {
-        tell_prepared(here, &known.job);
+    if let Some(edit) = lookup::cut_off_of(&here.root, &known.job) {
+        tell_edit(here, &edit);
     }
     Ok(Exit::Done)
 }
@@ -167,24 +168,6 @@ pub(super) fn detail(here: &Here, folder: &RunFolder, row: &render::Row) -> Stri
     render::detail(row, &waits, &agent, &folder.dir().display().to_string(), &here.view)
 }
 
-/// That somebody's `edit` ended between the old job and the new one.
-fn tell_prepared(here: &mut Here, job: &JobId) {
-    let Some((new, file)) = seams::prepared_for(&here.root, job) else { return };
-    let incoming = Spool::of(&here.root).folder(Place::Incoming);
-    let (file, incoming) = (file.display(), incoming.display());
-    here.out.note(&format!(
-        "note: {new}, which was to take its place, was not submitted; mv {file} {incoming}/{new}.json submits it"
-    ));
-    let folder = Runs::of(&here.root).folder(job);
-    if folder.wants(Want::Paused) {
-        here.out.note(&format!("note: it does not rest then, as {job} did: numerus pause {new}"));
-    }
-    if !folder.notes(None).is_empty() {
-        let dir = folder.dir().display();
-        here.out.note(&format!("note: what was sent to {job} is in {dir}/note-*.md"));
-    }
-}
-
 fn pretty(status: &Status) -> String {
     serde_json::to_string_pretty(status).unwrap_or_default()
 }
@@ -194,7 +177,11 @@ fn outside(here: &mut Here, known: &Known, at: &Whereabouts, as_json: bool) -> R
     let (state, why) = match at {
         Whereabouts::Incoming(_) => ("incoming", "waits to be taken".to_owned()),
         Whereabouts::Ended(JobPhase::Killed) => {
-            ("killed", "withdrawn before anyone took it".to_owned())
+            let why = match Spool::of(&here.root).successor(&known.job) {
+                Some(new) => format!("edited by a person: {new} takes its place"),
+                None => "withdrawn before anyone took it".to_owned(),
+            };
+            ("killed", why)
         }
         Whereabouts::Ended(phase) => (phase.as_str(), "its run folder is gone".to_owned()),
         Whereabouts::Rejected(reason) => ("rejected", rejection(reason)),

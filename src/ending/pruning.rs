@@ -124,6 +124,7 @@ impl Pruner {
         if !self.runs.folder(job).dir().exists() {
             if let Some(file) = file {
                 fsx::remove(&file)?;
+                self.spool.forget_successor(job)?;
             }
             let _missed_by_nobody =
                 Index::open(&self.store).and_then(|mut index| index.forget(job));

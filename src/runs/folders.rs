@@ -3,10 +3,12 @@
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-use super::RunFolder;
 use super::folder::TAKING;
+use super::{JournalReader, RunFolder};
+use crate::model::event::Fact;
 use crate::model::id::JobId;
 use crate::model::root::Root;
+use crate::model::status::JobPhase;
 use crate::os::lock::FileLock;
 use crate::os::{fsx, random};
 
@@ -85,6 +87,15 @@ impl Runs {
         let aside = self.dir.join(".aside");
         fsx::make_kept_dirs(&aside)?;
         fsx::move_to(self.folder(job).dir(), &aside.join(format!("{job}.{}", random::base32(6)?)))
+    }
+
+    /// Whether a job's journal ends with its being killed, and nobody is at it any more; its other files may be behind that.
+    pub fn was_killed(&self, job: &JobId) -> bool {
+        let folder = self.folder(job);
+        let is_end = |fact: &Fact| matches!(fact, Fact::Finished { state: JobPhase::Killed, .. });
+        let journal = JournalReader::read_any(&folder.journal());
+        journal.is_ok_and(|read| read.events.iter().any(|e| is_end(&e.fact)))
+            && !folder.may_be_held()
     }
 
     /// The jobs that have a run folder, unsorted.

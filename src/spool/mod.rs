@@ -27,6 +27,9 @@ use crate::model::status::JobPhase;
 use crate::os::lock;
 use crate::os::{fsx, random};
 
+/// How long what somebody wrote in an editor outlives the job that it was of.
+const EDITS_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Which folder a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
@@ -272,7 +275,7 @@ impl Spool {
         fsx::put_new(&self.folder(Place::Claimed).join(file), bytes)
     }
 
-    /// Clears away what unfinished writes left in our own folders longer than `age` ago, never in `incoming/`: others may just be
+    /// Clears away what unfinished writes left in our own folders longer than `age` ago, and what edits left and nobody needs, never in `incoming/`: others may just be
     /// writing there.
     ///
     /// # Errors
@@ -283,6 +286,7 @@ impl Spool {
             [self.tmp(), self.dir.clone(), self.keys(), self.root.runs(), self.root.store()];
         let folders = of_spool.into_iter().chain(places.map(|place| self.folder(place)));
         folders.into_iter().try_for_each(|dir| fsx::clear_old_temps(&dir, age))?;
+        self.clear_edits(EDITS_AGE)?;
         self.clear_filled(age)
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::{chown, symlink};
 
-use crate::yard::{Yard, not_run};
+use crate::yard::{Yard, not_run, said};
 
 const JOB: &str = "foo-abc234";
 
@@ -39,26 +39,51 @@ fn an_edit_that_ended_between_the_two_jobs_is_named_and_can_be_finished() {
     let prepared = yard.folder("tmp").join(format!("edit-{old}.{JOB}.json"));
     fs::write(&prepared, r#"{"objective": "other words"}"#).unwrap();
     let before = yard.ask(&["status", &old]).stderr;
-    assert!(!before.contains("submits it"), "the old one is not withdrawn: {before}");
+    assert!(!before.contains("cut off"), "the old one is not withdrawn: {before}");
     assert_eq!(yard.ask(&["kill", &old]).code, Some(0));
-    let told = yard.ask(&["status", &old]).stderr;
-    let target = yard.incoming().join(format!("{JOB}.json"));
-    let hint = format!("mv {} {} submits it", prepared.display(), target.display());
-    assert!(told.contains(&hint), "{told}");
-    fs::rename(prepared, target).unwrap();
+    let way = format!("numerus edit {old} submits it, rm {} drops it", prepared.display());
+    for words in [&["status", &old][..], &["status"], &["status", JOB], &["retry", &old]] {
+        let told = yard.site.run(yard.numerus(words).env("COLUMNS", "1000")).stderr;
+        assert!(told.contains(&way), "{words:?}: {told}");
+    }
+    let refused = yard.ask(&["edit", &old, "--priority", "7"]);
+    said(&refused, 4, &format!("then numerus edit {JOB} changes it"));
+    assert_eq!(yard.names("incoming"), [""; 0]);
+    let finished = yard.ask(&["edit", &old]);
+    assert_eq!((finished.code, finished.stdout.trim_end()), (Some(0), JOB), "{finished:?}");
+    assert_eq!(yard.names("incoming"), [format!("{JOB}.json")]);
     let after = yard.ask(&["status", &old]).stderr;
-    assert!(!after.contains("submits it"), "{after}");
-    assert!(yard.ask(&["status", JOB]).stdout.contains("waits to be taken"));
-    // What it cannot have of the old one is said.
+    assert!(!after.contains("cut off"), "{after}");
+    assert_eq!(yard.ask(&["retry", &old]).code, Some(0), "as every job that was killed");
+}
+
+#[test]
+fn an_edit_whose_old_jobs_end_stands_in_its_journal_alone_is_finished_with_rest_and_notes() {
+    let yard = Yard::new("edit-behind");
     let old = yard.submit(&["rests"]);
     assert_eq!(yard.ask(&["pause", &old]).code, Some(0));
     assert_eq!(yard.ask(&["send", &old, "mind the gap"]).code, Some(0));
-    fs::write(yard.folder("tmp").join(format!("edit-{old}.rests-abc234.json")), "{}").unwrap();
+    let status = fs::read(yard.run(&old).join("status.json")).unwrap();
+    let new = "rests-abc234";
+    let prepared = yard.folder("tmp").join(format!("edit-{old}.{new}.json"));
+    fs::write(&prepared, r#"{"objective": "other words"}"#).unwrap();
     assert_eq!(yard.ask(&["kill", &old]).code, Some(0));
-    let told = yard.ask(&["status", &old]).stderr;
-    for words in ["submits it", "numerus pause rests-abc234", "note-*.md"] {
-        assert!(told.contains(words), "{told}");
+    // As if it had died when the end was in the journal, and nowhere else.
+    let file = format!("{old}.json");
+    fs::rename(yard.folder("killed").join(&file), yard.folder("claimed").join(&file)).unwrap();
+    fs::write(yard.run(&old).join("status.json"), status).unwrap();
+    for words in [&["status"][..], &["doctor"], &["status", &old], &["start", &old]] {
+        let told = yard.site.run(yard.numerus(words).env("COLUMNS", "1000"));
+        let told = format!("{}{}", told.stdout, told.stderr);
+        assert!(told.contains(&format!("numerus edit {old} submits it")), "{words:?}: {told}");
     }
+    let finished = yard.ask(&["edit", &old]);
+    assert_eq!((finished.code, finished.stdout.trim_end()), (Some(0), new), "{finished:?}");
+    assert_eq!((yard.names("killed"), yard.names("incoming")), (vec![file], vec![]));
+    said(&yard.ask(&["status", new]), 0, "state      paused");
+    let note = fs::read_to_string(yard.run(new).join("note-1.md")).unwrap();
+    assert_eq!(note.trim(), "mind the gap");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(4), "it rests");
 }
 
 #[test]
@@ -74,13 +99,11 @@ fn an_edit_of_a_resting_job_that_is_killed_at_any_time_leaves_one_job_which_neve
         yard.site.run(command.args(["edit", &old, "--priority", "7"]));
         assert_eq!(yard.names("incoming"), [""; 0], "after {ms} ms a daemon could start it");
         yard.ask(&["daemon", "--once"]);
+        if yard.names("claimed").is_empty() {
+            said(&yard.ask(&["edit", &old]), 0, "its edit was cut off, and is finished");
+            yard.ask(&["daemon", "--once"]);
+        }
         match yard.names("claimed").as_slice() {
-            [] => {
-                let told = yard.ask(&["status", &old]).stderr;
-                for words in ["submits it", "numerus pause rests-", "note-*.md"] {
-                    assert!(told.contains(words), "after {ms} ms: {told}");
-                }
-            }
             [one] => {
                 let job = one.rsplit_once('.').unwrap().0;
                 assert_eq!(yard.count(job, "job.worker_started"), 0, "after {ms} ms");
@@ -173,4 +196,31 @@ fn a_note_that_is_too_long_is_not_said_to_have_what_was_read_of_it() {
     let refused = yard.site.run(command.stdin(File::open(yard.path("note")).unwrap()));
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("has more than 16384 bytes"), "{refused:?}");
+}
+
+#[test]
+fn what_waits_to_be_taken_is_named_as_it_is_listed() {
+    let yard = Yard::new("doors-named");
+    for (name, words) in [("by hand.md", "'by hand.md'"), ("drop", "drop")] {
+        yard.drop_file(name, "an objective\n");
+        for command in [&["edit", name, "--priority", "5"][..], &["pause", name]] {
+            let refused = yard.ask(command);
+            said(&refused, 4, &format!("{name} waits to be taken: it is no job yet"));
+            let ways = [format!("numerus kill {words}"), format!("numerus start {words} takes it")];
+            assert!(ways.iter().all(|way| refused.stderr.contains(way)), "{refused:?}");
+        }
+        said(&yard.ask(&["status", name]), 0, &format!("numerus start {words}"));
+        said(&yard.ask(&["kill", name]), 0, "withdrawn before anyone took it");
+    }
+    // The names of files that `submit` gives, or could have given.
+    yard.drop_file("fix-parser.md", "an objective\n");
+    let submitted = format!("{}.json", yard.submit(&["words"]));
+    for name in ["fix-parser.md", &submitted] {
+        said(&yard.ask(&["status"]), 0, name);
+        said(&yard.ask(&["status", name]), 0, "waits to be taken");
+        let ended = yard.ask(&["edit", name, "--priority", "5"]);
+        said(&ended, 0, "takes its place");
+        said(&yard.ask(&["kill", name]), 0, "has ended already (killed)");
+        said(&yard.ask(&["pause", &format!("{}.json", ended.stdout.trim())]), 0, "paused");
+    }
 }

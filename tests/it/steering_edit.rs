@@ -28,6 +28,12 @@ fn a_job_that_nobody_has_taken_is_withdrawn_and_the_edited_one_takes_its_place()
     let mut gone = vec![format!("{old}.json"), format!("{second}.json")];
     gone.sort();
     assert_eq!(yard.names("killed"), gone);
+    said(&yard.ask(&["status", &old]), 0, &format!("{second} takes its place"));
+    for command in ["edit", "pause"] {
+        let refused = yard.ask(&[command, &old]);
+        said(&refused, 4, &format!("it was edited, and {second} took its place"));
+        assert!(!refused.stderr.contains("retry"), "{refused:?}");
+    }
     let file = fs::read(yard.incoming().join(format!("{third}.json"))).unwrap();
     let file: Value = serde_json::from_slice(&file).unwrap();
     let expected = json!({"objective": "other words", "plan": "single", "labels": ["mine"],
@@ -56,6 +62,60 @@ fn a_file_that_is_changed_while_it_is_in_the_editor_is_not_withdrawn_unseen() {
         assert!(yard.names("killed").is_empty());
         fs::write(&file, r#"{"objective": "first words, again"}"#).unwrap();
     }
+}
+
+#[test]
+fn what_came_first_while_a_job_was_in_the_editor_is_told_as_it_is() {
+    let yard = Yard::new("edit-first");
+    let editing = |job: &str, meanwhile: &str| {
+        let numerus = env!("CARGO_BIN_EXE_numerus");
+        let lines = meanwhile.replace("numerus", numerus);
+        let script = format!("{lines} >&2\nsed -i 's/^rests/mine/' \"$1\"\n");
+        fs::write(yard.path("editor.sh"), script).unwrap();
+        let refused =
+            yard.ask_editing(&format!("sh {}", yard.path("editor.sh").display()), &["edit", job]);
+        assert!(refused.stderr.contains("what you wrote is in "), "{refused:?}");
+        assert!(!refused.stderr.contains("has begun"), "{refused:?}");
+        refused
+    };
+    let paused = yard.submit(&["rests"]);
+    let refused = editing(&paused, &format!("numerus pause {paused}"));
+    said(&refused, 4, &format!("numerus edit {paused} once more changes it"));
+    assert_eq!(yard.ask(&["edit", &paused, "--priority", "7"]).code, Some(0));
+    for taken in [false, true] {
+        let job = || {
+            let job = yard.submit(&["rests"]);
+            if taken {
+                assert_eq!(yard.ask(&["pause", &job]).code, Some(0));
+            }
+            job
+        };
+        let killed = job();
+        let refused = editing(&killed, &format!("numerus kill {killed}"));
+        said(&refused, 4, &format!("{killed} has ended already (killed)"));
+        let removed = job();
+        let prune = "numerus prune --state killed --yes";
+        let meanwhile = format!("numerus kill {removed}\n{prune}");
+        said(&editing(&removed, &meanwhile), 3, &format!("{removed} was removed"));
+    }
+}
+
+#[test]
+fn what_an_edit_changes_besides_is_said() {
+    let yard = Yard::new("edit-drops");
+    let place = yard.path("place").display().to_string();
+    fs::create_dir(&place).unwrap();
+    let old =
+        yard.submit(&["first", "--plan", "single", "--verify", "true", "--workspace", &place]);
+    let edited = yard.ask_editing("sh -c 'echo other > \"$1\"' sh", &["edit", &old]);
+    for words in ["gone: plan, verify, workspace; other: objective", "names no workspace"] {
+        assert!(edited.stderr.contains(words), "{words}: {edited:?}");
+    }
+    let edited = yard.ask(&["edit", &id_of(&edited), "--workspace", &place, "--label", "mine"]);
+    for words in ["new: labels, workspace\n", &format!("works on {place}\n")] {
+        assert!(edited.stderr.contains(words), "{words}: {edited:?}");
+    }
+    assert_eq!(id_of(&edited).lines().count(), 1, "its id alone is on stdout");
 }
 
 #[test]

@@ -77,6 +77,42 @@ fn an_edit_of_a_plan_that_somebody_has_edited_meanwhile_is_kept_and_replaces_not
 }
 
 #[test]
+fn at_the_question_every_answer_is_told_and_a_draft_that_was_left_is_opened_again() {
+    let stage = Stage::new("go-answers", &Script::of([part("t1")]));
+    let dir = stage.site.path().display().to_string();
+    let task = json!({"id": "t1", "summary": "s", "description": "d", "dependencies": ["t9"]});
+    let bad = json!({"objective": "mine", "tasks": [task]}).to_string();
+    fs::write(stage.flag("bad.json"), &bad).unwrap();
+    let editor = format!("cp \"$1\" {dir}/seen; cp {dir}/bad.json \"$1\"");
+    fs::write(stage.flag("editor.sh"), editor).unwrap();
+    fs::write(stage.flag("typed"), "\ne\nwhat\nq\ne\nq\nn\n").unwrap();
+    let mut command = start(&stage);
+    command.env("EDITOR", format!("sh {dir}/editor.sh"));
+    let ended = stage.site.run(command.stdin(fs::File::open(stage.flag("typed")).unwrap()));
+    said(&ended, 1, "y starts it, e opens the plan in your editor, n kills the job");
+    said(&ended, 1, "e opens the draft again, q leaves it where it is");
+    assert_eq!(fs::read_to_string(stage.flag("seen")).unwrap(), bad, "the draft that was left");
+    let drafts = fs::read_dir(stage.site.root().join("spool/tmp")).unwrap().flatten();
+    let drafts = drafts.filter(|e| e.file_name().to_string_lossy().starts_with("plan-"));
+    assert_eq!(drafts.count(), 1);
+    let job = &stage.all_jobs()[0].id;
+    said(&ended, 1, &format!("numerus retry {job} plans it once more"));
+}
+
+#[test]
+fn ctrl_c_at_the_question_says_that_the_job_waits() {
+    let stage = Stage::new("go-interrupted", &Script::of([part("t1")]));
+    let mut terminal = Terminal::start(&start(&stage), 100, 40);
+    terminal.until("start it? [y]es, [e]dit, [n]o:");
+    terminal.press("\x03");
+    assert_eq!(terminal.end(), 130, "{}", terminal.text());
+    let job = &stage.all_jobs()[0].id;
+    let text = terminal.text();
+    let way = format!("{job} waits; numerus start {job} goes on");
+    assert!(text.lines().any(|line| line.trim() == way), "{text}");
+}
+
+#[test]
 fn a_go_in_top_is_to_the_plan_that_was_there_when_it_was_asked_for() {
     let yard = Yard::new("go-top");
     let _daemon = yard.daemon(&[]);

@@ -194,9 +194,7 @@ fn a_job_whose_edit_was_cut_off_stays_and_every_overview_says_what_to_do() {
     let (old, new) = (yard.submit(&["first words", "--plan", "single"]), "anew-abc234");
     let prepared = yard.folder("tmp").join(format!("edit-{old}.{new}.json"));
     fs::write(&prepared, r#"{"objective": "other words", "plan": "single"}"#).unwrap();
-    let target = yard.incoming().join(format!("{new}.json"));
-    let (from, to) = (prepared.display(), target.display());
-    let todo = format!("mv {from} {to} submits it, rm {from} drops it");
+    let todo = format!("numerus edit {old} submits it, rm {} drops it", prepared.display());
     let is_told = || {
         ["status", "doctor"].map(|command| {
             let said = yard.site.run(yard.numerus(&[command]).env("COLUMNS", "1000"));
@@ -210,7 +208,7 @@ fn a_job_whose_edit_was_cut_off_stays_and_every_overview_says_what_to_do() {
     let kept = format!("kept: {old}, since an edit of it that was cut off");
     said(&yard.ask(&all), 0, &kept);
     assert_eq!(yard.names("killed"), [format!("{old}.json")]);
-    fs::rename(prepared, target).unwrap();
+    assert_eq!(yard.ask(&["edit", &old]).code, Some(0));
     assert_eq!(is_told(), [false; 2]);
     said(&yard.ask(&all), 0, "removed 1 job, ");
 }
@@ -223,6 +221,9 @@ fn what_was_withdrawn_goes_and_what_a_death_left_is_finished() {
     let all = ["prune", "--keep", "0", "--unmerged", "--yes"];
     said(&yard.ask(&all), 0, &withdrawn);
     assert_eq!(yard.names("killed"), [""; 0]);
+    let gone = yard.ask(&["status", &withdrawn]);
+    said(&gone, 3, &format!("store/pruned/{withdrawn}"));
+    assert!(!gone.stderr.contains("memory show"), "nothing is remembered of it: {gone:?}");
     let file = copy(&yard.site.root(), &withdrawn).join(format!("{withdrawn}.json"));
     assert!(fs::read_to_string(file).unwrap().contains("never"));
     yard.drop_job("own", "own", "");

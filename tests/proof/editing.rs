@@ -1,5 +1,5 @@
 //! Death at every point of `numerus edit`: whoever dies leaves one job, the old or the new one, or one whose file `status` of
-//! the old one names. Each point is hit in its turn, until an edit comes to its end.
+//! the old one names, and which the same command makes a job. Each point is hit in its turn, until an edit comes to its end.
 
 use std::time::Duration;
 
@@ -68,16 +68,21 @@ fn die_at(world: &World, old: &str, point: u64) -> Traced {
 /// The job that there is, whichever; an error where there is none, or more than one.
 fn left(world: &World, old: &str) -> Result<Left, String> {
     let alive = [names(&world.folder("incoming")), names(&world.folder("claimed"))].concat();
+    let is_told = world.ask(&["status", old]).stderr.contains("submits it");
     match alive.as_slice() {
-        [one] if one.starts_with(old) => Ok(Left::Old),
-        [_] => Ok(Left::New),
-        [] => {
-            let told = world.ask(&["status", old]).stderr;
-            let is_told = told.contains("submits it") && !names(&world.folder("tmp")).is_empty();
-            is_told.then_some(Left::Prepared).ok_or(format!("both jobs are gone, and told: {told}"))
-        }
-        more => Err(format!("there are two: {more:?}")),
+        [one] if one.starts_with(old) && !is_told => Ok(Left::Old),
+        [one] if !one.starts_with(old) => Ok(Left::New),
+        [] | [_] if is_told => finished(world, old),
+        other => Err(format!("there are {other:?}, and an edit is told of: {is_told}")),
     }
+}
+
+/// Asked once more, an edit that was cut off comes to its end.
+fn finished(world: &World, old: &str) -> Result<Left, String> {
+    let ended = world.ask(&["edit", old]);
+    let alive = [names(&world.folder("incoming")), names(&world.folder("claimed"))].concat();
+    let is_done = ended.code == Some(0) && alive == [format!("{}.json", ended.stdout.trim_end())];
+    is_done.then_some(Left::Prepared).ok_or(format!("there are {alive:?} after {ended:?}"))
 }
 
 /// The last edit did what it was to, and those before it died on both sides of each turn.

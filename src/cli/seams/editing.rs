@@ -107,6 +107,9 @@ pub(in crate::cli) fn replace_unstarted(
     by: &JobId,
 ) -> Result<bool, Failure> {
     let cannot = |e: std::io::Error| Failure::system("end the job", &e);
+    if !Runs::of(root).folder(job).dir().is_dir() {
+        return Ok(false);
+    }
     let Some(mut held) = Held::acquire(&Runs::of(root), job).map_err(cannot)? else {
         return Ok(false);
     };

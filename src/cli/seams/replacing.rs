@@ -12,7 +12,10 @@ use crate::error::Exit;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::os::writers;
-use crate::spool::{Kind, Stamp};
+use crate::spool::{CutOff, Kind, Place, Stamp};
+
+/// What a prepared file may have at least, in bytes, whatever the settings say of objectives.
+const MIN_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Puts the file of the job that is to take another one's place where nobody takes it yet.
 pub(in crate::cli) fn prepare(
@@ -33,6 +36,8 @@ pub(in crate::cli) fn hand_over(
     (old, new): (&JobId, &JobId),
     json: &[u8],
 ) -> Result<(), Failure> {
+    // For whoever looks for the old one; without it nothing else is missed.
+    let _noted = Spool::of(root).note_successor(old, new);
     let from = Runs::of(root).folder(old);
     // Read after the old job's end: from then on nothing is asked of it any more.
     let (rests, notes) = (from.wants(Want::Paused), from.notes(None));
@@ -80,9 +85,29 @@ fn take_prepared(
     Spool::of(root).wake().map_err(cannot)
 }
 
-/// The job that was to take the place of one that was withdrawn, and its file, if somebody died in between.
-pub(in crate::cli) fn prepared_for(root: &Root, old: &JobId) -> Option<(JobId, PathBuf)> {
-    Spool::of(root).prepared_for(old)
+/// Finishes an edit that was cut off, as it would have: the old job's end comes to its end, and the new one takes its place. Of
+/// several who do so at once one does it.
+pub(in crate::cli) fn finish_edit(root: &Root, edit: &CutOff) -> Result<(), Failure> {
+    let limit = open(root)?.max_objective_bytes;
+    let CutOff { old, new, file } = edit;
+    let busy = || {
+        let somebody = format!("somebody else is at {old} or {new} just now");
+        Failure::new(Exit::Blocked, somebody).hint(format!("numerus status {old} says how it went"))
+    };
+    if Spool::of(root).has(Place::Claimed, old)
+        && !super::finish_killed(root, &Runs::of(root).folder(old))?
+    {
+        return Err(busy());
+    }
+    let read = fsx::read_bounded(file, limit.saturating_mul(2).max(MIN_FILE_BYTES));
+    let bytes = match read {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(busy()),
+        read => read.map_err(|e| Failure::system("read the edited job", &e))?,
+    };
+    let Some(bytes) = bytes else {
+        return Err(Failure::usage(format!("{} is too large", file.display())));
+    };
+    hand_over(root, file, (old, new), &bytes)
 }
 
 /// What a file in `incoming/` is before it is read; `None` where it is gone.
