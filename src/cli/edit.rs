@@ -12,7 +12,7 @@ use super::here::Here;
 use super::jobfile::{Draft, Flags, compose};
 use super::lookup::{self, Known, Whereabouts};
 use super::needed::Needs;
-use super::{pause, retry, seams, snapshot, submit};
+use super::{idle, pause, retry, seams, snapshot, submit};
 use crate::error::{Exit, Failure};
 use crate::logic::state::JobState;
 use crate::model::id::{JobId, TAIL_CHARS};
@@ -69,6 +69,7 @@ pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
     here.out.note(&format!("{}: withdrawn; {new} takes its place", known.job));
     tell_changes(here, &before, &after);
     here.out.line(new.as_str())?;
+    idle::tell_untaken(here, &new);
     Ok(Exit::Done)
 }
 
@@ -89,6 +90,7 @@ fn finish(here: &mut Here, edit: &CutOff, flags: &Flags) -> Result<Exit, Failure
     seams::finish_edit(&here.root, edit)?;
     here.out.note(&format!("{old}: its edit was cut off, and is finished; {new} takes its place"));
     here.out.line(new.as_str())?;
+    idle::tell_untaken(here, &new);
     Ok(Exit::Done)
 }
 
