@@ -264,11 +264,8 @@ fn was_removed(root: &Root, job: &JobId) -> Failure {
     let failure =
         Failure::new(Exit::Unknown, format!("{job} was removed; what is left of it is in {paths}"));
     // A memory that cannot be read is said to be so by the command that is named.
-    let is_remembered = match seams::memory(root) {
-        Ok(memory) => memory.is_some_and(|m| m.find(job).is_ok_and(|entry| entry.is_some())),
-        Err(_) => true,
-    };
-    if is_remembered {
+    let entry = seams::memory(root, |memory| memory.find(job));
+    if entry.map_or(true, |entry| entry.is_some()) {
         failure.hint(format!("numerus memory show {job} tells what is remembered of it"))
     } else {
         failure.hint("nothing else is known of it: look there")
