@@ -90,7 +90,7 @@ fn finish(here: &mut Here, edit: &CutOff, flags: &Flags) -> Result<Exit, Failure
     seams::finish_edit(&here.root, edit)?;
     here.out.note(&format!("{old}: its edit was cut off, and is finished; {new} takes its place"));
     here.out.line(new.as_str())?;
-    idle::tell_untaken(here, &new);
+    idle::tell_untaken(here, new);
     Ok(Exit::Done)
 }
 
