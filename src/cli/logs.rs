@@ -91,31 +91,36 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
         }
     }
     let mut journal = JournalTail::new(folder.clone());
-    let (mut wakes, mut voices) = (Wakes::new(), BTreeMap::new());
+    // Who does not wait watches nothing: the kernel takes ten milliseconds and more to forget a watch.
+    let (mut wakes, mut voices) = (asked.follow.then(Wakes::new), BTreeMap::new());
     let mut live = (asked.follow && !asked.raw).then(Live::below).filter(Live::is_on_screen);
-    if live.is_some() {
+    if let Some(wakes) = wakes.as_mut().filter(|_| live.is_some()) {
         wakes.catch_signals()?;
     }
     loop {
-        follow::watch(&here.root, &mut wakes, &folder);
+        if let Some(wakes) = &mut wakes {
+            follow::watch(&here.root, wakes, &folder);
+        }
         let (_, held) = journal.look()?;
         find_voices(&folder, place, asked.raw, &mut voices)?;
-        for name in voices.keys() {
-            wakes.add(folder.place(name).dir());
+        if let Some(wakes) = &mut wakes {
+            for name in voices.keys() {
+                wakes.add(folder.place(name).dir());
+            }
         }
         speak(here, asked, place.is_none(), &mut voices)?;
-        if !asked.follow || is_over(&journal, held) {
+        let Some(wakes) = wakes.as_mut().filter(|_| !is_over(&journal, held)) else {
             if voices.is_empty() {
                 let why = why_silent(&folder, place)?;
                 here.out.note(&why);
             }
             return Ok(Exit::Done);
-        }
+        };
         if let Some(end) = follow::end_of_untaken(&here.root, &journal)? {
             here.out.note(&wait::said(&job, &end));
             return Ok(Exit::Done);
         }
-        let time = live.as_mut().and_then(|l| l.looked(here, &mut wakes, &journal, held));
+        let time = live.as_mut().and_then(|l| l.looked(here, wakes, &journal, held));
         match wakes.next_within(time.unwrap_or(Duration::MAX)) {
             Wake::Signal(signal) => return Ok(Exit::Signal(signal)),
             Wake::Continued => here.out.forget(),
