@@ -249,7 +249,9 @@ pub(super) fn draft(root: &Root, folder: &RunFolder) -> Result<Draft, Failure> {
         .hint("numerus submit -f FILE submits what you have")
     };
     let (_, path) = Spool::of(root).find(job).ok_or_else(lost)?;
-    let bytes = seams::read_as_taken(root, &path)?;
+    // Somebody may have taken it on in between.
+    let gone = |e: Failure| if path.symlink_metadata().is_err() { lost() } else { e };
+    let bytes = seams::read_as_taken(root, &path).map_err(gone)?;
     if !is_as_accepted(folder, &bytes) {
         return Err(lost());
     }
