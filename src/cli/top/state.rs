@@ -222,7 +222,13 @@ impl Screen {
         if let Some((job, plan)) = self.unapproved() {
             self.mode = Mode::Sure(Act::Approve(plan), job.to_string());
         } else if let Some(board) = self.board() {
-            self.said = format!("{} has no plan that waits for a person", board.status.job_id);
+            let job = &board.status.job_id;
+            self.said = match board.status.rests_for() {
+                Some(PauseReason::Approval) => {
+                    format!("the plan of {job} is being read: once more")
+                }
+                _ => format!("{job} has no plan that waits for a person"),
+            };
         }
     }
 

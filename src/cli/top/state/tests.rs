@@ -150,6 +150,9 @@ fn only_a_plan_that_waits_for_a_person_is_approved_and_by_a_y_alone() {
     meanwhile.overview.jobs[2].plan = Some(3);
     let seen = Wish::Do(Act::Approve(2), third());
     assert_eq!(press(&mut meanwhile, "y"), seen, "what was seen when it was asked for");
+    meanwhile.overview.jobs[2].plan = None;
+    press(&mut meanwhile, "a");
+    assert_eq!(meanwhile.said, "the plan of third-abc234 is being read: once more");
     let mut at_work = screen();
     press(&mut at_work, "a");
     assert_eq!(at_work.said, "first-abc234 has no plan that waits for a person");
