@@ -1,27 +1,25 @@
 //! The one door to portable-pty: a program in a terminal of its own, with a session of its own.
 //!
 //! What it writes is read by a descriptor of our own: portable-pty's reader says "end" where the kernel says `EIO`, after which
-//! there may still be something to read, and a terminal gives four kilobytes at a time, however much is there.
+//! there may still be something to read. A terminal gives four kilobytes at a time; reading on before they are written to a log was
+//! tried, and is slower: the writer waits meanwhile.
 //!
 //! Everything is spawned from one thread that lives as long as the process: a parent-death signal fires when the
 //! *thread* that spawned ends.
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Error, ErrorKind, Read, Result};
+use std::io::{Error, Read, Result};
 use std::path::PathBuf;
 use std::sync::mpsc;
 
 use filedescriptor::FileDescriptor;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::family;
 
 /// Columns of the terminal: wide, so that nothing that looks at the width wraps lines.
 const COLUMNS: u16 = 400;
-/// Bytes that a read of a terminal gives at most (`N_TTY_BUF_SIZE` in the kernel, less one), with room for other kernels.
-const AT_A_TIME: usize = 2048;
 /// Rows of the terminal.
 const ROWS: u16 = 50;
 
@@ -54,8 +52,7 @@ pub struct PtyTerminal(
     Box<dyn MasterPty + Send>,
 );
 
-/// What is written into a terminal. A read waits until something is there and then gives all that is there, as far as it is asked
-/// for. The end is `EIO`, see `n_tty_read` in the kernel.
+/// What is written into a terminal. The end is `EIO`, see `n_tty_read` in the kernel.
 pub struct PtyOutput(File);
 
 impl PtyOutput {
@@ -64,34 +61,11 @@ impl PtyOutput {
         let file = FileDescriptor::dup(&descriptor).and_then(|own| own.as_file());
         file.map(Self).map_err(Error::other)
     }
-
-    /// Whether a read would wait for nothing.
-    fn has_more(&self) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let mut wanted = [PollFd::new(&self.0, PollFlags::IN)];
-        poll(&mut wanted, Some(&now)).is_ok_and(|ready| ready > 0)
-    }
 }
 
 impl Read for PtyOutput {
     fn read(&mut self, chunk: &mut [u8]) -> Result<usize> {
-        let mut filled = 0;
-        while let Some(rest) = chunk.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.0.read(rest) {
-                Ok(bytes) => {
-                    filled += bytes;
-                    // After less than a terminal gives at a time there is nothing more.
-                    if bytes < AT_A_TIME || !self.has_more() {
-                        break;
-                    }
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                // What is wrong is said again to whoever reads on.
-                Err(_) if filled > 0 => break,
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(filled)
+        self.0.read(chunk)
     }
 }
 
