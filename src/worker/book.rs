@@ -79,8 +79,9 @@ impl Book {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a fact down. When it comes back, one that something outside follows from is durable, with all before it. Nothing is written, and so nothing begins, once the
-    /// lock is another file or gone with its folder: somebody else may work on the job.
+    /// Writes a fact down. When it comes back, one that something outside follows from is durable, with all before it. Nothing
+    /// is written, and so nothing begins, once the lock is another file or gone with its folder: somebody else may work on the
+    /// job.
     pub(super) fn record(&self, task: Option<&TaskId>, fact: Fact) -> Result<()> {
         let due = due(&fact);
         let event = {
