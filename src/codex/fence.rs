@@ -89,14 +89,27 @@ pub fn fence(job: &JobId, start: &SessionStart, session_lock: &Path) -> Vec<u32>
     end_session(job, &start.place, group.as_ref(), session_lock, Born::Whenever)
 }
 
-/// Fences a whole job, whatever its journal says: every process with its mark.
+/// How the names of a job's control groups begin; no id has a dot.
+pub fn group_prefix(job: &JobId) -> String {
+    format!("{job}.")
+}
+
+/// Fences a whole job, whatever its journal says: every process with its mark, or in one of its control groups.
 pub fn fence_job(job: &JobId) -> Vec<u32> {
-    family::sweep(&[(JOB_MARK, job.as_str())], Born::Whenever)
+    end_all(job, Born::Whenever)
 }
 
 /// The same for whoever fenced the job when it began: what is left can only be what it started itself.
 pub fn fence_own(job: &JobId) -> Vec<u32> {
-    family::sweep(&[(JOB_MARK, job.as_str())], Born::WithUs)
+    end_all(job, Born::WithUs)
+}
+
+fn end_all(job: &JobId, born: Born) -> Vec<u32> {
+    let groups = Cgroup::named(&group_prefix(job));
+    let mut survivors: Vec<u32> = groups.iter().flat_map(Cgroup::kill).collect();
+    survivors.extend(family::sweep(&[(JOB_MARK, job.as_str())], born));
+    groups.iter().for_each(Cgroup::remove);
+    survivors
 }
 
 #[cfg(test)]
@@ -115,7 +128,7 @@ mod tests {
     #[test]
     fn a_session_is_enclosed_with_all_that_it_has_started_and_nobody_else() {
         let job = JobId::parse(&format!("enclose{}-abc234", process::own_pid())).expect("id");
-        let Some(group) = Cgroup::create(job.as_str()) else {
+        let Some(group) = Cgroup::create(&format!("{}1", group_prefix(&job))) else {
             // Most users may make none: then there is nothing to be put into.
             return env::not_run("a control group (version 2) that may be written");
         };
@@ -135,5 +148,8 @@ mod tests {
         other.kill().expect("end it");
         other.wait().expect("ended");
         assert!(!group.path().exists(), "an empty group goes");
+        Cgroup::create(&format!("{}2", group_prefix(&job))).expect("as the first one");
+        assert_eq!(fence_own(&job), [0_u32; 0]);
+        assert!(Cgroup::named(&group_prefix(&job)).is_empty(), "also one that nobody used");
     }
 }

@@ -2,8 +2,9 @@
 //! the session's lock so that codex inherits it, enters the control group, seals the family, and becomes codex. Commands of
 //! the job file start in the same way, without terminal, prompt and lock of their own.
 //!
-//! Arguments: `LOCK PROMPT STDERR CGROUP-PROCS BOUNDS -- PROGRAM ARGS…`, `-` for what there is none of. Exits with 127 and a line
-//! on stderr when any of it fails: nothing of codex has run then.
+//! Arguments: `LOCK PROMPT STDERR CGROUP-PROCS BOUNDS -- PROGRAM ARGS…`, `-` for what there is none of; or the name of a pipe that
+//! [orders](super::orders) with these words come through, sooner or later. Without orders it leaves. Exits with 127 and a line on stderr
+//! when any of it fails: nothing of codex has run then.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use rustix::termios::{self, OptionalActions};
 
 use super::fence::{JOB_MARK, PLACE_MARK};
+use super::orders::Orders;
 use crate::os::bounds::Bounds;
 use crate::os::lock::FileLock;
 use crate::os::{cgroup, env, family, fsx, pipe, process};
@@ -26,10 +28,15 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Exit code for "codex was never reached".
 const NOT_REACHED: u8 = 127;
 
-/// Prepares and becomes codex; comes back only if that failed.
+/// Prepares and becomes codex; comes back only if that failed, or if there is nothing to become.
 pub fn run(args: &[OsString]) -> u8 {
-    let error = match prepare(args) {
-        Ok(mut codex) => codex.exec(),
+    let prepared = match args {
+        [orders] => stand_by(Path::new(orders)),
+        words => prepare(words, mark).map(Some),
+    };
+    let error = match prepared {
+        Ok(Some(mut codex)) => codex.exec(),
+        Ok(None) => return 0,
         Err(error) => error,
     };
     let line = format!("numerus: cannot start the session: {error}\n");
@@ -37,18 +44,42 @@ pub fn run(args: &[OsString]) -> u8 {
     NOT_REACHED
 }
 
-fn prepare(args: &[OsString]) -> Result<Command> {
-    let [lock, prompt, stderr, procs, bounds, dashes, program, rest @ ..] = args else {
+/// Waits for orders and prepares what they say; `None` when whoever was to give them is gone or needs nothing.
+fn stand_by(name: &Path) -> Result<Option<Command>> {
+    process::interrupt_with_parent()?;
+    let orders = pipe::read_all(name)?;
+    if orders.is_empty() {
+        return Ok(None);
+    }
+    let Orders { cwd, env, words } = Orders::of_bytes(&orders)?;
+    let mark = |name: &str| {
+        let (_, value) = env.iter().find(|(known, _)| known == name)?;
+        value.clone().into_string().ok()
+    };
+    let mut codex = prepare(&words, mark)?;
+    env::enter(&cwd).map_err(fsx::at(&cwd))?;
+    codex.env_clear().envs(env);
+    Ok(Some(codex))
+}
+
+/// A mark that this process was given.
+fn mark(name: &str) -> Option<String> {
+    env::var(name)
+}
+
+/// Does what the words say up to codex. The seal comes first: from then on this process is known as one of its family.
+fn prepare(words: &[OsString], mark: impl Fn(&str) -> Option<String>) -> Result<Command> {
+    let [lock, prompt, stderr, procs, bounds, dashes, program, rest @ ..] = words else {
         return Err(usage());
     };
     if dashes != "--" {
         return Err(usage());
     }
+    seal(mark);
     // Apart from the terminal: mixed in, it would break lines of JSON.
     given(stderr, pipe::become_stderr)?;
     process::interrupt_with_parent()?;
     given(procs, cgroup::enter)?;
-    seal();
     given(lock, |lock| raw_stdout().and_then(|()| hold_lock(lock)))?;
     given(prompt, |prompt| {
         Ok(rustix::stdio::dup2_stdin(File::open(prompt).map_err(fsx::at(prompt))?)?)
@@ -66,9 +97,9 @@ fn given(word: &OsString, with: impl FnOnce(&Path) -> Result<()>) -> Result<()> 
     if word == "-" { Ok(()) } else { with(Path::new(word)) }
 }
 
-/// Seals the family by the marks that its first process was given.
-fn seal() {
-    if let (Some(job), Some(place)) = (env::var(JOB_MARK), env::var(PLACE_MARK)) {
+/// Seals the family by the marks that its first process carries.
+fn seal(mark: impl Fn(&str) -> Option<String>) {
+    if let (Some(job), Some(place)) = (mark(JOB_MARK), mark(PLACE_MARK)) {
         family::seal(&[(JOB_MARK, &job), (PLACE_MARK, &place)]);
     }
 }

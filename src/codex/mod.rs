@@ -3,7 +3,8 @@
 //!
 //! - `program`: which codex, with which home and environment
 //! - `command`: the words it is called with
-//! - `launch`: what happens between the spawn and codex itself (`numerus __session`)
+//! - `launch`: what happens between the spawn and codex itself (`numerus __session`); `launcher`: those that stand by for that, and
+//!   `orders`: what they are told
 //! - `session`: spawn, stream, deadlines; `reader`: its two threads; `pulse`: its vital signs; `conclusion`: its end on disk
 //! - `log`, `log_budget`: how much of what it prints is kept; `capture`: what comes through a pipe
 //! - `rollout`: codex's own record of the thread: typed errors, tokens
@@ -20,10 +21,12 @@ pub mod command;
 mod conclusion;
 pub mod fence;
 pub mod launch;
+pub mod launcher;
 pub mod log;
 pub mod log_budget;
 pub mod login;
 mod look;
+mod orders;
 pub mod program;
 pub mod prompt;
 mod pulse;
@@ -35,6 +38,7 @@ pub mod schema;
 pub mod session;
 
 pub use ask::Asker;
+pub use launcher::Launchers;
 pub use program::Codex;
 pub use question::{Question, Reply};
 pub use session::{Ended, Record, SessionSpec};

@@ -1,7 +1,7 @@
 //! The two threads of a session: one reads the terminal and writes the logs, one waits for the process. Neither decides
 //! anything; what they hear goes to the session's loop, through a bounded queue.
 
-use std::io::{PipeWriter, Read, Result};
+use std::io::{PipeReader, PipeWriter, Read, Result};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,20 +66,20 @@ struct Entry<'a> {
     event: &'a Value,
 }
 
-/// Starts both threads. `stderr` is held until the process has ended: by then it has opened it by its name.
+/// Starts both threads. `stderr` and `orders` are held until the process has ended: by then it has opened them by their names.
 ///
 /// # Errors
 /// When the system has no more threads to give.
 pub(super) fn start(
     mut output: PtyOutput,
     mut child: PtyChild,
-    (logs, stderr): (Logs, PipeWriter),
+    (logs, stderr, orders): (Logs, PipeWriter, Option<PipeReader>),
     tell: mpsc::Sender<Heard>,
 ) -> Result<()> {
     let waiter = tell.clone();
     thread("wait", move || {
         let code = child.wait().ok().flatten();
-        drop(stderr);
+        drop((stderr, orders));
         drop(waiter.blocking_send(Heard::Exited(code)));
     })?;
     thread("read", move || {

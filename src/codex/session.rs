@@ -1,8 +1,8 @@
 //! One `codex exec` in one PTY, from the durable intent to start it to its fenced end.
 //!
 //! A thread reads the terminal and writes the logs; another waits for the process; this loop turns what they tell into
-//! inputs of `logic::supervise` and carries out its effects. The order at the start: intent on disk, then the spawn. At
-//! the end: nothing of it lives, then the end on disk.
+//! inputs of `logic::supervise` and carries out its effects. The order at the start: intent on disk, then the orders for a
+//! process that stands by. At the end: nothing of it lives, then the end on disk.
 
 use std::ffi::OsString;
 use std::io::{Error, PipeWriter, Result};
@@ -17,7 +17,9 @@ use tokio::task::JoinHandle;
 use super::command::{Bounds, Call, arguments};
 use super::conclusion::{conclude, never_started};
 use super::fence::{self, JOB_MARK, PLACE_MARK};
+use super::launcher::{Launched, Launcher, Launchers};
 use super::log_budget::Budget;
+use super::orders::Orders;
 use super::program::Codex;
 use super::pulse;
 use super::reader::{self, Heard, Logs};
@@ -32,8 +34,9 @@ use crate::model::outcome::Tokens;
 use crate::os::cgroup::Cgroup;
 use crate::os::family::Born;
 use crate::os::lock::FileLock;
-use crate::os::pty::{PtyCommand, PtyProcess, PtyTerminal, Spawner};
-use crate::os::{clock, env, family, fsx, pipe, process};
+use crate::os::process::Target;
+use crate::os::pty::{PtyProcess, PtyTerminal};
+use crate::os::{clock, fsx, pipe, process};
 use crate::runs::Place;
 
 /// Puts a fact into the job's journal; durable when it comes back.
@@ -83,6 +86,8 @@ pub struct SessionSpec {
     pub limits: Limits,
     /// How much of what it prints is kept.
     pub logs: Arc<Budget>,
+    /// Whether another session of the job is likely to follow it.
+    pub is_followed: bool,
 }
 
 /// A session that has ended and is fenced.
@@ -98,24 +103,29 @@ pub struct Ended {
 pub(super) struct Live {
     pub(super) machine: Machine,
     pub(super) seen: Seen,
-    pub(super) terminal: Option<PtyTerminal>,
-    pub(super) group: Option<Cgroup>,
+    terminal: Option<PtyTerminal>,
+    family: Family,
     /// Until the group has taken it in.
     enclosing: Option<JoinHandle<()>>,
-    pub(super) slot: Option<FileLock>,
+    slot: Option<FileLock>,
+    /// To have one stand by for the session that will follow.
+    next: Option<Launchers>,
     pub(super) logs: Logs,
     pub(super) survivors: Vec<u32>,
     pub(super) pulse: mpsc::WeakSender<Heard>,
 }
 
-/// Runs one session. `slot` bounds the starts at a time and is let go once codex has confirmed its start.
+/// What is known of a session's processes beside their marks: the first one, and their group.
+type Family = (Option<Arc<Target>>, Option<Cgroup>);
+
+/// Runs one session, by one of `launchers`. `slot` bounds the starts at a time and is let go once codex has confirmed its start.
 ///
 /// # Errors
 /// Those of the system: files that cannot be written, processes that cannot be started. Nothing of the session lives then,
 /// either. How codex fared is in [`Ended`].
 pub async fn run(
     codex: &Codex,
-    spawner: &Spawner,
+    launchers: &Launchers,
     spec: &SessionSpec,
     slot: Option<FileLock>,
     record: &Record,
@@ -123,22 +133,18 @@ pub async fn run(
 ) -> Result<Ended> {
     prepare(spec)?;
     let residue_before = (spec.cwd.canonicalize().ok(), residue(spec));
-    let group = Cgroup::create(&format!("{}-{}-{}", spec.job, spec.place_name, spec.number));
-    if let Some(group) = &group {
-        group.bound(codex.bounds);
-    }
+    let launcher = launchers.take().await;
     let (logs, stderr) = Logs::open(spec)?;
-    record(Fact::SessionStarting(starting(spec, group.as_ref())))?;
-    let command = command(codex, spec, pipe::name_of(&stderr))?;
-    let spawner = spawner.clone();
-    let spawned =
-        tokio::task::spawn_blocking(move || spawner.spawn(command)).await.map_err(Error::other)?;
-    let process = match spawned {
-        Ok(process) => process,
+    let group = launcher.as_ref().ok().and_then(Launcher::group);
+    record(Fact::SessionStarting(starting(spec, group)))?;
+    let orders = orders(codex, spec, pipe::name_of(&stderr))?;
+    let launched = match launcher.and_then(|launcher| launcher.launch(&orders)) {
+        Ok(launched) => launched,
         Err(error) => return never_started(spec, &error, record),
     };
-    let left = group.clone();
-    let watched = supervise(process, spec, group, (slot, logs.clone(), stderr), record, stop).await;
+    let left = (launched.process.target.clone(), launched.group.clone());
+    let next = spec.is_followed.then(|| launchers.clone());
+    let watched = supervise(launched, spec, (slot, next, logs.clone(), stderr), record, stop).await;
     if watched.is_err() {
         let _what_is_left = end_family(spec, left).await;
     }
@@ -148,29 +154,31 @@ pub async fn run(
     conclude(codex, spec, live, record)
 }
 
-/// Watches over a spawned session until it has ended.
+/// Watches over a session that has its orders until it has ended.
 async fn supervise(
-    process: PtyProcess,
+    launched: Launched,
     spec: &SessionSpec,
-    group: Option<Cgroup>,
-    (slot, logs, stderr): (Option<FileLock>, Logs, PipeWriter),
+    (slot, next, logs, stderr): (Option<FileLock>, Option<Launchers>, Logs, PipeWriter),
     record: &Record,
     mut stop: watch::Receiver<Option<StopReason>>,
 ) -> Result<Live> {
-    let PtyProcess { pid, output, child, terminal } = process;
+    let Launched { process, group, is_inside, orders } = launched;
+    let PtyProcess { pid, target: leader, output, child, terminal } = process;
     let (place, number) = (spec.place_name.clone(), spec.number);
     record(Fact::SessionOpened { place, number, pid })?;
     let (tell, mut heard) = mpsc::channel(HEARD_QUEUE);
     let pulse = tell.downgrade();
-    reader::start(output, child, (logs.clone(), stderr), tell)?;
+    reader::start(output, child, (logs.clone(), stderr, orders), tell)?;
     let machine = Machine::new(spec.limits, clock::since_boot());
     let (seen, terminal, survivors) = (Seen::default(), Some(terminal), Vec::new());
-    let enclosing = group.clone().map(|group| enclose(spec, group));
-    let mut live = Live { machine, seen, terminal, group, enclosing, slot, logs, survivors, pulse };
+    let enclosing = group.clone().filter(|_| !is_inside).map(|group| enclose(spec, group));
+    let family = (leader, group);
+    let mut live =
+        Live { machine, seen, terminal, family, enclosing, slot, next, logs, survivors, pulse };
     while live.machine.phase() != Phase::Ended {
         let input = next_input(&mut live, spec, &mut heard, &mut stop, record).await?;
         for effect in live.machine.step(input, clock::since_boot()) {
-            carry_out(effect, &mut live, spec, pid).await?;
+            carry_out(effect, &mut live, spec).await?;
             if effect == Effect::KillFamily {
                 // Only tells how late it is: anything asked for now was just done.
                 live.machine.step(Input::Swept, clock::since_boot());
@@ -180,10 +188,14 @@ async fn supervise(
     Ok(live)
 }
 
-/// Ends all that is left of the session, apart from the loop; gives back what would not die.
-async fn end_family(spec: &SessionSpec, group: Option<Cgroup>) -> Result<Vec<u32>> {
+/// Ends all that is left of the session, apart from the loop; gives back what would not die. The first process goes first: as
+/// long as it reads its orders it carries no mark of the session, and it is not to become codex any more.
+async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u32>> {
     let (job, place, lock) = (spec.job.clone(), spec.place_name.clone(), spec.place.session_lock());
-    let end = move || fence::end_session(&job, &place, group.as_ref(), &lock, Born::WithUs);
+    let end = move || {
+        leader.iter().for_each(|leader| leader.kill());
+        fence::end_session(&job, &place, group.as_ref(), &lock, Born::WithUs)
+    };
     tokio::task::spawn_blocking(end).await.map_err(Error::other)
 }
 
@@ -229,12 +241,13 @@ pub(super) fn last_message(spec: &SessionSpec) -> PathBuf {
     spec.place.dir().join(format!("last-{}.txt", spec.number))
 }
 
-fn command(codex: &Codex, spec: &SessionSpec, stderr: OsString) -> Result<PtyCommand> {
+/// What the process that stands by is to become.
+fn orders(codex: &Codex, spec: &SessionSpec, stderr: OsString) -> Result<Orders> {
     let marks = [(JOB_MARK, spec.job.to_string()), (PLACE_MARK, spec.place_name.clone())];
     let schema = spec.schema.as_ref().map(|_| spec.place.schema(spec.number));
     let (last, temp) = (last_message(spec), temp(spec));
     fsx::remove(&last)?;
-    // Without links on the way: the kernel is told where things are. One that is gone is found by the spawn.
+    // Without links on the way: the kernel is told where things are. One that is gone is found at the start.
     let cwd = spec.cwd.canonicalize().unwrap_or_else(|_| spec.cwd.clone());
     let opened = spec.opened.as_ref().filter(|opened| !opened.is_everything());
     let call = Call {
@@ -249,19 +262,15 @@ fn command(codex: &Codex, spec: &SessionSpec, stderr: OsString) -> Result<PtyCom
         marks: &marks,
         temp: temp.as_deref(),
     };
-    let mut argv: Vec<OsString> = vec![env::own_binary()?.into(), "__session".into()];
-    argv.push(spec.place.session_lock().into());
-    argv.push(spec.place.prompt(spec.number).into());
-    argv.push(stderr);
-    // Its group takes it in while it starts.
-    argv.push("-".into());
-    argv.push(codex.bounds.to_word().into());
-    argv.push("--".into());
-    argv.extend(codex.program.iter().cloned());
-    argv.extend(arguments(&call));
+    // Its group takes it in by itself.
+    let (group, bounds) = ("-".into(), codex.bounds.to_word().into());
+    let (lock, prompt) = (spec.place.session_lock().into(), spec.place.prompt(spec.number).into());
+    let mut words = vec![lock, prompt, stderr, group, bounds, "--".into()];
+    words.extend(codex.program.iter().cloned());
+    words.extend(arguments(&call));
     let mut env = codex.env.clone();
     env.extend(marks.map(|(name, value)| (name.into(), value.into())));
-    Ok(PtyCommand { argv, env, cwd: spec.cwd.clone() })
+    Ok(Orders { cwd: spec.cwd.clone(), env, words })
 }
 
 /// The next thing that the machine should hear of; what codex said is noted on the way.
@@ -323,6 +332,7 @@ fn confirmed(
     record: &Record,
 ) -> Result<Input> {
     live.slot = None;
+    live.next.take().iter().for_each(Launchers::prepare);
     live.seen.thread_id = Some(thread_id.clone());
     let (place, number) = (spec.place_name.clone(), spec.number);
     record(Fact::SessionConfirmed { place, number, thread_id })?;
@@ -330,20 +340,17 @@ fn confirmed(
     Ok(if live.seen.helper_missing { Input::Stop(StopReason::BadStart) } else { Input::Confirmed })
 }
 
-async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec, pid: u32) -> Result<()> {
+async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec) -> Result<()> {
     match effect {
         Effect::Look => pulse::look(spec, &live.pulse),
         Effect::Interrupt => {
-            let marks = [(JOB_MARK, spec.job.as_str()), (PLACE_MARK, spec.place_name.as_str())];
-            if let Some(codex) = process::Target::open(pid, |pid| family::carries(pid, &marks)) {
-                codex.interrupt();
-            }
+            live.family.0.iter().for_each(|codex| codex.interrupt());
         }
         Effect::KillFamily => {
             if let Some(enclosing) = live.enclosing.take() {
                 enclosing.await.map_err(Error::other)?;
             }
-            live.survivors = end_family(spec, live.group.clone()).await?;
+            live.survivors = end_family(spec, live.family.clone()).await?;
         }
         Effect::HangUp => live.terminal = None,
     }

@@ -32,6 +32,19 @@ impl Cgroup {
         (group.procs().exists() && group.dir.join("cgroup.kill").exists()).then_some(group)
     }
 
+    /// The groups below the one this process is in whose names begin so.
+    pub fn named(prefix: &str) -> Vec<Self> {
+        let begins = format!("numerus-{prefix}");
+        let Some(entries) = own_dir().and_then(|dir| fs::read_dir(dir).ok()) else {
+            return Vec::new();
+        };
+        let found = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_meant = |dir: &PathBuf| {
+            dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begins))
+        };
+        found.filter(is_meant).map(|dir| Self { dir }).collect()
+    }
+
     /// A group that was written down by its path; it need not exist any more.
     pub fn recorded(path: &str) -> Option<Self> {
         let dir = PathBuf::from(path);

@@ -1,9 +1,9 @@
-//! Pipes from our programs to us. The reading end never waits by itself; the writing end has a name, so that a program that
+//! Pipes between our programs and us. Our reading end never waits by itself; each end has a name, so that a program that
 //! inherits nothing can open it.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
@@ -21,9 +21,35 @@ pub fn pair() -> Result<(PipeReader, PipeWriter)> {
     Ok((reader, writer))
 }
 
-/// The name under which programs of the same user can open the writing end, as long as it is held here.
-pub fn name_of(writer: &PipeWriter) -> OsString {
-    format!("/proc/{}/fd/{}", process::own_pid(), writer.as_raw_fd()).into()
+/// The name under which programs of the same user can open an end, as long as it is held here.
+pub fn name_of(end: &impl AsRawFd) -> OsString {
+    format!("/proc/{}/fd/{}", process::own_pid(), end.as_raw_fd()).into()
+}
+
+/// What a pipe holds at first, in bytes (`pipe(7)`).
+const CAPACITY: usize = 64 * 1024;
+
+/// Puts all of it into a pipe that nobody has written to yet, without waiting for whoever reads.
+///
+/// # Errors
+/// When the system lets no pipe be as large.
+pub fn fill(mut writer: &PipeWriter, bytes: &[u8]) -> Result<()> {
+    if bytes.len() > CAPACITY {
+        rustix::pipe::fcntl_setpipe_size(writer, bytes.len())?;
+    }
+    writer.write_all(bytes)
+}
+
+/// All that is written into the pipe of that name until nobody has its writing end any more.
+///
+/// # Errors
+/// Those of the system, with the name.
+#[expect(clippy::disallowed_methods, reason = "a pipe is no file that could be lost")]
+pub fn read_all(name: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut pipe = OpenOptions::new().read(true).open(name).map_err(fsx::at(name))?;
+    pipe.read_to_end(&mut bytes).map_err(fsx::at(name))?;
+    Ok(bytes)
 }
 
 /// Makes the pipe of that name this program's stderr.
@@ -61,6 +87,22 @@ pub fn read(mut reader: &PipeReader, chunk: &mut [u8]) -> Look {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Look::Empty,
             Err(_) => return Look::End,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_filled_without_a_reader_and_read_by_its_name() {
+        for length in [0, 1, CAPACITY, CAPACITY + 1, 3 * CAPACITY + 7] {
+            let (held, writer) = pair().expect("a pipe");
+            let bytes = vec![b'x'; length];
+            fill(&writer, &bytes).expect("filled");
+            drop(writer);
+            assert_eq!(read_all(Path::new(&name_of(&held))).expect("read").len(), length);
         }
     }
 }

@@ -11,12 +11,13 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Error, Read, Result};
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use filedescriptor::FileDescriptor;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use super::family;
+use super::process::Target;
 
 /// Columns of the terminal: wide, so that nothing that looks at the width wraps lines.
 const COLUMNS: u16 = 400;
@@ -38,6 +39,8 @@ pub struct PtyCommand {
 pub struct PtyProcess {
     /// Its number; also its process group and session.
     pub pid: u32,
+    /// The way to signal it, where the kernel gives one.
+    pub target: Option<Arc<Target>>,
     /// What it writes. Ends when the last process that has the terminal open is gone, or when the terminal is hung up.
     pub output: PtyOutput,
     /// To wait for it.
@@ -136,8 +139,11 @@ fn open(command: &PtyCommand) -> Result<PtyProcess> {
     let start = || pair.slave.spawn_command(builder).map_err(Error::other);
     let child = family::spawn(start, |child| child.process_id().unwrap_or(0))?;
     let pid = child.process_id().ok_or_else(|| Error::other("a process without a number"))?;
+    // Nobody has waited for it yet, so the number is still its own.
+    let target = Target::open(pid, |_| true).map(Arc::new);
     drop(pair.slave);
-    Ok(PtyProcess { pid, output, child: PtyChild(child), terminal: PtyTerminal(pair.master) })
+    let (child, terminal) = (PtyChild(child), PtyTerminal(pair.master));
+    Ok(PtyProcess { pid, target, output, child, terminal })
 }
 
 impl std::fmt::Debug for PtyProcess {

@@ -50,7 +50,7 @@ pub(super) async fn run(
     output.say(&format!("{COMMAND_MARK}{command}"));
     let temp = place.temp(at.name);
     fsx::make_dir(&temp).map_err(|e| bug(e.to_string()))?;
-    let group = Cgroup::create(&format!("{}-{}", desk.job.id, at.place));
+    let group = Cgroup::create(&format!("{}{}", fence::group_prefix(&desk.job.id), at.place));
     let mut process = words(desk, at.place, command, &temp, group.as_ref())?;
     process.current_dir(at.cwd).env_clear().envs(environment(&desk.asker.codex.env));
     process.env(JOB_MARK, desk.job.id.as_str()).env(PLACE_MARK, at.place).env("TMPDIR", &temp);

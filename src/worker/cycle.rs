@@ -66,6 +66,8 @@ pub(super) async fn run(
         alone: None,
         closing: None,
     };
+    // While the workspace is looked at.
+    desk.asker.launchers.prepare();
     loop {
         cycle.obey()?;
         let until = cycle.advance()?;
@@ -222,6 +224,13 @@ impl Cycle {
 
     /// Everything under way has ended: rest, leave or end.
     async fn close(self, closing: Closing) -> Result<Left> {
+        let dismissing = tokio::spawn(dismiss(self.desk.clone()));
+        let left = self.close_book(closing).await;
+        dismissing.await.map_err(std::io::Error::other)?;
+        left
+    }
+
+    async fn close_book(self, closing: Closing) -> Result<Left> {
         match closing {
             Closing::Leave => Ok(Left::Asked),
             Closing::Unfit(why) => Ok(Left::Unfit(why)),
@@ -235,6 +244,11 @@ impl Cycle {
             }
         }
     }
+}
+
+/// Ends what stands by for sessions that will not come.
+async fn dismiss(desk: Arc<Desk>) {
+    desk.asker.launchers.dismiss().await;
 }
 
 /// Runs one lane of a task.

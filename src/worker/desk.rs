@@ -9,7 +9,7 @@ use super::book::Book;
 use super::stuck::Stuck;
 use crate::codex::log_budget::Budget;
 use crate::codex::prompt::Prompts;
-use crate::codex::{Asker, Codex, sandbox};
+use crate::codex::{Asker, Codex, Launchers, sandbox};
 use crate::leases::Leases;
 use crate::logic::lifecycle;
 use crate::logic::state::JobState;
@@ -75,19 +75,22 @@ impl Desk {
         let spawner =
             Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
         let slots = StartSlots::open(&root.store()).map_err(|e| e.to_string())?;
+        let launchers = Launchers::new(spawner, &job.id, codex.bounds);
         let (recorder, purse, purse_of) = (book.clone(), book.clone(), job.clone());
+        let ahead = book.clone();
         let holds = Holds::open(&root.store()).map_err(|e| e.to_string())?;
         let asker = Asker {
             codex,
             job: job.clone(),
             folder: folder.clone(),
             prompts: Prompts::new(&root.prompts()),
-            spawner,
+            launchers,
             slots,
             holds,
             parked: Mutex::new(book.state(|s| s.parked.clone())),
             record: Arc::new(move |task: Option<&TaskId>, fact: Fact| recorder.record(task, fact)),
             objection: Arc::new(move || purse.state(|s| over_budget(s, &purse_of))),
+            foresight: Arc::new(move |kind| ahead.state(|s| lifecycle::goes_on_after(s, kind))),
             logs: Arc::new(Budget::open(root, settings, folder)),
             numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),
             resting: Mutex::default(),

@@ -146,9 +146,10 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// A session starts: that it will has to stand in the job's journal.
+    /// A process becomes codex: that it will has to stand in the job's journal. Before, it only stands by.
     fn launch(&mut self, call: &Call) {
-        if !call.head.split(' ').any(|word| word == "__session") {
+        let mut words = call.head.split(' ').skip_while(|word| *word != "__codex");
+        if words.nth(1) != Some("exec") {
             return;
         }
         self.launched += 1;
@@ -297,7 +298,9 @@ fn rules_see() {
     let (temp, file) = ("/r/spool/done/.x.tmp", "/r/spool/done/j.md");
     let dropped = "/r/spool/incoming/j.md";
     let journal = || at("fdatasync", "/r/runs/j/events.ndjson");
-    let session = || Call { head: "numerus __session".to_owned(), ..at("execve", "/bin/numerus") };
+    let session =
+        || Call { head: "numerus __codex exec -".to_owned(), ..at("execve", "/bin/numerus") };
+    let by = || Call { head: "numerus __session /p".to_owned(), ..at("execve", "/bin/numerus") };
     let tip = || onto("/w/refs/numerus/j/tip.lock", "/w/refs/numerus/j/tip");
     let print = || at("write", "/out");
     let cases: Vec<(Vec<Call>, &str)> = vec![
@@ -327,6 +330,7 @@ fn rules_see() {
         (vec![line("job.finished"), journal(), onto("/r/spool/claimed/j.md", file)], ""),
         (vec![line("terminal.session_starting"), session(), journal()], "a session starts"),
         (vec![line("terminal.session_starting"), journal(), session()], ""),
+        (vec![by(), line("terminal.session_starting"), by(), journal(), session()], ""),
         (vec![line("terminal.session_starting"), journal(), session(), session()], "a session"),
         (vec![tip(), line("job.task_landing"), tip(), journal()], "before its intent"),
         (vec![tip(), line("job.task_landing"), journal(), tip()], ""),
