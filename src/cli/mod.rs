@@ -197,7 +197,7 @@ enum Command {
     /// Work on one job: started by the daemon and by run
     #[command(hide = true)]
     Worker {
-        /// The job
+        /// The job; `-` to be told on standard input
         job: String,
     },
 }
@@ -273,6 +273,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Open(asked) => open::run(here, asked),
         Command::Demo(asked) => demo::run(here, asked),
         Command::Hooks => seams::run_hooks(&here.root),
+        Command::Worker { job } if job == "-" => seams::work_when_told(&here.root),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;
             seams::work(&here.root, &job)

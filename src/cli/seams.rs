@@ -240,6 +240,15 @@ pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
     }
 }
 
+/// The same for a job that the daemon tells on standard input, if it does.
+pub(super) fn work_when_told(root: &Root) -> Result<Exit, Failure> {
+    match crate::worker::job_of_input(root) {
+        Ok(Some(job)) => work(root, &job),
+        Ok(None) => Ok(Exit::Done),
+        Err(e) => Err(Failure::system("hear of a job", &e)),
+    }
+}
+
 fn unfit(why: &str) -> Failure {
     Failure::new(Exit::Unfit, format!("cannot carry the job on for now: {why}"))
 }

@@ -21,6 +21,7 @@ mod queue;
 pub mod reading;
 mod reconcile;
 mod refusal;
+mod spare;
 pub mod take;
 mod watching;
 mod workers;
@@ -40,6 +41,7 @@ use self::ground::Ground;
 use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
 use self::metrics::Metrics;
+use self::spare::Spare;
 use self::take::Desk;
 use self::workers::Live;
 use crate::error::Exit;
@@ -71,7 +73,8 @@ pub struct Options {
     pub max_jobs: Option<usize>,
     /// Whether its end is the end of the workers too.
     pub stop_jobs: bool,
-    /// The program that is started as `PROGRAM --root ROOT worker JOB`; `None` is this one.
+    /// The program that is started as `PROGRAM --root ROOT worker JOB`; `None` is this one, with `-` if it begins before its job is
+    /// known.
     pub program: Option<PathBuf>,
     /// Told of every fact that goes into the daemon's journal, for who watches it run.
     pub tell: Option<fn(&Fact)>,
@@ -126,6 +129,8 @@ struct Daemon {
     inputs: UnboundedSender<Input>,
     /// Jobs that were taken and have not ended.
     jobs: BTreeMap<JobId, Live>,
+    /// A worker that begins before its job is known.
+    spare: Option<Spare>,
     /// Jobs seen to have ended, with their file where it belongs.
     settled: BTreeSet<JobId>,
     /// Jobs to look at again.
@@ -197,6 +202,7 @@ impl Daemon {
             watch,
             inputs,
             jobs: BTreeMap::new(),
+            spare: None,
             settled: BTreeSet::new(),
             unchecked: BTreeSet::new(),
             watched_locks: BTreeSet::new(),
@@ -241,6 +247,7 @@ impl Daemon {
                 self.check_marked();
                 self.take_what_is_whole();
                 self.schedule();
+                self.dismiss_spare();
             }
             if let Some(code) = self.end_of_work() {
                 self.record(&Fact::DaemonStopped { reason: "done".to_owned() });

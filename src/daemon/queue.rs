@@ -99,6 +99,7 @@ impl Daemon {
         if stamp.kind == Kind::Regular && self.desk.spool.is_locked(name) {
             return self.looks.postpone(name, now + LOCKED_REST);
         }
+        self.call_spare();
         match self.desk.take(name) {
             Ok(Taken::Later(why)) => {
                 self.keeps_waiting = true;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::log::Fact;
 use super::{Daemon, Input};
@@ -177,22 +177,13 @@ impl Daemon {
         }
     }
 
-    fn spawn(&self, job: &JobId) -> Result<(u32, Option<u64>)> {
+    fn spawn(&mut self, job: &JobId) -> Result<(u32, Option<u64>)> {
         // A worker reads the settings anew: what is wrong with them is no fault of the job's.
         crate::root::open(&self.desk.root, false).map_err(std::io::Error::other)?;
-        let program = match &self.options.program {
-            Some(program) => program.clone(),
-            None => env::own_binary()?,
+        let mut child = match self.spare.take().and_then(|spare| spare.tell(job)) {
+            Some(child) => child,
+            None => self.begin(job)?,
         };
-        let log = fsx::open_append(&self.desk.runs.folder(job).worker_log())?;
-        let mut child = Command::new(program)
-            .arg("--root")
-            .arg(self.desk.root.path())
-            .args(["worker", job.as_str()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
         let pid = child.id().unwrap_or(0);
         // Nobody has waited for it yet, so the number is still its own.
         let started = process::start_time(pid);
@@ -203,6 +194,17 @@ impl Daemon {
             drop(tell.send(Input::WorkerEnded(job, code)));
         });
         Ok((pid, started))
+    }
+
+    fn begin(&self, job: &JobId) -> Result<Child> {
+        let program = match &self.options.program {
+            Some(program) => program.clone(),
+            None => env::own_binary()?,
+        };
+        let log = fsx::open_append(&self.desk.runs.folder(job).worker_log())?;
+        let mut worker = Command::new(program);
+        worker.arg("--root").arg(self.desk.root.path()).args(["worker", job.as_str()]);
+        worker.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
     }
 
     /// Lets go of retries whose time has come.

@@ -7,6 +7,7 @@
 mod advancing;
 mod advising;
 mod amending;
+mod awaiting;
 mod book;
 mod closing;
 mod commands;
@@ -51,6 +52,7 @@ use crate::os::signals::Listener;
 use crate::os::{clock, family, process, reserve};
 use crate::runs::{RunFolder, Runs, Want};
 
+pub use awaiting::job_of_input;
 use book::Book;
 use desk::Desk;
 use telling::Teller;

@@ -57,6 +57,7 @@ mod shells;
 mod site;
 mod stall;
 mod standin;
+mod standing_by;
 mod steering;
 mod steering_again;
 mod steering_apply;

@@ -1,0 +1,59 @@
+//! A worker that begins before its job is known: its process starts while a file is taken, which waits for the disk, and is
+//! told its job when that may begin. One at a time, and none that waits: what is not needed at once is sent away.
+
+use std::io::{PipeWriter, Result, Write};
+use std::process::Stdio;
+use std::sync::mpsc::{Receiver, channel};
+
+use tokio::process::{Child, Command};
+
+use super::Daemon;
+use crate::model::id::JobId;
+use crate::model::root::Root;
+use crate::os::env;
+
+/// The word in the place of a job for a worker that is told its job later.
+const TOLD_LATER: &str = "-";
+
+/// A worker that is about to begin, or has.
+#[derive(Debug)]
+pub(super) struct Spare {
+    child: Receiver<Result<Child>>,
+    orders: PipeWriter,
+}
+
+impl Spare {
+    /// Has one begin, on a thread of its own: a start takes as long as a write to the disk.
+    fn begin(root: &Root) -> Result<Self> {
+        let (input, orders) = std::io::pipe()?;
+        let (tell, child) = channel();
+        let mut worker = Command::new(env::own_binary()?);
+        worker.arg("--root").arg(root.path()).args(["worker", TOLD_LATER]);
+        worker.stdin(input).stdout(Stdio::null()).stderr(Stdio::null());
+        tokio::task::spawn_blocking(move || drop(tell.send(worker.spawn())));
+        Ok(Self { child, orders })
+    }
+
+    /// Tells it its job; `None` when it could not be started or has gone.
+    pub(super) fn tell(mut self, job: &JobId) -> Option<Child> {
+        let child = self.child.recv().ok()?.ok()?;
+        self.orders.write_all(format!("{job}\n").as_bytes()).ok()?;
+        Some(child)
+    }
+}
+
+impl Daemon {
+    /// Has a worker begin for the job that a file is about to become, if that could start at once.
+    pub(super) fn call_spare(&mut self) {
+        let is_ours = self.options.program.is_none();
+        if is_ours && self.spare.is_none() && self.queued == 0 && self.busy() < self.lanes {
+            // Without it the job's worker begins when the job may.
+            self.spare = Spare::begin(&self.desk.root).ok();
+        }
+    }
+
+    /// Sends away who is not needed: without a job it leaves.
+    pub(super) fn dismiss_spare(&mut self) {
+        self.spare = None;
+    }
+}

@@ -1,0 +1,104 @@
+//! Processes that begin before they are needed: one that stands by to become codex for the next session, and a worker that is
+//! told its job later. None of them outlives what it was begun for.
+
+use std::fs;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
+use crate::rehearsal::{Job, Script, Stage, part, raise, wait_for};
+use crate::site::{PATIENCE, processes_with_env};
+use crate::yard::Yard;
+
+/// The words that a process was started with.
+fn words(pid: u32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// The processes of a job that wait to become codex.
+fn standing(job: &Job<'_>) -> Vec<u32> {
+    let of_job = processes_with_env("NUMERUS_JOB", &job.id).into_iter();
+    of_job.filter(|pid| words(*pid).iter().any(|word| word == "__session")).collect()
+}
+
+/// Two tasks one after the other; each says that it runs and waits to be let go on.
+fn stage(name: &str) -> Stage {
+    let parts = [part("t1"), part("t2").after(&["t1"])];
+    let held = |task: &str| [raise(&format!("{task}-runs")), wait_for(&format!("{task}-may"))];
+    let script = Script::of(parts).working("t1", &held("t1")).working("t2", &held("t2"));
+    Stage::new(name, &script)
+}
+
+#[test]
+fn one_stands_by_as_long_as_a_session_will_follow() {
+    let stage = stage("followed");
+    let (running, job) = stage.start(&[]);
+    stage.until_raised("t1-runs");
+    stage.site.until("one stands by", PATIENCE, || standing(&job).len() == 1);
+    stage.raise("t1-may");
+    stage.until_raised("t2-runs");
+    assert_eq!(standing(&job), [0_u32; 0], "nothing follows");
+    stage.raise("t2-may");
+    assert_eq!(running.wait(PATIENCE).code, Some(0));
+    assert_eq!(job.landed(), ["t1", "t2"]);
+    job.is_clean();
+}
+
+#[test]
+fn who_stands_by_ends_with_the_job() {
+    let stage = stage("killed");
+    let (running, job) = stage.start(&[]);
+    stage.until_raised("t1-runs");
+    stage.site.until("one stands by", PATIENCE, || standing(&job).len() == 1);
+    assert_eq!(stage.call(&["kill", &job.id]).code, Some(0));
+    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    assert_eq!(standing(&job), [0_u32; 0]);
+    job.is_clean();
+}
+
+#[test]
+fn who_stands_by_leaves_when_its_worker_is_killed() {
+    let stage = stage("slain");
+    let (running, job) = stage.start(&[]);
+    stage.until_raised("t1-runs");
+    stage.site.until("one stands by", PATIENCE, || standing(&job).len() == 1);
+    job.slay_worker();
+    drop(running);
+    stage.site.until("it has left", PATIENCE, || standing(&job).is_empty());
+    stage.raise("t1-may");
+    stage.raise("t2-may");
+    assert_eq!(job.go_on().code, Some(0));
+    assert_eq!(job.landed(), ["t1", "t2"]);
+    job.is_clean();
+}
+
+#[test]
+fn a_worker_begins_before_its_job_is_known_and_works_without_its_daemon() {
+    let yard = Yard::new("told-later");
+    let daemon = yard.daemon(&[]);
+    yard.drop_job("x", "hold-x", "");
+    yard.until_reached("hold-x");
+    let job = yard.job("x-").unwrap();
+    let words = words(yard.worker(&job));
+    assert!(words.ends_with(&["worker".into(), "-".into(), String::new()]), "{words:?}");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(PATIENCE).code, Some(0));
+    yard.let_go("hold-x");
+    yard.until_in("done", "x-");
+}
+
+#[test]
+fn a_worker_that_is_told_no_job_leaves_without_a_word() {
+    let yard = Yard::new("told-nothing");
+    let input = yard.path("input");
+    for told in ["", "x-abc234", "no job\n", "\n", &"x".repeat(100_000)] {
+        fs::write(&input, told).unwrap();
+        let mut worker = yard.numerus(&["worker", "-"]);
+        let ended = worker.stdin(Stdio::from(fs::File::open(&input).unwrap())).output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{told:.20?}");
+        assert_eq!((ended.stdout.len(), ended.stderr.len()), (0, 0), "{told:.20?}");
+    }
+    assert_eq!(yard.names("claimed"), [""; 0]);
+    assert_eq!(yard.processes(), [0_u32; 0]);
+}
