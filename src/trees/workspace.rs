@@ -115,7 +115,16 @@ struct Repository {
     top: PathBuf,
 }
 
+/// Whether git might find a repository from here: a checkout has `.git`, a repository itself `HEAD` (gitrepository-layout(5)).
+/// Spares the question where there is neither.
+fn may_be_in_one(dir: &Path) -> bool {
+    dir.ancestors().any(|above| [".git", "HEAD"].iter().any(|name| is_something(&above.join(name))))
+}
+
 fn find_repository(dir: &Path) -> Result<Option<Repository>, TreesError> {
+    if !may_be_in_one(dir) {
+        return Ok(None);
+    }
     let args = ["rev-parse", "--path-format=absolute", "--is-bare-repository", "--git-common-dir"];
     let git = Git::at(dir);
     let answer = git.read(args).arg("--show-prefix").arg("--show-toplevel").ask()?;

@@ -28,46 +28,55 @@ const MOST_PATHS: usize = 100;
 
 /// What earlier jobs on this workspace teach about claims, as one line; looked up once.
 pub(super) async fn lessons(desk: &Desk) -> Option<String> {
-    let look = || {
-        look(desk, |memory, workspace, _| {
-            let last = memory.last(&workspace.top, EARLIER_JOBS)?;
-            let all: Vec<ClaimQuality> = last.iter().map(Entry::quality).collect();
-            let said =
-                quality::mean(&all).and_then(|mean| quality::words(&mean, &workspace.prefix));
-            Ok(said.map(|said| one_line(&said)))
-        })
-    };
-    desk.lessons.get_or_init(look).await.clone()
+    desk.lessons.get_or_init(|| look(desk, |asked| lessons_of(&asked))).await.clone()
 }
 
-/// The earlier jobs on this workspace that are most like this one, a record a line.
-pub(super) async fn similar(desk: &Desk) -> Option<String> {
-    look(desk, |memory, workspace, objective| {
-        let found = memory.similar(objective, &workspace.top, earlier::MOST_JOBS)?;
-        let told = earlier::told(&found, &workspace.prefix);
-        Ok(told.map(|told| neutral_json(&told).into_owned()))
-    })
-    .await
+/// What a planner is told: those lessons, and the earlier jobs on this workspace that are most like this one, a record a line.
+pub(super) async fn earlier(desk: &Desk) -> (Option<String>, Option<String>) {
+    let (lessons, similar) =
+        look(desk, |asked| Ok((lessons_of(&asked)?, similar_of(&asked)?))).await;
+    let _known_already = desk.lessons.set(lessons.clone());
+    (lessons, similar)
+}
+
+/// A memory, and what it is asked about.
+struct Asked<'a> {
+    memory: &'a Memory,
+    workspace: &'a Workspace,
+    objective: &'a str,
+}
+
+fn lessons_of(asked: &Asked<'_>) -> Result<Option<String>, StoreError> {
+    let last = asked.memory.last(&asked.workspace.top, EARLIER_JOBS)?;
+    let all: Vec<ClaimQuality> = last.iter().map(Entry::quality).collect();
+    let said = quality::mean(&all).and_then(|mean| quality::words(&mean, &asked.workspace.prefix));
+    Ok(said.map(|said| one_line(&said)))
+}
+
+fn similar_of(asked: &Asked<'_>) -> Result<Option<String>, StoreError> {
+    let top = &asked.workspace.top;
+    let found = asked.memory.similar(asked.objective, top, earlier::MOST_JOBS)?;
+    let told = earlier::told(&found, &asked.workspace.prefix);
+    Ok(told.map(|told| neutral_json(&told).into_owned()))
 }
 
 /// Asks the memory something about this workspace and this objective, if the job may know of others and there is a memory.
-async fn look(
+async fn look<T: Default + Send + 'static>(
     desk: &Desk,
-    ask: impl Fn(&Memory, &Workspace, &str) -> Result<Option<String>, StoreError> + Send + 'static,
-) -> Option<String> {
+    ask: impl Fn(Asked<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> T {
     let store = desk.root.store();
     let is_there = ["memory.ndjson", "memory.db"].iter().any(|name| store.join(name).exists());
-    if !desk.job.options.memory || !is_there {
-        return None;
-    }
-    let (workspace, folder) = (desk.workspace().ok()?, desk.folder.clone());
-    // Nobody was there before.
-    if folder.is_own(&workspace.top) {
-        return None;
-    }
+    let (workspace, folder) = (desk.workspace(), desk.folder.clone());
+    // In a repository of its own nobody was before.
+    let workspace = workspace.ok().filter(|workspace| !folder.is_own(&workspace.top));
+    let Some(workspace) = workspace.filter(|_| is_there && desk.job.options.memory) else {
+        return T::default();
+    };
     let objective = desk.job.objective.clone();
     let asked = move || {
-        let asked = |memory: &Memory| ask(memory, &workspace, &objective);
+        let (workspace, objective) = (&workspace, &objective);
+        let asked = |memory: &Memory| ask(Asked { memory, workspace, objective });
         let answer = open(&store, &folder).and_then(|memory| asked(&memory));
         let answer = answer.or_else(|e| {
             folder.note(&format!("cannot {e}: the memory is asked once more"));

@@ -39,8 +39,9 @@ pub(super) async fn plan(desk: &Desk, stop: &Stop) -> Outcome<()> {
         return one_task(desk, number, objective);
     }
     let mut facts = plan_facts(desk, &objective);
-    facts["earlier"] = json!(memory::lessons(desk).await);
-    facts["similar"] = json!(memory::similar(desk).await);
+    let (earlier, similar) = memory::earlier(desk).await;
+    facts["earlier"] = json!(earlier);
+    facts["similar"] = json!(similar);
     let is_new = desk.book.state(|s| s.replan.is_some());
     let before = desk.book.state(Before::of);
     let prompt = desk.asker.prompts.render("plan", &facts).map_err(bug)?;
