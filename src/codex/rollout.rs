@@ -4,13 +4,15 @@
 
 use std::io::{BufRead, BufReader, Result};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::logic::classify::Record;
 use crate::model::outcome::Tokens;
-use crate::os::fsx;
+use crate::os::{clock, fsx};
 
 /// Most day folders that are looked through for a thread, newest first.
 const MAX_DAYS: usize = 400;
@@ -21,8 +23,28 @@ pub fn read(home: &Path, thread: &str) -> Record {
     last_turn(&path).unwrap_or_default()
 }
 
-/// Finds the record of a thread: by the end of its name, in the newest day first.
+/// Finds the record of a thread: where its id says that it is, else by the end of its name, in the newest day first.
 fn find(home: &Path, thread: &str) -> Option<PathBuf> {
+    let supposed = supposed(thread, &clock::zone()).into_iter().map(|path| home.join(path));
+    supposed.into_iter().find(|path| path.is_file()).or_else(|| look_for(home, thread))
+}
+
+/// Where the record of a thread should be. An id is a UUID of version 7, which begins with the milliseconds at which it was made
+/// (RFC 9562, 5.7); the record is named after the local time at which it was begun, in that second or the next.
+fn supposed(thread: &str, zone: &TimeZone) -> Vec<PathBuf> {
+    let is_id = thread.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
+    let digits: String = thread.chars().filter(|c| *c != '-').take(12).collect();
+    let made = i64::from_str_radix(&digits, 16).ok().map(Timestamp::from_millisecond);
+    let Some(Ok(made)) = made.filter(|_| is_id) else { return Vec::new() };
+    let path = |later: u64| {
+        let at = clock::later(made, Duration::from_secs(later)).to_zoned_datetime(zone.clone());
+        format!("{}-{thread}.jsonl", at.strftime("sessions/%Y/%m/%d/rollout-%Y-%m-%dT%H-%M-%S"))
+            .into()
+    };
+    [0, 1].map(path).into()
+}
+
+fn look_for(home: &Path, thread: &str) -> Option<PathBuf> {
     let ending = format!("-{thread}.jsonl");
     let days = newest(&home.join("sessions"))
         .flat_map(|year| newest(&year))
@@ -135,6 +157,23 @@ not json
             |since: &str| unseen_tokens(d.path(), "thread-1", since.parse().expect("time")).total();
         assert_eq!([spent("2026-01-02T10:00:00Z"), spent("2026-01-02T10:00:01Z")], [77, 0]);
         assert_eq!(unseen_tokens(d.path(), "thread-2", Timestamp::UNIX_EPOCH).total(), 0);
+    }
+
+    #[test]
+    fn a_record_is_supposed_where_the_id_of_its_thread_says() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        let at = |thread: &str| {
+            let paths = supposed(thread, &zone).into_iter();
+            paths.map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        let thread = "01a2181b-5232-7161-907f-06b38c0d3b1a";
+        let expected =
+            ["2026/11/26/rollout-2026-11-26T15-46-13", "2026/11/26/rollout-2026-11-26T15-46-14"];
+        assert_eq!(at(thread), expected.map(|name| format!("sessions/{name}-{thread}.jsonl")));
+        for odd in ["", "thread-1", "zz", "-", "ffffffffffff", "01a2181b5232/../x", "01a2181b5232é"]
+        {
+            assert_eq!(at(odd), [""; 0], "{odd}");
+        }
     }
 
     #[test]
