@@ -27,15 +27,17 @@ const LOCK_REST: Duration = Duration::from_millis(5);
 
 /// Puts a session that has just begun into its control group, with all that it has started by then. Done beside it, since the
 /// kernel takes ten milliseconds and more for that, and codex starts nothing of an agent's before it has heard from a model.
-/// What stays outside is of the family by its marks and its seal.
+/// Looked for among our own descendants; what stays outside is of the family by its marks and its seal.
 pub fn enclose(job: &JobId, place: &str, group: &Cgroup) {
     let marks = [(JOB_MARK, job.as_str()), (PLACE_MARK, place)];
     for _round in 0..ENCLOSE_ROUNDS {
         let inside = group.members();
-        let outside: Vec<u32> = family::carriers(&marks, Born::WithUs)
-            .into_iter()
-            .filter(|pid| !inside.contains(pid))
-            .collect();
+        let mut found = family::carriers_below(&marks);
+        if found.is_empty() && inside.is_empty() {
+            // Not every kernel tells of children.
+            found = family::carriers(&marks, Born::WithUs);
+        }
+        let outside: Vec<u32> = found.into_iter().filter(|pid| !inside.contains(pid)).collect();
         if outside.is_empty() {
             return;
         }

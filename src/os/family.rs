@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
 
-use super::process::{Look, Target, look, own_pid, pids, start_time};
+use super::process::{Look, Target, children_of, look, own_pid, pids, start_time};
 use super::{clock, digest};
 
 /// Rounds that [`sweep`] makes before it gives up on what will not die.
@@ -26,6 +26,9 @@ const SWEEP_REST: Duration = Duration::from_millis(10);
 const BIRTH_LOOKS: u32 = 5;
 /// Rest between two of them.
 const BIRTH_REST: Duration = Duration::from_millis(1);
+
+/// Most processes that [`carriers_below`] looks at.
+const MOST_BELOW: usize = 10_000;
 
 /// The bit that every seal has, above all others.
 const SEALED: u64 = 1 << 62;
@@ -166,6 +169,22 @@ pub fn carriers(marks: &[(&str, &str)], born: Born) -> Vec<u32> {
     census(marks, born).carriers
 }
 
+/// The living descendants of this process that carry these marks or their seal, found from parent to child: most of a family at
+/// the price of a few looks, as far as the kernel tells of children. All of it is found by [`carriers`].
+pub fn carriers_below(marks: &[(&str, &str)]) -> Vec<u32> {
+    let (mut found, mut parents) = (Vec::new(), vec![own_pid()]);
+    while let Some(parent) = parents.pop().filter(|_| found.len() < MOST_BELOW) {
+        for child in children_of(parent) {
+            // Whose parent is no more of the family starts nothing of it, either.
+            if look(child).is_some_and(|seen| !seen.is_zombie) && carries(child, marks) {
+                found.push(child);
+                parents.push(child);
+            }
+        }
+    }
+    found
+}
+
 /// Ends every process of a family, again and again until none is left; gives back what would not die within a bound.
 pub fn sweep(marks: &[(&str, &str)], born: Born) -> Vec<u32> {
     for _ in 0..SWEEP_ROUNDS {
@@ -285,7 +304,9 @@ mod tests {
         for born in [Born::Whenever, Born::WithUs] {
             assert_eq!(carriers(&[("NUMERUS_JOB", &mark)], born), [marked.id()]);
         }
+        assert_eq!(carriers_below(&[("NUMERUS_JOB", &mark)]), [marked.id()]);
         let inner = [("NUMERUS_JOB", mark.as_str()), ("NUMERUS_TASK", "t1")];
+        assert!(carriers_below(&inner).is_empty());
         assert!(carriers(&inner, Born::Whenever).is_empty());
         assert!(sweep(&[("NUMERUS_JOB", &mark)], Born::WithUs).is_empty());
         assert!(!marked.wait().expect("ended").success());

@@ -259,7 +259,8 @@ pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
     sync_dir(parent(to))
 }
 
-/// Renames onto whatever is there without a flush: for files that mean nothing once the machine went down.
+/// Renames onto whatever is there without a flush: for files that mean nothing once the machine went down, and for several of
+/// one folder that the caller flushes after the last.
 ///
 /// # Errors
 /// Those of the system, with the path.

@@ -89,6 +89,19 @@ pub fn pids() -> Vec<u32> {
     entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// The children of a process, of all its threads, as far as the kernel tells at this moment: none where it was built without
+/// that.
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let of_thread = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children"));
+    let texts = threads.filter_map(|thread| of_thread(thread.ok()?).ok());
+    let mut children = Vec::new();
+    for text in texts {
+        children.extend(text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+    }
+    children
+}
+
 /// A process that was identified: signals reach it and no other.
 #[derive(Debug)]
 pub struct Target {

@@ -157,12 +157,14 @@ impl RunFolder {
         fsx::clear_temps(&self.dir)
     }
 
-    /// Puts `job.json` and `objective.md`, durably.
+    /// Puts `job.json` and `objective.md`, durably, and with them the name of the journal, empty where there is none yet: one
+    /// flush of the folder does for all three, and none of them relies on another before the journal's first line.
     ///
     /// # Errors
     /// Those of the system.
     pub fn put_job(&self, job: &Job) -> Result<()> {
         let json = to_json(job)?;
+        drop(fsx::open_append(&self.journal())?);
         let objective = job.objective.as_bytes();
         fsx::put_all(&self.dir, &[("objective.md", objective), ("job.json", &json)])
     }

@@ -23,10 +23,7 @@ impl Trees {
         carried: &[String],
     ) -> Result<Option<Tree>, TreesError> {
         let Ok(admin) = read_admin(&place.tree(attempt)) else { return Ok(None) };
-        let worktrees = Path::new(&self.workspace().git_dir).join("worktrees");
-        let back = fsx::read_optional(&admin.join("gitdir"))?.unwrap_or_default();
-        let is_its_own = Path::new(back.trim_end()) == place.tree(attempt).join(".git");
-        if admin.parent() != Some(&worktrees) || !is_its_own {
+        if !self.is_entry_of(&admin, &place.tree(attempt))? {
             return Ok(None);
         }
         let head = self.git.read(["rev-parse", "-q", "--verify", "HEAD^{commit}"]);
@@ -42,6 +39,15 @@ impl Trees {
             return Ok(None);
         }
         Ok(Some(tree.with_carried(carried)))
+    }
+
+    /// Whether a folder is the entry of a tree among those that the repository keeps of its worktrees: the tree alone, in which an
+    /// agent may have written, does not say so.
+    pub(super) fn is_entry_of(&self, admin: &Path, tree: &Path) -> Result<bool, TreesError> {
+        let worktrees = Path::new(&self.workspace().git_dir).join("worktrees");
+        let back = fsx::read_optional(&admin.join("gitdir"))?.unwrap_or_default();
+        let is_its_own = Path::new(back.trim_end()) == tree.join(".git");
+        Ok(admin.parent() == Some(&worktrees) && is_its_own)
     }
 
     /// Whether the index that git wrote with the tree, which no agent can reach, shows the commit that the tree says it is at.

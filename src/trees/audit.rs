@@ -95,9 +95,9 @@ impl Trees {
         let missing = seen.missing(&base.tracked);
         self.feed(tree, index, &["--force-remove"], &missing)?;
         self.take_in(tree, index, &seen.files)?;
-        seen.violations.extend(self.passed_over(index, &seen.files)?);
         let object = self.write_durably(["write-tree"]).env("GIT_INDEX_FILE", index).line()?;
         let (mut changes, unnamed) = self.diff(tree.base(), &object)?;
+        seen.violations.extend(passed_over(&seen.files, &base.tracked, &changes, &unnamed));
         seen.violations.extend(unnamed);
         // The walk lets none pass; this is for one that comes into being between the walk and git's own look.
         for link in changes.extract_if(.., is_new_submodule) {
@@ -105,18 +105,6 @@ impl Trees {
         }
         let violations = seen.violations;
         Ok(Audited { base: tree.base().to_owned(), tree: object, changes, violations })
-    }
-
-    /// What git did not take: a name that means something to another file system, a file that it cannot read.
-    fn passed_over(&self, index: &Path, files: &[Vec<u8>]) -> Result<Vec<Violation>, TreesError> {
-        let out = self.read(["ls-files", "-z"]).env("GIT_INDEX_FILE", index).run()?;
-        let taken: HashSet<&[u8]> = fields(&out).collect();
-        let left = files.iter().filter(|path| !taken.contains(path.as_slice()));
-        let violation = |path: &Vec<u8>| Violation {
-            path: String::from_utf8_lossy(path).into_owned(),
-            what: "git does not take it".to_owned(),
-        };
-        Ok(left.take(MAX_REFUSED).map(violation).collect())
     }
 
     /// Brings the files of a tree into an index, all that git takes: one that it fails on is found by halves and left out.
@@ -187,6 +175,25 @@ impl Trees {
         let paths = files.iter().map(|(path, _)| path.clone());
         Ok(Ignores::new(&paths.zip(texts).collect::<Vec<_>>(), own))
     }
+}
+
+/// What git did not take: a name that means something to another file system, a file that it cannot read. What it took is in
+/// the base or differs from it.
+fn passed_over(
+    files: &[Vec<u8>],
+    tracked: &BTreeMap<Vec<u8>, bool>,
+    changes: &[Change],
+    unnamed: &[Violation],
+) -> Vec<Violation> {
+    let is_there = |change: &&Change| change.new.is_some();
+    let mut taken: HashSet<&str> =
+        changes.iter().filter(is_there).map(|change| change.path.as_str()).collect();
+    taken.extend(unnamed.iter().map(|violation| violation.path.as_str()));
+    let new = files.iter().filter(|path| !tracked.contains_key(*path));
+    let names = new.map(|path| String::from_utf8_lossy(path));
+    let left = names.filter(|name| !taken.contains(name.as_ref())).take(MAX_REFUSED);
+    let what = "git does not take it";
+    left.map(|name| Violation { path: name.into_owned(), what: what.to_owned() }).collect()
 }
 
 fn is_new_submodule(change: &mut Change) -> bool {

@@ -1,6 +1,6 @@
-//! The fresh repository of a job that names no workspace. It is the same for every job, five small files in the layout that
-//! git documents (gitrepository-layout), so they are written as they are: three calls of git would be most of what lies
-//! between a dropped file and its first agent.
+//! The fresh repository of a job that names no workspace. It is the same for every job, a few small files in the layout that
+//! git documents (gitrepository-layout), so they are written as they are: calls of git would be most of what lies between a
+//! dropped file and its first agent. The job's tip is among them, where it begins.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use crate::os::fsx;
 use crate::os::git::Git;
 use crate::runs::RunFolder;
 
-use super::TreesError;
 use super::workspace::resolve;
+use super::{TIP, TreesError, own_ref};
 
 /// The commit without files that each job begins with, made at the epoch by nobody.
 const COMMIT: &str = "2cb156adf1044d4a8c3ca401b60fdae2e5027aba";
@@ -45,7 +45,7 @@ pub(super) fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
         // Where somebody died while it was made, nothing is in it yet but what is in the way.
         fsx::remove_tree(&dir)?;
         fsx::make_dirs(&dir)?;
-        begin(&dir.join(".git"))?
+        begin(&dir.join(".git"), &own_ref(folder.job(), TIP))?
     };
     Ok(Workspace {
         isolation: Isolation::Worktree,
@@ -58,9 +58,9 @@ pub(super) fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
 }
 
 /// Makes it; the branch comes last, and says that all of it is there.
-fn begin(git_dir: &Path) -> Result<Oid, TreesError> {
-    let (tree, commit) = (object(TREE), object(COMMIT));
-    let shelves = [&tree, &commit].map(|path| path.with_file_name(""));
+fn begin(git_dir: &Path, tip: &str) -> Result<Oid, TreesError> {
+    let (tree, commit, tip) = (object(TREE), object(COMMIT), PathBuf::from(tip));
+    let shelves = [&tree, &commit, &tip].map(|path| path.with_file_name(""));
     for folder in FOLDERS.map(PathBuf::from).into_iter().chain(shelves) {
         fsx::make_dirs(&git_dir.join(folder))?;
     }
@@ -70,6 +70,7 @@ fn begin(git_dir: &Path) -> Result<Oid, TreesError> {
         (commit, OBJECT),
         ("config".into(), CONFIG),
         ("HEAD".into(), HEAD),
+        (tip, main.as_bytes()),
         ("refs/heads/main".into(), main.as_bytes()),
     ];
     for (name, bytes) in files {
@@ -106,6 +107,7 @@ mod tests {
         };
         assert_eq!(says(&["fsck", "--strict", "--no-dangling"]), "");
         assert_eq!(says(&["rev-parse", "HEAD"]), COMMIT);
+        assert_eq!(says(&["rev-parse", "refs/numerus/a-abc234/tip"]), COMMIT);
         assert_eq!(
             says(&["log", "--format=%an %ae %s"]),
             "Numerus numerus@localhost numerus: an empty workspace"

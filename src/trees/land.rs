@@ -14,7 +14,7 @@ use crate::model::workspace::Oid;
 use crate::os::fsx;
 use crate::os::git::{Call, GitError};
 
-use super::own::own_branches;
+use super::own::{OWN_BRANCHES, own_branches};
 use super::workspace::as_numerus;
 use super::{Audited, OWN_REFS, PUBLISHED, Tree, Trees, TreesError, copy};
 
@@ -191,8 +191,14 @@ impl Trees {
     /// # Errors
     /// When no name is free, or git fails.
     pub fn create_branch(&self, commit: &str) -> Result<String, TreesError> {
+        let (full, published) =
+            (format!("{OWN_BRANCHES}{}", self.folder.job()), self.own_ref(PUBLISHED));
+        // Most often the name is free: both in one call.
+        let both = format!("create {full} {commit}\nupdate {published} {commit}\n");
+        if self.update_refs(&[&full, &published], &both).is_ok() {
+            return Ok(shortened(&full));
+        }
         let name = self.name_branch(commit)?;
-        let published = self.own_ref(PUBLISHED);
         self.update_ref(&published, &[&published, commit])?;
         Ok(name)
     }
@@ -200,10 +206,9 @@ impl Trees {
     fn name_branch(&self, commit: &str) -> Result<String, TreesError> {
         let mut last = None;
         for full in own_branches(self.folder.job()) {
-            let name = || full.trim_start_matches("refs/heads/").to_owned();
             match self.set_ref(&full, commit, &self.zero()) {
-                Ok(()) => return Ok(name()),
-                Err(_) if self.points_at(&full, commit)? => return Ok(name()),
+                Ok(()) => return Ok(shortened(&full)),
+                Err(_) if self.points_at(&full, commit)? => return Ok(shortened(&full)),
                 Err(e) => last = Some(e),
             }
         }
@@ -213,6 +218,11 @@ impl Trees {
     fn points_at(&self, name: &str, commit: &str) -> Result<bool, TreesError> {
         Ok(self.find_ref(name)?.as_deref() == Some(commit))
     }
+}
+
+/// The name of a branch as people use it.
+fn shortened(full: &str) -> String {
+    full.trim_start_matches("refs/heads/").to_owned()
 }
 
 /// Lets git fail where nobody is named who commits; it would guess else.

@@ -36,6 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
+use crate::model::id::JobId;
 use crate::model::workspace::{Oid, Workspace};
 use crate::os::fsx;
 use crate::os::git::{Call, Git, GitError};
@@ -91,6 +92,11 @@ const PUBLISHED: &str = "published";
 /// The refs of a job, below `refs/numerus/JOB/`.
 const OWN_REFS: [&str; 3] = [TIP, "base", PUBLISHED];
 
+/// A ref of a job's own.
+fn own_ref(job: &JobId, name: &str) -> String {
+    format!("refs/numerus/{job}/{name}")
+}
+
 /// The git side of one job: its repository, its tip, its trees.
 #[derive(Debug)]
 pub struct Trees {
@@ -123,8 +129,12 @@ impl Trees {
             own_ignores: OnceLock::new(),
         };
         trees.release()?;
-        if trees.find_tip()?.is_none() {
-            trees.set_tip(tip, &trees.zero())?;
+        // Most often the job is new: the tip is made without asking git first, which makes none where there is one.
+        if trees.tip_file()?.is_none()
+            && let Err(e) = trees.set_tip(tip, &trees.zero())
+            && trees.find_tip()?.is_none()
+        {
+            return Err(e);
         }
         Ok(trees)
     }
@@ -150,8 +160,20 @@ impl Trees {
         self.find_ref(&self.tip_ref())
     }
 
+    fn tip_file(&self) -> Result<Option<Oid>, TreesError> {
+        self.ref_file(&self.tip_ref())
+    }
+
     /// What a ref of ours leads to: as its file says, else as git does, where refs are kept otherwise.
     fn find_ref(&self, name: &str) -> Result<Option<Oid>, TreesError> {
+        match self.ref_file(name)? {
+            None => resolved(self.read(RESOLVE).arg(name)),
+            found => Ok(found),
+        }
+    }
+
+    /// What the file of a ref says; one that has none may be kept otherwise.
+    fn ref_file(&self, name: &str) -> Result<Option<Oid>, TreesError> {
         let path = Path::new(&self.workspace.git_dir).join(name);
         let bytes = fsx::read_bounded(&path, MOST_REF_BYTES).ok().flatten().unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
@@ -163,7 +185,7 @@ impl Trees {
             let why = format!("somebody has made {name} lead to another ref");
             return Err(TreesError::Refused { path: self.workspace.top.clone(), why });
         }
-        resolved(self.read(RESOLVE).arg(name))
+        Ok(None)
     }
 
     fn tip_ref(&self) -> String {
@@ -172,7 +194,7 @@ impl Trees {
 
     /// A ref that only the holder of the job's lock writes.
     fn own_ref(&self, name: &str) -> String {
-        format!("refs/numerus/{}/{name}", self.folder.job())
+        own_ref(self.folder.job(), name)
     }
 
     /// The id that stands for "no object", as long as the repository's ids are.
@@ -190,17 +212,29 @@ impl Trees {
         self.update_ref(name, &[name, new, old])
     }
 
-    /// Calls `update-ref` about a ref of the job. Only the holder of the job's lock writes it, and its branch as long as the job
-    /// has not ended, one git at a time: a lock beside it is what a killed git left.
+    /// Calls `update-ref` about a ref of the job. One that somebody made lead to another ref is changed itself, and never the
+    /// other: that may be a branch of the user's.
     fn update_ref(&self, name: &str, words: &[&str]) -> Result<(), TreesError> {
-        match fsx::remove(&Path::new(&self.workspace.git_dir).join(format!("{name}.lock"))) {
-            // Refs that are kept otherwise have no files, and a file where their folders would be.
-            Err(e) if e.kind() != ErrorKind::NotADirectory => return Err(e.into()),
-            _ => {}
-        }
-        // One that somebody made lead to another ref is changed itself, and never the other: that may be a branch of the user's.
+        self.clear_ref_lock(name)?;
         self.write_durably([&["update-ref", "--no-deref"], words].concat()).run()?;
         Ok(())
+    }
+
+    /// The same about several of them at once, all or none, as `update-ref --stdin` is told.
+    fn update_refs(&self, names: &[&str], told: &str) -> Result<(), TreesError> {
+        names.iter().try_for_each(|name| self.clear_ref_lock(name))?;
+        self.write_durably(["update-ref", "--no-deref", "--stdin"]).input(told.as_bytes()).run()?;
+        Ok(())
+    }
+
+    /// Only the holder of the job's lock writes its refs, and its branch as long as the job has not ended, one git at a time: a
+    /// lock beside one is what a killed git left.
+    fn clear_ref_lock(&self, name: &str) -> Result<(), TreesError> {
+        match fsx::remove(&Path::new(&self.workspace.git_dir).join(format!("{name}.lock"))) {
+            // Refs that are kept otherwise have no files, and a file where their folders would be.
+            Err(e) if e.kind() != ErrorKind::NotADirectory => Err(e.into()),
+            _ => Ok(()),
+        }
     }
 
     fn read<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {

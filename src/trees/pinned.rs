@@ -4,7 +4,9 @@
 //! Line ends (`core.autocrlf`, `core.eol`) stay as they are: they are the same when a tree is made and when it is audited.
 
 use std::ffi::OsString;
+use std::sync::atomic::Ordering;
 
+use crate::os::env;
 use crate::os::git::Git;
 
 use super::{Trees, TreesError};
@@ -33,7 +35,12 @@ impl Trees {
     /// The arguments of a call that makes, compares or changes a tree, `args` being the subcommand and what follows.
     pub(super) fn pinned(&self, args: &[&str]) -> Result<Vec<OsString>, TreesError> {
         let mut settings: Vec<String> = PINNED.iter().map(|&setting| setting.to_owned()).collect();
-        for driver in filter_drivers(&self.git, &self.workspace.git_dir)? {
+        let said = said(&self.git, &self.workspace.git_dir)?;
+        self.note_own_ignores(&said.ignores);
+        if said.is_nameless() {
+            self.is_nameless.store(true, Ordering::Relaxed);
+        }
+        for driver in said.drivers {
             if driver.contains(['=', '\n']) {
                 let why = format!("its settings name a filter {driver:?}");
                 return Err(TreesError::Refused { path: self.workspace.top.clone(), why });
@@ -48,17 +55,48 @@ impl Trees {
     }
 }
 
-/// The filters that the repository's and the user's settings have a program for.
-pub(super) fn filter_drivers(git: &Git, git_dir: &str) -> Result<Vec<String>, TreesError> {
-    let args =
-        ["config", "-z", "--name-only", "--get-regexp", r"^filter\..*\.(clean|smudge|process)$"];
-    let answer = git.read(args).env("GIT_DIR", git_dir).ask()?;
-    let names = String::from_utf8_lossy(&answer.stdout).into_owned();
-    let driver = |name: &str| Some(name.strip_prefix("filter.")?.rsplit_once('.')?.0.to_owned());
-    let mut drivers: Vec<String> = names.split('\0').filter_map(driver).collect();
-    drivers.sort_unstable();
-    drivers.dedup();
-    Ok(drivers)
+/// What the repository's and the user's settings say of what matters here.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    /// The filters that they have a program for.
+    drivers: Vec<String>,
+    /// Where the user's own ignore rules lie, as it is written there.
+    ignores: String,
+    /// Whether they name anybody's address.
+    is_named: bool,
+}
+
+/// The settings that are asked for, in one call.
+const ASKED: &str =
+    r"^(filter\..*\.(clean|smudge|process)|core\.excludesfile|(user|author|committer)\.email)$";
+
+impl Said {
+    /// From a list of `<name>\n<value>`, or the name alone, each ended by a NUL; what comes later is the stronger.
+    fn read(list: &str) -> Self {
+        let mut said = Self::default();
+        for entry in list.split('\0').filter(|entry| !entry.is_empty()) {
+            let (name, value) = entry.split_once('\n').unwrap_or((entry, ""));
+            match name.strip_prefix("filter.").and_then(|rest| rest.rsplit_once('.')) {
+                Some((driver, _)) => said.drivers.push(driver.to_owned()),
+                None if name == "core.excludesfile" => value.clone_into(&mut said.ignores),
+                None => said.is_named = true,
+            }
+        }
+        said.drivers.sort_unstable();
+        said.drivers.dedup();
+        said
+    }
+
+    /// Whether git, which is not to guess, would refuse to commit for want of an address.
+    fn is_nameless(&self) -> bool {
+        let by_variable = ["GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"];
+        !self.is_named && by_variable.iter().all(|name| env::var_os(name).is_none())
+    }
+}
+
+fn said(git: &Git, git_dir: &str) -> Result<Said, TreesError> {
+    let call = git.read(["config", "-z", "--get-regexp", ASKED]).env("GIT_DIR", git_dir);
+    Ok(Said::read(&String::from_utf8_lossy(&call.ask()?.stdout)))
 }
 
 /// A file of a commit that goes through a filter with a program, and that filter, if there is any.
@@ -67,7 +105,7 @@ pub(super) fn filtered(
     git_dir: &str,
     commit: &str,
 ) -> Result<Option<(String, String)>, TreesError> {
-    let drivers = filter_drivers(git, git_dir)?;
+    let drivers = said(git, git_dir)?.drivers;
     if drivers.is_empty() {
         return Ok(None);
     }
@@ -79,4 +117,32 @@ pub(super) fn filtered(
         let driver = drivers.iter().find(|driver| driver.as_bytes() == answer[2])?;
         Some((String::from_utf8_lossy(answer[0]).into_owned(), driver.clone()))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_as_git_lists_them() {
+        for (list, drivers, ignores, is_named) in [
+            ("", &[][..], "", false),
+            ("core.excludesfile\n/a\0core.excludesfile\n~/b\0", &[], "~/b", false),
+            (
+                "filter.x.clean\na\nb\0filter.x.smudge\nc\0filter.a.b.process\0",
+                &["a.b", "x"],
+                "",
+                false,
+            ),
+            ("user.email\na@b\0", &[], "", true),
+            ("committer.email\0filter.x.clean\ncat\0", &["x"], "", true),
+        ] {
+            let said = Said::read(list);
+            let found = (said.drivers.as_slice(), said.ignores.as_str(), said.is_named);
+            assert!(
+                found.0 == drivers && found.1 == ignores && found.2 == is_named,
+                "{list:?}: {found:?}"
+            );
+        }
+    }
 }

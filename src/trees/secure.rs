@@ -3,7 +3,8 @@
 //! is not deleted one by one, and a pack that is marked is not replaced either.
 //!
 //! Promise: when [`Trees::secure`] comes back, every object that a commit adds to its parent lies in a marked pack, until
-//! [`Trees::release`]. The pack is made aside and moved in with its mark first, so that no collection ever sees it without.
+//! [`Trees::release`]. The pack is made aside and moved in with its mark first, so that no collection ever sees it without. All of
+//! it is on disk then, but for what the mark says.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,9 @@ impl Trees {
             self.give(dir)?;
         }
         let wanted = format!("{commit}\n^{parent}\n");
-        let args = ["-c", "pack.packSizeLimit=0", "pack-objects", "-q", "--revs"];
+        // Git makes the way back from place to object in memory where no file has it.
+        let settings = ["-c", "pack.packSizeLimit=0", "-c", "pack.writeReverseIndex=false"];
+        let args = [&settings[..], &["pack-objects", "-q", "--revs"]].concat();
         let made = self.write_durably(args).arg(aside.join("pack")).input(wanted.as_bytes()).run();
         let secured = match made {
             Ok(_) => self.move_in(&aside),
@@ -82,13 +85,15 @@ impl Trees {
         }
         fsx::put(&self.list_of_marks()?, marks.join("\n").as_bytes())?;
         for mark in marks.iter().map(|name| packs.join(name)) {
-            fsx::put(&mark, b"numerus: until the tip leads here\n")?;
+            // By its name alone it keeps its pack.
+            fsx::replace_derived(&mark, b"numerus: until the tip leads here\n")?;
             self.give(&mark)?;
         }
         for file in &files {
-            fsx::rename_over(file, &packs.join(file.file_name().unwrap_or_default()))?;
+            fsx::rename_derived(file, &packs.join(file.file_name().unwrap_or_default()))?;
         }
-        Ok(())
+        // Nothing relies on a pack before the tip moves, and git passes over an index without its pack: one flush for all names.
+        Ok(fsx::sync_dir(&packs)?)
     }
 }
 

@@ -3,14 +3,18 @@
 //! Promises: nothing is taken in but tips of jobs; a merge that conflicts changes nothing; no attribute, merge driver or
 //! directory rename has a say. Decision 12 says why every path has one line of history then.
 //!
-//! Costs: one `for-each-ref` over the tips that are not part of ours already, and for each of those two calls that list
-//! what its new commits touched. Tips that were applied or taken in cost nothing more; branches that nobody applies or
-//! deletes do, each time a task starts.
+//! Costs: nothing where files tell that no other job has refs; else one `for-each-ref` over the tips that are not part of ours
+//! already, and for each of those two calls that list what its new commits touched. Tips that were applied or taken in cost
+//! nothing more; branches that nobody applies or deletes do, each time a task starts.
+
+use std::ffi::OsStr;
+use std::path::Path;
 
 use crate::logic::audit::touches;
 use crate::model::claim::ClaimPath;
 use crate::model::id::JobId;
 use crate::model::workspace::Oid;
+use crate::os::fsx;
 use crate::os::git::{Call, GitError};
 
 use super::diff::{fields, garbled};
@@ -67,11 +71,24 @@ impl Trees {
     /// When git fails.
     pub fn foreign_tips(&self) -> Result<Vec<Foreign>, TreesError> {
         let unmerged = format!("--no-merged={}", self.tip()?);
+        if self.is_alone() {
+            return Ok(Vec::new());
+        }
         let format = "--format=%(refname) %(objectname)";
         let args = ["for-each-ref", "--sort=committerdate", format, &unmerged];
         let out = self.read(args).arg("refs/numerus/*/tip").run()?;
         let text = String::from_utf8_lossy(&out);
         Ok(text.lines().filter_map(foreign).filter(|f| f.job != *self.folder.job()).collect())
+    }
+
+    /// Whether no other job has refs in the repository, as far as files tell: git need not be asked then.
+    pub(super) fn is_alone(&self) -> bool {
+        let git_dir = Path::new(&self.workspace().git_dir);
+        let elsewhere = ["packed-refs", "reftable"].map(|name| git_dir.join(name));
+        let own = OsStr::new(self.folder.job().as_str());
+        let jobs = fsx::list_os(&git_dir.join("refs/numerus"));
+        !elsewhere.iter().any(|path| path.symlink_metadata().is_ok())
+            && jobs.is_ok_and(|jobs| jobs == [own])
     }
 
     /// Whether a foreign tip is to be taken in before these paths, from the repository's top, are written: it touched one of

@@ -235,9 +235,12 @@ impl Trees {
         {
             let _lock = self.lock()?;
             self.clear_half_made()?;
-            // Forced twice: a worktree that is locked but gone, of a git that was killed, gives way.
+            // Forced twice: a worktree that is locked but gone, of a git that was killed, gives way. Nobody asks for what it was
+            // before.
+            let logless = ["-c", "core.logAllRefUpdates=false"];
             let args = ["worktree", "add", "-q", "--force", "--force", "--detach", "--lock"];
-            self.write(self.pinned(&args)?).arg(&dir).arg(commit).run()?;
+            let args = self.pinned(&[&logless[..], &args].concat())?;
+            self.write(args).arg(&dir).arg(commit).run()?;
         }
         let mut tree = Tree {
             birth: self.birth_of(&dir)?,
@@ -306,14 +309,28 @@ impl Trees {
     /// Those of git and of the system.
     pub fn remove(&self, tree: &Tree) -> Result<(), TreesError> {
         copy::remove_any(&tree.dir)?;
-        if tree.admin.exists() {
-            let _lock = self.lock()?;
-            let args = ["worktree", "remove", "--force", "--force"];
-            self.write(args).arg(&tree.dir).run()?;
-        }
+        self.unregister(tree)?;
         // What was put there is nobody's work; it is cleared again before the next attempt.
         clear_temps(&tree.place).ok();
         Ok(fsx::remove(&tree.fresh_index())?)
+    }
+
+    /// Takes the entry of a tree that is gone out of the repository, as `git worktree remove` does: all that is kept of it is one
+    /// folder, and the folder of these goes with the last. What is not plainly that entry is left to git.
+    fn unregister(&self, tree: &Tree) -> Result<(), TreesError> {
+        if !tree.admin.exists() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        if self.is_entry_of(&tree.admin, &tree.dir).unwrap_or(false) {
+            copy::remove_any(&tree.admin)?;
+            // There are others.
+            let _not_empty = tree.admin.parent().map(std::fs::remove_dir);
+        } else {
+            let args = ["worktree", "remove", "--force", "--force"];
+            self.write(args).arg(&tree.dir).run()?;
+        }
+        Ok(())
     }
 
     fn write<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
@@ -349,12 +366,14 @@ impl Trees {
         }
         let named = self.read(["config", "--type=path", "--get", "core.excludesFile"]).ask()?;
         let named = String::from_utf8_lossy(&named.stdout).trim_end_matches('\n').to_owned();
-        let path = match (named.as_str(), env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME")) {
-            ("", Some(dir), _) => PathBuf::from(dir).join("git/ignore"),
-            ("", None, Some(home)) => PathBuf::from(home).join(".config/git/ignore"),
-            (path, _, _) => PathBuf::from(path),
-        };
-        Ok(self.own_ignores.get_or_init(|| path))
+        Ok(self.own_ignores.get_or_init(|| ignores_at(&named)))
+    }
+
+    /// The same from what the settings say, if that is a path as it stands; git knows others.
+    pub(super) fn note_own_ignores(&self, named: &str) {
+        if named.is_empty() || named.starts_with('/') {
+            self.own_ignores.get_or_init(|| ignores_at(named));
+        }
     }
 
     /// Removes what a killed `worktree add` of ours left half made: one such entry stops every later call of git that looks
@@ -377,6 +396,15 @@ impl Trees {
         let lock = FileLock::acquire(&path, LOCK_PATIENCE)?;
         self.give(&path)?;
         lock.ok_or_else(|| TreesError::Busy { path: path.display().to_string() })
+    }
+}
+
+/// Where the user's own ignore rules lie, given what the settings say of it.
+fn ignores_at(named: &str) -> PathBuf {
+    match (named, env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME")) {
+        ("", Some(dir), _) => PathBuf::from(dir).join("git/ignore"),
+        ("", None, Some(home)) => PathBuf::from(home).join(".config/git/ignore"),
+        (path, _, _) => PathBuf::from(path),
     }
 }
 

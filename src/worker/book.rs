@@ -1,10 +1,11 @@
 //! The job's journal, its state and its `status.json`. A fact is appended, flushed if something outside follows from it, applied
-//! and published. What only follows from it in here may wait for its flush until the next such fact, and the status for that, too:
-//! as soon as the worker has nothing to do but wait, [`Book::scribe`] brings both into step. Only the holder of the job's lock
-//! has a book.
+//! and published. What only follows from it in here may wait for its flush until the next such fact, at the latest until the
+//! worker has nothing to do but wait: then [`Book::scribe`] flushes it. It also writes the status, at once where nothing was
+//! written for a while, else when that while is over. Only the holder of the job's lock has a book.
 
 use std::io::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -17,6 +18,10 @@ use crate::os::lock::FileLock;
 use crate::os::{clock, seeded};
 use crate::runs::{Journal, RunFolder};
 
+/// How long `status.json` may be behind the journal while fact follows fact: each new one is a file that is made and one that
+/// is taken away.
+const BREATH: Duration = Duration::from_millis(50);
+
 /// What the book keeps.
 struct Pages {
     lock: Arc<FileLock>,
@@ -26,6 +31,8 @@ struct Pages {
     is_owed: bool,
     /// Whether `status.json` is older than the state.
     is_behind: bool,
+    /// When that was last written, in boot time.
+    told_at: Duration,
 }
 
 /// The book of one job; clones are the same book.
@@ -70,7 +77,9 @@ impl Book {
             replay.events.retain(|event| !matches!(event.fact, Fact::TaskCompleted { .. }));
         }
         let state = JobState::replay(&replay.events);
-        let pages = Pages { lock, journal, state, is_owed: false, is_behind: false };
+        // Whoever gave us the job has just written its status.
+        let told_at = clock::since_boot();
+        let pages = Pages { lock, journal, state, is_owed: false, is_behind: false, told_at };
         let (pages, news) = (Arc::new(Mutex::new(pages)), Arc::default());
         Ok(Self { pages, folder: folder.clone(), job: job.clone(), bus: bus.clone(), news })
     }
@@ -105,27 +114,51 @@ impl Book {
         Ok(())
     }
 
-    /// Keeps the journal flushed and the status in step whenever the worker waits. Never comes back.
+    /// Keeps the journal flushed whenever the worker waits, and the status no further behind than a breath. Never comes back.
     pub(super) async fn scribe(self) {
         loop {
-            self.news.notified().await;
-            // A journal that cannot be flushed fails whoever writes the next fact.
-            let _told_then = self.catch_up();
+            match self.keep_up() {
+                None => self.news.notified().await,
+                Some(rest) => tokio::select! {
+                    () = self.news.notified() => {}
+                    () = tokio::time::sleep(rest) => {}
+                },
+            }
         }
     }
 
-    /// Flushes what is owed and writes the status, if anything has happened since.
+    /// Flushes what is owed, and writes the status if it is time; else says how long it may wait.
+    fn keep_up(&self) -> Option<Duration> {
+        let mut pages = self.pages();
+        // A journal that cannot be flushed fails whoever writes the next fact.
+        let _told_then = pages.flush();
+        let rest = rest(pages.told_at, clock::since_boot());
+        if pages.is_behind && rest.is_zero() {
+            self.tell(&mut pages);
+        }
+        pages.is_behind.then_some(rest)
+    }
+
+    /// Flushes what is owed and writes the status, if anything has happened since: the last that a worker does.
     ///
     /// # Errors
     /// When the journal cannot be flushed.
     pub(super) fn catch_up(&self) -> Result<()> {
         let mut pages = self.pages();
         let flushed = pages.flush();
-        if std::mem::take(&mut pages.is_behind) && pages.lock.is_current() {
+        if pages.is_behind {
+            self.tell(&mut pages);
+        }
+        flushed
+    }
+
+    /// Writes the status, where the job is still ours.
+    fn tell(&self, pages: &mut Pages) {
+        (pages.is_behind, pages.told_at) = (false, clock::since_boot());
+        if pages.lock.is_current() {
             // Derived: who finds it missing or old looks into the journal.
             let _derived = self.folder.write_status(&pages.state.status(&self.job));
         }
-        flushed
     }
 
     /// Says that somebody has just written the last status, so that nobody writes it over what is put away by now.
@@ -148,6 +181,11 @@ impl Pages {
         }
         Ok(())
     }
+}
+
+/// How long a status that was last written then may still be behind.
+fn rest(told_at: Duration, now: Duration) -> Duration {
+    (told_at + BREATH).saturating_sub(now)
 }
 
 /// What follows from the first ones is another fact, a lease, which means nothing after a power cut, or files of a failed attempt
@@ -222,20 +260,53 @@ mod tests {
     }
 
     #[test]
-    fn what_is_owed_is_flushed_and_told_as_soon_as_the_worker_waits() {
+    fn a_status_is_written_at_once_or_a_breath_after_the_last() {
+        let ms = Duration::from_millis;
+        for (told_at, now, expected) in
+            [(0, 0, 50), (0, 20, 30), (0, 50, 0), (0, 9000, 0), (9, 8, 51)]
+        {
+            assert_eq!(rest(ms(told_at), ms(now)), ms(expected), "{told_at} {now}");
+        }
+    }
+
+    #[test]
+    fn what_is_owed_is_flushed_as_soon_as_the_worker_waits_and_told_within_a_breath() {
         let dir = tempfile::tempdir().expect("scratch");
         let book = book(&dir);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
-        runtime.block_on(async {
-            tokio::spawn(book.clone().scribe());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("runtime").block_on(async {
+            // A breath so long that it cannot be over before it is looked at.
+            let (now, hour) = (clock::since_boot(), Duration::from_secs(3600));
+            book.pages().told_at = now + hour;
+            let scribe = tokio::spawn(book.clone().scribe());
             for _ in 0..3 {
                 book.record(None, ended()).expect("record");
                 assert!(book.pages().is_owed, "nothing has waited yet");
                 tokio::task::yield_now().await;
-                assert!(is_in_step(&book));
+                assert!(!book.pages().is_owed);
             }
+            assert!(book.folder.read_status().is_none(), "one has just been written");
+            scribe.abort();
+            book.pages().told_at = now;
+            tokio::spawn(book.clone().scribe());
+            let told = async {
+                while !is_in_step(&book) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            // Nothing more happens, and it is told all the same.
+            tokio::time::timeout(Duration::from_secs(20), told).await.expect("told");
         });
         assert!(book.folder.read_status().is_some());
+    }
+
+    #[test]
+    fn the_last_that_a_worker_does_is_to_tell_whenever_it_told_before() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let book = book(&dir);
+        book.record(None, ended()).expect("record");
+        book.catch_up().expect("flush");
+        assert!(is_in_step(&book) && book.folder.read_status().is_some());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What lands, in which order, and whatever happens to the repository meanwhile.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -55,6 +57,43 @@ fn a_ref_that_a_killed_git_left_locked_is_set_all_the_same() {
     let branch = house.trees().create_branch(&tip).expect("branch");
     assert_eq!(branch, "numerus/job-abc234");
     assert_eq!(house.git(&["rev-parse", "refs/numerus/job-abc234/published"]).trim(), tip);
+}
+
+#[test]
+fn a_tree_takes_no_entry_with_it_but_its_own() {
+    let (house, trees, tree) = House::with_tree();
+    let worktrees = house.repo().join(".git/worktrees");
+    let theirs = house.scratch.path().join("theirs");
+    house.git(&["worktree", "add", "-q", "--detach", &theirs.display().to_string()]);
+    let stranger = house.scratch.path().join("stranger");
+    put(&stranger.join("gitdir"), &tree.dir().join(".git").display().to_string());
+    for admin in [worktrees.join("theirs"), stranger.clone()] {
+        let place = house.folder.place("t1");
+        let (base, birth) = (tree.base().to_owned(), tree.birth().clone());
+        let lying = Tree::known(&place, 1, "", base, admin.clone(), birth);
+        // Git judges, and finds by the folder what the entry is.
+        let _found_or_not = trees.remove(&lying);
+        assert!(admin.join("gitdir").exists(), "{}", admin.display());
+    }
+    assert!(!tree.admin().exists() && theirs.join("a.txt").exists());
+    house.git(&["worktree", "remove", &theirs.display().to_string()]);
+    let alone = house.add(&trees, "t2");
+    trees.remove(&alone).expect("remove");
+    assert!(!worktrees.exists(), "the last one takes the folder along");
+}
+
+#[test]
+fn what_lands_lies_in_a_pack_that_git_can_use_without_its_mark() {
+    let (house, trees, tree) = House::with_tree();
+    put(&tree.cwd().join("src/one.rs"), "ONE\n");
+    let landed = land(&trees, &tree, &claim(&["src/one.rs"], &[]), "t1");
+    let Landing::Ready { commit, .. } = landed else { panic!("it lands: {landed:?}") };
+    let packs = fsx::list(&house.repo().join(".git/objects/pack")).expect("packs");
+    let endings: BTreeSet<&str> = packs.iter().filter_map(|p| p.rsplit('.').next()).collect();
+    assert_eq!(endings, BTreeSet::from(["idx", "pack"]));
+    fsx::remove_tree(&house.repo().join(".git/objects").join(&commit[..2])).expect("the loose one");
+    assert_eq!(house.git(&["cat-file", "-t", &commit]), "commit");
+    house.git(&["fsck", "--strict", "--no-dangling"]);
 }
 
 #[test]

@@ -38,6 +38,50 @@ fn a_ref_is_what_git_says_however_it_is_kept() {
 }
 
 #[test]
+fn a_tip_that_somebody_packed_is_kept() {
+    let house = House::furnished();
+    let (first, base) = (house.trees(), house.git(&["rev-parse", "HEAD"]));
+    let newer = house.git(&["commit-tree", "-m", "x", "-p", &base, "HEAD^{tree}"]);
+    first.set_tip(&newer, &base).expect("the job has landed something");
+    house.git(&["pack-refs", "--all", "--prune"]);
+    assert_eq!(first.tip_file().expect("look"), None, "no file of its own");
+    assert_eq!(house.trees().tip().expect("tip"), newer);
+}
+
+#[test]
+fn nobody_else_is_there_only_where_files_say_so() {
+    let house = House::furnished();
+    let (trees, base) = (house.trees(), house.git(&["rev-parse", "HEAD"]));
+    let newer = house.git(&["commit-tree", "-m", "x", "-p", &base, "HEAD^{tree}"]);
+    let (other, seen) = ("refs/numerus/other-abc234/tip", |trees: &Trees| {
+        let found = trees.foreign_tips().expect("tips");
+        (trees.is_alone(), found.into_iter().map(|f| f.tip).collect::<Vec<_>>())
+    });
+    assert_eq!(seen(&trees), (true, vec![]));
+    house.git(&["update-ref", other, &newer]);
+    assert_eq!(seen(&trees), (false, vec![newer.clone()]));
+    house.git(&["pack-refs", "--all", "--prune"]);
+    fsx::make_dirs(&house.repo().join(".git/refs/numerus/job-abc234")).expect("a folder alone");
+    assert_eq!(seen(&trees), (false, vec![newer]), "what is packed has no file");
+}
+
+#[test]
+fn nobody_is_named_where_settings_have_no_address() {
+    let house = House::furnished();
+    let trees = house.trees();
+    let is_nameless = |trees: &Trees| {
+        trees.pinned(&["version"]).expect("settings");
+        trees.is_nameless.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    assert!(!is_nameless(&trees));
+    house.git(&["config", "--unset", "user.email"]);
+    // The user's own settings may name somebody, and then they count.
+    let others = trees.read(["config", "--get-regexp", r"^(user|author|committer)\.email$"]);
+    let is_named_there = others.ask().expect("git").code == 0;
+    assert_eq!(is_nameless(&trees), !is_named_there);
+}
+
+#[test]
 fn a_ref_that_leads_to_a_branch_moves_nothing_and_takes_nothing_with_it() {
     let (house, trees, _tree) = House::with_tree();
     let main = house.git(&["rev-parse", "main"]);
