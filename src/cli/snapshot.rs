@@ -190,6 +190,7 @@ mod tests {
         job(&root, "a-abc234", &[finished()]);
         job(&root, "b-abc234", &[]);
         fsx::make_dirs(&root.spool().join("killed")).expect("spool");
+        fsx::make_dirs(&root.store()).expect("store");
         fsx::make_dirs(&root.spool().join("claimed")).expect("spool");
         fsx::put_new(&root.spool().join("claimed/b-abc234.md"), b"").expect("file");
         fsx::put_new(&root.spool().join("killed/a-abc234.md"), b"").expect("file");
