@@ -14,24 +14,33 @@ use crate::runs::{JournalReader, RunFolder, Runs};
 use crate::spool::{Place, Spool};
 use crate::store::index::Index;
 
-/// The last `most` jobs that have ended, the newest first: costs what it gives.
+/// What has ended of a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The last ones, the newest first.
+    pub newest: Vec<Status>,
+    /// How many there are: without a row that the index lacks.
+    pub count: u64,
+}
+
+/// The last `most` jobs that have ended, and how many have: costs what it gives.
 ///
 /// # Errors
 /// When there is no index, and a folder or file of a job cannot be read.
-pub fn recently_ended(root: &Root, most: u32) -> Result<Vec<Status>> {
-    let from_index = || Index::open_reader(&root.store()).ok()??.recent(most).ok();
+pub fn recently_ended(root: &Root, most: u32) -> Result<Ended> {
+    let from_index = || {
+        let index = Index::open_reader(&root.store()).ok()??;
+        let newest = index.recent(most).ok()?;
+        Some(Ended { newest, count: index.counts().ok()?.values().sum() })
+    };
     match from_index() {
-        Some(statuses) => Ok(statuses),
-        None => Ok(rebuilt(root)?.into_iter().take(most as usize).collect()),
-    }
-}
-
-/// How many jobs have ended, as the index knows; where there is none, as the spool does.
-pub fn count_ended(root: &Root) -> u64 {
-    let counts = || Index::open_reader(&root.store()).ok()??.counts().ok();
-    match counts() {
-        Some(counts) => counts.values().sum(),
-        None => ended(root).map_or(0, |jobs| jobs.len() as u64),
+        Some(ended) => Ok(ended),
+        None => {
+            let mut newest = rebuilt(root)?;
+            let count = newest.len() as u64;
+            newest.truncate(most as usize);
+            Ok(Ended { newest, count })
+        }
     }
 }
 

@@ -8,22 +8,22 @@ use crate::jobs;
 use crate::model::root::Root;
 use crate::model::status::Status;
 
-/// The last `most` jobs that have ended, the newest first: costs what it prints.
-pub(super) fn recent(root: &Root, most: u32) -> Result<Vec<Row>, Failure> {
-    rows(jobs::recently_ended(root, most))
+/// The last `most` jobs that have ended, the newest first, and how many more have: costs what it prints.
+pub(super) fn recent(root: &Root, most: u32) -> Result<(Vec<Row>, u64), Failure> {
+    let ended = jobs::recently_ended(root, most).map_err(cannot)?;
+    let more = ended.count.saturating_sub(ended.newest.len() as u64);
+    Ok((rows(ended.newest), more))
 }
 
 /// Every job that has ended, the newest first.
 pub(super) fn all(root: &Root) -> Result<Vec<Row>, Failure> {
-    rows(jobs::all_ended(root))
+    Ok(rows(jobs::all_ended(root).map_err(cannot)?))
 }
 
-/// How many more have ended than these; a row that the index lacks is not counted.
-pub(super) fn more(root: &Root, shown: &[Row]) -> u64 {
-    jobs::count_ended(root).saturating_sub(shown.len() as u64)
+fn cannot(error: io::Error) -> Failure {
+    Failure::system("read the ended jobs", &error)
 }
 
-fn rows(statuses: io::Result<Vec<Status>>) -> Result<Vec<Row>, Failure> {
-    let statuses = statuses.map_err(|e| Failure::system("read the ended jobs", &e))?;
-    Ok(statuses.into_iter().map(|status| Row { status, held: false }).collect())
+fn rows(statuses: Vec<Status>) -> Vec<Row> {
+    statuses.into_iter().map(|status| Row { status, held: false }).collect()
 }

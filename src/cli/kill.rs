@@ -12,11 +12,15 @@ use crate::error::{Exit, Failure};
 use crate::model::id::{JobId, TAIL_CHARS, TaskId};
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, TaskPhase};
+use crate::os::process::Target;
 use crate::os::random;
 use crate::runs::{RunFolder, Runs, Want};
 
 /// How long the end is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest time without a look at the files while a worker ends.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -92,10 +96,10 @@ fn of_run(root: &Root, known: &Known, task: Option<TaskId>) -> Result<String, Fa
 /// Ends a live job: by its worker, or under its lock where it has none. The answer says how that went.
 pub(super) fn of_job(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
     seams::wish(folder, Want::Killed)?;
-    let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
-    let (deadline, mut signalled) = (Deadline::after(PATIENCE), false);
+    let (mut holder, mut tail) = (Holder::default(), JournalTail::new(folder.clone()));
+    let deadline = Deadline::after(PATIENCE);
     loop {
-        wakes.add(folder.dir());
+        holder.attend(folder);
         let held = folder.may_be_held();
         tail.read()?;
         let (over, left) = (tail.state().phase.is_final(), deadline.left());
@@ -103,17 +107,53 @@ pub(super) fn of_job(root: &Root, folder: &RunFolder) -> Result<String, Failure>
         if over && (!held || left.is_none()) {
             return Ok(said(&tail));
         }
-        if held && !over && !signalled {
-            signalled = seams::terminate_worker(folder)?;
+        if held && !over {
+            holder.terminate(folder)?;
         }
         if !held && seams::finish_killed(root, folder)? {
             continue;
         }
         let Some(left) = left else { break };
-        wakes.next_within(left);
+        holder.wait(left);
     }
     Err(Failure::new(Exit::Blocked, format!("{} was asked to end and has not yet", folder.job()))
         .hint(format!("numerus status {} tells when it has", folder.job())))
+}
+
+/// Whoever holds the job, to be waited for. A worker that could be told apart is waited for itself: the kernel takes ten milliseconds
+/// and more to forget a watch, which the command would only then be over by. Anybody else is waited for by a watch.
+#[derive(Default)]
+struct Holder {
+    worker: Option<Target>,
+    wakes: Option<Wakes>,
+}
+
+impl Holder {
+    /// Watches the folder, before it is looked at, where there is a watch.
+    fn attend(&mut self, folder: &RunFolder) {
+        if let Some(wakes) = &mut self.wakes {
+            wakes.add(folder.dir());
+        }
+    }
+
+    /// Asks the worker to end, once each.
+    fn terminate(&mut self, folder: &RunFolder) -> Result<(), Failure> {
+        if !self.worker.as_ref().is_some_and(Target::lives) {
+            self.worker = seams::terminate_worker(folder)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until something may have changed; a watch that is only made now is one.
+    fn wait(&mut self, left: Duration) {
+        match (&self.worker, &mut self.wakes) {
+            (Some(worker), _) if worker.lives_beyond(Duration::ZERO) => {
+                worker.lives_beyond(left.min(LOOK));
+            }
+            (_, Some(wakes)) => drop(wakes.next_within(left)),
+            (_, none) => *none = Some(Wakes::new()),
+        }
+    }
 }
 
 fn said(tail: &JournalTail) -> String {
@@ -163,4 +203,22 @@ fn of_task(folder: &RunFolder, task: &TaskId) -> Result<String, Failure> {
     let name = format!("{}/{task}", folder.job());
     Err(Failure::new(Exit::Blocked, format!("{name} was asked to end and has not yet"))
         .hint(format!("numerus status {} tells when it has", folder.job())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_ends_is_waited_for_without_a_watch_and_anybody_else_with_one() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().expect("spawn");
+        let mut holder = Holder { worker: Target::open(child.id(), |_| true), wakes: None };
+        child.kill().expect("killed");
+        holder.wait(Duration::from_secs(60));
+        assert!(!holder.worker.as_ref().is_some_and(Target::lives), "it was waited for");
+        assert!(holder.wakes.is_none());
+        child.wait().expect("ended");
+        holder.wait(Duration::from_secs(60));
+        assert!(holder.wakes.is_some(), "its successor, if it has one, is not known");
+    }
 }

@@ -285,9 +285,9 @@ pub(super) fn finish_killed(root: &Root, folder: &RunFolder) -> Result<bool, Fai
     Ok(true)
 }
 
-/// Asks the worker that holds a folder to end; false if no worker could be told apart.
-pub(super) fn terminate_worker(folder: &RunFolder) -> Result<bool, Failure> {
-    Ok(worker(folder)?.inspect(process::Target::terminate).is_some())
+/// Asks the worker that holds a folder to end; `None` if no worker could be told apart.
+pub(super) fn terminate_worker(folder: &RunFolder) -> Result<Option<process::Target>, Failure> {
+    Ok(worker(folder)?.inspect(process::Target::terminate))
 }
 
 /// Makes the worker that holds a folder look at what is wished of it; false if no worker could be told apart.

@@ -190,6 +190,7 @@ mod tests {
         job(&root, "a-abc234", &[finished()]);
         job(&root, "b-abc234", &[]);
         fsx::make_dirs(&root.spool().join("killed")).expect("spool");
+        fsx::make_dirs(&root.store()).expect("store");
         fsx::make_dirs(&root.spool().join("claimed")).expect("spool");
         fsx::put_new(&root.spool().join("claimed/b-abc234.md"), b"").expect("file");
         fsx::put_new(&root.spool().join("killed/a-abc234.md"), b"").expect("file");
@@ -198,8 +199,9 @@ mod tests {
         };
         assert_eq!(ids(live(&root).expect("live").0), ["b-abc234"]);
         for _with_and_without_index in 0..2 {
-            assert_eq!(ids(ended::recent(&root, 10).expect("recent")), ["a-abc234"]);
-            assert_eq!(ids(ended::recent(&root, 0).expect("recent")), Vec::<String>::new());
+            let recent = |most| ended::recent(&root, most).map(|(rows, more)| (ids(rows), more));
+            assert_eq!(recent(10).expect("recent"), (vec!["a-abc234".to_owned()], 0));
+            assert_eq!(recent(0).expect("recent"), (Vec::new(), 1));
             assert_eq!(ids(ended::all(&root).expect("all")), ["a-abc234"]);
         }
     }

@@ -199,8 +199,10 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     for line in &unseen {
         here.out.note(&one_line(line));
     }
-    let recent =
-        if asked.all { ended::all(&here.root) } else { ended::recent(&here.root, RECENT) }?;
+    let (recent, more) = match asked.all {
+        true => (ended::all(&here.root)?, 0),
+        false => ended::recent(&here.root, RECENT)?,
+    };
     // One that ended between the two looks is in both.
     let ended: BTreeSet<&JobId> = recent.iter().map(|row| &row.status.job_id).collect();
     live.retain(|row| !ended.contains(&row.status.job_id));
@@ -225,7 +227,7 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     }
     if !recent.is_empty() {
         let title = here.view.ink.paint(Tone::Strong, "ended");
-        let more = match ended::more(&here.root, &recent) {
+        let more = match more {
             0 => String::new(),
             n => format!("… {n} more: numerus status --all\n"),
         };

@@ -8,7 +8,7 @@
 //! if a bound were reached: what is lost is evidence, the journal has the facts.
 
 use std::fs::File;
-use std::io::{Result, Write};
+use std::io::{ErrorKind, Result, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -139,33 +139,31 @@ impl Log {
         if self.buffer.is_empty() {
             return;
         }
-        let bytes = self.buffer.len() as u64;
-        let before = self.tail.is_none().then(|| self.head_length());
-        let done = self.write_out();
+        if self.write_out().is_ok() {
+            return;
+        }
+        let lost = self.buffer.len() as u64;
         self.buffer.clear();
-        match (done, before) {
-            (Ok(()), _) => {}
-            (Err(_), Some(before)) => {
-                let written = self.head_length().saturating_sub(before);
-                self.keeper.leave_head();
-                self.leave_head(bytes.saturating_sub(written));
-            }
-            (Err(_), None) => {
-                self.keeper.turn(&mut &*self.budget);
-                self.turn();
-            }
+        if self.tail.is_none() {
+            self.keeper.leave_head();
+            self.leave_head(lost);
+        } else {
+            self.keeper.turn(&mut &*self.budget);
+            self.turn();
         }
     }
 
+    /// Writes the buffer; after an error it holds what was not written.
     fn write_out(&mut self) -> Result<()> {
-        let Some(tail) = &mut self.tail else { return self.head.write_all(&self.buffer) };
+        let buffer = &mut self.buffer;
+        let Some(tail) = &mut self.tail else { return write_off(&mut self.head, buffer) };
         if tail.newest.is_none() {
-            let start = tail.passed.saturating_sub(self.buffer.len() as u64);
+            let start = tail.passed.saturating_sub(buffer.len() as u64);
             let path = parts::path_of(&self.path, tail.after, start);
             let file = fsx::create_new(&path)?;
             tail.newest = Some((path, file));
         }
-        let newest = tail.newest.as_mut().map(|(_, file)| file.write_all(&self.buffer));
+        let newest = tail.newest.as_mut().map(|(_, file)| write_off(file, buffer));
         newest.unwrap_or(Ok(()))
     }
 
@@ -207,6 +205,21 @@ impl Log {
         }
         let _full_disk = parts::join(&self.path, Some(tail.passed), marker);
     }
+}
+
+/// Writes all bytes of a buffer, and takes from it what is written.
+fn write_off(to: &mut impl Write, buffer: &mut Vec<u8>) -> Result<()> {
+    let (mut written, mut done) = (0, Ok(()));
+    while written < buffer.len() && done.is_ok() {
+        match to.write(&buffer[written..]) {
+            Ok(0) => done = Err(ErrorKind::WriteZero.into()),
+            Ok(bytes) => written += bytes,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => done = Err(e),
+        }
+    }
+    buffer.drain(..written);
+    done
 }
 
 #[cfg(test)]
@@ -312,6 +325,36 @@ mod tests {
         log.write(b"after\n");
         log.finish();
         assert_eq!(text(&path), "before\n[numerus: 5 bytes were dropped here]\nafter\n");
+    }
+
+    #[test]
+    fn what_a_full_disk_takes_of_a_piece_is_told_from_what_it_does_not() {
+        /// Takes so many bytes, two at a time, and is interrupted before each.
+        struct Disk(usize, bool);
+        impl Write for Disk {
+            fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+                self.1 = !self.1;
+                let fits = self.0.min(bytes.len()).min(2);
+                self.0 -= if self.1 { 0 } else { fits };
+                match (self.1, fits) {
+                    (true, _) => Err(ErrorKind::Interrupted.into()),
+                    (false, 0) => Err(ErrorKind::StorageFull.into()),
+                    (false, bytes) => Ok(bytes),
+                }
+            }
+            fn flush(&mut self) -> Result<()> {
+                Ok(())
+            }
+        }
+        for (room, left) in [(0, "abcde"), (3, "de"), (5, ""), (9, "")] {
+            let mut buffer = b"abcde".to_vec();
+            let done = write_off(&mut Disk(room, false), &mut buffer);
+            assert_eq!(
+                (buffer.as_slice(), done.is_ok()),
+                (left.as_bytes(), left.is_empty()),
+                "{room}"
+            );
+        }
     }
 
     #[test]

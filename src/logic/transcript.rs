@@ -3,6 +3,9 @@
 //! Bytes may come in any pieces. A line may be several megabytes long (an output of 1 MiB grows six-fold in JSON); one
 //! beyond [`MAX_LINE_BYTES`] is dropped to its end and leaves a marker.
 
+use std::io::BufRead as _;
+use std::string::FromUtf8Error;
+
 use serde_json::Value;
 
 use crate::model::outcome::Tokens;
@@ -60,8 +63,12 @@ impl Transcript {
 
     /// Takes in some bytes, gives back the lines that they complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Parsed> {
-        let mut out = Vec::new();
-        for piece in bytes.split_inclusive(|b| *b == b'\n') {
+        let (mut out, mut rest) = (Vec::new(), bytes);
+        while !rest.is_empty() {
+            // Finds the newline without a look at each byte for itself, and cannot fail.
+            let length = { rest }.skip_until(b'\n').unwrap_or(rest.len());
+            let (piece, after) = rest.split_at(length);
+            rest = after;
             let text = piece.strip_suffix(b"\n").unwrap_or(piece);
             self.keep(text);
             if text.len() < piece.len() {
@@ -91,7 +98,8 @@ impl Transcript {
         if dropped > 0 {
             return Some(text(&format!("[numerus: a line of {dropped} bytes was dropped here]")));
         }
-        let line = String::from_utf8_lossy(&bytes);
+        let lossy = |e: FromUtf8Error| String::from_utf8_lossy(e.as_bytes()).into_owned();
+        let line = String::from_utf8(bytes).unwrap_or_else(lossy);
         let line = line.trim_matches(['\r', '\n', ' ', '\0']);
         (!line.is_empty()).then(|| parse(line))
     }

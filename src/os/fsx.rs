@@ -232,12 +232,20 @@ fn rename_onto(from: &Path, to: &Path, onto: Onto) -> Result<()> {
 /// # Errors
 /// `AlreadyExists` if the target is taken, `NotFound` if someone else was first; otherwise those of the system.
 pub fn move_to(from: &Path, to: &Path) -> Result<()> {
+    publish(from, to)?;
+    if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
+}
+
+/// As [`move_to`], from a name that means nothing: after a power cut it may be there as well, and is cleared away.
+///
+/// # Errors
+/// Those of [`move_to`].
+pub fn publish(from: &Path, to: &Path) -> Result<()> {
     if seeded::bug("copy-instead-of-rename") && from.is_file() {
         return std::fs::copy(from, to).and_then(|_| remove(from));
     }
     reserve::write_with(to, || rename_onto(from, to, Onto::Free)).map_err(at(from))?;
-    sync_dir(parent(to))?;
-    if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
+    sync_dir(parent(to))
 }
 
 /// Two names of one folder change what they stand for, in one step, and the folder is flushed.

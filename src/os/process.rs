@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{Read as _, Result};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
@@ -124,8 +125,14 @@ impl Target {
 
     /// Whether it has not ended: as long as that is so, its number is nobody else's.
     pub fn lives(&self) -> bool {
+        self.lives_beyond(Duration::ZERO)
+    }
+
+    /// Waits until it has ended, for at most that long; whether it has not.
+    pub fn lives_beyond(&self, patience: Duration) -> bool {
         let mut ended = [PollFd::new(&self.handle, PollFlags::IN)];
-        rustix::event::poll(&mut ended, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
+        let patience = Timespec::try_from(patience).unwrap_or_default();
+        rustix::event::poll(&mut ended, Some(&patience)).is_ok_and(|ready| ready == 0)
     }
 
     /// Asks it to end: `SIGTERM`.
@@ -169,8 +176,9 @@ mod tests {
     fn a_target_lives_until_it_has_ended() {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
         let target = Target::open(child.id(), |_| true).expect("opened");
-        assert!(target.lives());
+        assert!(target.lives() && target.lives_beyond(Duration::from_millis(1)));
         target.kill();
+        assert!(!target.lives_beyond(Duration::from_secs(60)), "before anybody has collected it");
         child.wait().expect("ended");
         assert!(!target.lives());
     }

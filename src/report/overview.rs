@@ -48,9 +48,9 @@ pub(super) struct Jobs {
 pub(super) fn gather(root: &Root, now: Timestamp) -> Result<Jobs> {
     let runs = Runs::of(root);
     let claimed = Spool::of(root).jobs_in(Place::Claimed)?;
-    let mut ended = recently_ended(root, MOST_ENDED + 1).unwrap_or_default();
-    let has_more = ended.len() > MOST_ENDED as usize;
-    ended.truncate(MOST_ENDED as usize);
+    let (ended, count) =
+        recently_ended(root, MOST_ENDED).map_or_else(|_| (Vec::new(), 0), |e| (e.newest, e.count));
+    let has_more = count > ended.len() as u64;
     // One that ended between the two looks is in both.
     let over: BTreeSet<&JobId> = ended.iter().map(|s| &s.job_id).collect();
     let mut ids: Vec<JobId> =

@@ -4,11 +4,14 @@ use std::fs;
 use std::io::{self, Error};
 use std::ops::Range;
 use std::process::Command;
+use std::time::Duration;
 
 use super::Size;
 use crate::figures::{Row, millis, percentile};
 use crate::marks::now;
 use crate::ours::{Ours, PATIENCE, one_task};
+use crate::scratch::{pause, until};
+use crate::used::used;
 
 /// What is measured of giving a job.
 const SUBMIT: [&str; 4] = ["submit", "x", "--not-before", "2999-01-01T00:00:00Z"];
@@ -92,6 +95,7 @@ fn row(ours: &mut Ours, (id, jobs): (&str, usize), times: usize) -> io::Result<R
     }
     span(ours.command(&["status"]))?;
     ours.start(1)?;
+    until_it_rests(ours)?;
     let words: [(&'static str, &[&str]); 4] = [
         ("status", &["status"]),
         ("status --json", &["status", "--json"]),
@@ -106,6 +110,16 @@ fn row(ours: &mut Ours, (id, jobs): (&str, usize), times: usize) -> io::Result<R
     }
     ours.stop();
     Ok(Row::new(&format!("Numerus, {jobs} jobs"), &figures))
+}
+
+/// Waits until the daemon has looked at what it found, which takes seconds of one processor: it would be measured beside it.
+fn until_it_rests(ours: &Ours) -> io::Result<()> {
+    let mut before = f64::NAN;
+    until("the daemon to rest", PATIENCE * 10, || {
+        pause(Duration::from_millis(500));
+        let now = used(ours.pid()).ok_or_else(|| Error::other("the daemon is gone"))?.ticks;
+        Ok(now <= std::mem::replace(&mut before, now))
+    })
 }
 
 fn span(mut command: Command) -> io::Result<f64> {

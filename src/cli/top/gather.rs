@@ -120,7 +120,7 @@ impl Gatherer {
                 return Ok(());
             }
         }
-        let recent = ended::recent(&self.root, RECENT)?.into_iter();
+        let recent = ended::recent(&self.root, RECENT)?.0.into_iter();
         let is_over = |job: &JobId| !claimed.contains(job);
         self.recent = recent
             .filter(|row| is_over(&row.status.job_id))
