@@ -32,7 +32,7 @@ pub fn holds(bytes: &[u8]) {
         };
         assert!((1..=1024).contains(&settings.max_jobs), "{}", settings.max_jobs);
         assert!((1..=16 << 20).contains(&settings.max_objective_bytes));
-        assert!(settings.settle > Duration::ZERO && settings.rescan > Duration::ZERO);
+        assert!(settings.settle > Duration::ZERO && settings.rescan != Some(Duration::ZERO));
         fs::write(root.settings_file(), written(&settings)).expect("the file");
         let again = open(&root, false).map_err(|e| e.to_string());
         assert_eq!(again, Ok(settings.clone()), "{}", written(&settings));
@@ -49,7 +49,7 @@ fn written(s: &Settings) -> String {
     put("max_jobs", i64::try_from(s.max_jobs).ok().map(Value::from));
     put("max_objective", i64::try_from(s.max_objective_bytes).ok().map(Value::from));
     put("settle", Some(duration::format(s.settle).into()));
-    put("rescan", Some(duration::format(s.rescan).into()));
+    put("rescan", s.rescan.map(|rescan| duration::format(rescan).into()));
     put("hook_timeout", Some(duration::format(s.hook_timeout).into()));
     put("workspace", text(&s.workspace));
     put("codex_bin", text(&s.codex_bin));

@@ -1,6 +1,6 @@
 //! The ground that the daemon stands on: whether the root's folders are there and belong together, and whether `incoming/`
 //! is still the folder that is watched. Whoever takes a folder away, puts another or a link in its place, or mounts
-//! something over it, is noticed at the next event or rescan.
+//! something over it, is noticed at once where that is heard, else at the next event or rescan.
 //!
 //! Diagnostics: a root whose folders do not belong together stops everything but what already runs, an `incoming/` that is
 //! no folder stops taking; both are told once, looked at every 2 s, and over when the folder is there again. A folder of the
@@ -12,8 +12,9 @@ use std::path::Path;
 
 use super::log::{DaemonLog, Fact};
 use super::looks::Looks;
-use super::{Daemon, Stop, WITHOUT_EVENTS};
+use super::{Daemon, Stop};
 use crate::error::Exit;
+use crate::logic::rescan::WITHOUT_EVENTS;
 use crate::logic::words::plural;
 use crate::os::lock::FileLock;
 use crate::os::{clock, fsx};

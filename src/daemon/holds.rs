@@ -61,7 +61,7 @@ impl Daemon {
                 && self.homes.insert(home.to_owned())
                 && let Some(watch) = &mut self.watch
             {
-                // Without it, the next rescan finds the login.
+                // Without it, the next round finds the login.
                 let _unwatched = watch.add(home);
             }
         }

@@ -8,8 +8,9 @@ use tokio::time::timeout;
 use super::log;
 use super::take::Desk;
 use super::watching;
-use super::{Daemon, Input, Options, Standing, WITHOUT_EVENTS};
+use super::{Daemon, Input, Options, Standing};
 use crate::error::Exit;
+use crate::logic::rescan::{self, WITHOUT_EVENTS};
 
 /// Waits to be the one active daemon, then is it.
 pub(super) async fn lead(
@@ -36,7 +37,7 @@ pub(super) async fn lead(
         if !std::mem::replace(&mut stands_by, true) {
             say(Standing::By, log::leader(&desk.root));
         }
-        let patience = if is_watched { desk.settings.rescan } else { WITHOUT_EVENTS };
+        let patience = if is_watched { rescan::soon(desk.settings.rescan) } else { WITHOUT_EVENTS };
         if let Ok(Some(Input::Signal(_))) = timeout(patience, heard.recv()).await {
             return Ok(Exit::Done);
         }

@@ -14,6 +14,8 @@ const MAX_NAMES: usize = 10_000;
 /// How many quiet times a file must stand still that was made here: either it was linked, or the event of its first write is
 /// on its way, which takes its time on a busy machine.
 const QUIET_TIMES_OF_MADE: u32 = 10;
+/// How long an empty file is left alone that was made here: its writer has it open, or it was linked empty.
+const EMPTY: Duration = Duration::from_secs(300);
 
 /// What the events have told of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +154,9 @@ impl Looks {
             Told::Closed(at) => Some(at + settle),
             Told::Writing => None,
             // An empty file that was made here is about to be written, more likely than not.
-            Told::Made if stamp.kind == Kind::Regular && stamp.bytes == 0 => None,
+            Told::Made if stamp.kind == Kind::Regular && stamp.bytes == 0 => {
+                Some(still_since + EMPTY.max(settle))
+            }
             Told::Made => Some(still_since + QUIET_TIMES_OF_MADE * settle),
             Told::Nothing => Some(still_since + settle),
         };
@@ -251,6 +255,15 @@ mod tests {
         assert_eq!(looks.next_due(), None, "nothing wakes until its close is told");
         let mut made = told(&[(Change::Other, 0)]);
         assert_eq!(made.judge(name(), stamp(0), ms(500)), Verdict::Leave);
+    }
+
+    #[test]
+    fn an_empty_file_that_was_made_and_never_written_to_waits_five_minutes_and_no_rescan() {
+        let mut made = told(&[(Change::Other, 0)]);
+        assert_eq!(made.judge(name(), stamp(0), ms(0)), Verdict::Leave);
+        assert_eq!(made.next_due(), Some(ms(300_000)));
+        assert_eq!(made.judge(name(), stamp(0), ms(299_999)), Verdict::Leave);
+        assert_eq!(made.judge(name(), stamp(0), ms(300_000)), Verdict::Take);
     }
 
     #[test]

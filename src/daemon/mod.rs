@@ -21,6 +21,7 @@ mod queue;
 pub mod reading;
 mod reconcile;
 mod refusal;
+mod rounds;
 mod spare;
 pub mod take;
 mod watching;
@@ -51,14 +52,13 @@ use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
+use crate::os::moves::Moves;
 use crate::os::signals::Listener;
 use crate::os::watch::{Change, Hint, Watch};
 use crate::os::{clock, fsx};
 use crate::spool::{Notice, Place, Spool, may_be_taken};
 use crate::store::holds::Holds;
 
-/// How often the disk is looked at where events cannot be had.
-const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
 /// How old an unfinished file has to be to be cleared away where others write, too: no write takes that long.
 const OTHERS_TEMPS: Duration = Duration::from_secs(3600);
 /// Most inputs heard before looking and deciding again.
@@ -98,6 +98,8 @@ pub enum Standing {
 enum Input {
     /// Something may have changed on disk.
     Hint(Hint, Turn),
+    /// A folder above was moved or removed, or something was mounted or unmounted.
+    Moved,
     /// A signal came.
     Signal(i32),
     /// A worker that we started has ended, with this code if no signal ended it.
@@ -126,6 +128,8 @@ struct Daemon {
     /// The root's id when the daemon started: another root may be put in its place.
     root_id: Option<String>,
     watch: Option<Watch>,
+    /// What tells when the ground is pulled away; `None` where that cannot be heard.
+    moves: Option<Moves>,
     inputs: UnboundedSender<Input>,
     /// Jobs that were taken and have not ended.
     jobs: BTreeMap<JobId, Live>,
@@ -154,6 +158,8 @@ struct Daemon {
     /// When some resting job may go on.
     wake: Option<Timestamp>,
     next_rescan: Duration,
+    /// When it is looked at what no event tells of; `None` while nothing is open.
+    next_round: Option<Duration>,
     stop: Stop,
     has_failed: bool,
     /// Whether a file waits for another job of its owner to end.
@@ -200,6 +206,7 @@ impl Daemon {
             options,
             log,
             watch,
+            moves: None,
             inputs,
             jobs: BTreeMap::new(),
             spare: None,
@@ -215,6 +222,7 @@ impl Daemon {
             homes: BTreeSet::new(),
             wake: None,
             next_rescan: Duration::ZERO,
+            next_round: None,
             stop: Stop::No,
             has_failed: false,
             keeps_waiting: false,
@@ -244,6 +252,7 @@ impl Daemon {
                 if !lock.is_current() {
                     return self.yield_lead(lock);
                 }
+                self.go_round();
                 self.check_marked();
                 self.take_what_is_whole();
                 self.schedule();
@@ -273,11 +282,12 @@ impl Daemon {
         self.log.record(fact, clock::now());
     }
 
-    /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at the next rescan.
+    /// Records trouble; whatever it stopped is tried again when something wakes us, at the latest at a rescan in good time.
     fn trouble(&mut self, what: &str, error: &std::io::Error) {
         if self.blames_machine(what, error) {
             return;
         }
+        self.come_back_soon();
         self.ground.doubt();
         self.record(&Fact::Trouble { message: format!("{what}: {error}") });
     }
@@ -302,6 +312,7 @@ impl Daemon {
                 }
                 self.unchecked.insert(job);
             }
+            Input::Moved => self.ground.doubt(),
             Input::Hint(hint, _turn) if hint.paths.is_empty() => {
                 self.looks.doubt(true);
                 self.next_rescan = Duration::ZERO;
@@ -377,7 +388,8 @@ impl Daemon {
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);
         let told = self.metrics.due(self.busy() > 0).map(|at| at.saturating_sub(now));
-        [wall, looks, retry, told].into_iter().flatten().fold(rescan, Duration::min)
+        let round = self.next_round.map(|at| at.saturating_sub(now));
+        [wall, looks, retry, told, round].into_iter().flatten().fold(rescan, Duration::min)
     }
 }
 

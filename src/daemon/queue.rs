@@ -8,9 +8,10 @@ use super::log::Fact;
 use super::looks::Verdict;
 use super::take::Taken;
 use super::workers::Live;
-use super::{Daemon, Stop, WITHOUT_EVENTS};
+use super::{Daemon, Stop};
 use crate::ending::{self, Ending, Held};
 use crate::hooks;
+use crate::logic::rescan;
 use crate::logic::schedule::{self, Hold, Schedule};
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
@@ -28,7 +29,7 @@ impl Daemon {
     /// Looks at everything again, whatever events have told.
     pub(super) fn rescan(&mut self) {
         self.watch_again();
-        let every = if self.watch.is_some() { self.desk.settings.rescan } else { WITHOUT_EVENTS };
+        let every = rescan::every(self.desk.settings.rescan, self.ears());
         self.next_rescan = clock::since_boot() + every;
         self.check_ground();
         if self.ground.is_open() {
@@ -113,7 +114,7 @@ impl Daemon {
         }
     }
 
-    /// Leaves a file that something is wrong with until the next rescan, and tells of it once.
+    /// Leaves a file that something is wrong with for some minutes, and tells of it once.
     fn leave_aside(&mut self, name: &OsStr, error: &std::io::Error) {
         if self.blames_machine("cannot take a file", error) {
             return;
@@ -122,8 +123,9 @@ impl Daemon {
         self.leave_for(name, error.to_string());
     }
 
-    fn leave_for(&mut self, name: &OsStr, message: String) {
-        self.looks.postpone(name, self.next_rescan);
+    pub(super) fn leave_for(&mut self, name: &OsStr, message: String) {
+        let again = clock::since_boot() + rescan::soon(self.desk.settings.rescan);
+        self.looks.postpone(name, again.min(self.next_rescan));
         if self.looks.complain(name, &message) {
             let name = name.to_string_lossy().into_owned();
             self.record(&Fact::Ignored { name, message });
@@ -203,7 +205,7 @@ impl Daemon {
             None => Ok(()),
         });
         if let Err(e) = ended {
-            // Kept out of the schedule, so that it is tried again at the rescan and not at once.
+            // Kept out of the schedule, so that it is tried again at a rescan and not at once.
             self.jobs.remove(job);
             self.trouble(&format!("cannot end {job}"), &e);
         } else {

@@ -12,6 +12,7 @@ use super::take::{self, Taken};
 use super::workers::Live;
 use crate::ending::{self, Ending, Held};
 use crate::logic::recover::{self, Lies, Repair, Run};
+use crate::logic::rescan::WITHOUT_EVENTS;
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
 use crate::model::job::Job;
@@ -98,6 +99,7 @@ impl Daemon {
         match self.look_after(job) {
             Ok(()) => drop(self.complaints.remove(job)),
             Err(e) => {
+                self.come_back_soon();
                 let before = self.complaints.insert(job.clone(), e.to_string());
                 if before.is_none_or(|before| before != e.to_string()) {
                     self.trouble(&format!("cannot look after {job}"), &e);
@@ -342,7 +344,7 @@ impl Daemon {
         self.watched_locks.insert(job.clone());
         // It may have been let go before the watch was there.
         if !is_watched || !folder.may_be_held() {
-            self.next_rescan = self.next_rescan.min(clock::since_boot() + super::WITHOUT_EVENTS);
+            self.next_rescan = self.next_rescan.min(clock::since_boot() + WITHOUT_EVENTS);
             if !folder.may_be_held() {
                 self.unchecked.insert(job.clone());
             }

@@ -66,9 +66,14 @@ pub fn rouse(root: &Root, job: &JobId) {
     }
 }
 
+/// Whether hooks are still to be called for any job.
+pub fn are_left(root: &Root) -> bool {
+    scripts::any(root) && !backlog::marked(root).is_empty()
+}
+
 /// Goes on with what a runner that died has left.
 pub fn resume(root: &Root) {
-    if scripts::any(root) && !backlog::marked(root).is_empty() {
+    if are_left(root) {
         // The next one that is roused takes it along.
         drop(start_runner(root));
     }

@@ -34,6 +34,7 @@ pub mod quality;
 pub mod recover;
 pub mod reopen;
 pub mod report;
+pub mod rescan;
 pub mod reset;
 pub mod retry;
 pub mod revise;

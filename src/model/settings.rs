@@ -56,8 +56,8 @@ pub struct Settings {
     pub max_jobs: usize,
     /// How long a file written in place must be quiet before it is taken.
     pub settle: Duration,
-    /// Time between two scans that look for what events missed.
-    pub rescan: Duration,
+    /// Time between two scans that look for what events missed; `None` is by what the root lies on.
+    pub rescan: Option<Duration>,
     /// How long a hook may take.
     pub hook_timeout: Duration,
     /// Largest objective file in bytes.
@@ -117,7 +117,7 @@ impl Default for Settings {
         Self {
             max_jobs: 4,
             settle: Duration::from_millis(100),
-            rescan: Duration::from_secs(300),
+            rescan: None,
             hook_timeout: Duration::from_secs(30),
             max_objective_bytes: MAX_OBJECTIVE_BYTES,
             max_log: 128 * MIB,
@@ -197,7 +197,7 @@ impl Settings {
         self.trust_root = f.flag("trust_root").unwrap_or(self.trust_root);
         self.resources = self.resources.overlaid(&mut f);
         self.settle = f.duration("settle").unwrap_or(self.settle);
-        self.rescan = f.duration("rescan").unwrap_or(self.rescan);
+        self.rescan = f.duration("rescan").or(self.rescan);
         self.hook_timeout = f.duration("hook_timeout").unwrap_or(self.hook_timeout);
         self.workspace = workspace(&mut f).or(self.workspace);
         self.codex_bin = f.text("codex_bin", MAX_TEXT_BYTES).or(self.codex_bin);

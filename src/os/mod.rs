@@ -13,6 +13,7 @@ pub mod git;
 pub mod limits;
 pub mod lock;
 pub mod mount;
+pub mod moves;
 pub mod pipe;
 pub mod process;
 pub mod pty;

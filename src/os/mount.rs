@@ -36,6 +36,23 @@ const KNOWN: [(u32, Ground); 13] = [
     (0x5346_414f, Ground::Foreign("AFS")),
 ];
 
+/// Local file systems on which the kernel tells of every change, whoever makes it: ext2 to ext4, XFS, Btrfs, F2FS, ZFS,
+/// bcachefs, JFS, NILFS, `ReiserFS`, those in memory, and a container's own layer.
+const TELLING: [u32; 12] = [
+    0x0000_ef53,
+    0x5846_5342,
+    0x9123_683e,
+    0xf2f5_2010,
+    0x2fc1_2fc1,
+    0xca45_1a4e,
+    0x3153_464a,
+    0x0000_3434,
+    0x5265_4973,
+    0x0102_1994,
+    0x8584_58f6,
+    0x794c_7630,
+];
+
 /// Which mount a path lies on: renames do not go from one to another, even if both show the same disk. `None` where the
 /// kernel does not say.
 pub fn id(path: &Path) -> Option<u64> {
@@ -49,10 +66,19 @@ pub fn id(path: &Path) -> Option<u64> {
 /// # Errors
 /// Those of the system, with the path.
 pub fn ground(dir: &Path) -> Result<Ground> {
+    Ok(number(dir)?.map_or(Ground::Local, of_number))
+}
+
+/// Whether the kernel tells of every change in a folder: not where others reach it without this kernel, as over a network,
+/// and not where that is not known.
+pub fn tells_all(dir: &Path) -> bool {
+    number(dir).ok().flatten().is_some_and(|number| TELLING.contains(&number))
+}
+
+fn number(dir: &Path) -> Result<Option<u32>> {
     let told = rustix::fs::statfs(dir).map_err(|e| fsx::at(dir)(e.into()))?;
     // The kernel's numbers have 32 bits, whatever the field has.
-    let number = told.f_type.cast_unsigned() & u64::from(u32::MAX);
-    Ok(u32::try_from(number).map_or(Ground::Local, of_number))
+    Ok(u32::try_from(told.f_type.cast_unsigned() & u64::from(u32::MAX)).ok())
 }
 
 fn of_number(number: u32) -> Ground {
@@ -113,5 +139,29 @@ mod tests {
         assert_eq!(of_number(0x6969), Ground::Foreign("NFS"));
         assert_eq!(of_number(0xef53), Ground::Local, "ext4");
         assert!(ground(Path::new("/nonexistent")).is_err());
+    }
+
+    #[test]
+    fn the_kernel_tells_of_every_change_where_nobody_else_writes() {
+        for (name, number, tells) in [
+            ("ext4", 0xef53, true),
+            ("XFS", 0x5846_5342, true),
+            ("Btrfs", 0x9123_683e, true),
+            ("tmpfs", 0x0102_1994, true),
+            ("overlayfs", 0x794c_7630, true),
+            ("NFS", 0x6969, false),
+            ("SMB", 0xfe53_4d42, false),
+            ("9p", 0x0102_1997, false),
+            ("FUSE or virtiofs", 0x6573_5546, false),
+            ("GFS2, which several machines write", 0x0116_1970, false),
+            ("OCFS2, likewise", 0x7461_636f, false),
+            ("one that nobody knows", 0x1234_5678, false),
+        ] {
+            assert_eq!(TELLING.contains(&number), tells, "{name}");
+        }
+        let is_foreign = |number: &u32| matches!(of_number(*number), Ground::Foreign(_));
+        assert!(!TELLING.iter().any(is_foreign));
+        assert!(tells_all(Path::new("/dev/shm")) && !tells_all(Path::new("/nonexistent")));
+        assert!(!tells_all(Path::new("/proc")), "it changes without a word");
     }
 }

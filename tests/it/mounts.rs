@@ -80,10 +80,11 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.display())
 }
 
+/// A root whose daemon looks at everything far too rarely for a test: mounts are told of.
 fn yard(name: &str) -> Yard {
     let yard = Yard::new(name);
     let plain = fs::read_to_string(yard.site.root().join("numerus.toml")).unwrap();
-    yard.set_settings(&format!("{plain}rescan = \"1s\"\n"));
+    yard.set_settings(&format!("{plain}rescan = \"1h\"\n"));
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0), "it makes the root");
     yard
 }

@@ -7,14 +7,6 @@ use std::os::unix::fs::symlink;
 use crate::site::PATIENCE;
 use crate::yard::{Yard, names};
 
-/// A yard whose daemon looks at everything every second: nobody is told of a folder that is moved or removed as a whole.
-fn hasty(name: &str) -> Yard {
-    let yard = Yard::new(name);
-    let settings = fs::read_to_string(yard.site.root().join("numerus.toml")).unwrap();
-    yard.set_settings(&format!("{settings}rescan = \"1s\"\n"));
-    yard
-}
-
 #[test]
 fn a_run_folder_that_is_half_removed_is_never_taken_for_a_new_jobs() {
     let yard = Yard::new("half-removed");
@@ -110,7 +102,7 @@ fn keys_that_are_a_link_are_told_of_once_and_no_key_is_used_twice() {
 
 #[test]
 fn nothing_is_made_in_the_place_of_a_root_that_was_moved_away() {
-    let yard = hasty("moved");
+    let yard = Yard::new("moved");
     let daemon = yard.daemon(&[]);
     let job = yard.resting("a");
     let (root, away) = (yard.site.root().clone(), yard.path("away"));
@@ -126,7 +118,10 @@ fn nothing_is_made_in_the_place_of_a_root_that_was_moved_away() {
 
 #[test]
 fn whoever_waits_for_a_job_hears_of_its_end_though_its_record_is_a_new_one() {
-    let yard = hasty("new-record");
+    let yard = Yard::new("new-record");
+    let settings = fs::read_to_string(yard.site.root().join("numerus.toml")).unwrap();
+    // Nobody is told of a run folder that is moved as a whole.
+    yard.set_settings(&format!("{settings}rescan = \"1s\"\n"));
     let _daemon = yard.daemon(&[]);
     let mut command = yard.numerus(&["submit", "hold-x", "--plan", "single", "--wait"]);
     let waits = yard.site.spawn(&mut command);

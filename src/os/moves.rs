@@ -1,0 +1,128 @@
+//! Hears what pulls the ground away: a folder, or one above it, that is moved or removed, and anything that is mounted or
+//! unmounted. A watch of what lies in a folder tells of neither.
+//!
+//! Diagnostics: where the kernel has no means left for one of the two, or does not let us look at a folder above, there is none.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Error, ErrorKind, PipeReader, PipeWriter, Result};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
+
+/// Where the kernel tells of mounts to whoever polls it.
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// Hears until it is dropped.
+#[derive(Debug)]
+pub struct Moves {
+    /// Closed when this is dropped, which ends the one who hears.
+    _open: PipeWriter,
+}
+
+/// What is heard.
+struct Told {
+    moves: OwnedFd,
+    mounts: File,
+    end: PipeReader,
+}
+
+impl Moves {
+    /// Calls `wake` for each move, removal and mount that may concern one of these folders, from a thread of its own.
+    ///
+    /// # Errors
+    /// When not all of it can be heard, or a path leads over a link.
+    pub fn listen(folders: &[PathBuf], wake: impl Fn() + Send + 'static) -> Result<Self> {
+        let moves = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        for folder in with_those_above(folders)? {
+            let of_itself = WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::ONLYDIR;
+            inotify::add_watch(&moves, folder, of_itself)?;
+        }
+        let mounts = File::open(MOUNTS)?;
+        let (end, open) = std::io::pipe()?;
+        let told = Told { moves, mounts, end };
+        if told.wait(Some(&Timespec::default()))? != Some(false) {
+            return Err(Error::other("it tells without a reason"));
+        }
+        std::thread::Builder::new().name("moves".to_owned()).spawn(move || {
+            while let Ok(Some(is_told)) = told.wait(None) {
+                if is_told {
+                    wake();
+                }
+            }
+        })?;
+        Ok(Self { _open: open })
+    }
+}
+
+impl Told {
+    /// Waits, at most so long; whether there was something, and `None` when nobody wants to know any more.
+    fn wait(&self, patience: Option<&Timespec>) -> Result<Option<bool>> {
+        let mut all = [
+            PollFd::new(&self.end, PollFlags::empty()),
+            PollFd::new(&self.moves, PollFlags::IN),
+            PollFd::new(&self.mounts, PollFlags::PRI),
+        ];
+        match poll(&mut all, patience) {
+            Err(Errno::INTR) => return Ok(Some(false)),
+            told => told?,
+        };
+        let [is_over, has_moved, has_mounted] = all.map(|one| !one.revents().is_empty());
+        // What is told is only that there is something.
+        while has_moved && rustix::io::read(&self.moves, &mut [0_u8; 1024]).is_ok_and(|n| n > 0) {}
+        Ok((!is_over).then_some(has_moved || has_mounted))
+    }
+}
+
+/// The folders, and all above them. A link on the way could be put elsewhere without any of them being moved.
+fn with_those_above(folders: &[PathBuf]) -> Result<BTreeSet<&Path>> {
+    for folder in folders {
+        if folder.canonicalize()? != *folder {
+            return Err(Error::new(ErrorKind::InvalidInput, "it leads over a link"));
+        }
+    }
+    Ok(folders.iter().flat_map(|folder| folder.ancestors()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::os::fsx;
+
+    #[test]
+    fn a_move_of_a_folder_far_above_is_heard_and_what_happens_inside_is_not() {
+        let d = tempfile::tempdir().expect("scratch");
+        let top = d.path().canonicalize().expect("real");
+        let below = top.join("a/b");
+        fsx::make_dirs(&below).expect("folders");
+        let (tell, told) = channel();
+        let listen = Moves::listen(std::slice::from_ref(&below), move || {
+            let _nobody_listens = tell.send(());
+        });
+        let moves = listen.expect("listens");
+        fsx::put_new(&below.join("file"), b"x").expect("written");
+        fsx::remove(&below.join("file")).expect("removed");
+        // Others may mount on this machine meanwhile: only what is told of at once would be wrong.
+        assert!(told.try_recv().is_err());
+        fsx::move_to(&top.join("a"), &top.join("c")).expect("moved");
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(()));
+        drop(moves);
+        while told.recv_timeout(Duration::from_secs(10)) == Ok(()) {}
+        assert!(told.recv().is_err(), "its thread has ended");
+    }
+
+    #[test]
+    fn a_path_that_leads_over_a_link_is_not_listened_to() {
+        let d = tempfile::tempdir().expect("scratch");
+        let top = d.path().canonicalize().expect("real");
+        std::os::unix::fs::symlink(&top, top.join("link")).expect("link");
+        assert!(Moves::listen(&[top.join("link")], || ()).is_err());
+        assert!(Moves::listen(&[top], || ()).is_ok());
+    }
+}
