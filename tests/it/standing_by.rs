@@ -74,6 +74,24 @@ fn who_stands_by_leaves_when_its_worker_is_killed() {
 }
 
 #[test]
+fn who_has_not_read_its_orders_yet_ends_with_the_job_and_never_becomes_codex() {
+    let stage = stage("stopped");
+    let (running, job) = stage.start(&[]);
+    stage.until_raised("t1-runs");
+    stage.site.until("one stands by", PATIENCE, || standing(&job).len() == 1);
+    let pid = standing(&job)[0];
+    let stopped = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(stopped, Signal::STOP).unwrap();
+    stage.raise("t1-may");
+    job.until("terminal.session_opened", "t2");
+    assert_eq!(stage.call(&["kill", &job.id]).code, Some(0));
+    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    assert!(job.all("terminal.started", "t2").is_empty());
+    assert_eq!((words(pid), standing(&job)), (vec![String::new()], Vec::new()));
+    job.is_clean();
+}
+
+#[test]
 fn a_worker_begins_before_its_job_is_known_and_works_without_its_daemon() {
     let yard = Yard::new("told-later");
     let daemon = yard.daemon(&[]);
