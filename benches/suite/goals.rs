@@ -31,16 +31,26 @@ impl Seen {
         Self(MEASURES.iter().map(|m| (m.name, rows(m.name).unwrap_or_default())).collect())
     }
 
-    /// A figure of a subject.
+    /// A figure of the subject of that name, or of the first whose name begins so.
     fn one(&self, measure: &str, subject: &str, column: &str) -> Option<f64> {
-        self.all(measure, subject, column).into_iter().next()
+        let exact = self.rows(measure).find(|row| row["subject"] == subject);
+        let exact = exact.and_then(|row| row[column].as_f64());
+        exact.or_else(|| self.all(measure, subject, column).into_iter().next())
+    }
+
+    fn rows(&self, measure: &str) -> impl Iterator<Item = &Value> {
+        self.0.get(measure).into_iter().flatten()
     }
 
     /// The figures of all subjects whose names begin so.
     fn all(&self, measure: &str, start: &str, column: &str) -> Vec<f64> {
         let is_it = |row: &&Value| row["subject"].as_str().is_some_and(|s| s.starts_with(start));
-        let rows = self.0.get(measure).into_iter().flatten();
-        rows.filter(is_it).filter_map(|row| row[column].as_f64()).collect()
+        self.rows(measure).filter(is_it).filter_map(|row| row[column].as_f64()).collect()
+    }
+
+    /// The largest figure of all subjects whose names begin in one of these ways.
+    fn worst(&self, measure: &str, starts: &[&str], column: &str) -> Option<f64> {
+        starts.iter().flat_map(|start| self.all(measure, start, column)).reduce(f64::max)
     }
 
     /// How many times as much one figure is as another.
@@ -51,6 +61,9 @@ impl Seen {
 
 const FLUSHED: &str = "floor with fsync";
 const PLAIN: &str = "Numerus, session to session, plain";
+const PUEUE: &str = "pueue";
+const REPOSITORIES: &str = "Numerus, each in a repository";
+const DIRECTORIES: &str = "Numerus, each in a plain directory";
 
 const GOALS: &[Goal] = &[
     Goal {
@@ -71,10 +84,7 @@ const GOALS: &[Goal] = &[
     Goal {
         what: "pueue's default ÷ ours, p50",
         bound: Bound::AtLeast(15.0),
-        of: |s| {
-            let all = s.all("starts", "pueue", "p50");
-            Some(all.last()? / s.one("starts", "Numerus", "p50")?)
-        },
+        of: |s| s.ratio("starts", (PUEUE, "Numerus"), "p50"),
     },
     Goal {
         what: "end of a session → next one, plain directory ÷ the floor with its flushes, p50",
@@ -82,14 +92,32 @@ const GOALS: &[Goal] = &[
         of: |s| s.ratio("between", (PLAIN, FLUSHED), "p50"),
     },
     Goal {
-        what: "a job in a plain directory ÷ its sessions, which are one after the other there",
+        what: "a job ÷ its floor: in a plain directory, where tasks come one after the other",
         bound: Bound::AtMost(1.02),
-        of: |s| s.all("shapes", "Numerus, plain", "wall ÷ bound").into_iter().reduce(f64::max),
+        of: |s| s.worst("shapes", &["Numerus, plain"], "wall ÷ floor"),
     },
     Goal {
-        what: "a job in a repository ÷ the same with its calls of git, the worst shape",
+        what: "the same in a repository: one task, or four one after the other",
         bound: Bound::AtMost(1.02),
-        of: |s| s.all("shapes", "Numerus, git", "wall ÷ bound").into_iter().reduce(f64::max),
+        of: |s| s.worst("shapes", &["Numerus, git, 1 ", "Numerus, git, chain"], "wall ÷ floor"),
+    },
+    Goal {
+        what: "a diamond of 6 tasks, or a graph of 12",
+        bound: Bound::AtMost(1.02),
+        of: |s| {
+            let both = ["Numerus, git, diamond", "Numerus, git, a graph"];
+            s.worst("shapes", &both, "wall ÷ floor")
+        },
+    },
+    Goal {
+        what: "6 tasks side by side",
+        bound: Bound::AtMost(1.02),
+        of: |s| s.one("shapes", "Numerus, git, 6 ", "wall ÷ floor"),
+    },
+    Goal {
+        what: "32 tasks side by side",
+        bound: Bound::AtMost(1.02),
+        of: |s| s.one("shapes", "Numerus, git, 32 ", "wall ÷ floor"),
     },
     Goal {
         what: "six tasks side by side: how many times as fast as the original's 16.9 s",
@@ -97,12 +125,19 @@ const GOALS: &[Goal] = &[
         of: |s| Some(16.9 / s.one("shapes", "Numerus, git, 6", "wall s")?),
     },
     Goal {
-        what: "one-task jobs a second ÷ pueue's",
+        what: "one-task jobs a second, each in a repository of its own, ÷ pueue's, which makes none",
         bound: Bound::AtLeast(10.0),
-        of: |s| {
-            let all = s.all("throughput", "pueue", "jobs");
-            Some(s.one("throughput", "Numerus", "jobs")? / all.last()?)
-        },
+        of: |s| s.ratio("throughput", (REPOSITORIES, PUEUE), "jobs"),
+    },
+    Goal {
+        what: "the same, each in a plain directory of its own",
+        bound: Bound::AtLeast(10.0),
+        of: |s| s.ratio("throughput", (DIRECTORIES, PUEUE), "jobs"),
+    },
+    Goal {
+        what: "sessions a second: a bare loop that starts them in terminals ÷ ours, in plain directories",
+        bound: Bound::AtMost(2.0),
+        of: |s| s.ratio("throughput", ("floor: a terminal", DIRECTORIES), "processes"),
     },
     Goal {
         what: "status with 100,000 jobs ÷ with 100",

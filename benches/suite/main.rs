@@ -11,6 +11,7 @@
     reason = "a benchmark watches programs from outside: it writes files, reads clocks and talks to whoever runs it"
 )]
 
+mod bare;
 mod figures;
 mod floor;
 mod gitcalls;

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -78,7 +79,8 @@ pub(crate) fn be_a_job(
 
 /// Where marks are heard, and the names under which this program is to be started so that they come here.
 pub(crate) struct Marks {
-    heard: Receiver<Mark>,
+    /// Of one listener at a time; a scratch folder may be shared by several threads.
+    heard: Mutex<Receiver<Mark>>,
     socket: UnixDatagram,
     dir: PathBuf,
 }
@@ -97,7 +99,7 @@ impl Marks {
         let (tell, heard) = mpsc::channel();
         let listener = socket.try_clone()?;
         std::thread::spawn(move || listen(&listener, &tell));
-        Ok(Self { heard, socket, dir: dir.to_owned() })
+        Ok(Self { heard: Mutex::new(heard), socket, dir: dir.to_owned() })
     }
 
     /// The job of a peer as a program.
@@ -113,7 +115,7 @@ impl Marks {
     /// The next mark of any kind; an error when none comes in time.
     pub(crate) fn next(&self, patience: Duration) -> io::Result<Mark> {
         let late = |_| Error::new(ErrorKind::TimedOut, "nothing was heard of a job");
-        self.heard.recv_timeout(patience).map_err(late)
+        self.heard().recv_timeout(patience).map_err(late)
     }
 
     /// The next mark of a kind, each mark in time.
@@ -128,7 +130,11 @@ impl Marks {
 
     /// All that has come so far.
     pub(crate) fn drain(&self) -> Vec<Mark> {
-        self.heard.try_iter().collect()
+        self.heard().try_iter().collect()
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Receiver<Mark>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -77,8 +77,8 @@ pub(crate) const MEASURES: &[Measure] = &[
     },
     Measure {
         name: "shapes",
-        what: "a whole job against the critical path of its sessions of a second each",
-        columns: &["wall ÷ bound", "wall s", "sessions s", "git s"],
+        what: "a whole job against its floor, the same sessions of a second each and calls of git by nothing but threads",
+        columns: &["wall ÷ floor", "wall s", "floor s", "sessions s"],
         run: shapes::run,
     },
     Measure {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::marks::{self, Kind};
-use crate::scratch::{Running, Scratch, quiet, until};
+use crate::scratch::{Running, Scratch, quiet, until, until_every};
 
 /// Beside the agent: how many messages it prints before it plays, and how many bytes in lines of which length.
 const TALK: &str = "talk";
@@ -240,9 +240,10 @@ impl Ours {
         std::fs::read_dir(self.path(folder)).map_or(0, Iterator::count)
     }
 
-    /// Waits until so many jobs are done; one that failed is an error.
+    /// Waits until so many jobs are done; one that failed is an error. Many are looked for less often: each look reads all names.
     pub(crate) fn wait_done(&self, jobs: usize, patience: Duration) -> io::Result<()> {
-        until("the jobs are done", patience, || {
+        let rest = Duration::from_millis(if jobs > 100 { 50 } else { 2 });
+        until_every(rest, "the jobs are done", patience, || {
             let failed = self.count("spool/failed") + self.count("spool/rejected");
             if failed > 0 {
                 return Err(io::Error::other(format!("{failed} jobs failed")));

@@ -86,6 +86,16 @@ impl Drop for Running {
 pub(crate) fn until(
     what: &str,
     patience: Duration,
+    is_so: impl FnMut() -> io::Result<bool>,
+) -> io::Result<()> {
+    until_every(Duration::from_millis(2), what, patience, is_so)
+}
+
+/// The same for a look that costs something, or that lasts for long: so often.
+pub(crate) fn until_every(
+    rest: Duration,
+    what: &str,
+    patience: Duration,
     mut is_so: impl FnMut() -> io::Result<bool>,
 ) -> io::Result<()> {
     let started = Instant::now();
@@ -94,7 +104,7 @@ pub(crate) fn until(
             let text = format!("{what}: not so after {patience:?}");
             return Err(Error::new(ErrorKind::TimedOut, text));
         }
-        pause(Duration::from_millis(2));
+        pause(rest);
     }
     Ok(())
 }

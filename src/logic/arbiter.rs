@@ -6,7 +6,7 @@
 
 use crate::model::claim::{Claim, ClaimPath, Conflict, LeaseFile, LeaseState, Mode, Verdict};
 
-use super::paths::{conflict_key, keys_overlap};
+use super::paths::{conflict_key, key_overlaps};
 
 /// Judges a claim against the other files of its folder. Empty means GO; otherwise each path that cannot be had, with
 /// who has it or waited for it first, sorted, each once.
@@ -50,11 +50,16 @@ fn stands_before(other: &LeaseFile, claim: &LeaseFile) -> bool {
 }
 
 fn against(wanted: &[Wanted<'_>], other: &LeaseFile) -> Vec<Conflict> {
-    let taken = keyed(&other.claim);
-    let is_taken = |want: &Wanted<'_>| {
-        taken.iter().any(|t| excludes(want.mode, t.mode) && keys_overlap(&want.key, &t.key))
+    let reads = other.claim.reads.iter().map(|path| (Mode::Read, path));
+    let taken = reads.chain(other.claim.writes.iter().map(|path| (Mode::Write, path)));
+    // There are many others and few of them in the way: no key is made for them.
+    let is_taken = |want: &&Wanted<'_>| {
+        let is_it = |(mode, path): (Mode, &ClaimPath)| {
+            excludes(want.mode, mode) && key_overlaps(&want.key, &path.path)
+        };
+        taken.clone().any(is_it)
     };
-    wanted.iter().filter(|want| is_taken(want)).map(|want| conflict(want, other)).collect()
+    wanted.iter().filter(is_taken).map(|want| conflict(want, other)).collect()
 }
 
 fn conflict(want: &Wanted<'_>, other: &LeaseFile) -> Conflict {

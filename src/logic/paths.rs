@@ -30,6 +30,19 @@ pub fn keys_overlap(a: &str, b: &str) -> bool {
     contains(a, b) || contains(b, a)
 }
 
+/// [`overlaps`] for a key and a path of which none was made: one in ASCII is compared as it stands.
+pub fn key_overlaps(key: &str, path: &str) -> bool {
+    if !path.is_ascii() {
+        return keys_overlap(key, &conflict_key(path));
+    }
+    let (key, path) = (key.as_bytes(), path.as_bytes());
+    let shared = key.len().min(path.len());
+    // What is left of the longer one begins a new part, unless the shorter one contains everything.
+    let ends = |bytes: &[u8]| shared == 0 || bytes.get(shared).is_none_or(|next| *next == b'/');
+    let begins_alike = || key.iter().zip(path).all(|(a, b)| *a == b.to_ascii_lowercase());
+    ends(key) && ends(path) && begins_alike()
+}
+
 /// Whether `path` is `dir` or lies below it, part by part and to the letter; an empty `dir` contains everything.
 pub fn contains(dir: &str, path: &str) -> bool {
     let Some(rest) = path.strip_prefix(dir) else { return false };
@@ -105,6 +118,45 @@ mod tests {
             assert!(overlaps(&path(a), &path(b)), "{a} {b}");
         }
         assert!(!overlaps(&path("cafe"), &path("caf\u{e9}")));
+    }
+
+    #[test]
+    fn a_path_overlaps_with_a_key_as_its_own_key_does() {
+        let all = [
+            "",
+            "a",
+            "A",
+            "a/b",
+            "A/B",
+            "a/b/c",
+            "ab",
+            "a-",
+            "a/",
+            "b",
+            "src/A.rs",
+            "SRC",
+            "src/a",
+            "SRC/a.RS/x",
+            "caf\u{e9}",
+            "CAFE\u{301}",
+            "caf\u{e9}/x",
+            "cafe",
+            "CAFE/x",
+            "caf",
+            "K",
+            "k/x",
+            "\u{212a}",
+            "\u{212a}/X",
+            "stra\u{df}e",
+            "STRASSE/a",
+            "strass",
+            "\u{130}",
+            "i",
+        ];
+        for (a, b) in all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))) {
+            let key = conflict_key(a);
+            assert_eq!(key_overlaps(&key, b), keys_overlap(&key, &conflict_key(b)), "{a} {b}");
+        }
     }
 
     #[test]

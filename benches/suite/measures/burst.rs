@@ -2,12 +2,13 @@
 //! that nothing but taking is measured.
 
 use std::io;
+use std::time::Duration;
 
 use super::Size;
 use crate::figures::{Row, millis};
 use crate::marks::now;
 use crate::ours::{Ours, PATIENCE, one_task};
-use crate::scratch::until;
+use crate::scratch::until_every;
 use crate::used::used;
 
 pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
@@ -18,8 +19,9 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     for number in 0..files {
         ours.drop_job(&format!("job{number}"), "not_before: 2999-01-01T00:00:00Z")?;
     }
-    let all = || Ok(ours.count("spool/claimed") == files && ours.count("spool/incoming") == 0);
-    until("all are taken", PATIENCE * 20, all)?;
+    // Each look reads a folder of thousands of names.
+    let rest = Duration::from_millis(50);
+    until_every(rest, "all are taken", PATIENCE * 20, || Ok(ours.count("spool/claimed") == files))?;
     let seconds = millis(before, now()) / 1e3;
     #[expect(clippy::cast_precision_loss, reason = "a number of files")]
     let rate = files as f64 / seconds;

@@ -1,4 +1,7 @@
-//! What history costs: commands of Numerus with so many jobs that have ended, each a copy of a real one under another name.
+//! What history costs: commands of Numerus, and of peers that keep one, with so many jobs that have ended, each a copy of a real one
+//! under another name.
+
+mod peers;
 
 use std::fs;
 use std::io::{self, Error};
@@ -37,6 +40,8 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     for &files in &[0, *sizes.last().unwrap_or(&0)] {
         rows.push(waiting(files, size.of(3, 30))?);
     }
+    let sizes: &[usize] = if size == Size::Quick { &[10, 100] } else { &[100, 10_000] };
+    rows.extend(peers::rows(sizes, size.of(3, 10)));
     Ok(rows)
 }
 

@@ -1,14 +1,25 @@
-//! A whole job against the critical path of its sessions: plan, roles, and the longest chain of tasks by what their sessions
-//! took. Sessions think for a second; lanes are enough. In a repository the bound counts the calls of git along that chain, too.
+//! A whole job against its floor: the same sessions in the same order, with the same calls of git, run by nothing but a few threads.
+//! Beside it stands the critical path of the job's sessions: plan, roles, and the longest chain of tasks by what their sessions took.
+//! Sessions think for a second; lanes are enough.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Error};
 
 use super::Size;
+use crate::bare::Bare;
 use crate::figures::{Row, millis};
-use crate::gitcalls::GitCalls;
+use crate::gitcalls::Repository;
 use crate::marks::{Kind, Mark, now};
 use crate::ours::{Node, Ours, PATIENCE, script};
+
+/// Where a job works.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a directory without a repository.
+    Plain,
+    /// In a repository of its own.
+    Repository,
+}
 
 /// Sessions before any task.
 const BEFORE_TASKS: [&str; 2] = ["plan", "roles"];
@@ -23,12 +34,10 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
         ("diamond of 6", diamond(4)),
         ("a graph of 12", graph(12)),
     ];
-    let calls = GitCalls::measure(size.of(3, 20))?;
     // In a plain directory agents write one at a time: what has branches has no side by side there.
-    #[expect(clippy::cast_precision_loss, reason = "a number of tasks")]
-    let chains = shapes.iter().filter(|(_, nodes)| depth(nodes) >= nodes.len() as f64);
-    let in_plain = chains.map(|(name, nodes)| shape(name, nodes, think, None));
-    let in_git = shapes.iter().map(|(name, nodes)| shape(name, nodes, think, Some(&calls)));
+    let chains = shapes.iter().filter(|(_, nodes)| is_chain(nodes));
+    let in_plain = chains.map(|(name, nodes)| shape(name, nodes, think, Place::Plain));
+    let in_git = shapes.iter().map(|(name, nodes)| shape(name, nodes, think, Place::Repository));
     in_plain.chain(in_git).collect()
 }
 
@@ -38,6 +47,12 @@ fn name(at: usize) -> String {
 
 fn chain(tasks: usize) -> Vec<Node> {
     (0..tasks).map(|at| (name(at), (at > 0).then(|| name(at - 1)).into_iter().collect())).collect()
+}
+
+/// Whether each task waits for the one before.
+fn is_chain(nodes: &[Node]) -> bool {
+    let follows = |(one, next): (&Node, &Node)| next.1 == [one.0.clone()];
+    nodes.iter().zip(nodes.iter().skip(1)).all(follows)
 }
 
 fn fan(tasks: usize) -> Vec<Node> {
@@ -63,14 +78,16 @@ fn graph(tasks: usize) -> Vec<Node> {
     (0..tasks).map(|at| (name(at), after(at))).collect()
 }
 
-/// One job in a directory without a repository, or in one of its own, whose calls of git take so long.
-fn shape(title: &str, nodes: &[Node], think: u64, calls: Option<&GitCalls>) -> io::Result<Row> {
+/// One job, and its floor.
+fn shape(title: &str, nodes: &[Node], think: u64, place: Place) -> io::Result<Row> {
     // Below the project it would be a part of its repository.
     let plain = tempfile::tempdir()?;
     let lanes = "max_parallel: 64";
-    let front = match calls {
-        None => format!("{lanes}\nworkspace: {}", plain.path().display()),
-        Some(_) => lanes.to_owned(),
+    let (front, name) = match place {
+        Place::Plain => {
+            (format!("{lanes}\nworkspace: {}", plain.path().display()), "plain directory")
+        }
+        Place::Repository => (lanes.to_owned(), "git"),
     };
     let mut ours = Ours::new(&script(nodes, think), "")?;
     ours.start(1)?;
@@ -78,16 +95,29 @@ fn shape(title: &str, nodes: &[Node], think: u64, calls: Option<&GitCalls>) -> i
     ours.wait_done(1, PATIENCE * 2)?;
     let wall = millis(before, now());
     let spent = spent(&ours.scratch.marks.drain());
-    let path = critical_path(nodes, &spent);
-    let git = calls.map_or(0.0, |calls| depth(nodes) * calls.task + calls.end);
-    let place = if calls.is_some() { "git" } else { "plain directory" };
+    ours.stop();
+    let floor = floor(nodes, think, place)?;
     let figures = [
-        ("wall ÷ bound", wall / (path + git)),
+        ("wall ÷ floor", wall / floor),
         ("wall s", wall / 1e3),
-        ("sessions s", path / 1e3),
-        ("git s", git / 1e3),
+        ("floor s", floor / 1e3),
+        ("sessions s", critical_path(nodes, &spent) / 1e3),
     ];
-    Ok(Row::new(&format!("Numerus, {place}, {title}"), &figures))
+    Ok(Row::new(&format!("Numerus, {name}, {title}"), &figures))
+}
+
+/// How long the same takes without Numerus, in milliseconds.
+fn floor(nodes: &[Node], think: u64, place: Place) -> io::Result<f64> {
+    let bare = Bare::new(think)?;
+    if place == Place::Plain {
+        return bare.job(nodes, None);
+    }
+    let repository = Repository::new()?;
+    let took = bare.job(nodes, Some(&repository))?;
+    match repository.landed()? {
+        all if all == nodes.len() => Ok(took),
+        some => Err(Error::other(format!("only {some} of the floor's files have landed"))),
+    }
 }
 
 /// How long the sessions of each place took, in milliseconds.
@@ -106,12 +136,6 @@ fn spent(marks: &[Mark]) -> BTreeMap<String, f64> {
         }
     }
     spent
-}
-
-/// How many tasks the longest chain has.
-fn depth(nodes: &[Node]) -> f64 {
-    let one = nodes.iter().map(|(task, _)| (task.clone(), 1.0)).collect();
-    critical_path(nodes, &one)
 }
 
 fn critical_path(nodes: &[Node], spent: &BTreeMap<String, f64>) -> f64 {

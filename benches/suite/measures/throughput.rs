@@ -1,10 +1,15 @@
 //! Many short jobs, two at a time: how many a second. A job of Numerus is four sessions in terminals of their own, so
-//! processes a second are shown beside jobs a second, and a floor that only starts the same processes in terminals.
+//! processes a second are shown beside jobs a second, and a floor that only starts the same processes in terminals. By default each job of
+//! Numerus has a repository of its own, which none of the peers makes, so it is shown in plain directories, too.
 
-use std::io;
+use std::io::{self, Error};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::Size;
+use crate::bare::Bare;
 use crate::figures::{Row, millis};
 use crate::marks::{self, Kind};
 use crate::ours::{Ours, PATIENCE, one_task};
@@ -12,7 +17,7 @@ use crate::scratch::{Scratch, pause};
 use crate::spoolers::{PEERS, Peer};
 
 /// Sessions of a job with one task: plan, roles, claim, execution.
-const SESSIONS: f64 = 4.0;
+const SESSIONS: u16 = 4;
 
 pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -23,7 +28,16 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
                 .unwrap_or_else(|e| Row::not_run(peer.name, &e.to_string())),
         });
     }
-    rows.push(ours(size.of(6, 1000))?);
+    let jobs = size.of(6, 1000);
+    rows.push(terminals(jobs)?);
+    rows.push(ours(jobs, "Numerus, each in a repository of its own", |_| String::new())?);
+    // Below the project they would be a part of its repository.
+    let plain = tempfile::tempdir()?;
+    let places = (0..jobs).map(|number| plain.path().join(number.to_string()));
+    let places: Vec<PathBuf> = places.collect();
+    places.iter().try_for_each(std::fs::create_dir)?;
+    let front = |number: usize| format!("workspace: {}", places[number].display());
+    rows.push(ours(jobs, "Numerus, each in a plain directory of its own", front)?);
     Ok(rows)
 }
 
@@ -49,14 +63,37 @@ fn of_peer(peer: &Peer, jobs: usize) -> io::Result<Row> {
     Ok(Row::new(peer.name, &[("jobs", jobs), ("processes", jobs)]))
 }
 
-fn ours(jobs: usize) -> io::Result<Row> {
+/// The sessions of so many jobs, each a process in a terminal that is read to its end.
+fn terminals(jobs: usize) -> io::Result<Row> {
+    let bare = Bare::new(0)?;
+    let (before, left) = (marks::now(), AtomicUsize::new(jobs));
+    let work = || -> io::Result<()> {
+        let take = || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        while take().is_ok() {
+            (0..SESSIONS).try_for_each(|_| bare.session())?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let both = [scope.spawn(work), scope.spawn(work)];
+        let broke = |_| Error::other("a thread broke off");
+        both.into_iter().try_for_each(|one| one.join().map_err(broke)?)
+    })?;
+    Ok(row("floor: a terminal for each session", a_second(jobs, before, marks::now())))
+}
+
+/// Jobs of Numerus, with what each says at its head.
+fn ours(jobs: usize, name: &str, front: impl Fn(usize) -> String) -> io::Result<Row> {
     let mut ours = Ours::new(&one_task(0), "")?;
     ours.start(2)?;
     let before = marks::now();
     for number in 0..jobs {
-        ours.drop_job(&format!("job{number}"), "")?;
+        ours.drop_job(&format!("job{number}"), &front(number))?;
     }
     ours.wait_done(jobs, PATIENCE * 40)?;
-    let jobs = a_second(jobs, before, marks::now());
-    Ok(Row::new("Numerus", &[("jobs", jobs), ("processes", SESSIONS * jobs)]))
+    Ok(row(name, a_second(jobs, before, marks::now())))
+}
+
+fn row(name: &str, jobs: f64) -> Row {
+    Row::new(name, &[("jobs", jobs), ("processes", f64::from(SESSIONS) * jobs)])
 }

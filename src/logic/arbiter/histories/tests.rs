@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::logic::paths::keys_overlap;
 
 /// Cases, and histories in each: together more than a hundred thousand.
 const CASES: u32 = 260;
