@@ -11,6 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::ScopedJoinHandle;
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
@@ -97,19 +98,50 @@ pub fn put_mark(path: &Path) -> Result<()> {
 /// # Errors
 /// Those of the system; some of the files may be there then.
 pub fn put_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
-    for (name, bytes) in files {
-        put_without_dir(&dir.join(name), bytes, Onto::Any)?;
-    }
+    let paths: Vec<_> = files.iter().map(|(name, bytes)| (dir.join(name), *bytes)).collect();
+    put_together(&paths, Onto::Any)?;
     sync_dir(dir)
 }
 
-/// Puts a new file in place with its bytes flushed and its name not, as git puts its own: what is flushed after it into the
-/// same file system carries the name along, where that keeps the order of names.
+/// Puts new files in place, named in this order, with their bytes flushed and their names not, as git puts its own: what is flushed
+/// after them into the same file system carries the names along, where that keeps the order of names.
 ///
 /// # Errors
-/// Those of the system, with the path; then nothing has changed under the name.
-pub fn put_as_git_does(path: &Path, bytes: &[u8]) -> Result<()> {
-    put_without_dir(path, bytes, Onto::Free)
+/// Those of the system, with the path; some of the files may be there then.
+pub fn put_as_git_does(files: &[(PathBuf, &[u8])]) -> Result<()> {
+    put_together(files, Onto::Free)
+}
+
+/// Writes files, then names them, one after the other.
+fn put_together(files: &[(PathBuf, &[u8])], onto: Onto) -> Result<()> {
+    let temps = write_together(files)?;
+    let name = |(temp, (path, _)): (&PathBuf, &(PathBuf, &[u8]))| {
+        rename_onto(temp, path, onto).map_err(at(path))
+    };
+    let named = temps.iter().zip(files).try_for_each(name);
+    named.inspect_err(|_| temps.iter().for_each(|temp| drop(remove_quietly(temp))))
+}
+
+/// New flushed files beside these, written side by side: most of a flush is waiting for the disk, which takes all along that wait.
+/// None is left after an error.
+fn write_together(files: &[(PathBuf, &[u8])]) -> Result<Vec<PathBuf>> {
+    let written: Vec<Result<PathBuf>> = std::thread::scope(|scope| {
+        let begin = |(path, bytes)| {
+            let write = move || written_by(path, bytes, &mut flush_bytes);
+            let thread = std::thread::Builder::new().name("flush".to_owned());
+            thread.spawn_scoped(scope, write).map_err(|_no_thread| write())
+        };
+        let begun: Vec<_> = files.iter().map(|(path, bytes)| begin((path, *bytes))).collect();
+        let end = |thread: ScopedJoinHandle<'_, _>| {
+            let lost = |_| Err(Error::other("the thread that wrote it was lost"));
+            thread.join().unwrap_or_else(lost)
+        };
+        begun.into_iter().map(|begun| begun.map_or_else(|done| done, end)).collect()
+    });
+    if written.iter().any(Result::is_err) {
+        written.iter().flatten().for_each(|temp| drop(remove_quietly(temp)));
+    }
+    written.into_iter().collect()
 }
 
 /// Replaces a file that can be derived again: whole for every reader, but without a flush.
@@ -135,8 +167,11 @@ pub fn replace_spare(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn put_without_dir(path: &Path, bytes: &[u8], onto: Onto) -> Result<()> {
-    let flush = |file: &File| if seeded::bug("no-file-flush") { Ok(()) } else { file.sync_all() };
-    put_flushed_by(path, bytes, onto, &mut { flush })
+    put_flushed_by(path, bytes, onto, &mut flush_bytes)
+}
+
+fn flush_bytes(file: &File) -> Result<()> {
+    if seeded::bug("no-file-flush") { Ok(()) } else { file.sync_all() }
 }
 
 fn put_flushed_by(
@@ -145,16 +180,24 @@ fn put_flushed_by(
     onto: Onto,
     flush: &mut dyn FnMut(&File) -> Result<()>,
 ) -> Result<()> {
-    let temp = match write_beside(path, bytes, flush) {
+    let temp = written_by(path, bytes, flush)?;
+    let named = rename_onto(&temp, path, onto);
+    named.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
+}
+
+/// As [`write_beside`], once more where the first one failed.
+fn written_by(
+    path: &Path,
+    bytes: &[u8],
+    flush: &mut dyn FnMut(&File) -> Result<()>,
+) -> Result<PathBuf> {
+    match write_beside(path, bytes, flush) {
         Err(e) => {
             reserve::give_up_for(&e, path);
             write_beside(path, bytes, flush)
         }
         written => written,
-    };
-    let temp = temp?;
-    let named = rename_onto(&temp, path, onto);
-    named.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
+    }
 }
 
 /// A new flushed file beside `path`; none is left after an error.

@@ -126,7 +126,20 @@ impl Git {
 
     /// A call whose objects and refs must survive a power cut.
     pub fn write_durably<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
-        let durable = ["-c", "core.fsync=all"].map(OsString::from).into_iter();
+        self.write_flushed("core.fsync=all", args)
+    }
+
+    /// A call whose objects must survive a power cut, and whose index is made for it alone.
+    pub fn write_objects<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
+        self.write_flushed("core.fsync=objects", args)
+    }
+
+    fn write_flushed<S: AsRef<OsStr>>(
+        &self,
+        what: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Call<'_> {
+        let durable = ["-c", what].map(OsString::from).into_iter();
         let args = args.into_iter().map(|a| a.as_ref().to_owned());
         Call::new(self, durable.chain(args))
     }
@@ -395,6 +408,25 @@ mod tests {
         let slow = git.read(["-c", "alias.hang=!exec sleep 60", "hang"]);
         let slow = slow.patience(Duration::from_millis(50)).run();
         assert!(matches!(slow, Err(GitError::TimedOut { .. })), "{slow:?}");
+    }
+
+    #[test]
+    fn objects_are_flushed_and_an_index_only_where_it_is_kept() {
+        let d = tempfile::tempdir().expect("scratch");
+        let git = Git::at(d.path());
+        git.write(["init", "-q"]).run().expect("init");
+        let flushes = |call: Call<'_>, name: &str| {
+            let told = d.path().join(name);
+            call.env("GIT_TRACE2_EVENT", &told).run().expect("git");
+            let text = std::fs::read_to_string(told).expect("what it did");
+            text.lines().any(|line| line.contains("hardware-flush"))
+        };
+        let object = ["hash-object", "-w", "--stdin"];
+        assert!(flushes(git.write_durably(object).input(b"1"), "1"));
+        assert!(flushes(git.write_objects(object).input(b"2"), "2"));
+        let index = ["read-tree", "--empty"];
+        assert!(flushes(git.write_durably(index), "3"));
+        assert!(!flushes(git.write_objects(index), "4"));
     }
 
     #[test]

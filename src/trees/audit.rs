@@ -75,7 +75,7 @@ impl Trees {
             return self.give(index);
         }
         let args = self.pinned(&["read-tree", tree.base()])?;
-        self.write_durably(args).env("GIT_INDEX_FILE", index).run()?;
+        self.write_by(index, args).run()?;
         Ok(())
     }
 
@@ -95,7 +95,7 @@ impl Trees {
         let missing = seen.missing(&base.tracked);
         self.feed(tree, index, &["--force-remove"], &missing)?;
         self.take_in(tree, index, &seen.files)?;
-        let object = self.write_durably(["write-tree"]).env("GIT_INDEX_FILE", index).line()?;
+        let object = self.write_by(index, ["write-tree"]).line()?;
         let (mut changes, unnamed) = self.diff(tree.base(), &object)?;
         seen.violations.extend(passed_over(&seen.files, &base.tracked, &changes, &unnamed));
         seen.violations.extend(unnamed);
@@ -140,7 +140,7 @@ impl Trees {
         let mut input = paths.join(&0u8);
         input.push(0);
         let args = self.pinned(&[&["update-index"], how, &["-z", "--stdin"]].concat())?;
-        let call = self.write_durably(args).env("GIT_INDEX_FILE", index).input(&input);
+        let call = self.write_by(index, args).input(&input);
         call.env("GIT_WORK_TREE", tree.dir()).env("GIT_ATTR_SOURCE", tree.base()).run()?;
         Ok(())
     }

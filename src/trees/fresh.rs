@@ -73,9 +73,7 @@ fn begin(git_dir: &Path, tip: &str) -> Result<Oid, TreesError> {
         (tip, main.as_bytes()),
         ("refs/heads/main".into(), main.as_bytes()),
     ];
-    for (name, bytes) in files {
-        fsx::put_as_git_does(&git_dir.join(name), bytes)?;
-    }
+    fsx::put_as_git_does(&files.map(|(name, bytes)| (git_dir.join(name), bytes)))?;
     Ok(COMMIT.to_owned())
 }
 

@@ -89,12 +89,12 @@ impl Trees {
 
     fn lay_over_in(&self, index: &Path, tip: &str, changes: &[Change]) -> Result<Oid, TreesError> {
         copy::remove_index(index)?;
-        self.write_durably(self.pinned(&["read-tree", tip])?).env("GIT_INDEX_FILE", index).run()?;
+        self.write_by(index, self.pinned(&["read-tree", tip])?).run()?;
         let entries = index_info(changes, &self.zero());
         let args = ["update-index", "--add", "--replace", "-z", "--index-info"];
         let args = self.pinned(&args)?;
-        self.write_durably(args).env("GIT_INDEX_FILE", index).input(entries.as_bytes()).run()?;
-        Ok(self.write_durably(["write-tree"]).env("GIT_INDEX_FILE", index).line()?)
+        self.write_by(index, args).input(entries.as_bytes()).run()?;
+        Ok(self.write_by(index, ["write-tree"]).line()?)
     }
 
     fn commit(&self, object: &str, parent: &str, words: Words<'_>) -> Result<Oid, TreesError> {

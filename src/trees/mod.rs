@@ -220,10 +220,12 @@ impl Trees {
         Ok(())
     }
 
-    /// The same about several of them at once, all or none, as `update-ref --stdin` is told.
+    /// The same about several new ones at once, all or none, as `update-ref --stdin` is told.
     fn update_refs(&self, names: &[&str], told: &str) -> Result<(), TreesError> {
         names.iter().try_for_each(|name| self.clear_ref_lock(name))?;
-        self.write_durably(["update-ref", "--no-deref", "--stdin"]).input(told.as_bytes()).run()?;
+        // They are new: nobody asks what they were before.
+        let args = ["-c", "core.logAllRefUpdates=false", "update-ref", "--no-deref", "--stdin"];
+        self.write_durably(args).input(told.as_bytes()).run()?;
         Ok(())
     }
 
@@ -243,6 +245,16 @@ impl Trees {
 
     fn write_durably<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call<'_> {
         self.git.write_durably(args).env("GIT_DIR", &self.workspace.git_dir)
+    }
+
+    /// Makes objects by an index of ours that is thrown away.
+    fn write_by<S: AsRef<OsStr>>(
+        &self,
+        index: &Path,
+        args: impl IntoIterator<Item = S>,
+    ) -> Call<'_> {
+        let call = self.git.write_objects(args).env("GIT_DIR", &self.workspace.git_dir);
+        call.env("GIT_INDEX_FILE", index)
     }
 
     /// Makes the folder of a task, within reach of the user that git runs as.

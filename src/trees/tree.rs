@@ -11,9 +11,9 @@ use std::time::Duration;
 use crate::logic::claims::PathKind;
 use crate::logic::paths::joined;
 use crate::model::workspace::Oid;
+use crate::os::fsx;
 use crate::os::git::Call;
 use crate::os::lock::FileLock;
-use crate::os::{env, fsx};
 use crate::runs::Place;
 
 use super::copy::{self, Budget};
@@ -21,8 +21,6 @@ use super::{Trees, TreesError};
 
 /// Longest wait for others who make worktrees in the same repository.
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
-/// Most bytes that are read of one file of ignore rules.
-const MAX_RULES_BYTES: u64 = 1024 * 1024;
 /// Most links on the way to one path, as the kernel has it.
 const MAX_LINKS: u32 = 40;
 /// Folders that codex's sandbox mounts over, and sometimes leaves behind, empty.
@@ -347,35 +345,6 @@ impl Trees {
         self.give(&fresh)
     }
 
-    /// The user's own ignore rules, then those of `info/exclude`, which are the stronger ones.
-    pub(super) fn uncommitted_ignores(&self) -> Result<String, TreesError> {
-        let of_user = self.own_ignores()?;
-        let exclude = Path::new(&self.workspace().git_dir).join("info/exclude");
-        let read = |path: &Path| {
-            // Rules that cannot be read ignore nothing: more is seen then, not less.
-            let bytes = fsx::read_bounded(path, MAX_RULES_BYTES).ok().flatten().unwrap_or_default();
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
-        Ok(format!("{}\n{}", read(of_user), read(&exclude)))
-    }
-
-    /// Where the user's own ignore rules lie, as gitignore(5) says.
-    fn own_ignores(&self) -> Result<&Path, TreesError> {
-        if let Some(known) = self.own_ignores.get() {
-            return Ok(known);
-        }
-        let named = self.read(["config", "--type=path", "--get", "core.excludesFile"]).ask()?;
-        let named = String::from_utf8_lossy(&named.stdout).trim_end_matches('\n').to_owned();
-        Ok(self.own_ignores.get_or_init(|| ignores_at(&named)))
-    }
-
-    /// The same from what the settings say, if that is a path as it stands; git knows others.
-    pub(super) fn note_own_ignores(&self, named: &str) {
-        if named.is_empty() || named.starts_with('/') {
-            self.own_ignores.get_or_init(|| ignores_at(named));
-        }
-    }
-
     /// Removes what a killed `worktree add` of ours left half made: one such entry stops every later call of git that looks
     /// at the worktrees, the user's own ones included. Only under the lock: nobody else is making one.
     fn clear_half_made(&self) -> Result<(), TreesError> {
@@ -396,15 +365,6 @@ impl Trees {
         let lock = FileLock::acquire(&path, LOCK_PATIENCE)?;
         self.give(&path)?;
         lock.ok_or_else(|| TreesError::Busy { path: path.display().to_string() })
-    }
-}
-
-/// Where the user's own ignore rules lie, given what the settings say of it.
-fn ignores_at(named: &str) -> PathBuf {
-    match (named, env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME")) {
-        ("", Some(dir), _) => PathBuf::from(dir).join("git/ignore"),
-        ("", None, Some(home)) => PathBuf::from(home).join(".config/git/ignore"),
-        (path, _, _) => PathBuf::from(path),
     }
 }
 

@@ -161,9 +161,12 @@ impl Book {
         }
     }
 
-    /// Says that somebody has just written the last status, so that nobody writes it over what is put away by now.
-    pub(super) fn is_told(&self) {
-        self.pages().is_behind = false;
+    /// Lets somebody write the last status, by the state, and whatever follows from it: nothing is written over it here, nor beside
+    /// it once the job is put away.
+    pub(super) fn tell_last<T>(&self, tell: impl FnOnce(&JobState) -> T) -> T {
+        let mut pages = self.pages();
+        pages.is_behind = false;
+        tell(&pages.state)
     }
 
     /// Looks at the state.
@@ -307,6 +310,19 @@ mod tests {
         book.record(None, ended()).expect("record");
         book.catch_up().expect("flush");
         assert!(is_in_step(&book) && book.folder.read_status().is_some());
+    }
+
+    #[test]
+    fn nothing_is_written_once_the_last_status_is_told() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let book = book(&dir);
+        book.record(None, ended()).expect("record");
+        let waits = book.clone();
+        // Whoever waits for the book meanwhile finds nothing to write.
+        let waiting = book.tell_last(|_| std::thread::spawn(move || waits.keep_up()));
+        assert_eq!(waiting.join().expect("looked"), None);
+        book.catch_up().expect("flush");
+        assert!(book.folder.read_status().is_none());
     }
 
     #[test]

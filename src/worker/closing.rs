@@ -96,9 +96,7 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
 
 /// What follows from the journal's end; done once more by the next worker if this one dies before.
 pub(super) fn put_away(root: &Root, folder: &RunFolder, job: &Job, book: &Book) -> Result<()> {
-    book.state(|state| ending::settle(&Spool::of(root), folder, state, job))?;
-    book.is_told();
-    Ok(())
+    book.tell_last(|state| ending::settle(&Spool::of(root), folder, state, job))
 }
 
 /// Codex cannot be used at all: the job waits for a person, it does not fail.

@@ -64,6 +64,16 @@ fn a_put_that_fails_leaves_nothing_behind() {
     assert!(replace_derived(&d.join("taken"), b"1").is_err());
     assert!(put_all(&d, &[("a", b"1"), ("taken", b"2")]).is_err());
     assert_eq!(names(&d), ["a", "taken"]);
+    let nowhere = [(d.join("b"), &b"1"[..]), (d.join("gone/c"), b"2"), (d.join("e"), b"3")];
+    assert!(put_as_git_does(&nowhere).is_err());
+    assert_eq!(names(&d), ["a", "taken"], "none is named before all are written");
+    let again = [(d.join("b"), &b"1"[..]), (d.join("a"), b"2"), (d.join("e"), b"3")];
+    assert!(put_as_git_does(&again).is_err());
+    assert_eq!(
+        names(&d),
+        ["a", "b", "taken"],
+        "in their order, and nothing new onto what is there"
+    );
 }
 
 #[test]
