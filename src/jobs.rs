@@ -33,15 +33,13 @@ pub fn recently_ended(root: &Root, most: u32) -> Result<Ended> {
         let newest = index.recent(most).ok()?;
         Some(Ended { newest, count: index.counts().ok()?.values().sum() })
     };
-    match from_index() {
-        Some(ended) => Ok(ended),
-        None => {
-            let mut newest = rebuilt(root)?;
-            let count = newest.len() as u64;
-            newest.truncate(most as usize);
-            Ok(Ended { newest, count })
-        }
+    if let Some(ended) = from_index() {
+        return Ok(ended);
     }
+    let mut newest = rebuilt(root)?;
+    let count = newest.len() as u64;
+    newest.truncate(most as usize);
+    Ok(Ended { newest, count })
 }
 
 /// Every job that has ended, the newest first: the index, and what it lacks from the run folders.

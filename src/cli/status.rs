@@ -199,10 +199,8 @@ fn list(here: &mut Here, asked: &AskStatus) -> Result<Exit, Failure> {
     for line in &unseen {
         here.out.note(&one_line(line));
     }
-    let (recent, more) = match asked.all {
-        true => (ended::all(&here.root)?, 0),
-        false => ended::recent(&here.root, RECENT)?,
-    };
+    let (recent, more) =
+        if asked.all { (ended::all(&here.root)?, 0) } else { ended::recent(&here.root, RECENT)? };
     // One that ended between the two looks is in both.
     let ended: BTreeSet<&JobId> = recent.iter().map(|row| &row.status.job_id).collect();
     live.retain(|row| !ended.contains(&row.status.job_id));
