@@ -26,7 +26,7 @@ impl Orders {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut say = |pieces: &[&[u8]]| {
-            pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+            bytes.extend(pieces.concat());
             bytes.push(0);
         };
         say(&[self.cwd.as_os_str().as_bytes()]);

@@ -193,7 +193,9 @@ async fn supervise(
 async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u32>> {
     let (job, place, lock) = (spec.job.clone(), spec.place_name.clone(), spec.place.session_lock());
     let end = move || {
-        leader.iter().for_each(|leader| leader.kill());
+        if let Some(leader) = leader {
+            leader.kill();
+        }
         fence::end_session(&job, &place, group.as_ref(), &lock, Born::WithUs)
     };
     tokio::task::spawn_blocking(end).await.map_err(Error::other)
@@ -344,7 +346,9 @@ async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec) -> Resul
     match effect {
         Effect::Look => pulse::look(spec, &live.pulse),
         Effect::Interrupt => {
-            live.family.0.iter().for_each(|codex| codex.interrupt());
+            if let Some(codex) = &live.family.0 {
+                codex.interrupt();
+            }
         }
         Effect::KillFamily => {
             if let Some(enclosing) = live.enclosing.take() {
