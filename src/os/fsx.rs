@@ -11,7 +11,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Result, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread::ScopedJoinHandle;
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
@@ -21,11 +20,13 @@ pub use self::reading::{
     read_head, read_optional, read_tail, refuse_irregular,
 };
 pub use self::temps::{clear_old_temps, clear_temps, is_older};
+use self::together::put_together;
 use super::{random, reserve, seeded};
 
 mod copying;
 mod reading;
 mod temps;
+mod together;
 
 /// Adds the path to an error that has none.
 pub fn at(path: &Path) -> impl FnOnce(Error) -> Error + '_ {
@@ -110,38 +111,6 @@ pub fn put_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
 /// Those of the system, with the path; some of the files may be there then.
 pub fn put_as_git_does(files: &[(PathBuf, &[u8])]) -> Result<()> {
     put_together(files, Onto::Free)
-}
-
-/// Writes files, then names them, one after the other.
-fn put_together(files: &[(PathBuf, &[u8])], onto: Onto) -> Result<()> {
-    let temps = write_together(files)?;
-    let name = |(temp, (path, _)): (&PathBuf, &(PathBuf, &[u8]))| {
-        rename_onto(temp, path, onto).map_err(at(path))
-    };
-    let named = temps.iter().zip(files).try_for_each(name);
-    named.inspect_err(|_| temps.iter().for_each(|temp| drop(remove_quietly(temp))))
-}
-
-/// New flushed files beside these, written side by side: most of a flush is waiting for the disk, which takes all along that wait.
-/// None is left after an error.
-fn write_together(files: &[(PathBuf, &[u8])]) -> Result<Vec<PathBuf>> {
-    let written: Vec<Result<PathBuf>> = std::thread::scope(|scope| {
-        let begin = |(path, bytes)| {
-            let write = move || written_by(path, bytes, &mut flush_bytes);
-            let thread = std::thread::Builder::new().name("flush".to_owned());
-            thread.spawn_scoped(scope, write).map_err(|_no_thread| write())
-        };
-        let begun: Vec<_> = files.iter().map(|(path, bytes)| begin((path, *bytes))).collect();
-        let end = |thread: ScopedJoinHandle<'_, _>| {
-            let lost = |_| Err(Error::other("the thread that wrote it was lost"));
-            thread.join().unwrap_or_else(lost)
-        };
-        begun.into_iter().map(|begun| begun.map_or_else(|done| done, end)).collect()
-    });
-    if written.iter().any(Result::is_err) {
-        written.iter().flatten().for_each(|temp| drop(remove_quietly(temp)));
-    }
-    written.into_iter().collect()
 }
 
 /// Replaces a file that can be derived again: whole for every reader, but without a flush.

@@ -141,6 +141,14 @@ fn a_full_disk_lets_what_runs_end_by_its_reserve_and_new_work_wait_until_there_i
     yard.drop_job("x", "hold-x", "");
     yard.until_reached("hold-x");
     let job = yard.job("x-").unwrap();
+    // What is still told of the start would need room.
+    yard.until("its status is in step", || {
+        let text = fs::read_to_string(yard.run(&job).join("status.json")).unwrap_or_default();
+        let status: Value = serde_json::from_str(&text).unwrap_or_default();
+        let journal = yard.site.journal(&job);
+        let last = journal.last().map(|line| line["ts"].clone());
+        yard.count(&job, "terminal.started") == 2 && last.as_ref() == status.get("updated_at")
+    });
     small.fill();
     yard.drop_job("y", "y", "");
     small.until_degraded(&daemon, "root/runs: the disk has ");

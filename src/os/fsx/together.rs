@@ -1,0 +1,41 @@
+//! Several files at once: written and flushed side by side, and none gets its name before all are written.
+//!
+//! Diagnostics: as those of the one door; a thread that cannot be had is done without.
+
+use std::io::{Error, Result};
+use std::path::PathBuf;
+use std::thread::ScopedJoinHandle;
+
+use super::{Onto, at, flush_bytes, remove_quietly, rename_onto, written_by};
+
+/// Writes files, then names them, one after the other.
+pub(super) fn put_together(files: &[(PathBuf, &[u8])], onto: Onto) -> Result<()> {
+    let temps = write_together(files)?;
+    let name = |(temp, (path, _)): (&PathBuf, &(PathBuf, &[u8]))| {
+        rename_onto(temp, path, onto).map_err(at(path))
+    };
+    let named = temps.iter().zip(files).try_for_each(name);
+    named.inspect_err(|_| temps.iter().for_each(|temp| drop(remove_quietly(temp))))
+}
+
+/// New flushed files beside these, written side by side: most of a flush is waiting for the disk, which takes all along that wait.
+/// None is left after an error.
+fn write_together(files: &[(PathBuf, &[u8])]) -> Result<Vec<PathBuf>> {
+    let written: Vec<Result<PathBuf>> = std::thread::scope(|scope| {
+        let begin = |(path, bytes)| {
+            let write = move || written_by(path, bytes, &mut flush_bytes);
+            let thread = std::thread::Builder::new().name("flush".to_owned());
+            thread.spawn_scoped(scope, write).map_err(|_no_thread| write())
+        };
+        let begun: Vec<_> = files.iter().map(|(path, bytes)| begin((path, *bytes))).collect();
+        let end = |thread: ScopedJoinHandle<'_, _>| {
+            let lost = |_| Err(Error::other("the thread that wrote it was lost"));
+            thread.join().unwrap_or_else(lost)
+        };
+        begun.into_iter().map(|begun| begun.map_or_else(|done| done, end)).collect()
+    });
+    if written.iter().any(Result::is_err) {
+        written.iter().flatten().for_each(|temp| drop(remove_quietly(temp)));
+    }
+    written.into_iter().collect()
+}
