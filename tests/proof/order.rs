@@ -298,9 +298,8 @@ fn rules_see() {
     let (temp, file) = ("/r/spool/done/.x.tmp", "/r/spool/done/j.md");
     let dropped = "/r/spool/incoming/j.md";
     let journal = || at("fdatasync", "/r/runs/j/events.ndjson");
-    let session =
-        || Call { head: "numerus __codex exec -".to_owned(), ..at("execve", "/bin/numerus") };
-    let by = || Call { head: "numerus __session /p".to_owned(), ..at("execve", "/bin/numerus") };
+    let exec = |head: &str| Call { head: head.to_owned(), ..at("execve", "/bin/numerus") };
+    let (session, by) = (|| exec("numerus __codex exec -"), || exec("numerus __session /p"));
     let tip = || onto("/w/refs/numerus/j/tip.lock", "/w/refs/numerus/j/tip");
     let print = || at("write", "/out");
     let cases: Vec<(Vec<Call>, &str)> = vec![
