@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::enclosing::Enclosing;
 use super::fence::{JOB_MARK, group_prefix};
 use super::orders::Orders;
 use crate::model::id::JobId;
@@ -48,8 +49,7 @@ pub(super) struct Launcher {
     /// Until it has its orders.
     process: Option<PtyProcess>,
     group: Option<Cgroup>,
-    /// Until its group has taken it in.
-    enclosing: JoinHandle<()>,
+    enclosing: Enclosing,
     /// The way to it. Whoever stands by has its end when nobody holds this any more.
     orders: PipeWriter,
     /// Its own end of that way, which it opens by its name.
@@ -115,7 +115,7 @@ impl Maker {
     fn make(&self) -> Result<Launcher> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}{}-{number}", group_prefix(&self.job), process::own_pid());
-        let group = Cgroup::create(&name);
+        let group = Cgroup::create(&name).inspect(|group| group.bound(self.bounds));
         let (held, orders) = pipe::pair()?;
         let argv = vec![env::own_binary()?.into(), "__session".into(), pipe::name_of(&held)];
         let env = vec![(JOB_MARK.into(), self.job.as_str().into())];
@@ -126,12 +126,9 @@ impl Maker {
                 return Err(error);
             }
         };
-        let (target, home, bounds) = (process.target.clone(), group.clone(), self.bounds);
-        let enclosing = Handle::current().spawn_blocking(move || {
-            let Some((home, target)) = home.zip(target) else { return };
-            home.bound(bounds);
-            // What stays outside is of the family by its marks and its seal.
-            let _stays_outside = home.take_in(&target);
+        let home = group.clone().zip(process.target.clone());
+        let enclosing = Enclosing::in_a_moment(&Handle::current(), move || {
+            let _stays_outside = home.map(|(group, target)| group.take_in(&target));
         });
         Ok(Launcher { process: Some(process), group, enclosing, orders, held: Some(held) })
     }
@@ -148,7 +145,7 @@ impl Launcher {
     /// # Errors
     /// When they are too long. It is ended then.
     pub(super) fn launch(mut self, orders: &Orders) -> Result<Launched> {
-        let is_inside = self.enclosing.is_finished();
+        let is_inside = self.enclosing.is_done();
         pipe::fill(&self.orders, &orders.to_bytes())?;
         let process = self.process.take().ok_or_else(|| Error::other("launched before"))?;
         Ok(Launched { process, group: self.group.take(), is_inside, orders: self.held.take() })

@@ -11,7 +11,7 @@
 //! - `account`: whose limit and login it is, and whether it is held
 //! - `login`: how it gets at a model, and its version; `look`: a bounded call without a session
 //! - `sandbox`: whether it confines anything here
-//! - `fence`: nothing of an ended session lives on
+//! - `fence`: nothing of an ended session lives on; `enclosing`: the control group that helps with it
 //! - `question`, `schema`, `prompt`, `ask`: questions and structured answers
 
 pub mod account;
@@ -19,6 +19,7 @@ pub mod ask;
 pub mod capture;
 pub mod command;
 mod conclusion;
+mod enclosing;
 pub mod fence;
 pub mod launch;
 pub mod launcher;

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
 use super::command::{Bounds, Call, arguments};
 use super::conclusion::{conclude, never_started};
+use super::enclosing::Enclosing;
 use super::fence::{self, JOB_MARK, PLACE_MARK};
 use super::launcher::{Launched, Launcher, Launchers};
 use super::log_budget::Budget;
@@ -105,8 +106,8 @@ pub(super) struct Live {
     pub(super) seen: Seen,
     terminal: Option<PtyTerminal>,
     family: Family,
-    /// Until the group has taken it in.
-    enclosing: Option<JoinHandle<()>>,
+    /// Unless its group has taken it in before.
+    enclosing: Option<Enclosing>,
     slot: Option<FileLock>,
     /// To have one stand by for the session that will follow.
     next: Option<Launchers>,
@@ -201,10 +202,10 @@ async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u
     tokio::task::spawn_blocking(end).await.map_err(Error::other)
 }
 
-/// Puts the session into its control group, beside the loop.
-fn enclose(spec: &SessionSpec, group: Cgroup) -> JoinHandle<()> {
+/// Puts the session into its control group, beside the loop, with all that it has started by then.
+fn enclose(spec: &SessionSpec, group: Cgroup) -> Enclosing {
     let (job, place) = (spec.job.clone(), spec.place_name.clone());
-    tokio::task::spawn_blocking(move || fence::enclose(&job, &place, &group))
+    Enclosing::in_a_moment(&Handle::current(), move || fence::enclose(&job, &place, &group))
 }
 
 fn prepare(spec: &SessionSpec) -> Result<()> {
@@ -352,7 +353,7 @@ async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec) -> Resul
         }
         Effect::KillFamily => {
             if let Some(enclosing) = live.enclosing.take() {
-                enclosing.await.map_err(Error::other)?;
+                enclosing.end().await;
             }
             live.survivors = end_family(spec, live.family.clone()).await?;
         }

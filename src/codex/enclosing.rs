@@ -1,0 +1,74 @@
+//! Moving a session into its control group, a moment after it has begun.
+//!
+//! The kernel takes ten milliseconds and more for that, in which nothing on the machine starts or ends a process
+//! (`cgroup_threadgroup_rwsem`): done at once it would keep waiting just what is about to start. No model answers within the moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+/// How long a session, or what stands by for one, runs before it is moved.
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// A move that is to come, is under way, or is done.
+pub(super) struct Enclosing {
+    task: JoinHandle<()>,
+    has_begun: Arc<AtomicBool>,
+}
+
+impl Enclosing {
+    /// Does it in a moment, on the worker's runtime.
+    pub(super) fn in_a_moment(runtime: &Handle, work: impl FnOnce() + Send + 'static) -> Self {
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let begins = has_begun.clone();
+        let task = runtime.spawn(async move {
+            tokio::time::sleep(MOMENT).await;
+            begins.store(true, Ordering::Relaxed);
+            // What stays outside is of the family by its marks and its seal.
+            drop(tokio::task::spawn_blocking(work).await);
+        });
+        Self { task, has_begun }
+    }
+
+    /// Whether it is done.
+    pub(super) fn is_done(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Sees to it that nothing is moved any more: waits for what is under way. On the thread of the runtime.
+    pub(super) async fn end(self) {
+        if !self.has_begun.load(Ordering::Relaxed) {
+            self.task.abort();
+        }
+        drop(self.task.await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_ends_within_a_moment_is_not_moved_and_what_is_being_moved_is_waited_for() {
+        let moved = Arc::new(AtomicBool::new(false));
+        let (go, gone) = std::sync::mpsc::channel();
+        let work = |moved: Arc<AtomicBool>| move || moved.store(true, Ordering::Relaxed);
+        Enclosing::in_a_moment(&Handle::current(), work(moved.clone())).end().await;
+        assert!(!moved.load(Ordering::Relaxed), "and never will be");
+        let mark = work(moved.clone());
+        let one = Enclosing::in_a_moment(&Handle::current(), move || {
+            let _told = gone.recv();
+            mark();
+        });
+        while !one.has_begun.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        assert!(!one.is_done());
+        go.send(()).expect("it waits");
+        one.end().await;
+        assert!(moved.load(Ordering::Relaxed));
+    }
+}
