@@ -11,6 +11,7 @@ mod real;
 mod recovery;
 mod shapes;
 mod starts;
+mod steps;
 mod terminal;
 mod throughput;
 
@@ -122,6 +123,12 @@ pub(crate) const MEASURES: &[Measure] = &[
         what: "the real codex with a scripted model: a whole job of one task, and its four sessions called by hand, in s",
         columns: &["s p50", "s p95"],
         run: real::run,
+    },
+    Measure {
+        name: "steps",
+        what: "where the time of a job of one task goes, its sessions of 100 ms included: to each fact of its journal from the one before, in ms",
+        columns: &["git p50", "plain p50"],
+        run: steps::run,
     },
     Measure {
         name: "arbiter",
