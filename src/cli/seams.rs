@@ -213,7 +213,7 @@ pub(super) fn spawn_self(root: &Root, words: &[&str], log: &Path) -> Result<Chil
     let log = fsx::open_append(log).map_err(cannot)?;
     let binary = env::own_binary().map_err(cannot)?;
     let mut command = Command::new(binary);
-    command.arg("--root").arg(root.path()).args(words);
+    command.arg("--root").arg(root.path()).args(words).env("SHELL", env::shell());
     command.stdin(Stdio::null()).stdout(log.try_clone().map_err(cannot)?).stderr(log);
     command.spawn().map_err(cannot)
 }

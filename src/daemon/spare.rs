@@ -29,6 +29,7 @@ impl Spare {
         let (tell, child) = channel();
         let mut worker = Command::new(env::own_binary()?);
         worker.arg("--root").arg(root.path()).args(["worker", TOLD_LATER]);
+        worker.env("SHELL", env::shell());
         worker.stdin(input).stdout(Stdio::null()).stderr(Stdio::null());
         tokio::task::spawn_blocking(move || drop(tell.send(worker.spawn())));
         Ok(Self { child, orders })

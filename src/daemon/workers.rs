@@ -204,6 +204,7 @@ impl Daemon {
         let log = fsx::open_append(&self.desk.runs.folder(job).worker_log())?;
         let mut worker = Command::new(program);
         worker.arg("--root").arg(self.desk.root.path()).args(["worker", job.as_str()]);
+        worker.env("SHELL", env::shell());
         worker.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
     }
 
