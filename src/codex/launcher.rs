@@ -118,7 +118,9 @@ impl Maker {
         let group = Cgroup::create(&name).inspect(|group| group.bound(self.bounds));
         let (held, orders) = pipe::pair()?;
         let argv = vec![env::own_binary()?.into(), "__session".into(), pipe::name_of(&held)];
-        let env = vec![(JOB_MARK.into(), self.job.as_str().into())];
+        // Codex gets an environment of its own. What portable-pty does not find here it asks the machine for.
+        let known = [("HOME", "/"), ("SHELL", "/bin/sh"), (JOB_MARK, self.job.as_str())];
+        let env = known.map(|(name, value)| (name.into(), value.into())).to_vec();
         let process = match self.spawner.spawn(PtyCommand { argv, env, cwd: "/".into() }) {
             Ok(process) => process,
             Err(error) => {
