@@ -15,7 +15,7 @@ mod wishes;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -212,8 +212,7 @@ pub(super) fn spawn_self(root: &Root, words: &[&str], log: &Path) -> Result<Chil
     let cannot = |e: std::io::Error| Failure::system("start a process of this program", &e);
     let log = fsx::open_append(log).map_err(cannot)?;
     let binary = env::own_binary().map_err(cannot)?;
-    let mut command = Command::new(binary);
-    command.arg("--root").arg(root.path()).args(words).env("SHELL", env::shell());
+    let mut command = process::own_call(&binary, root.path(), words);
     command.stdin(Stdio::null()).stdout(log.try_clone().map_err(cannot)?).stderr(log);
     command.spawn().map_err(cannot)
 }

@@ -33,16 +33,16 @@ impl Enclosing {
         Self { task, has_begun }
     }
 
-    /// Whether it is done.
-    pub(super) fn is_done(&self) -> bool {
-        self.task.is_finished()
+    /// Lets it not begin any more; what is under way goes on.
+    pub(super) fn cancel(&self) {
+        if !self.has_begun.load(Ordering::Relaxed) {
+            self.task.abort();
+        }
     }
 
     /// Sees to it that nothing is moved any more: waits for what is under way. On the thread of the runtime.
     pub(super) async fn end(self) {
-        if !self.has_begun.load(Ordering::Relaxed) {
-            self.task.abort();
-        }
+        self.cancel();
         drop(self.task.await);
     }
 }
@@ -66,7 +66,7 @@ mod tests {
         while !one.has_begun.load(Ordering::Relaxed) {
             tokio::task::yield_now().await;
         }
-        assert!(!one.is_done());
+        one.cancel();
         go.send(()).expect("it waits");
         one.end().await;
         assert!(moved.load(Ordering::Relaxed));

@@ -1,6 +1,6 @@
-//! `numerus __session`: what happens in the new terminal before codex itself runs there. Sets up the descriptors, locks
-//! the session's lock so that codex inherits it, enters the control group, seals the family, and becomes codex. Commands of
-//! the job file start in the same way, without terminal, prompt and lock of their own.
+//! `numerus __session`: what happens in the new terminal before codex itself runs there. Seals the family, sets up the
+//! descriptors, locks the session's lock so that codex inherits it, and becomes codex. Commands of
+//! the job file start in the same way, without terminal, prompt and lock of their own, and enter a control group first.
 //!
 //! Arguments: `LOCK PROMPT STDERR CGROUP-PROCS BOUNDS -- PROGRAM ARGS…`, `-` for what there is none of; or the name of a pipe that
 //! [orders](super::orders) with these words come through, sooner or later. Without orders it leaves. Exits with 127 and a line on stderr

@@ -1,11 +1,12 @@
 //! Processes that stand by to become codex: `numerus __session` in a terminal and a control group of its own, which waits for
-//! its [orders](super::orders). What takes long at the start of a session (a process, a terminal, above all the group, for
-//! which the kernel takes ten milliseconds) is done while the session before it runs.
+//! its [orders](super::orders). What takes long at the start of a session (a process, a terminal, the group if there is
+//! [time](super::enclosing) for that) is done while the session before it runs.
 //!
 //! Promises: one that stands by has begun nothing of codex, and no session: those begin with the orders, after the journal
 //! says so. It leaves when whoever made it is gone, and is ended when it is not needed any more.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io::{Error, PipeReader, PipeWriter, Result};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,8 @@ use super::orders::Orders;
 use crate::model::id::JobId;
 use crate::os::bounds::Bounds;
 use crate::os::cgroup::Cgroup;
+#[cfg(test)]
+use crate::os::process::Target;
 use crate::os::pty::{PtyCommand, PtyProcess, Spawner};
 use crate::os::{env, pipe, process};
 
@@ -38,6 +41,8 @@ type Standing = VecDeque<JoinHandle<Result<Launcher>>>;
 /// What is needed to make one.
 #[derive(Clone)]
 struct Maker {
+    /// What is started, before the name of the pipe; this program, but for tests.
+    words: Vec<OsString>,
     spawner: Spawner,
     job: JobId,
     bounds: Bounds,
@@ -49,7 +54,7 @@ pub(super) struct Launcher {
     /// Until it has its orders.
     process: Option<PtyProcess>,
     group: Option<Cgroup>,
-    enclosing: Enclosing,
+    enclosing: Option<Enclosing>,
     /// The way to it. Whoever stands by has its end when nobody holds this any more.
     orders: PipeWriter,
     /// Its own end of that way, which it opens by its name.
@@ -60,19 +65,23 @@ pub(super) struct Launcher {
 pub(super) struct Launched {
     /// The process.
     pub(super) process: PtyProcess,
-    /// Its group, and whether that had taken it in before it got its orders.
+    /// Its group.
     pub(super) group: Option<Cgroup>,
-    /// See there.
-    pub(super) is_inside: bool,
+    /// How it gets there, if it was not there when it got its orders.
+    pub(super) enclosing: Option<Enclosing>,
     /// To be held until the process has ended: by then it has read its orders.
     pub(super) orders: Option<PipeReader>,
 }
 
 impl Launchers {
     /// None yet.
-    pub fn new(spawner: Spawner, job: &JobId, bounds: Bounds) -> Self {
-        let maker = Maker { spawner, job: job.clone(), bounds, made: Arc::default() };
-        Self { maker, standing: Arc::default() }
+    ///
+    /// # Errors
+    /// When this program does not find itself.
+    pub fn new(spawner: Spawner, job: &JobId, bounds: Bounds) -> Result<Self> {
+        let words = vec![env::own_binary()?.into(), "__session".into()];
+        let maker = Maker { words, spawner, job: job.clone(), bounds, made: Arc::default() };
+        Ok(Self { maker, standing: Arc::default() })
     }
 
     /// Has one more stand by, beside whatever else is done.
@@ -88,8 +97,16 @@ impl Launchers {
     /// # Errors
     /// When there is no process or no terminal to be had.
     pub(super) async fn take(&self) -> Result<Launcher> {
-        let first = self.standing().pop_front();
-        first.unwrap_or_else(|| self.make()).await.map_err(Error::other)?
+        loop {
+            let Some(first) = self.standing().pop_front() else {
+                return self.make().await.map_err(Error::other)?;
+            };
+            // What could not be made then, or has died since, is made now.
+            match first.await.map_err(Error::other)? {
+                Ok(launcher) if launcher.lives() => return Ok(launcher),
+                _useless => {}
+            }
+        }
     }
 
     /// Ends those that stand by.
@@ -117,7 +134,7 @@ impl Maker {
         let name = format!("{}{}-{number}", group_prefix(&self.job), process::own_pid());
         let group = Cgroup::create(&name).inspect(|group| group.bound(self.bounds));
         let (held, orders) = pipe::pair()?;
-        let argv = vec![env::own_binary()?.into(), "__session".into(), pipe::name_of(&held)];
+        let argv = [self.words.clone(), vec![pipe::name_of(&held)]].concat();
         // Codex gets an environment of its own. What portable-pty does not find here it asks the machine for.
         let known = [("HOME", "/"), ("SHELL", "/bin/sh"), (JOB_MARK, self.job.as_str())];
         let env = known.map(|(name, value)| (name.into(), value.into())).to_vec();
@@ -128,10 +145,12 @@ impl Maker {
                 return Err(error);
             }
         };
-        let home = group.clone().zip(process.target.clone());
-        let enclosing = Enclosing::in_a_moment(&Handle::current(), move || {
-            let _stays_outside = home.map(|(group, target)| group.take_in(&target));
-        });
+        let target = process.target.clone();
+        let move_in = |group: Cgroup| {
+            let work = move || drop(group.take_in(&target));
+            Enclosing::in_a_moment(&Handle::current(), work)
+        };
+        let enclosing = group.clone().map(move_in);
         Ok(Launcher { process: Some(process), group, enclosing, orders, held: Some(held) })
     }
 }
@@ -142,25 +161,31 @@ impl Launcher {
         self.group.as_ref()
     }
 
+    fn lives(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.target.lives())
+    }
+
     /// Gives it its orders.
     ///
     /// # Errors
     /// When they are too long. It is ended then.
     pub(super) fn launch(mut self, orders: &Orders) -> Result<Launched> {
-        let is_inside = self.enclosing.is_done();
+        let process = self.process.as_ref().ok_or_else(|| Error::other("launched before"))?;
+        // What it starts from now on is where it is.
+        let is_inside = self.group().is_some_and(|group| group.members().contains(&process.pid));
         pipe::fill(&self.orders, &orders.to_bytes())?;
         let process = self.process.take().ok_or_else(|| Error::other("launched before"))?;
-        Ok(Launched { process, group: self.group.take(), is_inside, orders: self.held.take() })
+        let enclosing = self.enclosing.take().filter(|_| !is_inside);
+        Ok(Launched { process, group: self.group.take(), enclosing, orders: self.held.take() })
     }
 }
 
 impl Drop for Launcher {
     fn drop(&mut self) {
         let Some(mut process) = self.process.take() else { return };
-        if let Some(target) = &process.target {
-            target.kill();
-        }
+        process.target.kill();
         let _ended = process.child.wait();
+        self.enclosing.iter().for_each(Enclosing::cancel);
         self.group.iter().for_each(Cgroup::remove);
     }
 }
@@ -169,22 +194,45 @@ impl Drop for Launcher {
 mod tests {
     use super::*;
 
-    fn launchers() -> Launchers {
-        let job = format!("standing{}-abc234", process::own_pid());
-        let job = JobId::parse(&job).expect("id");
-        Launchers::new(Spawner::start().expect("thread"), &job, Bounds::default())
+    /// A job's launchers, each of them a program that waits for the end of the pipe.
+    fn launchers(name: &str) -> Launchers {
+        let job = JobId::parse(&format!("{name}{}-abc234", process::own_pid())).expect("id");
+        let spawner = Spawner::start().expect("thread");
+        let mut launchers = Launchers::new(spawner, &job, Bounds::default()).expect("found");
+        launchers.maker.words = vec!["/bin/cat".into()];
+        launchers
+    }
+
+    fn target(launcher: &Launcher) -> Arc<Target> {
+        launcher.process.as_ref().expect("without orders").target.clone()
     }
 
     #[tokio::test]
     async fn those_that_stand_by_are_ended_when_they_are_not_needed() {
-        let launchers = launchers();
+        let launchers = launchers("ended");
         (0..MOST_STANDING + 5).for_each(|_| launchers.prepare());
         assert_eq!(launchers.standing().len(), MOST_STANDING, "no more than that");
         let one = launchers.take().await.expect("one");
-        let target = one.process.as_ref().and_then(|p| p.target.clone()).expect("a way to it");
+        let first = target(&one);
+        assert!(first.lives());
         drop(one);
+        assert!(!first.lives());
         launchers.dismiss().await;
-        assert!(!target.lives() && launchers.standing().is_empty());
-        assert!(Cgroup::named(&group_prefix(&launchers.maker.job)).is_empty());
+        assert!(launchers.standing().is_empty());
+        let left = crate::codex::fence::fence_own(&launchers.maker.job);
+        assert!(left.is_empty() && Cgroup::named(&group_prefix(&launchers.maker.job)).is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_that_has_died_meanwhile_is_not_taken() {
+        let launchers = launchers("died");
+        launchers.prepare();
+        let dead = launchers.take().await.expect("one");
+        target(&dead).kill();
+        assert!(!target(&dead).lives_beyond(std::time::Duration::from_secs(20)));
+        launchers.standing().push_back(spawn_blocking(|| Ok(dead)));
+        launchers.standing().push_back(spawn_blocking(|| Err(Error::other("no room then"))));
+        let one = launchers.take().await.expect("a new one");
+        assert!(one.lives() && launchers.standing().is_empty());
     }
 }

@@ -106,8 +106,8 @@ pub(super) struct Live {
     pub(super) seen: Seen,
     terminal: Option<PtyTerminal>,
     family: Family,
-    /// Unless its group has taken it in before.
-    enclosing: Option<Enclosing>,
+    /// How it gets into its group, unless it was there before.
+    enclosing: Vec<Enclosing>,
     slot: Option<FileLock>,
     /// To have one stand by for the session that will follow.
     next: Option<Launchers>,
@@ -117,7 +117,7 @@ pub(super) struct Live {
 }
 
 /// What is known of a session's processes beside their marks: the first one, and their group.
-type Family = (Option<Arc<Target>>, Option<Cgroup>);
+type Family = (Arc<Target>, Option<Cgroup>);
 
 /// Runs one session, by one of `launchers`. `slot` bounds the starts at a time and is let go once codex has confirmed its start.
 ///
@@ -163,7 +163,7 @@ async fn supervise(
     record: &Record,
     mut stop: watch::Receiver<Option<StopReason>>,
 ) -> Result<Live> {
-    let Launched { process, group, is_inside, orders } = launched;
+    let Launched { process, group, enclosing, orders } = launched;
     let PtyProcess { pid, target: leader, output, child, terminal } = process;
     let (place, number) = (spec.place_name.clone(), spec.number);
     record(Fact::SessionOpened { place, number, pid })?;
@@ -172,7 +172,10 @@ async fn supervise(
     reader::start(output, child, (logs.clone(), stderr, orders), tell)?;
     let machine = Machine::new(spec.limits, clock::since_boot());
     let (seen, terminal, survivors) = (Seen::default(), Some(terminal), Vec::new());
-    let enclosing = group.clone().filter(|_| !is_inside).map(|group| enclose(spec, group));
+    let mut enclosing = Vec::from_iter(enclosing);
+    if !enclosing.is_empty() {
+        enclosing.extend(group.clone().map(|group| enclose(spec, group)));
+    }
     let family = (leader, group);
     let mut live =
         Live { machine, seen, terminal, family, enclosing, slot, next, logs, survivors, pulse };
@@ -194,9 +197,7 @@ async fn supervise(
 async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u32>> {
     let (job, place, lock) = (spec.job.clone(), spec.place_name.clone(), spec.place.session_lock());
     let end = move || {
-        if let Some(leader) = leader {
-            leader.kill();
-        }
+        leader.kill();
         fence::end_session(&job, &place, group.as_ref(), &lock, Born::WithUs)
     };
     tokio::task::spawn_blocking(end).await.map_err(Error::other)
@@ -347,12 +348,10 @@ async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec) -> Resul
     match effect {
         Effect::Look => pulse::look(spec, &live.pulse),
         Effect::Interrupt => {
-            if let Some(codex) = &live.family.0 {
-                codex.interrupt();
-            }
+            live.family.0.interrupt();
         }
         Effect::KillFamily => {
-            if let Some(enclosing) = live.enclosing.take() {
+            for enclosing in live.enclosing.drain(..) {
                 enclosing.end().await;
             }
             live.survivors = end_family(spec, live.family.clone()).await?;

@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use super::Daemon;
 use crate::model::id::JobId;
 use crate::model::root::Root;
-use crate::os::env;
+use crate::os::{env, process};
 
 /// The word in the place of a job for a worker that is told its job later.
 const TOLD_LATER: &str = "-";
@@ -27,9 +27,8 @@ impl Spare {
     fn begin(root: &Root) -> Result<Self> {
         let (input, orders) = std::io::pipe()?;
         let (tell, child) = channel();
-        let mut worker = Command::new(env::own_binary()?);
-        worker.arg("--root").arg(root.path()).args(["worker", TOLD_LATER]);
-        worker.env("SHELL", env::shell());
+        let worker = process::own_call(&env::own_binary()?, root.path(), &["worker", TOLD_LATER]);
+        let mut worker = Command::from(worker);
         worker.stdin(input).stdout(Stdio::null()).stderr(Stdio::null());
         tokio::task::spawn_blocking(move || drop(tell.send(worker.spawn())));
         Ok(Self { child, orders })

@@ -25,12 +25,6 @@ pub fn own_binary() -> std::io::Result<PathBuf> {
     Ok(if path.is_file() { path } else { PathBuf::from("/proc/self/exe") })
 }
 
-/// What a worker gets as `SHELL`, which is empty where none is named: portable-pty looks for one that is not set among the users of
-/// the machine, by libraries that a program that is linked as a whole should not load.
-pub fn shell() -> OsString {
-    var_os("SHELL").unwrap_or_default()
-}
-
 /// Makes this the directory that the process works in.
 ///
 /// # Errors

@@ -26,17 +26,16 @@ pub fn name_of(end: &impl AsRawFd) -> OsString {
     format!("/proc/{}/fd/{}", process::own_pid(), end.as_raw_fd()).into()
 }
 
-/// What a pipe holds at first, in bytes (`pipe(7)`).
-const CAPACITY: usize = 64 * 1024;
-
 /// Puts all of it into a pipe that nobody has written to yet, without waiting for whoever reads.
 ///
 /// # Errors
 /// When the system lets no pipe be as large.
 pub fn fill(mut writer: &PipeWriter, bytes: &[u8]) -> Result<()> {
-    if bytes.len() > CAPACITY {
+    // Who has many pipes already gets small ones (`pipe(7)`).
+    if rustix::pipe::fcntl_getpipe_size(writer)? < bytes.len() {
         rustix::pipe::fcntl_setpipe_size(writer, bytes.len())?;
     }
+    rustix::io::ioctl_fionbio(writer, true)?;
     writer.write_all(bytes)
 }
 
@@ -97,8 +96,9 @@ mod tests {
 
     #[test]
     fn a_pipe_is_filled_without_a_reader_and_read_by_its_name() {
-        for length in [0, 1, CAPACITY, CAPACITY + 1, 3 * CAPACITY + 7] {
+        for length in [0, 1, 4096, 4097, 65536, 65537, 200_000] {
             let (held, writer) = pair().expect("a pipe");
+            rustix::pipe::fcntl_setpipe_size(&writer, 4096).expect("as small as a pipe can be");
             let bytes = vec![b'x'; length];
             fill(&writer, &bytes).expect("filled");
             drop(writer);

@@ -6,14 +6,27 @@
 use std::fs;
 use std::io::{Read as _, Result};
 use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
+use super::{clock, env};
+
 /// This process.
 pub fn own_pid() -> u32 {
     std::process::id()
+}
+
+/// A call of this program, or one in its place: `PROGRAM --root ROOT WORDS…`. It finds a `SHELL`, an empty one where there is none: portable-pty
+/// looks for one that is not set among the users of the machine, by libraries that a program that is linked as a whole should not load.
+pub fn own_call(program: &Path, root: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--root").arg(root).args(words);
+    command.env("SHELL", env::var_os("SHELL").unwrap_or_default());
+    command
 }
 
 /// Leaves the session and terminal of whoever started this process; one that leads a session already stays as it is.
@@ -130,9 +143,16 @@ impl Target {
 
     /// Waits until it has ended, for at most that long; whether it has not.
     pub fn lives_beyond(&self, patience: Duration) -> bool {
-        let mut ended = [PollFd::new(&self.handle, PollFlags::IN)];
-        let patience = Timespec::try_from(patience).unwrap_or_default();
-        rustix::event::poll(&mut ended, Some(&patience)).is_ok_and(|ready| ready == 0)
+        let deadline = clock::since_boot().saturating_add(patience);
+        loop {
+            let left = deadline.saturating_sub(clock::since_boot());
+            let left = Timespec::try_from(left).unwrap_or_default();
+            let mut ended = [PollFd::new(&self.handle, PollFlags::IN)];
+            match rustix::event::poll(&mut ended, Some(&left)) {
+                Err(rustix::io::Errno::INTR) => {}
+                looked => return looked.is_ok_and(|ready| ready == 0),
+            }
+        }
     }
 
     /// Asks it to end: `SIGTERM`.

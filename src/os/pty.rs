@@ -47,8 +47,8 @@ pub struct PtyCommand {
 pub struct PtyProcess {
     /// Its number; also its process group and session.
     pub pid: u32,
-    /// The way to signal it, where the kernel gives one.
-    pub target: Option<Arc<Target>>,
+    /// The way to signal it.
+    pub target: Arc<Target>,
     /// What it writes. Ends when the last process that has the terminal open is gone, or when the terminal is hung up.
     pub output: PtyOutput,
     /// To wait for it.
@@ -159,10 +159,13 @@ fn open(command: &PtyCommand) -> Result<PtyProcess> {
     }
     builder.cwd(&command.cwd);
     let start = || pair.slave.spawn_command(builder).map_err(Error::other);
-    let child = family::spawn(start, |child| child.process_id().unwrap_or(0))?;
-    let pid = child.process_id().ok_or_else(|| Error::other("a process without a number"))?;
-    // Nobody has waited for it yet, so the number is still its own.
-    let target = Target::open(pid, |_| true).map(Arc::new);
+    let mut child = family::spawn(start, |child| child.process_id().unwrap_or(0))?;
+    let pid = child.process_id().unwrap_or(0);
+    // Nobody has waited for it yet, so the number is still its own. What cannot be signalled could not be fenced.
+    let Some(target) = Target::open(pid, |_| true).map(Arc::new) else {
+        let _ended = child.kill().and_then(|()| child.wait());
+        return Err(Error::other(format!("no way to signal process {pid}")));
+    };
     drop(pair.slave);
     let (child, terminal) = (PtyChild(child), PtyTerminal(pair.master));
     Ok(PtyProcess { pid, target, output, child, terminal })

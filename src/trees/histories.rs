@@ -166,17 +166,16 @@ fn put(path: &Path, text: &str) {
 
 /// What a worker does before its task may write.
 fn take_in(trees: &Trees, writes: &[ClaimPath]) {
-    for foreign in trees.foreign_tips().expect("tips") {
-        if trees.concerns(&foreign, writes).expect("paths") {
-            match trees.prepare_intake(&foreign).expect("merge") {
-                Intake::Ready { commit, parent } => {
-                    assert!(trees.advance(&commit, &parent).expect("advance"));
-                }
-                Intake::Contained => {}
-                Intake::Diverged(paths) => panic!("{foreign:?} conflicts in {paths:?}"),
+    for foreign in trees.wanted(writes, |_| false).expect("tips") {
+        match trees.prepare_intake(&foreign).expect("merge") {
+            Intake::Ready { commit, parent } => {
+                assert!(trees.advance(&commit, &parent).expect("advance"));
             }
+            Intake::Contained => {}
+            Intake::Diverged(paths) => panic!("{foreign:?} conflicts in {paths:?}"),
         }
     }
+    assert_eq!(trees.wanted(writes, |_| false).expect("tips"), [], "nothing is left");
 }
 
 /// Writes, removes or moves something at one of the places, or below it.
@@ -275,11 +274,8 @@ fn a_job_that_has_landed_nothing_is_not_taken_in_for_what_the_user_committed() {
     let resources = Resources { reads: Vec::new(), writes: vec!["README".to_owned()] };
     let claim = normalise(&resources, &|_| PathKind::File).expect("claim");
     let writes = from_top(&claim, "").writes;
-    let concerned = |world: &World| {
-        let trees = &world.jobs[early];
-        let foreign = trees.foreign_tips().expect("tips").pop().expect("the late one");
-        trees.concerns(&foreign, &writes).expect("paths")
-    };
+    let concerned =
+        |world: &World| !world.jobs[early].wanted(&writes, |_| false).expect("tips").is_empty();
     assert!(!concerned(&world));
     world.task((late, 1), &["other".to_owned()], false, &mut |top| put(&top.join("other"), "x"));
     assert!(concerned(&world), "what it landed stands on what the user committed");
@@ -356,4 +352,27 @@ fn a_directory_that_one_job_moves_away_and_another_writes_to_does_not_conflict()
         assert_eq!(world.git(&["show", &format!("{head}:a/new")]), "new");
         assert!(world.git(&["ls-tree", "-r", "--name-only", &head]).contains("n/x"));
     }
+}
+
+#[test]
+fn of_jobs_that_took_one_another_in_the_newest_does_for_all_unless_it_is_apart() {
+    let mut world = World::new();
+    let jobs: Vec<usize> = (0..4).map(|_| world.begin()).collect();
+    let place = ["a/x".to_owned()];
+    for (number, job) in jobs[..3].iter().enumerate() {
+        let text = format!("{number}\n");
+        world.task((*job, 1), &place, true, &mut |top| put(&top.join("a/x"), &text));
+    }
+    let resources = Resources { reads: Vec::new(), writes: place.to_vec() };
+    let claim = normalise(&resources, &|_| PathKind::File).expect("claim");
+    let writes = from_top(&claim, "").writes;
+    let tips: Vec<String> = jobs.iter().map(|job| world.jobs[*job].tip().expect("tip")).collect();
+    let last = &world.jobs[jobs[3]];
+    let wanted = |is_apart: &dyn Fn(&String) -> bool| {
+        let found = last.wanted(&writes, is_apart).expect("tips");
+        found.into_iter().map(|foreign| foreign.tip).collect::<Vec<_>>()
+    };
+    assert_eq!(wanted(&|_| false), [tips[2].clone()]);
+    assert_eq!(wanted(&|tip| *tip == tips[2]), [tips[1].clone()]);
+    assert_eq!(wanted(&|tip| *tip != tips[0]), [tips[0].clone()]);
 }

@@ -4,8 +4,8 @@
 //! directory rename has a say. Decision 12 says why every path has one line of history then.
 //!
 //! Costs: nothing where files tell that no other job has refs; else one `for-each-ref` over the tips that are not part of ours
-//! already, and for each of those two calls that list what its new commits touched. Tips that were applied or taken in cost
-//! nothing more; branches that nobody applies or deletes do, each time a task starts.
+//! already, for each of those two calls that list what its new commits touched, and a merge for each that is wanted and held by no
+//! other that is. Tips that were applied or taken in cost nothing more; branches that nobody applies or deletes do, each time a task starts.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -91,29 +91,58 @@ impl Trees {
             && jobs.is_ok_and(|jobs| jobs == [own])
     }
 
-    /// Whether a foreign tip is to be taken in before these paths, from the repository's top, are written: it touched one of
-    /// them, holds a landing of its own job that ours does not, and was not thrown away. To be asked again after another tip was taken
-    /// in, which may hold the same commits.
-    ///
-    /// One that only began later than ours holds what the user has committed meanwhile, and one that only took others in holds what these
-    /// landed: their own tips, and the user's word on them, decide about that.
+    /// The foreign tips to be taken in before these paths, from the repository's top, are written, oldest first: those that
+    /// [concern](Trees::concerns) them when what comes before is taken in. Of two of which one holds the other, the one that holds it does
+    /// for both. `is_apart` tells which cannot be taken in; to be asked again after one turned out to be.
     ///
     /// # Errors
     /// When git fails.
-    pub fn concerns(&self, foreign: &Foreign, writes: &[ClaimPath]) -> Result<bool, TreesError> {
-        Ok(touches(writes, &self.touched_by(foreign)?)
+    pub fn wanted(
+        &self,
+        writes: &[ClaimPath],
+        is_apart: impl Fn(&Oid) -> bool,
+    ) -> Result<Vec<Foreign>, TreesError> {
+        let mut wanted = Vec::new();
+        for foreign in self.foreign_tips()? {
+            if !is_apart(&foreign.tip) && self.concerns(&foreign, writes, &wanted)? {
+                wanted.push(foreign);
+            }
+        }
+        if wanted.len() > 1 {
+            let tips = wanted.iter().map(|foreign| foreign.tip.as_str());
+            let out = self.read(["merge-base", "--independent"].into_iter().chain(tips)).run()?;
+            let text = String::from_utf8_lossy(&out);
+            wanted.retain(|foreign| text.lines().any(|line| line == foreign.tip));
+        }
+        Ok(wanted)
+    }
+
+    /// Whether a foreign tip is to be taken in before these paths are written, once those `before` it are: it touched one of
+    /// them, holds a landing of its own job that ours does not, and was not thrown away.
+    ///
+    /// One that only began later than ours holds what the user has committed meanwhile, and one that only took others in holds what these
+    /// landed: their own tips, and the user's word on them, decide about that.
+    fn concerns(
+        &self,
+        foreign: &Foreign,
+        writes: &[ClaimPath],
+        before: &[Foreign],
+    ) -> Result<bool, TreesError> {
+        Ok(touches(writes, &self.touched_by(foreign, before)?)
             && self.holds_own(&foreign.job, &foreign.tip, Some(&self.tip()?))?
             && !self.is_discarded(foreign)?)
     }
 
-    /// Every path that a commit of a foreign tip touched that ours does not have. A directory that vanished counts, too:
+    /// Every path that a commit of a foreign tip touched that neither ours nor those `before` it have. A directory that vanished counts, too:
     /// git would follow it. A path that was changed back counts as well, since somebody may have built on the change.
     ///
     /// # Errors
     /// When git fails.
-    pub fn touched_by(&self, foreign: &Foreign) -> Result<Vec<String>, TreesError> {
+    fn touched_by(&self, foreign: &Foreign, before: &[Foreign]) -> Result<Vec<String>, TreesError> {
         let most = format!("--max-count={MAX_COMMITS}");
-        let commits = self.read(["rev-list", &most, &foreign.tip, "--not", &self.tip()?]).run()?;
+        let ours = self.tip()?;
+        let words = ["rev-list", &most, &foreign.tip, "--not", &ours].into_iter();
+        let commits = self.read(words.chain(before.iter().map(|f| f.tip.as_str()))).run()?;
         if commits.split(|b| *b == b'\n').count() > MAX_COMMITS {
             return Ok(vec![String::new()]);
         }

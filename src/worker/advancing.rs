@@ -13,10 +13,12 @@ use crate::logic::state::JobState;
 use crate::model::claim::{Claim, ClaimPath};
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
-use crate::model::workspace::Divergence;
+use crate::model::workspace::{Divergence, Oid};
 use crate::os::seeded;
 use crate::trees::{Foreign, Intake, Trees, TreesError};
 
+/// Most rounds in which tips are taken in; in each, all that are wanted become part of ours or are known to be apart.
+const MAX_ROUNDS: u32 = 100;
 /// Most live tips that a summary compares the result with.
 const MAX_COMPARED: usize = 20;
 
@@ -39,10 +41,15 @@ pub(super) fn take_in_now(desk: &Desk, trees: &Trees, writes: &[ClaimPath]) -> R
     if !desk.settings.take_in {
         return Ok(());
     }
-    for foreign in trees.foreign_tips()? {
-        let is_known = |s: &JobState| s.base.is_apart_from(&foreign.tip);
-        if !desk.book.state(is_known) && trees.concerns(&foreign, writes)? {
-            take_in_one(desk, trees, &foreign)?;
+    let is_apart = |tip: &Oid| desk.book.state(|s: &JobState| s.base.is_apart_from(tip));
+    // What was held by one that turned out to be apart is looked at by itself.
+    for _round in 0..MAX_ROUNDS {
+        let wanted = trees.wanted(writes, is_apart)?;
+        for foreign in &wanted {
+            take_in_one(desk, trees, foreign)?;
+        }
+        if wanted.is_empty() {
+            break;
         }
     }
     Ok(())

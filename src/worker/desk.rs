@@ -75,7 +75,8 @@ impl Desk {
         let spawner =
             Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
         let slots = StartSlots::open(&root.store()).map_err(|e| e.to_string())?;
-        let launchers = Launchers::new(spawner, &job.id, codex.bounds);
+        let launchers = Launchers::new(spawner, &job.id, codex.bounds)
+            .map_err(|e| format!("cannot find this program's own file: {e}"))?;
         let (recorder, purse, purse_of) = (book.clone(), book.clone(), job.clone());
         let ahead = book.clone();
         let holds = Holds::open(&root.store()).map_err(|e| e.to_string())?;

@@ -74,20 +74,37 @@ fn who_stands_by_leaves_when_its_worker_is_killed() {
 }
 
 #[test]
-fn who_has_not_read_its_orders_yet_ends_with_the_job_and_never_becomes_codex() {
-    let stage = stage("stopped");
+fn who_has_not_read_its_orders_yet_ends_with_its_session_and_never_becomes_codex() {
+    let parts = [part("t1"), part("t2").after(&["t1"]), part("t3")];
+    let held = |task: &str| [raise(&format!("{task}-runs")), wait_for(&format!("{task}-may"))];
+    let script = Script::of(parts).working("t1", &held("t1")).working("t3", &held("t3"));
+    let stage = Stage::new("stopped", &script);
     let (running, job) = stage.start(&[]);
     stage.until_raised("t1-runs");
-    stage.site.until("one stands by", PATIENCE, || standing(&job).len() == 1);
-    let pid = standing(&job)[0];
-    let stopped = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
-    rustix::process::kill_process(stopped, Signal::STOP).unwrap();
+    stage.until_raised("t3-runs");
+    stage.site.until("some stand by", PATIENCE, || !standing(&job).is_empty());
+    let all = standing(&job);
+    let signal = |pid: u32, signal| {
+        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    };
+    for pid in &all {
+        signal(*pid, Signal::STOP);
+    }
     stage.raise("t1-may");
     job.until("terminal.session_opened", "t2");
-    assert_eq!(stage.call(&["kill", &job.id]).code, Some(0));
-    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    let opened = &job.all("terminal.session_opened", "t2")[0]["payload"]["pid"];
+    let pid = u32::try_from(opened.as_u64().unwrap()).unwrap();
+    assert!(all.contains(&pid), "{pid} of {all:?}");
+    assert_eq!(stage.call(&["kill", &format!("{}/t2", job.id)]).code, Some(0));
     assert!(job.all("terminal.started", "t2").is_empty());
-    assert_eq!((words(pid), standing(&job)), (vec![String::new()], Vec::new()));
+    assert!(!standing(&job).contains(&pid), "the job goes on without it");
+    for other in all.iter().filter(|other| **other != pid) {
+        signal(*other, Signal::CONT);
+    }
+    stage.raise("t3-may");
+    assert_eq!(running.wait(PATIENCE).code, Some(1));
+    assert_eq!(job.tasks(), ["t1 succeeded", "t2 failed", "t3 succeeded"]);
     job.is_clean();
 }
 
