@@ -3,7 +3,7 @@
 //! the job file start in the same way, without terminal, prompt and lock of their own, and enter a control group first.
 //!
 //! Arguments: `LOCK PROMPT STDERR CGROUP-PROCS BOUNDS -- PROGRAM ARGS…`, `-` for what there is none of; or the name of a pipe that
-//! [orders](super::orders) with these words come through, sooner or later. Without orders it leaves. Exits with 127 and a line on stderr
+//! tells, sooner or later, where [orders](super::orders) with these words are. Without orders it leaves. Exits with 127 and a line on stderr
 //! when any of it fails: nothing of codex has run then.
 
 use std::ffi::OsString;
@@ -18,9 +18,10 @@ use rustix::termios::{self, OptionalActions};
 
 use super::fence::{JOB_MARK, PLACE_MARK};
 use super::orders::Orders;
+use crate::logic::classify::NOT_PREPARED;
 use crate::os::bounds::Bounds;
 use crate::os::lock::FileLock;
-use crate::os::{cgroup, env, family, fsx, pipe, process};
+use crate::os::{cgroup, env, family, fsx, memory, pipe, process};
 
 /// How long a session waits for the lock of the one before it in the same place.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -34,12 +35,11 @@ pub fn run(args: &[OsString]) -> u8 {
         [orders] => stand_by(Path::new(orders)),
         words => prepare(words, mark).map(Some),
     };
-    let error = match prepared {
-        Ok(Some(mut codex)) => codex.exec(),
+    let line = match prepared {
+        Ok(Some(mut codex)) => format!("numerus: cannot run codex: {}\n", codex.exec()),
         Ok(None) => return 0,
-        Err(error) => error,
+        Err(error) => format!("{NOT_PREPARED}{error}\n"),
     };
-    let line = format!("numerus: cannot start the session: {error}\n");
     let _nobody_listens = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
     NOT_REACHED
 }
@@ -47,13 +47,14 @@ pub fn run(args: &[OsString]) -> u8 {
 /// Waits for orders and prepares what they say; `None` when whoever was to give them is gone or needs nothing.
 fn stand_by(name: &Path) -> Result<Option<Command>> {
     process::interrupt_with_parent()?;
-    let orders = pipe::read_all(name)?;
-    if orders.is_empty() {
+    let written = pipe::read_all(name)?;
+    if written.is_empty() {
         return Ok(None);
     }
-    let Orders { cwd, env, words } = Orders::of_bytes(&orders)?;
+    let Orders { cwd, env, words } = Orders::of_bytes(&memory::read_all(&written)?)?;
+    // As the environment has it: of two of one name the last counts.
     let mark = |name: &str| {
-        let (_, value) = env.iter().find(|(known, _)| known == name)?;
+        let (_, value) = env.iter().rfind(|(known, _)| known == name)?;
         value.clone().into_string().ok()
     };
     let mut codex = prepare(&words, mark)?;

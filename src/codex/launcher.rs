@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{Error, PipeReader, PipeWriter, Result};
+use std::io::{Error, PipeReader, PipeWriter, Result, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +23,7 @@ use crate::os::cgroup::Cgroup;
 #[cfg(test)]
 use crate::os::process::Target;
 use crate::os::pty::{PtyCommand, PtyProcess, Spawner};
-use crate::os::{env, pipe, process};
+use crate::os::{env, memory, pipe, process};
 
 /// Most processes that stand by at a time.
 const MOST_STANDING: usize = 32;
@@ -61,6 +61,9 @@ pub(super) struct Launcher {
     held: Option<PipeReader>,
 }
 
+/// What a process that has its orders may still have to read: the pipe, and what that tells the name of.
+pub(super) type Orderly = (Option<PipeReader>, memory::Held);
+
 /// One that has its orders.
 pub(super) struct Launched {
     /// The process.
@@ -70,7 +73,7 @@ pub(super) struct Launched {
     /// How it gets there, if it was not there when it got its orders.
     pub(super) enclosing: Option<Enclosing>,
     /// To be held until the process has ended: by then it has read its orders.
-    pub(super) orders: Option<PipeReader>,
+    pub(super) orders: Orderly,
 }
 
 impl Launchers {
@@ -168,15 +171,18 @@ impl Launcher {
     /// Gives it its orders.
     ///
     /// # Errors
-    /// When they are too long. It is ended then.
+    /// When the system has no room for them. It is ended then.
     pub(super) fn launch(mut self, orders: &Orders) -> Result<Launched> {
         let process = self.process.as_ref().ok_or_else(|| Error::other("launched before"))?;
         // What it starts from now on is where it is.
         let is_inside = self.group().is_some_and(|group| group.members().contains(&process.pid));
-        pipe::fill(&self.orders, &orders.to_bytes())?;
+        let held = memory::Held::new(&orders.to_bytes())?;
+        // A name fits into the smallest pipe, so this waits for nobody.
+        self.orders.write_all(&held.name())?;
         let process = self.process.take().ok_or_else(|| Error::other("launched before"))?;
         let enclosing = self.enclosing.take().filter(|_| !is_inside);
-        Ok(Launched { process, group: self.group.take(), enclosing, orders: self.held.take() })
+        let orders = (self.held.take(), held);
+        Ok(Launched { process, group: self.group.take(), enclosing, orders })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The two threads of a session: one reads the terminal and writes the logs, one waits for the process. Neither decides
 //! anything; what they hear goes to the session's loop, through a bounded queue.
 
-use std::io::{PipeReader, PipeWriter, Read, Result};
+use std::io::{PipeWriter, Read, Result};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::capture::Capture;
+use super::launcher::Orderly;
 use super::log::{Log, Style};
 use super::session::SessionSpec;
 use crate::logic::supervise::Vitals;
@@ -73,7 +74,7 @@ struct Entry<'a> {
 pub(super) fn start(
     mut output: PtyOutput,
     mut child: PtyChild,
-    (logs, stderr, orders): (Logs, PipeWriter, Option<PipeReader>),
+    (logs, stderr, orders): (Logs, PipeWriter, Orderly),
     tell: mpsc::Sender<Heard>,
 ) -> Result<()> {
     let waiter = tell.clone();

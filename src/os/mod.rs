@@ -12,6 +12,7 @@ pub mod fsx;
 pub mod git;
 pub mod limits;
 pub mod lock;
+pub mod memory;
 pub mod mount;
 pub mod moves;
 pub mod pipe;

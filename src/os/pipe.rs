@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result, Write};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
@@ -24,19 +24,6 @@ pub fn pair() -> Result<(PipeReader, PipeWriter)> {
 /// The name under which programs of the same user can open an end, as long as it is held here.
 pub fn name_of(end: &impl AsRawFd) -> OsString {
     format!("/proc/{}/fd/{}", process::own_pid(), end.as_raw_fd()).into()
-}
-
-/// Puts all of it into a pipe that nobody has written to yet, without waiting for whoever reads.
-///
-/// # Errors
-/// When the system lets no pipe be as large.
-pub fn fill(mut writer: &PipeWriter, bytes: &[u8]) -> Result<()> {
-    // Who has many pipes already gets small ones (`pipe(7)`).
-    if rustix::pipe::fcntl_getpipe_size(writer)? < bytes.len() {
-        rustix::pipe::fcntl_setpipe_size(writer, bytes.len())?;
-    }
-    rustix::io::ioctl_fionbio(writer, true)?;
-    writer.write_all(bytes)
 }
 
 /// All that is written into the pipe of that name until nobody has its writing end any more.
@@ -92,17 +79,15 @@ pub fn read(mut reader: &PipeReader, chunk: &mut [u8]) -> Look {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
-    fn a_pipe_is_filled_without_a_reader_and_read_by_its_name() {
-        for length in [0, 1, 4096, 4097, 65536, 65537, 200_000] {
-            let (held, writer) = pair().expect("a pipe");
-            rustix::pipe::fcntl_setpipe_size(&writer, 4096).expect("as small as a pipe can be");
-            let bytes = vec![b'x'; length];
-            fill(&writer, &bytes).expect("filled");
-            drop(writer);
-            assert_eq!(read_all(Path::new(&name_of(&held))).expect("read").len(), length);
-        }
+    fn what_was_written_is_read_by_its_name_once_nobody_writes_any_more() {
+        let (held, mut writer) = pair().expect("a pipe");
+        writer.write_all(b"words").expect("room");
+        drop(writer);
+        assert_eq!(read_all(Path::new(&name_of(&held))).expect("read"), b"words");
     }
 }
