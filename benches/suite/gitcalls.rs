@@ -1,6 +1,9 @@
 //! The floor under jobs that work in a repository: the calls of git that make a tree, land what was done there and make the
-//! branch, by themselves. They follow those of `src/trees`, without what it asks of git to be on the safe side. Tasks may make theirs
-//! side by side; landings come one after the other.
+//! branch, by themselves. They are those of `src/trees`, call by call, but for its questions about settings (`config`), which are
+//! there to be on the safe side. Tasks may make theirs side by side; landings come one after the other.
+//!
+//! The measure of shapes does not begin before git has told that a job makes these calls and no others (`heard.rs`): whoever
+//! changes what `src/trees` asks of git sees it fail, with both lists.
 
 use std::fs;
 use std::io::{self, Error, Write as _};
@@ -8,13 +11,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
+use crate::heard::Heard;
 use crate::scratch::Scratch;
+
+/// What has to survive a power cut.
+const ALL: &str = "core.fsync=all";
+/// Objects have to, the index is made for one look.
+const OBJECTS: &str = "core.fsync=objects";
+/// No reflog is begun.
+const LOGLESS: &str = "core.logAllRefUpdates=false";
 
 /// A repository in which the calls are made.
 pub(crate) struct Repository {
     scratch: Scratch,
     top: PathBuf,
+    /// The commit that all begins with.
+    first: String,
     tip: Mutex<String>,
+    landed: Mutex<Vec<String>>,
     /// Git fails where two of it register or remove trees at the same time.
     trees: Mutex<()>,
 }
@@ -38,13 +52,20 @@ impl Repository {
     pub(crate) fn new() -> io::Result<Self> {
         let scratch = Scratch::new()?;
         let top = scratch.dir("repository")?;
-        let repository = Self { scratch, top, tip: Mutex::default(), trees: Mutex::default() };
+        let (tip, landed, trees) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let mut repository = Self { scratch, top, first: String::new(), tip, landed, trees };
         repository.git(&["init", "-q"], None)?;
         let tree = repository.git(&["mktree"], Some(""))?;
         let first = repository.git(&["commit-tree", &tree, "-m", "first"], None)?;
         repository.durably(&["update-ref", "refs/numerus/job/tip", &first])?;
+        repository.first.clone_from(&first);
         *repository.tip.lock().unwrap_or_else(PoisonError::into_inner) = first;
         Ok(repository)
+    }
+
+    /// Hears of the calls that are made from now on.
+    pub(crate) fn heard(&self) -> io::Result<Heard> {
+        Heard::below(&self.scratch.path(""))
     }
 
     fn tip(&self) -> String {
@@ -79,17 +100,17 @@ impl Repository {
 
     /// As what has to survive a power cut.
     fn durably(&self, words: &[&str]) -> io::Result<String> {
-        self.git(&[&["-c", "core.fsync=all"], words].concat(), None)
+        self.git(&[&["-c", ALL], words].concat(), None)
     }
 
     /// Makes the tree of a task, from what has landed so far.
     pub(crate) fn open(&self, task: &str) -> io::Result<Tree> {
         let (base, dir) = (self.tip(), self.scratch.path(&format!("tree-{task}")));
         let place = dir.to_string_lossy();
-        let add = ["worktree", "add", "-q", "--detach", "--lock", &place, &base];
-        self.one_at_a_time(&add)?;
-        let tips = ["for-each-ref", "--format=%(refname) %(objectname)", "refs/numerus/*/tip"];
-        self.git(&tips, None)?;
+        let add = ["worktree", "add", "-q", "--force", "--force", "--detach", "--lock"];
+        let add = [&["-c", LOGLESS], &add[..], &[&*place, &base]].concat();
+        let _lock = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        self.git(&add, None)?;
         Ok(Tree { task: task.to_owned(), dir, base })
     }
 
@@ -101,20 +122,25 @@ impl Repository {
             self.call(&Call { dir: &tree.dir, input, index: None }, words)
         };
         in_tree(&["ls-files", "-s", "-z"], None)?;
-        let update = ["-c", "core.fsync=all", "update-index", "--add", "-z", "--stdin"];
+        let update = ["-c", OBJECTS, "update-index", "--add", "--replace", "-z", "--stdin"];
         in_tree(&update, Some(&format!("{file}\0")))?;
-        in_tree(&["ls-files", "-z"], None)?;
-        let object = in_tree(&["-c", "core.fsync=all", "write-tree"], None)?;
+        let object = in_tree(&["-c", OBJECTS, "write-tree"], None)?;
         let changed = ["diff-tree", "-r", "-z", "--raw", "--no-renames", &tree.base, &object];
         let entries = self.git(&changed, None)?;
         self.advance(tree, (&file, &object), &entries)?;
-        let place = tree.dir.to_string_lossy();
-        self.one_at_a_time(&["worktree", "remove", "--force", "--force", &place])
+        self.take_away(tree)
     }
 
-    fn one_at_a_time(&self, words: &[&str]) -> io::Result<()> {
+    /// Removes a tree, and its entry: all that the repository keeps of it is a folder of its name.
+    fn take_away(&self, tree: &Tree) -> io::Result<()> {
+        fs::remove_dir_all(&tree.dir)?;
+        let name = tree.dir.file_name().ok_or_else(|| Error::other("a tree without a name"))?;
         let _lock = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        self.git(words, None).map(drop)
+        let entries = self.top.join(".git/worktrees");
+        fs::remove_dir_all(entries.join(name))?;
+        // There are others.
+        let _not_empty = fs::remove_dir(entries);
+        Ok(())
     }
 
     /// Makes the commit and moves the tip to it. Where others have landed since, their tree is what the change is laid over.
@@ -124,14 +150,16 @@ impl Repository {
         let laid =
             if *tip == tree.base { None } else { Some(self.lay(tree, &tip, (file, entries))?) };
         let object = laid.as_deref().unwrap_or(object);
-        let commit = ["-c", "core.fsync=all", "commit-tree", object, "-p", &tip];
+        let commit = ["-c", ALL, "commit-tree", object, "-p", &tip];
         let commit = self.git(&commit, Some("landed\n"))?;
         let aside = self.scratch.dir("packs")?.join(&tree.task).to_string_lossy().into_owned();
-        let pack = ["-c", "core.fsync=all", "pack-objects", "-q", "--revs", &aside];
+        let unreversed = "pack.writeReverseIndex=false";
+        let pack = ["-c", ALL, "-c", unreversed, "pack-objects", "-q", "--revs", &aside];
         self.git(&pack, Some(&format!("{commit}\n^{}\n", *tip)))?;
         self.durably(&["update-ref", "refs/numerus/job/tip", &commit, &tip])?;
         self.git(&["diff-tree", "-p", "--binary", &tip, &commit], None)?;
-        *tip = commit;
+        tip.clone_from(&commit);
+        self.landed.lock().unwrap_or_else(PoisonError::into_inner).push(commit);
         Ok(())
     }
 
@@ -139,11 +167,13 @@ impl Repository {
     fn lay(&self, tree: &Tree, tip: &str, (file, entries): (&str, &str)) -> io::Result<String> {
         let index = self.scratch.path(&format!("land-{}", tree.task));
         let call = |words: &[&str], input: Option<&str>| {
-            let words = [&["-c", "core.fsync=all"], words].concat();
+            let words = [&["-c", OBJECTS], words].concat();
             self.call(&Call { dir: &self.top, input, index: Some(&index) }, &words)
         };
         // `:000000 100644 0000… OBJECT A`, then the name.
         let blob = entries.split(' ').nth(3).unwrap_or_default();
+        let changed = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", &tree.base, tip];
+        self.git(&changed, None)?;
         call(&["read-tree", tip], None)?;
         let update = ["update-index", "--add", "--replace", "-z", "--index-info"];
         call(&update, Some(&format!("100644 {blob}\t{file}\0")))?;
@@ -152,11 +182,15 @@ impl Repository {
 
     /// Makes the branch, and reads what is told of it.
     pub(crate) fn end(&self) -> io::Result<()> {
+        let landed = self.landed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let tip = self.tip();
-        self.durably(&["update-ref", "refs/heads/numerus/job", &tip])?;
-        self.durably(&["update-ref", "refs/numerus/job/published", &tip])?;
-        self.git(&["diff-tree", "-p", "--binary", "--root", &tip], None)?;
-        self.git(&["diff-tree", "-r", "-z", "--name-only", "--root", &tip], None)?;
+        let both = format!(
+            "create refs/heads/numerus/job {tip}\nupdate refs/numerus/job/published {tip}\n"
+        );
+        self.git(&["-c", ALL, "-c", LOGLESS, "update-ref", "--stdin"], Some(&both))?;
+        self.git(&["diff-tree", "-p", "--binary", &self.first, &tip], None)?;
+        let changed = ["diff-tree", "--stdin", "-r", "-z", "--name-only", "--no-commit-id"];
+        self.git(&changed, Some(&format!("{}\n", landed.join("\n"))))?;
         Ok(())
     }
 

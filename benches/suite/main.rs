@@ -16,6 +16,7 @@ mod figures;
 mod floor;
 mod gitcalls;
 mod goals;
+mod heard;
 mod ledger;
 mod machine;
 mod marks;

@@ -68,7 +68,7 @@ enum Onto {
 /// # Errors
 /// Those of the system, with the path; then nothing has changed under the name.
 pub fn put_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    put_without_dir(path, bytes, Onto::Free)?;
+    put_unflushed_name(path, bytes)?;
     sync_dir(parent(path))
 }
 
@@ -102,6 +102,14 @@ pub fn put_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     let paths: Vec<_> = files.iter().map(|(name, bytes)| (dir.join(name), *bytes)).collect();
     put_together(&paths, Onto::Any)?;
     sync_dir(dir)
+}
+
+/// Puts a new file in place, its bytes flushed and its name not: whoever gives it its real name flushes that one.
+///
+/// # Errors
+/// `AlreadyExists` if the name is taken; otherwise those of the system, with the path. Nothing has changed under the name then.
+pub fn put_unflushed_name(path: &Path, bytes: &[u8]) -> Result<()> {
+    put_without_dir(path, bytes, Onto::Free)
 }
 
 /// Puts new files in place, named in this order, with their bytes flushed and their names not, as git puts its own: what is flushed

@@ -64,30 +64,34 @@ pub struct PtyTerminal(
 );
 
 /// What is written into a terminal. The end is `EIO`, see `n_tty_read` in the kernel.
-pub struct PtyOutput(File);
+pub struct PtyOutput {
+    file: File,
+    /// How long more of a flood is waited for.
+    patience: Duration,
+}
 
 impl PtyOutput {
     fn of(master: &dyn MasterPty) -> Result<Self> {
         let descriptor = master.as_raw_fd().ok_or_else(|| Error::other("no descriptor"))?;
         let file = FileDescriptor::dup(&descriptor).and_then(|own| own.as_file());
-        file.map(Self).map_err(Error::other)
+        file.map(|file| Self { file, patience: MORE_WITHIN }).map_err(Error::other)
     }
 
     /// Whether more comes within a moment, or an end.
     fn has_more(&self) -> bool {
-        let within = Timespec::try_from(MORE_WITHIN).ok();
-        poll(&mut [PollFd::new(&self.0, PollFlags::IN)], within.as_ref())
+        let within = Timespec::try_from(self.patience).ok();
+        poll(&mut [PollFd::new(&self.file, PollFlags::IN)], within.as_ref())
             .is_ok_and(|ready| ready > 0)
     }
 }
 
 impl Read for PtyOutput {
     fn read(&mut self, chunk: &mut [u8]) -> Result<usize> {
-        let mut length = self.0.read(chunk)?;
+        let mut length = self.file.read(chunk)?;
         let mut last = length;
         while last >= FLOOD_BYTES && length < chunk.len() && self.has_more() {
             // An end shows again at the next call.
-            last = self.0.read(chunk.get_mut(length..).unwrap_or_default()).unwrap_or(0);
+            last = self.file.read(chunk.get_mut(length..).unwrap_or_default()).unwrap_or(0);
             length += last;
         }
         Ok(length)
@@ -225,6 +229,7 @@ mod tests {
     fn what_a_terminal_holds_of_a_flood_is_read_at_once_up_to_the_room_for_it() {
         for (room, expected) in [(65536, [8000, 0]), (5000, [5000, 3000])] {
             let mut process = started("stty raw; head -c 8000 /dev/zero");
+            process.output.patience = Duration::from_secs(20);
             process.child.wait().expect("it has written all, and waits for no reader");
             let mut chunk = vec![1; room];
             let lengths = [(); 2].map(|()| process.output.read(&mut chunk).unwrap_or(0));

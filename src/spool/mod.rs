@@ -112,7 +112,7 @@ impl Spool {
     /// `AlreadyExists` if a file of that name waits already; otherwise those of the system.
     pub fn submit(&self, job: &JobId, json: &[u8]) -> Result<()> {
         let temp = self.tmp().join(format!(".{}.tmp", random::base32(16)?));
-        fsx::put_as_git_does(&[(temp.clone(), json)])?;
+        fsx::put_unflushed_name(&temp, json)?;
         let target = self.folder(Place::Incoming).join(format!("{job}.json"));
         let moved = fsx::publish(&temp, &target).inspect_err(|_| drop(fsx::remove(&temp)));
         match moved {

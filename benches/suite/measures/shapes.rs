@@ -1,6 +1,6 @@
 //! A whole job against its floor: the same sessions in the same order, with the same calls of git, run by nothing but a few threads.
 //! Beside it stands the critical path of the job's sessions: plan, roles, and the longest chain of tasks by what their sessions took.
-//! Sessions think for a second; lanes are enough.
+//! Sessions think for a second; lanes are enough. Before anything is measured, git tells whether a job and its floor make the same calls.
 
 use std::collections::BTreeMap;
 use std::io::{self, Error};
@@ -9,6 +9,7 @@ use super::Size;
 use crate::bare::Bare;
 use crate::figures::{Row, millis};
 use crate::gitcalls::Repository;
+use crate::heard::Heard;
 use crate::marks::{Kind, Mark, now};
 use crate::ours::{Node, Ours, PATIENCE, script};
 
@@ -21,10 +22,14 @@ enum Place {
     Repository,
 }
 
+/// Calls of git, and how often each is made.
+type Calls = BTreeMap<String, usize>;
+
 /// Sessions before any task.
 const BEFORE_TASKS: [&str; 2] = ["plan", "roles"];
 
 pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
+    in_step()?;
     let think = u64::try_from(size.of(50, 1000)).unwrap_or_default();
     let shapes = [
         ("1 task", chain(1)),
@@ -104,6 +109,40 @@ fn shape(title: &str, nodes: &[Node], think: u64, place: Place) -> io::Result<Ro
         ("sessions s", critical_path(nodes, &spent) / 1e3),
     ];
     Ok(Row::new(&format!("Numerus, {name}, {title}"), &figures))
+}
+
+/// Whether a job makes the calls of git that its floor makes: in tasks one after the other, and side by side. There one that is slow
+/// may see what the other has landed before it begins, and then asks for other things: a few tries are had.
+fn in_step() -> io::Result<()> {
+    for nodes in [chain(2), fan(2)] {
+        let mut lists = both_lists(&nodes)?;
+        for _again in 0..2 {
+            if lists.0 != lists.1 {
+                lists = both_lists(&nodes)?;
+            }
+        }
+        let (job, floor) = lists;
+        if job != floor {
+            let why = "a job and its floor make other calls of git: see gitcalls.rs";
+            return Err(Error::other(format!("{why}\njob: {job:#?}\nfloor: {floor:#?}")));
+        }
+    }
+    Ok(())
+}
+
+/// How often each call of git is made by a job, and by its floor.
+fn both_lists(nodes: &[Node]) -> io::Result<(Calls, Calls)> {
+    let think = 200;
+    let mut ours = Ours::new(&script(nodes, think), "")?;
+    let heard = Heard::below(&ours.scratch.path(""))?;
+    ours.start(1)?;
+    ours.drop_job("job", "max_parallel: 64")?;
+    ours.wait_done(1, PATIENCE)?;
+    ours.stop();
+    let repository = Repository::new()?;
+    let floor = repository.heard()?;
+    Bare::new(think)?.job(nodes, Some(&repository))?;
+    Ok((heard.calls()?, floor.calls()?))
 }
 
 /// How long the same takes without Numerus, in milliseconds.

@@ -1,4 +1,5 @@
-//! Several files at once: written and flushed side by side, and none gets its name before all are written.
+//! Several files at once: written and flushed side by side, and none gets its name before all are written. The last one is
+//! written by the caller's own thread, so that a single file needs no other.
 //!
 //! Diagnostics: as those of the one door; a thread that cannot be had is done without.
 
@@ -27,12 +28,15 @@ fn write_together(files: &[(PathBuf, &[u8])]) -> Result<Vec<PathBuf>> {
             let thread = std::thread::Builder::new().name("flush".to_owned());
             thread.spawn_scoped(scope, write).map_err(|_no_thread| write())
         };
-        let begun: Vec<_> = files.iter().map(|(path, bytes)| begin((path, *bytes))).collect();
+        let (last, others) = files.split_last().unzip();
+        let others = others.unwrap_or_default().iter();
+        let begun: Vec<_> = others.map(|(path, bytes)| begin((path, *bytes))).collect();
+        let last = last.map(|(path, bytes)| written_by(path, bytes, &mut flush_bytes));
         let end = |thread: ScopedJoinHandle<'_, _>| {
             let lost = |_| Err(Error::other("the thread that wrote it was lost"));
             thread.join().unwrap_or_else(lost)
         };
-        begun.into_iter().map(|begun| begun.map_or_else(|done| done, end)).collect()
+        begun.into_iter().map(|begun| begun.map_or_else(|done| done, end)).chain(last).collect()
     });
     if written.iter().any(Result::is_err) {
         written.iter().flatten().for_each(|temp| drop(remove_quietly(temp)));
