@@ -31,12 +31,19 @@ pub(super) struct Ground {
     shut: Option<String>,
     /// Whether something happened to it since it was last looked at.
     is_doubted: bool,
+    /// Whether that may have put other folders, or another file system, in the place of what we listen to.
+    has_moved: bool,
 }
 
 impl Ground {
     /// Takes in that something happened to a folder.
     pub(super) fn doubt(&mut self) {
         self.is_doubted = true;
+    }
+
+    /// Takes in that a folder above was moved or removed, or something was mounted or unmounted.
+    pub(super) fn moved(&mut self) {
+        (self.is_doubted, self.has_moved) = (true, true);
     }
 
     /// Whether it is to be looked at.
@@ -59,6 +66,10 @@ impl Daemon {
     /// Looks at the ground if something happened to it.
     pub(super) fn check_ground_if_doubted(&mut self) {
         if self.ground.is_doubted() {
+            if std::mem::take(&mut self.ground.has_moved) {
+                // Before the look, so that no move falls in between.
+                self.hear_moves_anew();
+            }
             self.check_ground();
         }
     }
@@ -84,7 +95,7 @@ impl Daemon {
             Some(message) => self.record(&Fact::Trouble { message }),
             None if was_lost => {
                 // What could not be taken meanwhile is looked at like anything new.
-                self.looks = Looks::new(self.desk.settings.settle);
+                self.looks = Looks::new(&self.desk.settings);
                 self.has_more = false;
                 // The journal may have been lost with its folder.
                 if let Ok(log) = DaemonLog::open(&self.desk.root) {
@@ -170,7 +181,7 @@ impl Daemon {
         let has_changed =
             seen.is_some() && (before.is_some() || was_shut.is_some()) && seen != before;
         if shut != was_shut || has_changed {
-            self.looks = Looks::new(self.desk.settings.settle);
+            self.looks = Looks::new(&self.desk.settings);
             self.has_more = false;
         }
         if shut.is_some() && shut != was_shut {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
+use crate::logic::rescan;
+use crate::model::settings::Settings;
 use crate::os::watch::Change;
 use crate::spool::{Kind, Stamp};
 
@@ -14,8 +16,6 @@ const MAX_NAMES: usize = 10_000;
 /// How many quiet times a file must stand still that was made here: either it was linked, or the event of its first write is
 /// on its way, which takes its time on a busy machine.
 const QUIET_TIMES_OF_MADE: u32 = 10;
-/// How long an empty file is left alone that was made here: its writer has it open, or it was linked empty.
-const EMPTY: Duration = Duration::from_secs(300);
 
 /// What the events have told of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +59,16 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Looks {
     settle: Duration,
+    /// How long an empty file is left alone that was made here: its writer has it open, or it was linked empty.
+    empty: Duration,
     names: HashMap<OsString, Look>,
 }
 
 impl Looks {
     /// Knows nothing yet.
-    pub fn new(settle: Duration) -> Self {
-        Self { settle, names: HashMap::new() }
+    pub fn new(settings: &Settings) -> Self {
+        let (settle, soon) = (settings.settle, rescan::soon(settings.rescan));
+        Self { settle, empty: soon.max(settle), names: HashMap::new() }
     }
 
     /// How many more names may be remembered: a flood must not fill the memory. What is left aside does not count, so that
@@ -142,7 +145,7 @@ impl Looks {
 
     /// Judges one look at a name. How old a file is by its own clock tells nothing: whoever has it open may write on.
     pub fn judge(&mut self, name: &OsStr, stamp: Stamp, now: Duration) -> Verdict {
-        let settle = self.settle;
+        let (settle, empty) = (self.settle, self.empty);
         let Some(look) = self.names.get_mut(name) else { return Verdict::Leave };
         let still_since = match look.seen {
             Some((seen, since)) if seen == stamp => since,
@@ -155,7 +158,7 @@ impl Looks {
             Told::Writing => None,
             // An empty file that was made here is about to be written, more likely than not.
             Told::Made if stamp.kind == Kind::Regular && stamp.bytes == 0 => {
-                Some(still_since + EMPTY.max(settle))
+                Some(still_since + empty)
             }
             Told::Made => Some(still_since + QUIET_TIMES_OF_MADE * settle),
             Told::Nothing => Some(still_since + settle),
@@ -219,8 +222,12 @@ mod tests {
         OsStr::new("a.md")
     }
 
+    fn looks(rescan: Option<Duration>) -> Looks {
+        Looks::new(&Settings { settle: SETTLE, rescan, ..Settings::default() })
+    }
+
     fn told(changes: &[(Change, u64)]) -> Looks {
-        let mut looks = Looks::new(SETTLE);
+        let mut looks = looks(None);
         for (change, at) in changes {
             looks.tell(name(), *change, ms(*at));
         }
@@ -258,17 +265,21 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_that_was_made_and_never_written_to_waits_five_minutes_and_no_rescan() {
-        let mut made = told(&[(Change::Other, 0)]);
-        assert_eq!(made.judge(name(), stamp(0), ms(0)), Verdict::Leave);
-        assert_eq!(made.next_due(), Some(ms(300_000)));
-        assert_eq!(made.judge(name(), stamp(0), ms(299_999)), Verdict::Leave);
-        assert_eq!(made.judge(name(), stamp(0), ms(300_000)), Verdict::Take);
+    fn an_empty_file_that_was_made_and_never_written_to_waits_five_minutes_or_the_time_that_is_set()
+    {
+        for (set, waits) in [(None, 300_000), (Some(86_400_000), 300_000), (Some(2000), 2000)] {
+            let mut made = looks(set.map(ms));
+            made.tell(name(), Change::Other, ms(0));
+            assert_eq!(made.judge(name(), stamp(0), ms(0)), Verdict::Leave);
+            assert_eq!(made.next_due(), Some(ms(waits)), "{set:?}");
+            assert_eq!(made.judge(name(), stamp(0), ms(waits - 1)), Verdict::Leave);
+            assert_eq!(made.judge(name(), stamp(0), ms(waits)), Verdict::Take);
+        }
     }
 
     #[test]
     fn without_events_two_equal_looks_decide() {
-        let mut looks = Looks::new(SETTLE);
+        let mut looks = looks(None);
         looks.find(name().to_owned(), ms(0));
         assert_eq!(looks.judge(name(), stamp(1), ms(0)), Verdict::Leave);
         assert_eq!(looks.judge(name(), stamp(2), ms(100)), Verdict::Leave);
@@ -278,7 +289,7 @@ mod tests {
 
     #[test]
     fn an_old_file_that_no_event_told_of_is_looked_at_twice_too() {
-        let mut looks = Looks::new(SETTLE);
+        let mut looks = looks(None);
         looks.find(name().to_owned(), ms(90_000));
         assert_eq!(looks.judge(name(), stamp(1), ms(90_000)), Verdict::Leave);
         assert_eq!(looks.judge(name(), stamp(1), ms(90_099)), Verdict::Leave);
@@ -299,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_flood_fills_no_memory_and_hides_no_writer() {
-        let mut looks = Looks::new(SETTLE);
+        let mut looks = looks(None);
         let numbered = |n: usize| OsString::from(format!("{n}.md"));
         for n in 0..MAX_NAMES {
             assert!(looks.room() > 0 || n > 0);

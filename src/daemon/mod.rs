@@ -28,9 +28,8 @@ mod watching;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::io::Result;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -46,7 +45,6 @@ use self::spare::Spare;
 use self::take::Desk;
 use self::workers::Live;
 use crate::error::Exit;
-use crate::hooks;
 use crate::logic::health::Health;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -54,9 +52,9 @@ use crate::model::settings::Settings;
 use crate::os::lock::FileLock;
 use crate::os::moves::Moves;
 use crate::os::signals::Listener;
-use crate::os::watch::{Change, Hint, Watch};
+use crate::os::watch::{Hint, Watch};
 use crate::os::{clock, fsx};
-use crate::spool::{Notice, Place, Spool, may_be_taken};
+use crate::spool::Notice;
 use crate::store::holds::Holds;
 
 /// How old an unfinished file has to be to be cleared away where others write, too: no write takes that long.
@@ -100,6 +98,8 @@ enum Input {
     Hint(Hint, Turn),
     /// A folder above was moved or removed, or something was mounted or unmounted.
     Moved,
+    /// Of that no more is told.
+    MovesUnheard,
     /// A signal came.
     Signal(i32),
     /// A worker that we started has ended, with this code if no signal ended it.
@@ -199,7 +199,7 @@ impl Daemon {
         let root_id = crate::root::check(&desk.root).ok().flatten();
         Ok(Self {
             lanes: options.max_jobs.unwrap_or(desk.settings.max_jobs),
-            looks: Looks::new(desk.settings.settle),
+            looks: Looks::new(&desk.settings),
             ground: Ground::default(),
             root_id,
             desk,
@@ -241,7 +241,6 @@ impl Daemon {
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
         self.look_before_work();
         self.clear();
-        hooks::resume(&self.desk.root);
         loop {
             self.check_ground_if_doubted();
             self.look_after_health();
@@ -312,7 +311,8 @@ impl Daemon {
                 }
                 self.unchecked.insert(job);
             }
-            Input::Moved => self.ground.doubt(),
+            Input::Moved => self.ground.moved(),
+            Input::MovesUnheard => self.miss_moves(),
             Input::Hint(hint, _turn) if hint.paths.is_empty() => {
                 self.looks.doubt(true);
                 self.next_rescan = Duration::ZERO;
@@ -336,30 +336,6 @@ impl Daemon {
         }
         if stops {
             self.stop_workers();
-        }
-    }
-
-    fn hear_of(&mut self, path: &Path, change: Change) {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
-        let spool = &self.desk.spool;
-        if folder == spool.dir() {
-            if !Spool::is_being_filled(name) {
-                self.ground.doubt();
-            }
-        } else if folder == spool.folder(Place::Incoming) {
-            if may_be_taken(name) && self.ground.is_open() {
-                self.has_more |= !self.looks.tell(name, change, clock::since_boot());
-            }
-        } else if folder == spool.wake_folder() {
-            if path == spool.wake_file() {
-                self.mark_changed();
-            }
-        } else if self.is_of_account(folder, name) {
-            self.is_dirty = true;
-        } else if name == OsStr::new("worker.lock") {
-            self.unchecked.extend(job_named(folder.file_name()));
-        } else {
-            self.unchecked.extend(job_named(path.file_stem()));
         }
     }
 
@@ -391,10 +367,6 @@ impl Daemon {
         let round = self.next_round.map(|at| at.saturating_sub(now));
         [wall, looks, retry, told, round].into_iter().flatten().fold(rescan, Duration::min)
     }
-}
-
-fn job_named(name: Option<&OsStr>) -> Option<JobId> {
-    JobId::parse(name?.to_str()?).ok()
 }
 
 #[cfg(test)]

@@ -37,10 +37,9 @@ impl Daemon {
             self.scan();
         }
         if self.ground.is_firm() {
-            self.keep_reserves();
             self.mark_all();
-            // A runner that was killed left nobody who would start the next one.
-            hooks::resume(&self.desk.root);
+            // What no event tells of belongs to everything.
+            self.next_round = Some(Duration::ZERO);
         }
     }
 

@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
     use crate::daemon::take::Desk;
-    use crate::daemon::{Options, watching};
+    use crate::daemon::{Input, Options, watching};
     use crate::logic::rescan::{Ears, RARE, SOON};
     use crate::logic::state::JobState;
     use crate::model::id::JobId;
@@ -106,7 +106,7 @@ mod tests {
         let d = tempfile::tempdir().expect("scratch");
         let mut daemon = daemon(d.path());
         let hears = mount::tells_all(d.path());
-        assert_eq!(daemon.ears(), if hears { Ears::All } else { Ears::Some });
+        assert_eq!(daemon.ears(), if hears { Ears::All } else { Ears::Partly });
         let expected = if hears { RARE } else { SOON };
         daemon.metrics = crate::daemon::Metrics::default();
         daemon.go_round();
@@ -124,9 +124,57 @@ mod tests {
         let d = tempfile::tempdir().expect("scratch");
         let mut daemon = daemon(d.path());
         daemon.moves = None;
-        assert_eq!(daemon.ears(), Ears::Some, "whoever moves the root is not heard");
+        assert_eq!(daemon.ears(), Ears::Partly, "whoever moves the root is not heard");
         daemon.watch = None;
         assert_eq!(daemon.ears(), Ears::Deaf);
+    }
+
+    #[test]
+    fn what_takes_the_place_of_the_ground_is_listened_to_and_looked_at_as_often_as_it_is_heard() {
+        let d = tempfile::tempdir().expect("scratch");
+        let (top, aside) = (d.path().join("top"), d.path().join("aside"));
+        crate::os::fsx::make_dirs(&top).expect("folder");
+        let mut daemon = daemon(&top);
+        let mut after_a_move = || {
+            daemon.moves = None;
+            daemon.next_rescan = clock::since_boot() + 2 * RARE;
+            daemon.hear(Input::Moved);
+            daemon.check_ground_if_doubted();
+            assert!(daemon.ground.is_open());
+            (daemon.moves.is_some(), from_now(daemon.next_rescan))
+        };
+        let (is_heard, rest) = after_a_move();
+        let expected = if mount::tells_all(&top) { RARE } else { SOON };
+        assert!(is_heard && is_about(rest, expected), "{rest:?}");
+        crate::os::fsx::move_to(&top, &aside).expect("moved");
+        std::os::unix::fs::symlink(&aside, &top).expect("link");
+        let (is_heard, rest) = after_a_move();
+        assert!(!is_heard && is_about(rest, SOON), "over a link not all is heard: {rest:?}");
+    }
+
+    #[test]
+    fn who_hears_of_no_more_moves_looks_more_often_and_tries_to_hear_again() {
+        let d = tempfile::tempdir().expect("scratch");
+        let mut daemon = daemon(d.path());
+        daemon.next_rescan = clock::since_boot() + RARE;
+        daemon.hear(Input::MovesUnheard);
+        assert!(daemon.moves.is_none() && daemon.watch.is_some());
+        assert!(is_about(from_now(daemon.next_rescan), SOON));
+        daemon.rescan();
+        assert!(daemon.moves.is_some());
+    }
+
+    #[test]
+    fn a_look_at_everything_is_the_round_that_would_follow() {
+        let d = tempfile::tempdir().expect("scratch");
+        let mut daemon = daemon(d.path());
+        daemon.jobs.insert(JobId::parse("a-abcdef").expect("id"), resting());
+        daemon.is_dirty = false;
+        daemon.next_round = Some(clock::since_boot() + Duration::from_secs(1));
+        daemon.rescan();
+        daemon.go_round();
+        assert!(daemon.is_dirty, "what no event tells of was looked at");
+        assert!(daemon.next_round.is_some_and(|at| is_about(from_now(at), SOON)), "and once");
     }
 
     #[test]

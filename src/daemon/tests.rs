@@ -1,6 +1,7 @@
 //! The loop, with a worker of a few lines of shell that does what the objective says.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::mpsc;
 
 use super::*;
@@ -9,6 +10,7 @@ use crate::model::event::{Fact as JobFact, SessionKind, SessionStart};
 use crate::model::status::JobPhase;
 use crate::os::process;
 use crate::runs::{Journal, JournalReader, Want};
+use crate::spool::Place;
 
 /// Holds the lock as a worker does, then writes the facts that the objective asks for.
 const WORKER: &str = r#"#!/bin/sh

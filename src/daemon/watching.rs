@@ -1,17 +1,19 @@
 //! What the daemon watches, what it hears by that, and how it goes on where the kernel has no more watches to give: by looking,
 //! until it has some again.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::log::Fact;
 use super::{Daemon, Input, backlog};
-use crate::logic::rescan::Ears;
-use crate::os::mount;
-use crate::os::moves::Moves;
-use crate::os::watch::Watch;
-use crate::spool::Place;
+use crate::logic::rescan::{self, Ears};
+use crate::model::id::JobId;
+use crate::os::moves::{Moves, News};
+use crate::os::watch::{Change, Watch};
+use crate::os::{clock, mount};
+use crate::spool::{Place, Spool, may_be_taken};
 
 /// What is told where there are no watches.
 const WITHOUT: &str = "the kernel has no more watches to give: looking every 2 s";
@@ -32,8 +34,11 @@ impl Daemon {
         }
     }
 
-    /// Tries it once more where it did not work.
+    /// Tries once more what did not work.
     pub(super) fn watch_again(&mut self) {
+        if self.moves.is_none() {
+            self.listen_for_moves();
+        }
         if self.watch.is_some() {
             return;
         }
@@ -46,7 +51,56 @@ impl Daemon {
     fn listen_for_moves(&mut self) {
         let (root, tell) = (&self.desk.root, self.inputs.clone());
         let parts = [root.spool(), root.runs(), root.store()];
-        self.moves = Moves::listen(&parts, move || drop(tell.send(Input::Moved))).ok();
+        self.moves = Moves::listen(&parts, move |news| {
+            drop(tell.send(match news {
+                News::Moved => Input::Moved,
+                News::Unheard => Input::MovesUnheard,
+            }));
+        })
+        .ok();
+    }
+
+    /// Listens to what has come in the place of what was listened to, and looks as often as that allows.
+    pub(super) fn hear_moves_anew(&mut self) {
+        self.listen_for_moves();
+        self.come_as_heard();
+    }
+
+    /// Takes in that nobody tells of moves any more; the next rescan tries it anew.
+    pub(super) fn miss_moves(&mut self) {
+        self.moves = None;
+        self.come_as_heard();
+    }
+
+    /// When everything is looked at again, by what is heard now; never later than before.
+    fn come_as_heard(&mut self) {
+        let every = rescan::every(self.desk.settings.rescan, self.ears());
+        self.next_rescan = self.next_rescan.min(clock::since_boot() + every);
+    }
+
+    /// Marks what a change of a path may concern.
+    pub(super) fn hear_of(&mut self, path: &Path, change: Change) {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+        let spool = &self.desk.spool;
+        if folder == spool.dir() {
+            if !Spool::is_being_filled(name) {
+                self.ground.doubt();
+            }
+        } else if folder == spool.folder(Place::Incoming) {
+            if may_be_taken(name) && self.ground.is_open() {
+                self.has_more |= !self.looks.tell(name, change, clock::since_boot());
+            }
+        } else if folder == spool.wake_folder() {
+            if path == spool.wake_file() {
+                self.mark_changed();
+            }
+        } else if self.is_of_account(folder, name) {
+            self.is_dirty = true;
+        } else if name == OsStr::new("worker.lock") {
+            self.unchecked.extend(job_named(folder.file_name()));
+        } else {
+            self.unchecked.extend(job_named(path.file_stem()));
+        }
     }
 
     /// What is heard of changes: all, where the kernel tells of each in every folder that matters, and of what happens to the folders
@@ -57,7 +111,7 @@ impl Daemon {
         match (&self.watch, &self.moves) {
             (None, _) => Ears::Deaf,
             (Some(_), Some(_)) if tell() => Ears::All,
-            (Some(_), _) => Ears::Some,
+            (Some(_), _) => Ears::Partly,
         }
     }
 
@@ -85,4 +139,8 @@ impl Daemon {
         }
         is_whole.then_some(watch)
     }
+}
+
+fn job_named(name: Option<&OsStr>) -> Option<JobId> {
+    JobId::parse(name?.to_str()?).ok()
 }

@@ -10,13 +10,12 @@ pub const RARE: Duration = Duration::from_secs(3600);
 pub const WITHOUT_EVENTS: Duration = Duration::from_secs(2);
 
 /// What a daemon hears of changes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ears {
     /// Nothing: the kernel gives no watches.
-    #[default]
     Deaf,
     /// Those that are made on this machine, and perhaps not all of them.
-    Some,
+    Partly,
     /// All.
     All,
 }
@@ -25,7 +24,7 @@ pub enum Ears {
 pub fn every(set: Option<Duration>, ears: Ears) -> Duration {
     match ears {
         Ears::Deaf => WITHOUT_EVENTS,
-        Ears::Some => set.unwrap_or(SOON),
+        Ears::Partly => set.unwrap_or(SOON),
         Ears::All => set.unwrap_or(RARE),
     }
 }
@@ -44,13 +43,13 @@ mod tests {
         let second = Duration::from_secs;
         for (set, ears, every_then, soon_then) in [
             (None, Ears::Deaf, 2, 300),
-            (None, Ears::Some, 300, 300),
+            (None, Ears::Partly, 300, 300),
             (None, Ears::All, 3600, 300),
             (Some(1), Ears::Deaf, 2, 1),
-            (Some(1), Ears::Some, 1, 1),
+            (Some(1), Ears::Partly, 1, 1),
             (Some(1), Ears::All, 1, 1),
             (Some(86_400), Ears::Deaf, 2, 300),
-            (Some(86_400), Ears::Some, 86_400, 300),
+            (Some(86_400), Ears::Partly, 86_400, 300),
             (Some(86_400), Ears::All, 86_400, 300),
         ] {
             let set = set.map(second);

@@ -23,6 +23,15 @@ pub struct Moves {
     _open: PipeWriter,
 }
 
+/// What is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Something was moved, removed or mounted.
+    Moved,
+    /// The kernel does not let us wait for more: this is the last that is told.
+    Unheard,
+}
+
 /// What is heard.
 struct Told {
     moves: OwnedFd,
@@ -31,11 +40,12 @@ struct Told {
 }
 
 impl Moves {
-    /// Calls `wake` for each move, removal and mount that may concern one of these folders, from a thread of its own.
+    /// Tells of each move, removal and mount that may concern one of these folders, from a thread of its own, and if no more
+    /// will be told.
     ///
     /// # Errors
     /// When not all of it can be heard, or a path leads over a link.
-    pub fn listen(folders: &[PathBuf], wake: impl Fn() + Send + 'static) -> Result<Self> {
+    pub fn listen(folders: &[PathBuf], tell: impl Fn(News) + Send + 'static) -> Result<Self> {
         let moves = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         for folder in with_those_above(folders)? {
             let of_itself = WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::ONLYDIR;
@@ -48,13 +58,21 @@ impl Moves {
             return Err(Error::other("it tells without a reason"));
         }
         std::thread::Builder::new().name("moves".to_owned()).spawn(move || {
-            while let Ok(Some(is_told)) = told.wait(None) {
-                if is_told {
-                    wake();
-                }
-            }
+            hear(|| told.wait(None), tell);
         })?;
         Ok(Self { _open: open })
+    }
+}
+
+/// Tells of what each wait brings, until nobody wants to know or nothing can be waited for.
+fn hear(wait: impl Fn() -> Result<Option<bool>>, tell: impl Fn(News)) {
+    loop {
+        match wait() {
+            Ok(Some(true)) => tell(News::Moved),
+            Ok(Some(false)) => {}
+            Ok(None) => return,
+            Err(_) => return tell(News::Unheard),
+        }
     }
 }
 
@@ -89,6 +107,7 @@ fn with_those_above(folders: &[PathBuf]) -> Result<BTreeSet<&Path>> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
@@ -96,25 +115,37 @@ mod tests {
     use crate::os::fsx;
 
     #[test]
-    fn a_move_of_a_folder_far_above_is_heard_and_what_happens_inside_is_not() {
+    fn a_move_of_a_folder_far_above_is_heard_until_nobody_wants_to_know() {
         let d = tempfile::tempdir().expect("scratch");
         let top = d.path().canonicalize().expect("real");
         let below = top.join("a/b");
         fsx::make_dirs(&below).expect("folders");
         let (tell, told) = channel();
-        let listen = Moves::listen(std::slice::from_ref(&below), move || {
-            let _nobody_listens = tell.send(());
+        let listen = Moves::listen(std::slice::from_ref(&below), move |news| {
+            let _nobody_listens = tell.send(news);
         });
         let moves = listen.expect("listens");
-        fsx::put_new(&below.join("file"), b"x").expect("written");
-        fsx::remove(&below.join("file")).expect("removed");
-        // Others may mount on this machine meanwhile: only what is told of at once would be wrong.
-        assert!(told.try_recv().is_err());
         fsx::move_to(&top.join("a"), &top.join("c")).expect("moved");
-        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(()));
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(News::Moved));
         drop(moves);
-        while told.recv_timeout(Duration::from_secs(10)) == Ok(()) {}
+        while told.recv_timeout(Duration::from_secs(10)) == Ok(News::Moved) {}
         assert!(told.recv().is_err(), "its thread has ended");
+    }
+
+    #[test]
+    fn that_nothing_more_will_be_told_is_told_unless_nobody_wants_to_know() {
+        use News::{Moved, Unheard};
+        for (is_wanted, expected) in [(true, vec![Moved, Unheard]), (false, vec![Moved])] {
+            let (waits, said) = (Cell::new(0), RefCell::new(Vec::new()));
+            let wait = || match waits.replace(waits.get() + 1) {
+                0 => Ok(Some(false)),
+                1 => Ok(Some(true)),
+                _ if is_wanted => Err(Error::other("no memory")),
+                _ => Ok(None),
+            };
+            hear(wait, |news| said.borrow_mut().push(news));
+            assert_eq!((said.into_inner(), waits.get()), (expected, 3));
+        }
     }
 
     #[test]
@@ -122,7 +153,7 @@ mod tests {
         let d = tempfile::tempdir().expect("scratch");
         let top = d.path().canonicalize().expect("real");
         std::os::unix::fs::symlink(&top, top.join("link")).expect("link");
-        assert!(Moves::listen(&[top.join("link")], || ()).is_err());
-        assert!(Moves::listen(&[top], || ()).is_ok());
+        assert!(Moves::listen(&[top.join("link")], |_| ()).is_err());
+        assert!(Moves::listen(&[top], |_| ()).is_ok());
     }
 }
