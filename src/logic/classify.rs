@@ -230,6 +230,18 @@ mod tests {
     }
 
     #[test]
+    fn what_keeps_a_process_from_becoming_codex_is_no_fault_of_an_account() {
+        for (stderr, kind) in [
+            ("numerus: cannot start the session: /tree: gone", FailureKind::Transient),
+            ("numerus: cannot run codex: No such file", FailureKind::Auth),
+            ("error: unknown option", FailureKind::Auth),
+        ] {
+            let seen = Seen { exit: Some(127), stderr: stderr.into(), ..Seen::default() };
+            assert_eq!(judge(&seen, &Record::default()).map_err(|f| f.kind), Err(kind), "{stderr}");
+        }
+    }
+
+    #[test]
     fn of_an_address_that_is_not_there_one_hears_what_to_look_at() {
         let message = "unexpected status 404 Not Found: no such model";
         let seen = ended(Some(1), Some(Turn::Failed(message.into())));
