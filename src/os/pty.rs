@@ -1,8 +1,9 @@
 //! The one door to portable-pty: a program in a terminal of its own, with a session of its own.
 //!
 //! What it writes is read by a descriptor of our own: portable-pty's reader says "end" where the kernel says `EIO`, after which
-//! there may still be something to read. A terminal gives four kilobytes at a time. Of a flood as many are taken together as
-//! there is room for, so that whoever reads does for all of them what it would do for each; what is short is given at once.
+//! there may still be something to read. A terminal gives four kilobytes at a time; to read on before they are written to a log was
+//! tried, with and without waiting for more, and is slower: the writer waits meanwhile, and asking a terminal whether there is more
+//! waits for a worker of the kernel.
 //!
 //! Everything is spawned from one thread that lives as long as the process: a parent-death signal fires when the
 //! *thread* that spawned ends.
@@ -12,11 +13,9 @@ use std::fs::File;
 use std::io::{Error, Read, Result};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use filedescriptor::FileDescriptor;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::family;
 use super::process::Target;
@@ -25,12 +24,6 @@ use super::process::Target;
 const COLUMNS: u16 = 400;
 /// Rows of the terminal.
 const ROWS: u16 = 50;
-
-/// What a terminal gives at least, in bytes, while more is coming than it can hold: half of that.
-const FLOOD_BYTES: usize = 2048;
-/// How long more of a flood is waited for. Reading on until there is nothing, without waiting, gives each piece by itself: the kernel
-/// takes a moment to move the next one up.
-const MORE_WITHIN: Duration = Duration::from_millis(1);
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -64,37 +57,19 @@ pub struct PtyTerminal(
 );
 
 /// What is written into a terminal. The end is `EIO`, see `n_tty_read` in the kernel.
-pub struct PtyOutput {
-    file: File,
-    /// How long more of a flood is waited for.
-    patience: Duration,
-}
+pub struct PtyOutput(File);
 
 impl PtyOutput {
     fn of(master: &dyn MasterPty) -> Result<Self> {
         let descriptor = master.as_raw_fd().ok_or_else(|| Error::other("no descriptor"))?;
         let file = FileDescriptor::dup(&descriptor).and_then(|own| own.as_file());
-        file.map(|file| Self { file, patience: MORE_WITHIN }).map_err(Error::other)
-    }
-
-    /// Whether more comes within a moment, or an end.
-    fn has_more(&self) -> bool {
-        let within = Timespec::try_from(self.patience).ok();
-        poll(&mut [PollFd::new(&self.file, PollFlags::IN)], within.as_ref())
-            .is_ok_and(|ready| ready > 0)
+        file.map(Self).map_err(Error::other)
     }
 }
 
 impl Read for PtyOutput {
     fn read(&mut self, chunk: &mut [u8]) -> Result<usize> {
-        let mut length = self.file.read(chunk)?;
-        let mut last = length;
-        while last >= FLOOD_BYTES && length < chunk.len() && self.has_more() {
-            // An end shows again at the next call.
-            last = self.file.read(chunk.get_mut(length..).unwrap_or_default()).unwrap_or(0);
-            length += last;
-        }
-        Ok(length)
+        self.0.read(chunk)
     }
 }
 
@@ -223,36 +198,6 @@ mod tests {
         let env = vec![("PATH".into(), path)];
         let command = PtyCommand { argv: argv.to_vec(), env, cwd: "/".into() };
         Spawner::start().expect("thread").spawn(command).expect("spawn")
-    }
-
-    #[test]
-    fn what_a_terminal_holds_of_a_flood_is_read_at_once_up_to_the_room_for_it() {
-        for (room, expected) in [(65536, [8000, 0]), (5000, [5000, 3000])] {
-            let mut process = started("stty raw; head -c 8000 /dev/zero");
-            process.output.patience = Duration::from_secs(20);
-            process.child.wait().expect("it has written all, and waits for no reader");
-            let mut chunk = vec![1; room];
-            let lengths = [(); 2].map(|()| process.output.read(&mut chunk).unwrap_or(0));
-            assert_eq!(lengths, expected, "with room for {room}");
-        }
-    }
-
-    #[test]
-    fn a_flood_that_stops_is_given_as_far_as_it_came() {
-        let mut process = started("stty raw; head -c 8000 /dev/zero; exec sleep 600");
-        let (tell, told) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut chunk = vec![0; 65536];
-            while let Ok(length) = process.output.read(&mut chunk) {
-                let _heard = tell.send(length);
-            }
-        });
-        let mut length = 0;
-        while length < 8000 {
-            length += told.recv_timeout(Duration::from_secs(20)).expect("it comes");
-        }
-        assert_eq!(length, 8000);
-        drop(process.terminal);
     }
 
     #[test]
