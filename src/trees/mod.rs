@@ -6,7 +6,7 @@
 //! synchronous and made of few git calls.
 //!
 //! The order of a task: [`Trees::add`], [`Trees::carry`] (or [`Trees::find`] for one that rested), then for each of
-//! [`Trees::foreign_tips`] that [`Trees::concerns`] the task [`Trees::prepare_intake`], [`Trees::move_to`],
+//! [`Trees::foreign_tips`] that is [`Trees::wanted`] for the task [`Trees::prepare_intake`], [`Trees::move_to`],
 //! [`Trees::audit`], `logic::audit::judge`, [`Trees::prepare`], journal, [`Trees::advance`], journal,
 //! [`Trees::remove`].
 

@@ -92,7 +92,7 @@ impl Trees {
     }
 
     /// The foreign tips to be taken in before these paths, from the repository's top, are written, oldest first: those that
-    /// [concern](Trees::concerns) them when what comes before is taken in. Of two of which one holds the other, the one that holds it does
+    /// concern them when what comes before is taken in. Of two of which one holds the other, the one that holds it does
     /// for both. `is_apart` tells which cannot be taken in; to be asked again after one turned out to be.
     ///
     /// # Errors
