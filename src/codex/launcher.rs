@@ -1,6 +1,6 @@
 //! Processes that stand by to become codex: `numerus __session` in a terminal and a control group of its own, which waits for
-//! its [orders](super::orders). What takes long at the start of a session (a process, a terminal, the group if there is
-//! [time](super::enclosing) for that) is done while the session before it runs.
+//! its orders. What takes long at the start of a session (a process, a terminal, the group if there is
+//! time for that) is done while the session before it runs.
 //!
 //! Promises: one that stands by has begun nothing of codex, and no session: those begin with the orders, after the journal
 //! says so. It leaves when whoever made it is gone, and is ended when it is not needed any more.
