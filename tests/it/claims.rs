@@ -196,8 +196,10 @@ fn two_jobs_that_claim_one_file_go_one_after_the_other_and_merge_cleanly() {
     let record = two.json("t2_claim.json");
     assert_eq!(record["verdicts"][0]["verdict"], "NO GO", "{record}");
     assert_eq!(record["verdicts"][0]["conflicts"], conflicts);
-    let told = stage.call(&["status", &two.id]).stdout;
-    assert!(told.contains(&format!("{}/t1", one.id)), "{told}");
+    let holder = format!("{}/t1", one.id);
+    stage.site.until("the status tells who holds it, too", PATIENCE, || {
+        stage.call(&["status", &two.id]).stdout.contains(&holder)
+    });
     assert!(two.all("job.task_started", "t2").is_empty());
     stage.raise("flag");
     assert_eq!((first.wait(PATIENCE).code, second.wait(PATIENCE).code), (Some(0), Some(0)));
