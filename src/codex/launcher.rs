@@ -133,10 +133,10 @@ impl Launchers {
 
 impl Maker {
     fn make(&self) -> Result<Launcher> {
+        let (held, orders) = pipe::pair()?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}{}-{number}", group_prefix(&self.job), process::own_pid());
         let group = Cgroup::create(&name).inspect(|group| group.bound(self.bounds));
-        let (held, orders) = pipe::pair()?;
         let argv = [self.words.clone(), vec![pipe::name_of(&held)]].concat();
         // Codex gets an environment of its own. What portable-pty does not find here it asks the machine for.
         let known = [("HOME", "/"), ("SHELL", "/bin/sh"), (JOB_MARK, self.job.as_str())];

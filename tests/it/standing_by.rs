@@ -7,7 +7,7 @@ use std::process::Stdio;
 use rustix::process::Signal;
 
 use crate::rehearsal::{Job, Script, Stage, part, raise, wait_for};
-use crate::site::{PATIENCE, processes_with_env};
+use crate::site::{PATIENCE, Running, processes_with_env};
 use crate::yard::Yard;
 
 /// The words that a process was started with.
@@ -30,12 +30,18 @@ fn stage(name: &str) -> Stage {
     Stage::new(name, &script)
 }
 
-#[test]
-fn one_stands_by_as_long_as_a_session_will_follow() {
-    let stage = stage("followed");
+/// Starts the job and waits until the first task runs and a process stands by for the session that will follow.
+fn until_one_stands_by(stage: &Stage) -> (Running, Job<'_>) {
     let (running, job) = stage.start(&[]);
     stage.until_raised("t1-runs");
     stage.site.until("one stands by", PATIENCE, || standing(&job).len() == 1);
+    (running, job)
+}
+
+#[test]
+fn one_stands_by_as_long_as_a_session_will_follow() {
+    let stage = stage("followed");
+    let (running, job) = until_one_stands_by(&stage);
     stage.raise("t1-may");
     stage.until_raised("t2-runs");
     assert_eq!(standing(&job), [0_u32; 0], "nothing follows");
@@ -48,9 +54,7 @@ fn one_stands_by_as_long_as_a_session_will_follow() {
 #[test]
 fn who_stands_by_ends_with_the_job() {
     let stage = stage("killed");
-    let (running, job) = stage.start(&[]);
-    stage.until_raised("t1-runs");
-    stage.site.until("one stands by", PATIENCE, || standing(&job).len() == 1);
+    let (running, job) = until_one_stands_by(&stage);
     assert_eq!(stage.call(&["kill", &job.id]).code, Some(0));
     assert_eq!(running.wait(PATIENCE).code, Some(1));
     assert_eq!(standing(&job), [0_u32; 0]);
@@ -60,9 +64,7 @@ fn who_stands_by_ends_with_the_job() {
 #[test]
 fn who_stands_by_leaves_when_its_worker_is_killed() {
     let stage = stage("slain");
-    let (running, job) = stage.start(&[]);
-    stage.until_raised("t1-runs");
-    stage.site.until("one stands by", PATIENCE, || standing(&job).len() == 1);
+    let (running, job) = until_one_stands_by(&stage);
     job.slay_worker();
     drop(running);
     stage.site.until("it has left", PATIENCE, || standing(&job).is_empty());
