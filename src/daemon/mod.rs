@@ -255,7 +255,7 @@ impl Daemon {
                 self.check_marked();
                 self.take_what_is_whole();
                 self.schedule();
-                self.dismiss_spare();
+                self.dismiss_spare().await;
             }
             if let Some(code) = self.end_of_work() {
                 self.record(&Fact::DaemonStopped { reason: "done".to_owned() });

@@ -40,6 +40,14 @@ impl Spare {
         self.orders.write_all(format!("{job}\n").as_bytes()).ok()?;
         Some(child)
     }
+
+    /// Ends it: it has no job, so it has begun nothing.
+    async fn leave(self) {
+        if let Ok(Ok(mut child)) = self.child.recv() {
+            // Where that fails it still leaves by itself: its orders end with this.
+            let _left = child.kill().await;
+        }
+    }
 }
 
 impl Daemon {
@@ -52,8 +60,10 @@ impl Daemon {
         }
     }
 
-    /// Sends away who is not needed: without a job it leaves.
-    pub(super) fn dismiss_spare(&mut self) {
-        self.spare = None;
+    /// Sends away who is not needed, and sees it gone: where a daemon has ended nothing of it is left.
+    pub(super) async fn dismiss_spare(&mut self) {
+        if let Some(spare) = self.spare.take() {
+            spare.leave().await;
+        }
     }
 }

@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::time::Instant;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::rehearsal::{Job, Script, Stage, part, raise, wait_for};
 use crate::site::{PATIENCE, Running, processes_with_env};
@@ -20,6 +21,12 @@ fn words(pid: u32) -> Vec<String> {
 fn standing(job: &Job<'_>) -> Vec<u32> {
     let of_job = processes_with_env("NUMERUS_JOB", &job.id).into_iter();
     of_job.filter(|pid| words(*pid).iter().any(|word| word == "__session")).collect()
+}
+
+/// Signals a process that this test has started; one that is gone is fine.
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let _gone_already = kill_process(pid, signal);
 }
 
 /// Two tasks one after the other; each says that it runs and waits to be let go on.
@@ -86,10 +93,6 @@ fn who_has_not_read_its_orders_yet_ends_with_its_session_and_never_becomes_codex
     stage.until_raised("t3-runs");
     stage.site.until("some stand by", PATIENCE, || !standing(&job).is_empty());
     let all = standing(&job);
-    let signal = |pid: u32, signal| {
-        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
-    };
     for pid in &all {
         signal(*pid, Signal::STOP);
     }
@@ -137,5 +140,28 @@ fn a_worker_that_is_told_no_job_leaves_without_a_word() {
         assert_eq!((ended.stdout.len(), ended.stderr.len()), (0, 0), "{told:.20?}");
     }
     assert_eq!(yard.names("claimed"), [""; 0]);
+    assert_eq!(yard.processes(), [0_u32; 0]);
+}
+
+#[test]
+fn a_worker_that_nothing_needed_is_gone_when_its_daemon_has_ended() {
+    let yard = Yard::new("needless");
+    let daemon = yard.daemon(&[]);
+    let is_begun = |pid: &u32| words(*pid).ends_with(&["worker".into(), "-".into(), String::new()]);
+    // One that cannot leave by itself: it is stopped in the moment that it is there.
+    let is_stopped = (0..100).any(|turn| {
+        let stem = format!("later{turn}");
+        yard.drop_job(&stem, "x", "not_before: 2999-01-01T00:00:00Z\n");
+        let looks = Instant::now();
+        let mut begun = None;
+        while begun.is_none() && looks.elapsed() < PATIENCE && yard.job(&stem).is_none() {
+            begun = yard.processes().into_iter().find(is_begun);
+            begun.inspect(|pid| signal(*pid, Signal::STOP));
+        }
+        begun.is_some()
+    });
+    assert!(is_stopped, "no worker was seen to begin");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(PATIENCE).code, Some(0));
     assert_eq!(yard.processes(), [0_u32; 0]);
 }
