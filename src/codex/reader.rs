@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::capture::Capture;
@@ -57,14 +56,13 @@ struct Output {
     line: Vec<u8>,
 }
 
-/// A line of the parsed log.
+/// What stands before the event in a line of the parsed log.
 #[derive(Serialize)]
-struct Entry<'a> {
+struct Head {
     ts: Timestamp,
     session: u32,
     attempt: u32,
     kind: &'static str,
-    event: &'a Value,
 }
 
 /// Starts both threads. `stderr` and `orders` are held until the process has ended: by then it has opened them by their names.
@@ -165,10 +163,12 @@ impl Logs {
         Ok((Self { output: Arc::new(Mutex::new(output)), errors }, stderr))
     }
 
-    /// Writes what came from the terminal. What codex had written to stderr before is taken in first: whoever hears of a line
-    /// finds it there.
+    /// Writes what came from the terminal. What codex had written to stderr before a line of it is taken in first: whoever hears
+    /// of the line finds it there.
     fn write(&self, bytes: &[u8], lines: &[Parsed]) {
-        self.errors.drain();
+        if !lines.is_empty() {
+            self.errors.drain();
+        }
         self.output.lock().unwrap_or_else(PoisonError::into_inner).write(bytes, lines);
     }
 
@@ -183,14 +183,19 @@ impl Output {
     fn write(&mut self, bytes: &[u8], lines: &[Parsed]) {
         self.raw.write_bytes(bytes);
         self.raw.flush();
-        let (ts, session, attempt, kind) = (clock::now(), self.session, self.attempt, self.kind);
-        for Parsed { json: event, .. } in lines {
+        if lines.is_empty() {
+            return;
+        }
+        let (session, attempt, kind) = (self.session, self.attempt, self.kind);
+        let head = Head { ts: clock::now(), session, attempt, kind };
+        let Ok(head) = serde_json::to_vec(&head) else { return };
+        for parsed in lines {
             self.line.clear();
-            let entry = Entry { ts, session, attempt, kind, event };
-            if serde_json::to_writer(&mut self.line, &entry).is_ok() {
-                self.line.push(b'\n');
-                self.events.write(&self.line);
-            }
+            self.line.extend_from_slice(head.strip_suffix(b"}").unwrap_or(&head));
+            self.line.extend_from_slice(br#","event":"#);
+            parsed.put_event(&mut self.line);
+            self.line.extend_from_slice(b"}\n");
+            self.events.write(&self.line);
         }
         self.events.flush();
         self.line.shrink_to(CHUNK_BYTES);
