@@ -46,6 +46,7 @@ mod several;
 mod snapshot;
 mod start;
 mod status;
+mod staying;
 mod story;
 mod submit;
 mod table;
@@ -61,7 +62,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::error::{Exit, Failure};
 use crate::model::id::JobId;
@@ -73,6 +74,15 @@ use out::Out;
 #[derive(Debug, Parser)]
 #[command(name = "numerus", bin_name = "numerus", version, max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    everywhere: Everywhere,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+struct Everywhere {
     /// Use this root instead of `NUMERUS_ROOT`, the nearest spool above, or the user's state directory
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -87,8 +97,6 @@ struct Cli {
         hide_default_value = true
     )]
     color: Colour,
-    #[command(subcommand)]
-    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
@@ -218,20 +226,18 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(false) => {}
         Err(failure) => return failed(&mut Out::standard(Colour::Auto), &failure).code(),
     }
-    let cli = match Cli::try_parse_from(&words) {
-        Ok(cli) => cli,
-        Err(refusal) => return said(&mut Out::standard(Colour::Auto), &refusal, &words).code(),
-    };
-    let mut out = Out::standard(cli.color);
-    let mut here = match seams::root(cli.root.as_deref()) {
-        Ok(root) => Here { root, out, view: View::of_terminal(cli.color) },
+    let Cli { everywhere: Everywhere { root, color }, command } =
+        match staying::read(&words).map_or_else(|| Cli::try_parse_from(&words), Ok) {
+            Ok(cli) => cli,
+            Err(refusal) => return said(&mut Out::standard(Colour::Auto), &refusal, &words).code(),
+        };
+    let mut out = Out::standard(color);
+    let mut here = match seams::root(root.as_deref()) {
+        Ok(root) => Here { root, out, view: View::of_terminal(color) },
         Err(failure) => return failed(&mut out, &failure).code(),
     };
-    let exit = match &cli.command {
-        command if command.needs_no_root() => Ok(()),
-        _others => seams::check(&here.root),
-    };
-    let exit = exit.and_then(|()| dispatch(&mut here, &cli.command));
+    let exit = if command.needs_no_root() { Ok(()) } else { seams::check(&here.root) };
+    let exit = exit.and_then(|()| dispatch(&mut here, &command));
     exit.unwrap_or_else(|failure| failed(&mut here.out, &failure)).code()
 }
 
