@@ -1,6 +1,7 @@
 //! What codex prints: the same lines in whatever pieces it comes, and none longer than is kept.
 
 use numerus::logic::transcript::{Parsed, Transcript};
+use serde_json::Value;
 
 /// Longest line kept here: small, so that a small input is beyond it.
 const LIMIT: usize = 256;
@@ -17,10 +18,13 @@ pub fn holds(bytes: &[u8]) {
     let meant = bytes.split(|b| *b == b'\n').filter(says);
     assert!(whole.len() <= meant.count(), "a line is one event or none");
     for parsed in &whole {
-        assert!(parsed.json["type"].is_string(), "{}", parsed.json);
-        // Undecodable bytes grow to three each; a number may be written longer than it was read.
-        let length = parsed.json.to_string().len();
-        assert!(length <= 32 * LIMIT, "{length} bytes of a line of at most {LIMIT}");
+        let mut event = Vec::new();
+        parsed.put_event(&mut event);
+        assert!(!event.contains(&b'\n'), "an event is one line: {}", parsed.printed);
+        let read: Option<Value> = serde_json::from_slice(&event).ok();
+        assert!(read.is_some_and(|event| event["type"].is_string()), "{}", parsed.printed);
+        // Undecodable bytes grow to three each, and what must be escaped to six.
+        assert!(event.len() <= 32 * LIMIT, "{} bytes of a line of at most {LIMIT}", event.len());
     }
 }
 

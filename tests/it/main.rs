@@ -39,6 +39,7 @@ mod hostile_timing;
 mod init;
 mod jobs;
 mod limits;
+mod linked;
 mod meanwhile;
 mod memory;
 mod messages;
