@@ -36,7 +36,8 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     all.push(("Numerus".to_owned(), idle.pid()));
     all.push((format!("Numerus, {waiting} jobs wait"), laden.pid()));
     all.push(("Numerus, a worker".to_owned(), running.worker()?));
-    pause(Duration::from_secs(3));
+    // Threads that have nothing more to do end after ten seconds, and take their wake-ups along.
+    pause(Duration::from_secs(15));
     let before: Vec<Option<Used>> = all.iter().map(|(_, pid)| used(*pid)).collect();
     pause(Duration::from_secs(seconds as u64));
     #[expect(clippy::cast_precision_loss, reason = "minutes")]
