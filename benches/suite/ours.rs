@@ -2,10 +2,11 @@
 //! script as the stand-in does and tells when each session starts and ends.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -17,6 +18,8 @@ const TALK: &str = "talk";
 const FLOOD: &str = "flood";
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Most looks at a folder's time without one into it.
+const UNSEEN: u32 = 25;
 
 /// Plays one call of codex; a session is told of.
 pub(crate) fn be_the_agent(
@@ -47,12 +50,12 @@ pub(crate) fn be_the_agent(
 
 /// What comes of the look whether commands are confined, where they are: nothing here needs to be, since no command runs.
 fn confined() -> ExitCode {
-    std::fs::write("written", "x\n").map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+    fs::write("written", "x\n").map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
 /// The numbers in a file beside the agent; none when there is no such file.
 fn wish(own: &OsStr, name: &str) -> Vec<usize> {
-    let text = std::fs::read_to_string(Path::new(own).with_file_name(name)).unwrap_or_default();
+    let text = fs::read_to_string(Path::new(own).with_file_name(name)).unwrap_or_default();
     text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
@@ -144,7 +147,7 @@ impl Ours {
         let scratch = Scratch::new()?;
         let root = scratch.dir("root")?;
         scratch.dir("codex-home")?;
-        std::fs::write(scratch.path("script.json"), script.to_string())?;
+        fs::write(scratch.path("script.json"), script.to_string())?;
         // A text of JSON is one of TOML.
         let word = |path: PathBuf| Value::from(path.to_string_lossy()).to_string();
         let text = format!(
@@ -152,8 +155,8 @@ impl Ours {
             word(scratch.marks.agent()),
             word(scratch.path("codex-home"))
         );
-        std::fs::write(root.join("numerus.toml"), text)?;
-        std::fs::create_dir_all(root.join("spool/incoming"))?;
+        fs::write(root.join("numerus.toml"), text)?;
+        fs::create_dir_all(root.join("spool/incoming"))?;
         Ok(Self { scratch, root, daemon: None })
     }
 
@@ -168,11 +171,11 @@ impl Ours {
     /// Lets another program be the agent.
     pub(crate) fn asks(&self, agent: &Path) -> io::Result<()> {
         let path = self.root.join("numerus.toml");
-        let text = std::fs::read_to_string(&path)?;
+        let text = fs::read_to_string(&path)?;
         let rest = text.lines().filter(|line| !line.starts_with("codex_bin"));
         let first = format!("codex_bin = {}", Value::from(agent.to_string_lossy()));
         let lines: Vec<&str> = std::iter::once(first.as_str()).chain(rest).collect();
-        std::fs::write(path, lines.join("\n"))
+        fs::write(path, lines.join("\n"))
     }
 
     /// Starts the daemon and waits until it takes files.
@@ -183,7 +186,7 @@ impl Ours {
         self.daemon = Some(Running::start(&mut command)?);
         let log = self.path("store/daemon.ndjson");
         until("the daemon has started", PATIENCE, || {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let text = fs::read_to_string(&log).unwrap_or_default();
             Ok(text.contains("daemon_started"))
         })
     }
@@ -200,17 +203,17 @@ impl Ours {
 
     /// Lets each session print so many messages before it plays.
     pub(crate) fn lets_agent_talk(&self, lines: usize) -> io::Result<()> {
-        std::fs::write(self.scratch.path(TALK), lines.to_string())
+        fs::write(self.scratch.path(TALK), lines.to_string())
     }
 
     /// Lets each session print so many bytes in lines of this length before it plays.
     pub(crate) fn lets_agent_flood(&self, bytes: usize, line: usize) -> io::Result<()> {
-        std::fs::write(self.scratch.path(FLOOD), format!("{bytes} {line}"))
+        fs::write(self.scratch.path(FLOOD), format!("{bytes} {line}"))
     }
 
     /// The number of the process that works on the first job that was started.
     pub(crate) fn worker(&self) -> io::Result<u32> {
-        let log = std::fs::read_to_string(self.path("store/daemon.ndjson"))?;
+        let log = fs::read_to_string(self.path("store/daemon.ndjson"))?;
         let facts = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut started = facts.filter(|fact| fact["event"] == "started");
         let pid = started.next().and_then(|fact| fact["payload"]["pid"].as_u64());
@@ -230,20 +233,30 @@ impl Ours {
         let text =
             if front.is_empty() { "x\n".to_owned() } else { format!("---\n{front}\n---\nx\n") };
         let before = marks::now();
-        std::fs::write(&aside, text)?;
-        std::fs::rename(aside, whole)?;
+        fs::write(&aside, text)?;
+        fs::rename(aside, whole)?;
         Ok(before)
     }
 
     /// How many entries a folder of the root has.
     pub(crate) fn count(&self, folder: &str) -> usize {
-        std::fs::read_dir(self.path(folder)).map_or(0, Iterator::count)
+        fs::read_dir(self.path(folder)).map_or(0, Iterator::count)
     }
 
     /// Waits until so many jobs are done; one that failed is an error. Many are looked for less often: each look reads all names.
     pub(crate) fn wait_done(&self, jobs: usize, patience: Duration) -> io::Result<()> {
+        let places = ["spool/done", "spool/failed", "spool/rejected"].map(|place| self.path(place));
         let rest = Duration::from_millis(if jobs > 100 { 50 } else { 2 });
+        let (mut before, mut unseen) = (None, 0);
         until_every(rest, "the jobs are done", patience, || {
+            // To open a folder wakes a daemon that watches it, to ask when it changed does not. Two changes may have one time.
+            let times = places.each_ref().map(|place| fs::metadata(place)?.modified());
+            let times: io::Result<Vec<SystemTime>> = times.into_iter().collect();
+            unseen += 1;
+            if before.replace(times?) == before && unseen < UNSEEN {
+                return Ok(false);
+            }
+            unseen = 0;
             let failed = self.count("spool/failed") + self.count("spool/rejected");
             if failed > 0 {
                 return Err(io::Error::other(format!("{failed} jobs failed")));

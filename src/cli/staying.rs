@@ -13,12 +13,18 @@ use super::daemon::Daemon;
 use super::ink::Colour;
 use super::{Cli, Command, Everywhere};
 
+/// The commands' names.
+const DAEMON: &str = "daemon";
+const WORKER: &str = "worker";
+
 /// What the words ask for, if that is a process that stays.
 pub(super) fn read(words: &[OsString]) -> Option<Cli> {
     match words {
         // As `os::process::own_call` puts them.
-        [_, flag, root, worker, job] if flag == "--root" && worker == "worker" => {
+        [_, flag, root, worker, job] if flag == "--root" && worker == WORKER => {
             let job = job.to_str().filter(|job| *job == "-" || !job.starts_with('-'))?;
+            // What a flag would have to be quoted for is the whole parser's.
+            root.as_encoded_bytes().first().filter(|first| **first != b'-')?;
             let everywhere = Everywhere { root: Some(PathBuf::from(root)), color: Colour::Auto };
             Some(Cli { everywhere, command: Command::Worker { job: job.to_owned() } })
         }
@@ -26,9 +32,6 @@ pub(super) fn read(words: &[OsString]) -> Option<Cli> {
         _ => None,
     }
 }
-
-/// The command's name.
-const DAEMON: &str = "daemon";
 
 fn daemon(words: &[OsString]) -> Option<Cli> {
     let daemon = Daemon::augment_args(clap::Command::new(DAEMON));
@@ -41,9 +44,12 @@ fn daemon(words: &[OsString]) -> Option<Cli> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::Parser as _;
 
     use super::*;
+    use crate::os::process::own_call;
 
     #[test]
     fn what_is_read_here_means_what_all_commands_together_make_of_it() {
@@ -51,6 +57,9 @@ mod tests {
             ("numerus --root /r worker a-abc234", true),
             ("numerus --root /r worker -", true),
             ("numerus --root /r worker --help", false),
+            ("numerus --root --help worker a-abc234", false),
+            ("numerus --root -- worker a-abc234", false),
+            ("numerus --root -x worker -", false),
             ("numerus worker a-abc234", false),
             ("numerus daemon", true),
             ("numerus --root /r daemon --once", true),
@@ -74,5 +83,16 @@ mod tests {
             assert_eq!(read.is_some(), is_ours, "{line}");
             assert!(read.is_none() || read == whole.map(|cli| format!("{cli:?}")), "{line}");
         }
+    }
+
+    #[test]
+    fn a_worker_is_called_by_words_that_are_read_here() {
+        let call = own_call(Path::new("numerus"), Path::new("/r"), &[WORKER, "-"]);
+        let words = std::iter::once(call.get_program()).chain(call.get_args());
+        let words: Vec<OsString> = words.map(OsString::from).collect();
+        assert!(read(&words).is_some(), "{words:?}");
+        let without: Vec<OsString> =
+            ["numerus", "--root", "", WORKER, "-"].map(OsString::from).into();
+        assert!(read(&without).is_none());
     }
 }

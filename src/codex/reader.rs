@@ -188,10 +188,12 @@ impl Output {
         }
         let (session, attempt, kind) = (self.session, self.attempt, self.kind);
         let head = Head { ts: clock::now(), session, attempt, kind };
-        let Ok(head) = serde_json::to_vec(&head) else { return };
+        let Ok(mut head) = serde_json::to_vec(&head) else { return };
+        // The event comes before its end.
+        head.pop();
         for parsed in lines {
             self.line.clear();
-            self.line.extend_from_slice(head.strip_suffix(b"}").unwrap_or(&head));
+            self.line.extend_from_slice(&head);
             self.line.extend_from_slice(br#","event":"#);
             parsed.put_event(&mut self.line);
             self.line.extend_from_slice(b"}\n");

@@ -4,8 +4,11 @@
 use std::io::{PipeWriter, Result, Write};
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::Daemon;
 use crate::model::id::JobId;
@@ -14,6 +17,8 @@ use crate::os::{env, process};
 
 /// The word in the place of a job for a worker that is told its job later.
 const TOLD_LATER: &str = "-";
+/// How long the end of one is waited for.
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// A worker that is about to begin, or has.
 #[derive(Debug)]
@@ -30,7 +35,11 @@ impl Spare {
         let worker = process::own_call(&env::own_binary()?, root.path(), &["worker", TOLD_LATER]);
         let mut worker = Command::from(worker);
         worker.stdin(input).stdout(Stdio::null()).stderr(Stdio::null());
-        tokio::task::spawn_blocking(move || drop(tell.send(worker.spawn())));
+        let loop_of_ours = Handle::current();
+        std::thread::Builder::new().name("spare".to_owned()).spawn(move || {
+            let _its_ends_are_heard_there = loop_of_ours.enter();
+            drop(tell.send(worker.spawn()));
+        })?;
         Ok(Self { child, orders })
     }
 
@@ -42,10 +51,10 @@ impl Spare {
     }
 
     /// Ends it: it has no job, so it has begun nothing.
-    async fn leave(self) {
+    async fn end(self) {
         if let Ok(Ok(mut child)) = self.child.recv() {
-            // Where that fails it still leaves by itself: its orders end with this.
-            let _left = child.kill().await;
+            // Where that fails, or takes long, it leaves by itself: its orders end with this.
+            let _ended = timeout(A_MOMENT, child.kill()).await;
         }
     }
 }
@@ -63,7 +72,7 @@ impl Daemon {
     /// Sends away who is not needed, and sees it gone: where a daemon has ended nothing of it is left.
     pub(super) async fn dismiss_spare(&mut self) {
         if let Some(spare) = self.spare.take() {
-            spare.leave().await;
+            spare.end().await;
         }
     }
 }
