@@ -12,8 +12,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -299,19 +300,23 @@ impl<'a> Call<'a> {
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         std::thread::scope(|threads| {
-            threads.spawn(|| {
+            let feed = |(mut pipe, bytes): (ChildStdin, &'a [u8])| {
                 // A child that ends early breaks the pipe; its exit code tells why.
-                if let (Some(mut pipe), Some(bytes)) = (stdin, self.input) {
-                    drop(pipe.write_all(bytes));
-                }
-            });
-            let errors = threads.spawn(|| drain(stderr, 1024 * 1024));
-            let output = threads.spawn(|| drain(stdout, self.limit));
-            let in_time = ends_within(&child, self.patience)?;
+                beside(threads, move || drop(pipe.write_all(bytes)))
+            };
+            let fed = stdin.zip(self.input).map_or(Ok(()), |fed| feed(fed).map(drop));
+            let errors = beside(threads, || drain(stderr, 1024 * 1024));
+            let output = beside(threads, || drain(stdout, self.limit));
+            let all = fed.and_then(|()| Ok((errors?, output?)));
+            let in_time = match all {
+                Ok(_) => ends_within(&child, self.patience)?,
+                Err(_) => false,
+            };
             if !in_time {
                 end_group(&child);
             }
             let status = child.wait()?;
+            let (errors, output) = all?;
             let output = output.join().unwrap_or_default();
             Ok((in_time.then_some(status), output, errors.join().unwrap_or_default()))
         })
@@ -328,6 +333,14 @@ impl<'a> Call<'a> {
         }
         String::new()
     }
+}
+
+/// Does something beside, where the system has a thread for it.
+fn beside<'scope, T: Send + 'scope>(
+    threads: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> std::io::Result<ScopedJoinHandle<'scope, T>> {
+    std::thread::Builder::new().name("git".to_owned()).spawn_scoped(threads, work)
 }
 
 /// Ends the child with all it started: a filter or helper that lives on would keep the pipes open.
