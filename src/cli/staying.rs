@@ -1,7 +1,7 @@
 //! The words of the processes that stay, daemons and workers, read by what these two commands know alone.
 //!
-//! To know all the others takes a worker longer than anything else at its start, and what of the program was used for it would stay
-//! in memory as long as the process. Words that mean anything else are nobody's here: all commands together say what is wrong
+//! To know all the others is a fifth of the time in which a worker begins, and what of the program was used for it would stay in
+//! memory as long as the process. Words that mean anything else are nobody's here: all commands together say what is wrong
 //! with them, or show help.
 
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ pub(super) fn read(words: &[OsString]) -> Option<Cli> {
         // As `os::process::own_call` puts them.
         [_, flag, root, worker, job] if flag == "--root" && worker == WORKER => {
             let job = job.to_str().filter(|job| *job == "-" || !job.starts_with('-'))?;
-            // What a flag would have to be quoted for is the whole parser's.
+            // No folder, or one that looks like a flag, is for the whole parser to refuse.
             root.as_encoded_bytes().first().filter(|first| **first != b'-')?;
             let everywhere = Everywhere { root: Some(PathBuf::from(root)), color: Colour::Auto };
             Some(Cli { everywhere, command: Command::Worker { job: job.to_owned() } })

@@ -58,8 +58,8 @@ impl Parsed {
     }
 }
 
-/// Puts a text as JSON. One without anything to escape, as floods are made of, is copied as it is: to look for that is ten times
-/// as fast as to escape.
+/// Puts a text as JSON. One without anything to escape, as floods are made of, is copied as it is: to escape took a quarter of the
+/// time of whoever reads a flood, to look whether there is need takes next to none.
 fn put_string(text: &str, out: &mut Vec<u8>) {
     let is_plain = |b: &u8| !matches!(b, ..0x20 | b'"' | b'\\');
     // Without an early end, so that several bytes are looked at together.

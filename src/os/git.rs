@@ -308,10 +308,7 @@ impl<'a> Call<'a> {
             let errors = beside(threads, || drain(stderr, 1024 * 1024));
             let output = beside(threads, || drain(stdout, self.limit));
             let all = fed.and_then(|()| Ok((errors?, output?)));
-            let in_time = match all {
-                Ok(_) => ends_within(&child, self.patience)?,
-                Err(_) => false,
-            };
+            let in_time = all.is_ok() && ends_within(&child, self.patience)?;
             if !in_time {
                 end_group(&child);
             }
