@@ -21,7 +21,7 @@ use crate::model::rejection::Code;
 use crate::os::lock::FileLock;
 use crate::os::{clock, fsx, reserve};
 use crate::runs::{Journal, JournalReader, RunFolder};
-use crate::spool::Place;
+use crate::spool::{Place, Spool};
 
 /// What a run folder says of its job.
 pub(super) struct Record {
@@ -97,6 +97,13 @@ fn stand_in(job: &JobId, objective: Option<String>) -> Job {
     }
 }
 
+/// Whether a job's file is claimed and its run folder is gone. The file is looked at first, since a folder is made before its file
+/// is claimed; and once more, since both may have gone meanwhile, the file first.
+fn is_lost(spool: &Spool, folder: &RunFolder) -> bool {
+    let is_claimed = || spool.has(Place::Claimed, folder.job());
+    is_claimed() && !folder.dir().is_dir() && is_claimed()
+}
+
 impl Daemon {
     /// A claimed file without a run folder does not run: nobody knows how far it got. Its record is made aside, with its end,
     /// and gets its name as a whole, so that whoever dies here never leaves a folder that looks like a new job's. Whoever takes
@@ -110,11 +117,10 @@ impl Daemon {
         // A worker may still be at it, and its agent; nothing is told of the job before they are gone.
         none_lives(&fence::fence_job(job))?;
         let (runs, spool) = (&self.desk.runs, &self.desk.spool);
-        let dir = runs.folder(job).dir().to_owned();
-        if dir.is_dir() || !spool.has(Place::Claimed, job) {
+        if !is_lost(spool, &runs.folder(job)) {
             return Ok(false);
         }
-        if dir.symlink_metadata().is_ok() {
+        if runs.folder(job).dir().symlink_metadata().is_ok() {
             // A file, or a link that leads nowhere.
             runs.move_aside(job)?;
         }
@@ -176,5 +182,50 @@ impl Daemon {
             format!("it is a further copy, in {}, of what job {job} was made of", place.as_str());
         let name = path.file_name().unwrap_or_default().to_owned();
         self.desk.put_aside(&path, &name, duplicate(&why, job)).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::model::root::Root;
+    use crate::runs::Runs;
+
+    #[test]
+    fn a_job_that_is_just_taken_or_just_goes_is_not_lost() {
+        const ROUNDS: usize = 3000;
+        let dir = tempfile::tempdir().expect("scratch");
+        let root = Root::new(dir.path());
+        let (spool, runs) = (Spool::of(&root), Runs::of(&root));
+        fs::create_dir_all(spool.folder(Place::Claimed)).expect("claimed");
+        fs::create_dir_all(runs.dir()).expect("runs");
+        let job = |round: usize| JobId::parse(&format!("j{round}-abc234")).expect("id");
+        let file = |round| spool.folder(Place::Claimed).join(format!("{}.md", job(round)));
+        let (now, round_of) =
+            (AtomicUsize::new(0), |now: &AtomicUsize| now.load(Ordering::Relaxed));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while round_of(&now) < ROUNDS {
+                        let round = round_of(&now);
+                        assert!(!is_lost(&spool, &runs.folder(&job(round))), "round {round}");
+                    }
+                });
+            }
+            for round in 0..ROUNDS {
+                now.store(round, Ordering::Relaxed);
+                let folder = runs.folder(&job(round)).dir().to_owned();
+                fs::create_dir(&folder).expect("made");
+                fs::write(file(round), "").expect("claimed");
+                fs::remove_file(file(round)).expect("gone");
+                fs::remove_dir(folder).expect("gone");
+            }
+            now.store(ROUNDS, Ordering::Relaxed);
+        });
+        fs::write(file(0), "").expect("claimed");
+        assert!(is_lost(&spool, &runs.folder(&job(0))), "without a folder");
     }
 }
