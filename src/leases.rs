@@ -6,7 +6,7 @@
 //! holder's lease counts as held until someone who has fenced that job buries it. Waiting claims of the dead are swept
 //! away by whoever looks, since nothing was ever written under them.
 //!
-//! Waking: who waits watches [`Leases::dir`] *before* it has its claim judged. A release shows there as a removal, a
+//! Waking: who has to wait watches [`Leases::dir`] and *then* has its claim judged again. A release shows there as a removal, a
 //! holder's death as a close after writing. The lock of the dead is let go a moment after that hint, so a waiter judges
 //! again 10 ms later and, as hints may be lost, now and then without one. Nothing is flushed: leases mean nothing after a
 //! power cut, and what that leaves behind is garbage with a free lock.

@@ -1,12 +1,13 @@
 //! Asks codex something and gets a usable answer or a typed failure: starts again what did not start, goes on after what
 //! was cut, sends a malformed answer back once with what is wrong with it. Every further try is on disk before it happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Result;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::{Notify, watch};
@@ -105,7 +106,7 @@ impl Asker {
     ///
     /// # Errors
     /// The failure, typed.
-    pub async fn ask<A: JsonSchema + DeserializeOwned, T>(
+    pub async fn ask<A: JsonSchema + Serialize + DeserializeOwned, T>(
         &self,
         question: Question,
         check: impl Fn(A) -> std::result::Result<T, Vec<String>>,
@@ -156,12 +157,6 @@ impl Asker {
         mut question: Question,
         stop: &Stop,
     ) -> std::result::Result<Reply, Failure> {
-        let length = self.prompt(&question).chars().count();
-        if length > MAX_PROMPT_CHARS {
-            let message =
-                format!("the prompt has {length} characters, codex takes {MAX_PROMPT_CHARS}");
-            return Err(Failure::new(FailureKind::Task, message));
-        }
         let (mut tries, mut is_taken_up) = self.take_up(&mut question, stop).await?;
         loop {
             let ended = self.session(&question, stop).await?;
@@ -248,21 +243,25 @@ impl Asker {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The account that the sessions of a role use.
-    pub fn account_of(&self, role: Role) -> Account {
-        let profile = self.job.options.profile_of(role).map(String::as_str);
-        Account::of(&self.codex.home, profile)
+    fn profile_of(&self, role: Role) -> Option<&str> {
+        self.job.options.profile_of(role).map(String::as_str)
     }
 
-    /// Why nothing may be started on a role's account now.
-    fn refusal_of(&self, role: Role) -> Option<Failure> {
-        let hold = self.account_of(role).held(&self.holds, clock::now())?;
+    /// The account that the sessions of a role use.
+    pub fn account_of(&self, role: Role) -> Account {
+        Account::of(&self.codex.home, self.profile_of(role))
+    }
+
+    /// Why nothing may be started on a profile's account now.
+    fn refusal_of(&self, profile: Option<&str>) -> Option<Failure> {
+        let hold = Account::of(&self.codex.home, profile).held(&self.holds, clock::now())?;
         Some(account::refusal(&hold))
     }
 
     /// Why the job may start nothing now: an account that one of its roles uses is held.
     pub fn refusal(&self) -> Option<Failure> {
-        Role::ALL.into_iter().find_map(|role| self.refusal_of(role))
+        let profiles: BTreeSet<_> = Role::ALL.map(|role| self.profile_of(role)).into();
+        profiles.into_iter().find_map(|profile| self.refusal_of(profile))
     }
 
     async fn session(
@@ -270,12 +269,15 @@ impl Asker {
         question: &Question,
         stop: &Stop,
     ) -> std::result::Result<Ended, Failure> {
+        let prompt = self.prompt(question)?;
         let slot = self.start_slot().await;
         // Asked last: the one before in the queue may just have been refused.
-        if let Some(refusal) = (self.objection)().or_else(|| self.refusal_of(question.role)) {
+        if let Some(refusal) =
+            (self.objection)().or_else(|| self.refusal_of(self.profile_of(question.role)))
+        {
             return Err(refusal);
         }
-        let spec = self.spec(question);
+        let spec = self.spec(question, prompt);
         let (record, task) = (self.record.clone(), question.task.clone());
         let record = move |fact| record(task.as_ref(), fact);
         let ran = session::run(&self.codex, &self.launchers, &spec, slot, &record, stop.clone());
@@ -294,7 +296,7 @@ impl Asker {
         None
     }
 
-    fn spec(&self, question: &Question) -> SessionSpec {
+    fn spec(&self, question: &Question, prompt: String) -> SessionSpec {
         let options = &self.job.options;
         let executes = question.kind == SessionKind::Execute;
         let claims = question.kind == SessionKind::Claim;
@@ -308,7 +310,7 @@ impl Asker {
             kind: question.kind,
             attempt: question.attempt,
             cwd: question.cwd.clone(),
-            prompt: self.prompt(question),
+            prompt,
             schema: question.schema.clone(),
             resume: question.resume.clone(),
             sandbox,
@@ -322,11 +324,17 @@ impl Asker {
         }
     }
 
-    /// What a session is asked, with the notes that a person has sent up to now.
-    fn prompt(&self, question: &Question) -> String {
+    /// What a session is asked, with the notes that a person has sent up to now, if codex takes so much.
+    fn prompt(&self, question: &Question) -> std::result::Result<String, Failure> {
         let of_task = question.task.as_ref().map(|task| self.folder.notes(Some(task)));
         let of_job = self.folder.notes(None);
-        notes::with_notes(&question.prompt, &of_job, &of_task.unwrap_or_default())
+        let prompt = notes::with_notes(&question.prompt, &of_job, &of_task.unwrap_or_default());
+        let length = prompt.chars().count();
+        if length <= MAX_PROMPT_CHARS {
+            return Ok(prompt);
+        }
+        let message = format!("the prompt has {length} characters, codex takes {MAX_PROMPT_CHARS}");
+        Err(Failure::new(FailureKind::Task, message))
     }
 
     fn next_number(&self, place: &str) -> u32 {

@@ -8,8 +8,8 @@ use std::io::{PipeReader, PipeWriter, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::log::Log;
-use super::reader::thread;
 use crate::os::pipe::{self, Look};
+use crate::os::threads;
 
 /// Bytes that are read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -41,7 +41,7 @@ impl Capture {
         let inner = Inner { reader, log, tail: Vec::new(), chunk: vec![0; CHUNK_BYTES] };
         let capture = Self(Arc::new(Mutex::new(inner)));
         let reading = capture.clone();
-        thread("capture", move || {
+        threads::run(move || {
             while reading.lock().drain() {
                 pipe::wait(&waiting);
             }
@@ -75,6 +75,11 @@ impl Capture {
         let mut inner = self.lock();
         inner.drain();
         inner.log.finish();
+    }
+
+    /// Whether parts of the log are to be joined at its end, or that cannot be told at once.
+    pub fn has_parts(&self) -> bool {
+        self.0.try_lock().map_or(true, |inner| inner.log.has_parts())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

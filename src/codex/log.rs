@@ -190,6 +190,11 @@ impl Log {
         tail.older = tail.newest.take().map(|(path, _)| path);
     }
 
+    /// Whether it is over its bound, so that parts are to be joined at its end.
+    pub fn has_parts(&self) -> bool {
+        self.tail.is_some()
+    }
+
     /// The session has ended: the parts become the end of the log. Whatever comes later is dropped. Parts that cannot be
     /// joined now stay until the next session.
     pub fn finish(&mut self) {

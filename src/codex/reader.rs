@@ -3,7 +3,7 @@
 
 use std::io::{PipeWriter, Read, Result};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,13 +15,11 @@ use super::log::{Log, Style};
 use super::session::SessionSpec;
 use crate::logic::supervise::Vitals;
 use crate::logic::transcript::{Line, Parsed, Transcript};
-use crate::os::clock;
 use crate::os::pty::{PtyChild, PtyOutput};
+use crate::os::{clock, threads};
 
 /// Most bytes that are read from the terminal at a time; each time, the logs are written.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Stack of the two threads, in bytes: neither goes deep.
-const STACK_BYTES: usize = 512 * 1024;
 
 /// What the threads hear.
 #[derive(Debug)]
@@ -76,21 +74,15 @@ pub(super) fn start(
     tell: mpsc::Sender<Heard>,
 ) -> Result<()> {
     let waiter = tell.clone();
-    thread("wait", move || {
+    threads::run(move || {
         let code = child.wait().ok().flatten();
         drop((stderr, orders));
         drop(waiter.blocking_send(Heard::Exited(code)));
     })?;
-    thread("read", move || {
+    threads::run(move || {
         read(&mut output, &logs, &tell);
         drop(tell.blocking_send(Heard::EndOfStream));
     })
-}
-
-/// Starts a thread with a small stack.
-pub(super) fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work)?;
-    Ok(())
 }
 
 /// Reads to the end of the stream.
@@ -169,13 +161,27 @@ impl Logs {
         if !lines.is_empty() {
             self.errors.drain();
         }
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).write(bytes, lines);
+        self.output().write(bytes, lines);
     }
 
     /// Ends the logs: what comes later is dropped.
     pub(super) fn close(&self) {
         self.errors.close();
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).finish();
+        self.output().finish();
+    }
+
+    /// Ends them if that takes no time: nobody writes at this moment, and no parts are to be joined. Whether it did.
+    pub(super) fn close_at_once(&self) -> bool {
+        let is_light = self.output.try_lock().is_ok_and(|output| !output.has_parts());
+        let is_light = is_light && !self.errors.has_parts();
+        if is_light {
+            self.close();
+        }
+        is_light
+    }
+
+    fn output(&self) -> MutexGuard<'_, Output> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,6 +212,10 @@ impl Output {
     fn finish(&mut self) {
         self.raw.finish();
         self.events.finish();
+    }
+
+    fn has_parts(&self) -> bool {
+        self.raw.has_parts() || self.events.has_parts()
     }
 }
 

@@ -4,6 +4,7 @@
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -44,24 +45,35 @@ fn words(ways: &[Value]) -> Map<String, Value> {
     out
 }
 
-/// Reads an answer and checks it against its schema.
+/// Reads an answer and checks it against the schema of its type.
+///
+/// What says the same after it was read has every property, of the right type, and no other: mostly that is all there is to do.
+/// The schema is asked for what is wrong.
 ///
 /// # Errors
 /// Every problem found, in words for the model.
-pub fn read<T: DeserializeOwned>(schema: &Value, text: &str) -> Result<T, Vec<String>> {
+pub fn read<T: Serialize + DeserializeOwned>(schema: &Value, text: &str) -> Result<T, Vec<String>> {
     let answer: Value = serde_json::from_str(text.trim())
         .map_err(|e| vec![format!("the answer is not one JSON object: {e}")])?;
+    if let Ok(read) = T::deserialize(&answer)
+        && serde_json::to_value(&read).is_ok_and(|said| said == answer)
+    {
+        return Ok(read);
+    }
+    let problems = problems(schema, &answer)?;
+    if problems.is_empty() {
+        T::deserialize(answer).map_err(|e| vec![e.to_string()])
+    } else {
+        Err(problems)
+    }
+}
+
+/// What the schema says against an answer.
+fn problems(schema: &Value, answer: &Value) -> Result<Vec<String>, Vec<String>> {
     let validator =
         jsonschema::validator_for(schema).map_err(|e| vec![format!("bad schema: {e}")])?;
-    let problems: Vec<String> = validator
-        .iter_errors(&answer)
-        .take(MAX_PROBLEMS)
-        .map(|e| format!("at `{}`: {}", e.instance_path(), clip(&e.to_string())))
-        .collect();
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    serde_json::from_value(answer).map_err(|e| vec![e.to_string()])
+    let problems = validator.iter_errors(answer).take(MAX_PROBLEMS);
+    Ok(problems.map(|e| format!("at `{}`: {}", e.instance_path(), clip(&e.to_string()))).collect())
 }
 
 fn clip(text: &str) -> String {
@@ -70,7 +82,11 @@ fn clip(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
+    use crate::model::advice::{QueenAnswer, ReviewAnswer};
     use crate::model::claim::ClaimAnswer;
     use crate::model::plan::{PlanAnswer, RolesAnswer};
 
@@ -150,6 +166,77 @@ mod tests {
         ] {
             let problems = read::<ClaimAnswer>(&schema, bad).expect_err(bad);
             assert!(problems.iter().any(|p| p.contains(piece)), "{problems:?}");
+        }
+    }
+
+    /// Whether an answer is taken, and whether its schema is content with it.
+    fn verdicts<T: JsonSchema + Serialize + DeserializeOwned>(answer: &Value) -> (bool, bool) {
+        let schema = strict::<T>();
+        let taken = read::<T>(&schema, &answer.to_string()).is_ok();
+        (taken, problems(&schema, answer).expect("schema").is_empty())
+    }
+
+    /// The paths of all values in it.
+    fn pointers(value: &Value, at: &str, out: &mut Vec<String>) {
+        out.push(at.to_owned());
+        match value {
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(n, v)| pointers(v, &format!("{at}/{n}"), out));
+            }
+            Value::Object(map) => {
+                map.iter().for_each(|(k, v)| pointers(v, &format!("{at}/{k}"), out))
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes something else of a value.
+    fn spoil(value: &mut Value, how: usize) {
+        match (value, how) {
+            (Value::Object(map), 0) => drop(map.insert("more".into(), json!(1))),
+            (Value::Object(map), 1) => {
+                let first = map.keys().next().cloned();
+                first.map(|key| map.remove(&key));
+            }
+            (value @ Value::Object(_), 2) => {
+                *value = json!(value.as_object().expect("one").values().collect::<Vec<_>>());
+            }
+            (Value::Array(items), 0) => items.push(json!("x")),
+            (Value::Array(items), 1) => items.clear(),
+            (Value::String(text), 0) => text.push('x'),
+            (value, 3) => *value = Value::Null,
+            (value, 4) => *value = json!(1),
+            (value, 5) => *value = json!({}),
+            (value, _) => *value = json!("x"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_what_the_schema_takes(kind in 0usize..5, at in 0usize..100, how in 0usize..7, spoilt: bool) {
+            let resources = json!({"reads": ["a"], "writes": []});
+            let task = json!({"id": "t1", "summary": "s", "description": "d", "dependencies": [], "resources": resources});
+            let mut answer = [
+                json!({"objective": "o", "tasks": [task]}),
+                json!({"roles": [{"id": "t1", "role": "executor", "notes": ""}], "strategy": "s"}),
+                json!({"task_id": "t1", "resources": resources, "execution": {"commands": ["c"]}}),
+                json!({"decision": "retry", "advice": "a"}),
+                json!({"verdict": "approve", "comments": [{"path": "p", "text": "t"}]}),
+            ][kind].clone();
+            let mut all = Vec::new();
+            pointers(&answer, "", &mut all);
+            if spoilt {
+                spoil(answer.pointer_mut(&all[at % all.len()]).expect("there"), how);
+            }
+            let (taken, is_valid) = match kind {
+                0 => verdicts::<PlanAnswer>(&answer),
+                1 => verdicts::<RolesAnswer>(&answer),
+                2 => verdicts::<ClaimAnswer>(&answer),
+                3 => verdicts::<QueenAnswer>(&answer),
+                _ => verdicts::<ReviewAnswer>(&answer),
+            };
+            prop_assert_eq!(taken, is_valid, "{}", answer);
+            prop_assert!(spoilt || taken, "{}", answer);
         }
     }
 }

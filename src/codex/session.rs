@@ -149,7 +149,9 @@ pub async fn run(
     if watched.is_err() {
         let _what_is_left = end_family(spec, left).await;
     }
-    tokio::task::spawn_blocking(move || logs.close()).await.map_err(Error::other)?;
+    if !logs.close_at_once() {
+        tokio::task::spawn_blocking(move || logs.close()).await.map_err(Error::other)?;
+    }
     let live = watched?;
     remove_residue(spec, &residue_before);
     conclude(codex, spec, live, record)
@@ -196,9 +198,11 @@ async fn supervise(
 /// long as it reads its orders it carries no mark of the session, and it is not to become codex any more.
 async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u32>> {
     let (job, place, lock) = (spec.job.clone(), spec.place_name.clone(), spec.place.session_lock());
+    // Who could write may have had somebody else on the machine start something (`at`), and is looked for everywhere.
+    let born = if spec.sandbox == Sandbox::ReadOnly { Born::BelowUs } else { Born::WithUs };
     let end = move || {
         leader.kill();
-        fence::end_session(&job, &place, group.as_ref(), &lock, Born::WithUs)
+        fence::end_session(&job, &place, group.as_ref(), &lock, born)
     };
     tokio::task::spawn_blocking(end).await.map_err(Error::other)
 }

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
 
-use super::process::{Look, Target, children_of, look, own_pid, pids, start_time};
+use super::process::{
+    Look, Target, children_of, look, own_pid, pids, start_time, tells_of_children,
+};
 use super::{clock, digest};
 
 /// Rounds that [`sweep`] makes before it gives up on what will not die.
@@ -50,6 +52,12 @@ pub fn adopt_orphans(outer: &str) -> Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let _the_same_one = ADOPTED.set(outer.to_owned());
     Ok(())
+}
+
+/// Whether orphans of the family with these marks come to this process.
+fn is_adopted(marks: &[(&str, &str)]) -> bool {
+    let is_outer = |outer: &String| marks.first().is_some_and(|(_, value)| value == outer);
+    ADOPTED.get().is_some_and(is_outer)
 }
 
 /// Starts a child of this process's own, which is never taken for an orphan. `pid` tells its number.
@@ -139,9 +147,13 @@ pub enum Born {
     /// Those that are no older than this process, which started the family itself: most of a machine is older, and need not be
     /// looked at any closer.
     WithUs,
+    /// Those below this process, which started the family itself and [adopts](adopt_orphans) its orphans: a few looks, whatever
+    /// else runs on the machine. Who was started by somebody else on the family's behalf is not among them.
+    BelowUs,
 }
 
 /// All processes as they were seen, and which of them are alive, not this one, and carry the marks or their seal.
+#[derive(Default)]
 struct Census {
     all: BTreeMap<u32, Look>,
     carriers: Vec<u32>,
@@ -150,15 +162,35 @@ struct Census {
 fn census(marks: &[(&str, &str)], born: Born) -> Census {
     let own = own_pid();
     let oldest = match born {
+        Born::BelowUs if is_adopted(marks) && tells_of_children() => return census_below(marks),
         Born::Whenever => 0,
-        Born::WithUs => start_time(own).unwrap_or(0),
+        Born::WithUs | Born::BelowUs => start_time(own).unwrap_or(0),
     };
-    let mut seen = Census { all: BTreeMap::new(), carriers: Vec::new() };
+    let mut seen = Census::default();
     for pid in pids() {
         let Some(look) = look(pid) else { continue };
         seen.all.insert(pid, look);
         if pid != own && !look.is_zombie && look.started >= oldest && carries(pid, marks) {
             seen.carriers.push(pid);
+        }
+    }
+    seen
+}
+
+/// The same from parent to child, beginning with this process. What a child of ours started that is of another family is left out.
+fn census_below(marks: &[(&str, &str)]) -> Census {
+    let (mut seen, mut parents) = (Census::default(), vec![own_pid()]);
+    while let Some(parent) = parents.pop().filter(|_| seen.all.len() < MOST_BELOW) {
+        for child in children_of(parent) {
+            let Some(look) = look(child) else { continue };
+            let is_new = seen.all.insert(child, look).is_none();
+            let is_carrier = !look.is_zombie && carries(child, marks);
+            if is_carrier {
+                seen.carriers.push(child);
+            }
+            if is_new && (is_carrier || children().get(&child) != Some(&look.started)) {
+                parents.push(child);
+            }
         }
     }
     seen
@@ -187,13 +219,19 @@ pub fn carriers_below(marks: &[(&str, &str)]) -> Vec<u32> {
 
 /// Ends every process of a family, again and again until none is left; gives back what would not die within a bound.
 pub fn sweep(marks: &[(&str, &str)], born: Born) -> Vec<u32> {
+    let mut is_clear = false;
     for _ in 0..SWEEP_ROUNDS {
         let seen = census(marks, born);
         reap_orphans(&seen.all);
         let strays = strays(marks, &seen.all);
         if seen.carriers.is_empty() && strays.is_empty() {
-            return Vec::new();
+            // A list of children may lack one while another one ends (proc_tid_children(5)), hardly twice in a row.
+            if born != Born::BelowUs || std::mem::replace(&mut is_clear, true) {
+                return Vec::new();
+            }
+            continue;
         }
+        is_clear = false;
         for pid in seen.carriers {
             end(pid, |pid| carries(pid, marks));
         }
@@ -242,8 +280,7 @@ fn end(pid: u32, is_it: impl Fn(u32) -> bool) {
 /// seal of another family which a child of ours still leads. Who hides goes with the first one of its outer family that
 /// ends: nobody can tell any more which it belonged to.
 fn strays(marks: &[(&str, &str)], seen: &BTreeMap<u32, Look>) -> BTreeMap<u32, u64> {
-    let is_adopted = |outer: &String| marks.first().is_some_and(|(_, value)| value == outer);
-    if !ADOPTED.get().is_some_and(is_adopted) {
+    if !is_adopted(marks) {
         return BTreeMap::new();
     }
     let known = children();

@@ -90,8 +90,10 @@ pub fn look(pid: u32) -> Option<Look> {
     // The kernel gives the whole line at once: one read, since there are many processes to look at.
     let (mut stat, mut file) = ([0; STAT_BYTES], fs::File::open(format!("/proc/{pid}/stat")).ok()?);
     let read = file.read(&mut stat).ok()?;
-    let stat = String::from_utf8_lossy(stat.get(..read)?);
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    // Before the last bracket is its name, which it chooses itself.
+    let stat = stat.get(..read)?;
+    let rest = stat.get(stat.iter().rposition(|byte| *byte == b')')? + 1..)?;
+    let mut fields = std::str::from_utf8(rest).ok()?.split_ascii_whitespace();
     let is_zombie = fields.next()? == "Z";
     let parent = fields.next()?.parse().ok()?;
     Some(Look { parent, started: fields.nth(17)?.parse().ok()?, is_zombie })
@@ -114,6 +116,11 @@ pub fn children_of(pid: u32) -> Vec<u32> {
         children.extend(text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
     }
     children
+}
+
+/// Whether the kernel tells of children.
+pub fn tells_of_children() -> bool {
+    Path::new("/proc/thread-self/children").exists()
 }
 
 /// A process that was identified: signals reach it and no other.

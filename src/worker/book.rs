@@ -1,7 +1,7 @@
 //! The job's journal, its state and its `status.json`. A fact is appended, flushed if something outside follows from it, applied
-//! and published. What only follows from it in here may wait for its flush until the next such fact, at the latest until the
-//! worker has nothing to do but wait: then [`Book::scribe`] flushes it. It also writes the status, at once where nothing was
-//! written for a while, else when that while is over. Only the holder of the job's lock has a book.
+//! and published. What only follows from it in here may wait for its flush until the next such fact, at the latest for a moment in
+//! which the worker has nothing to do but wait: then [`Book::scribe`] flushes it. It also writes the status, after that moment where
+//! nothing was written for a while, else when that while is over. Only the holder of the job's lock has a book.
 
 use std::io::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,9 @@ use crate::runs::{Journal, RunFolder};
 /// How long `status.json` may be behind the journal while fact follows fact: each new one is a file that is made and one that
 /// is taken away.
 const BREATH: Duration = Duration::from_millis(50);
+/// How long the scribe leaves the floor to what follows a fact: mostly it is another fact, which is flushed with this one, or the
+/// start of a session, which is not to wait.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// What the book keeps.
 struct Pages {
@@ -117,12 +120,12 @@ impl Book {
     /// Keeps the journal flushed whenever the worker waits, and the status no further behind than a breath. Never comes back.
     pub(super) async fn scribe(self) {
         loop {
-            match self.keep_up() {
-                None => self.news.notified().await,
-                Some(rest) => tokio::select! {
-                    () = self.news.notified() => {}
-                    () = tokio::time::sleep(rest) => {}
-                },
+            let rest = self.keep_up();
+            // Without anything behind there is nothing to rest for.
+            let over = async { tokio::time::sleep(rest.unwrap_or_default()).await };
+            tokio::select! {
+                () = self.news.notified() => tokio::time::sleep(MOMENT).await,
+                () = over, if rest.is_some() => {}
             }
         }
     }
@@ -272,8 +275,18 @@ mod tests {
         }
     }
 
+    /// Waits until it is so.
+    async fn soon(is_so: impl Fn() -> bool) {
+        let looking = async {
+            while !is_so() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), looking).await.expect("it is so");
+    }
+
     #[test]
-    fn what_is_owed_is_flushed_as_soon_as_the_worker_waits_and_told_within_a_breath() {
+    fn what_is_owed_is_flushed_when_nothing_follows_for_a_moment_and_told_within_a_breath() {
         let dir = tempfile::tempdir().expect("scratch");
         let book = book(&dir);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -282,23 +295,20 @@ mod tests {
             let (now, hour) = (clock::since_boot(), Duration::from_secs(3600));
             book.pages().told_at = now + hour;
             let scribe = tokio::spawn(book.clone().scribe());
+            // It waits by then.
+            tokio::task::yield_now().await;
             for _ in 0..3 {
                 book.record(None, ended()).expect("record");
-                assert!(book.pages().is_owed, "nothing has waited yet");
                 tokio::task::yield_now().await;
-                assert!(!book.pages().is_owed);
+                assert!(book.pages().is_owed, "something may follow");
+                soon(|| !book.pages().is_owed).await;
             }
             assert!(book.folder.read_status().is_none(), "one has just been written");
             scribe.abort();
             book.pages().told_at = now;
             tokio::spawn(book.clone().scribe());
-            let told = async {
-                while !is_in_step(&book) {
-                    tokio::task::yield_now().await;
-                }
-            };
             // Nothing more happens, and it is told all the same.
-            tokio::time::timeout(Duration::from_secs(20), told).await.expect("told");
+            soon(|| is_in_step(&book)).await;
         });
         assert!(book.folder.read_status().is_some());
     }

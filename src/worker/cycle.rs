@@ -66,8 +66,6 @@ pub(super) async fn run(
         alone: None,
         closing: None,
     };
-    // While the workspace is looked at.
-    desk.asker.launchers.prepare();
     loop {
         cycle.obey()?;
         let until = cycle.advance()?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::{Notify, watch};
+use tokio::task::{JoinError, JoinHandle};
 
 use super::book::Book;
 use super::stuck::Stuck;
@@ -35,6 +36,9 @@ pub(super) type Stop = watch::Receiver<Option<StopReason>>;
 /// What a lane ends with.
 pub(super) type Outcome<T> = Result<T, Failure>;
 
+/// A look at the workspace that is under way.
+pub(super) type Fixing = JoinHandle<Result<Workspace, TreesError>>;
+
 /// The shared things of one worker.
 pub(super) struct Desk {
     pub(super) root: Root,
@@ -45,6 +49,8 @@ pub(super) struct Desk {
     pub(super) asker: Asker,
     /// The git side; set once the workspace is fixed, never for one that is no repository.
     trees: OnceLock<Arc<Trees>>,
+    /// The look at the workspace, if one was begun.
+    pub(super) fixing: Mutex<Option<Fixing>>,
     /// Bounds the executions at a time; a claim that waits for its lease holds none.
     pub(super) lanes: tokio::sync::Semaphore,
     /// One landing at a time.
@@ -67,16 +73,18 @@ impl Desk {
         book: Book,
     ) -> Result<Arc<Self>, String> {
         let codex = Codex::for_job(root, settings, &job)?;
+        let spawner =
+            Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
+        let launchers = Launchers::new(spawner, &job.id, codex.bounds)
+            .map_err(|e| format!("cannot find this program's own file: {e}"))?;
+        // While everything else is put in its place.
+        launchers.prepare();
         let is_confined = job.options.sandbox_of(Role::Executor) != Sandbox::DangerFullAccess;
         if is_confined && !codex.is_rehearsal() {
             sandbox::check(&codex, &root.store(), sandbox::PATIENCE)
                 .map_err(|lack| lack.to_string())?;
         }
-        let spawner =
-            Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
         let slots = StartSlots::open(&root.store()).map_err(|e| e.to_string())?;
-        let launchers = Launchers::new(spawner, &job.id, codex.bounds)
-            .map_err(|e| format!("cannot find this program's own file: {e}"))?;
         let (recorder, purse, purse_of) = (book.clone(), book.clone(), job.clone());
         let ahead = book.clone();
         let holds = Holds::open(&root.store()).map_err(|e| e.to_string())?;
@@ -105,6 +113,7 @@ impl Desk {
             book,
             asker,
             trees: OnceLock::new(),
+            fixing: Mutex::default(),
             lanes: tokio::sync::Semaphore::new(max_parallel),
             landing: tokio::sync::Mutex::new(()),
             queen: tokio::sync::Mutex::new(()),
@@ -198,7 +207,12 @@ pub(super) fn of_trees(error: TreesError) -> Failure {
 pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Outcome<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| bug(format!("a step was lost: {e}")))
+    tokio::task::spawn_blocking(work).await.map_err(lost)
+}
+
+/// What became of a blocking call that did not come back.
+pub(super) fn lost(error: JoinError) -> Failure {
+    bug(format!("a step was lost: {error}"))
 }
 
 /// Runs a blocking call of the git side apart from the loop.

@@ -56,16 +56,11 @@ impl HeldLease {
     }
 }
 
-/// Waits until the claim is granted. The watch is there before the first judging, so that no release is missed.
+/// Waits until the claim is granted. Who has to wait begins to listen and is judged again, so that no release is missed.
 pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -> Outcome<Lease> {
-    let at = desk.clone();
-    let leases = aside(move || at.leases()).await??;
-    let wake = Arc::new(Notify::new());
-    let mut watch = watch_folder(&leases, &wake);
-    let rescan = if watch.is_some() { RESCAN } else { WITHOUT_WATCH };
-    let mut pending = request(desk, &leases, &case).await?;
+    let (leases, mut pending) = request(desk, &case).await?;
     let mut stop = stop.clone();
-    let (mut known, mut echoes): (Option<Vec<Conflict>>, u32) = (None, 0);
+    let (mut known, mut ear): (Option<Vec<Conflict>>, Option<Ear>) = (None, None);
     loop {
         let (back, judgement) = aside(move || {
             let judgement = pending.judge(&arbiter::judge);
@@ -87,11 +82,42 @@ pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -
         if bury(&leases, &nogo).await? {
             continue;
         }
+        match &mut ear {
+            None => ear = Some(Ear::open(&leases)),
+            Some(ear) => ear.wait(&nogo, &mut stop).await?,
+        }
+    }
+}
+
+/// What a claim that waits hears of the lease folder.
+struct Ear {
+    wake: Arc<Notify>,
+    /// `None` where the kernel has none to give.
+    watch: Option<Watch>,
+    /// How often it is still judged again after the last hint.
+    echoes: u32,
+}
+
+impl Ear {
+    fn open(leases: &Leases) -> Self {
+        let wake = Arc::new(Notify::new());
+        Self { watch: watch_folder(leases, &wake), wake, echoes: 0 }
+    }
+
+    /// Waits for a hint; after one, for its echoes as well.
+    async fn wait(&mut self, nogo: &NoGo, stop: &mut Stop) -> Outcome<()> {
         for path in &nogo.watch_paths {
             // One that is gone already has left its mark on the folder.
-            let _gone = watch.as_mut().map(|watch| watch.add(path));
+            let _gone = self.watch.as_mut().map(|watch| watch.add(path));
         }
-        wait(&wake, &mut stop, &mut echoes, rescan).await?;
+        let rescan = if self.watch.is_some() { RESCAN } else { WITHOUT_WATCH };
+        let patience = if self.echoes > 0 { ECHO } else { rescan };
+        tokio::select! {
+            () = self.wake.notified() => self.echoes = ECHOES,
+            () = tokio::time::sleep(patience) => self.echoes = self.echoes.saturating_sub(1),
+            failure = told_to_stop(stop) => return Err(failure),
+        }
+        Ok(())
     }
 }
 
@@ -107,13 +133,18 @@ fn watch_folder(leases: &Leases, wake: &Arc<Notify>) -> Option<Watch> {
     watch.add(leases.dir()).is_ok().then_some(watch)
 }
 
-async fn request(desk: &Arc<Desk>, leases: &Leases, case: &Case<'_>) -> Outcome<Pending> {
+/// Opens the lease folder and takes a place in its queue.
+async fn request(desk: &Arc<Desk>, case: &Case<'_>) -> Outcome<(Leases, Pending)> {
     let holder = Holder { job: desk.job.id.clone(), task: case.task.clone() };
     let claim = from_top(case.claim, &desk.lease_prefix()?);
-    let (leases, attempt, desk) = (leases.clone(), case.attempt, desk.clone());
-    let asked =
-        aside(move || leases.request(holder, attempt, claim, &desk.root.path().to_string_lossy()));
-    asked.await?.map_err(|e| bug(e.to_string()))
+    let (attempt, desk) = (case.attempt, desk.clone());
+    let asked = aside(move || {
+        let leases = desk.leases()?;
+        let root = desk.root.path().to_string_lossy().into_owned();
+        let pending = leases.request(holder, attempt, claim, &root);
+        Ok((leases, pending.map_err(|e| bug(e.to_string()))?))
+    });
+    asked.await?
 }
 
 /// Fences and buries the leases of dead holders; `true` if one was buried, so that judging again may help.
@@ -138,17 +169,6 @@ async fn bury(leases: &Leases, nogo: &NoGo) -> Outcome<bool> {
 /// Whether a new worker has taken up the job of a dead lease: it fences and buries by itself.
 fn is_worked_on(lease: &LeaseFile) -> bool {
     Runs::of(&Root::new(&lease.root)).folder(&lease.holder.job).may_be_held()
-}
-
-/// Waits for a hint; after one, for its echoes as well.
-async fn wait(wake: &Notify, stop: &mut Stop, echoes: &mut u32, rescan: Duration) -> Outcome<()> {
-    let patience = if *echoes > 0 { ECHO } else { rescan };
-    tokio::select! {
-        () = wake.notified() => *echoes = ECHOES,
-        () = tokio::time::sleep(patience) => *echoes = echoes.saturating_sub(1),
-        failure = told_to_stop(stop) => return Err(failure),
-    }
-    Ok(())
 }
 
 fn blocked(desk: &Desk, case: &mut Case<'_>, conflicts: &[Conflict]) -> Outcome<()> {

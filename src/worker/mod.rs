@@ -32,7 +32,7 @@ mod telling;
 mod words;
 
 use std::io::Result;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -159,9 +159,12 @@ async fn carry_on(
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
     let unsettled = book.state(|s| s.parked.unsettled());
     let home = Codex::home_for(root, settings, job);
+    let is_new = book.state(|s| s.workspace.is_none());
+    let fixing = is_new.then(|| planning::begin_fixing(root, folder, &job.options, &home));
     let ending = resume::repair(book, folder, job, &home, clock::steady())?;
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
         Ok(desk) => {
+            *desk.fixing.lock().unwrap_or_else(PoisonError::into_inner) = fixing;
             parked::hold_again(&desk, unsettled);
             resume::bury(&desk)?;
             if let Some(ending) = ending {
@@ -170,10 +173,16 @@ async fn carry_on(
             }
             cycle::run(&desk, signals).await
         }
-        Err(problem) => match health::cannot_write(root) {
-            Some(why) => Ok(Left::Unfit(why)),
-            None => closing::codex_unusable(book, &problem),
-        },
+        Err(problem) => {
+            if let Some(fixing) = fixing {
+                // It writes as long as the job is ours.
+                drop(fixing.await);
+            }
+            match health::cannot_write(root) {
+                Some(why) => Ok(Left::Unfit(why)),
+                None => closing::codex_unusable(book, &problem),
+            }
+        }
     }
 }
 

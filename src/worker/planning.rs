@@ -1,33 +1,50 @@
 //! From the workspace to the assigned roles.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
-use super::desk::{Desk, Outcome, Stop, aside, bug, of_trees, with_trees};
+use super::desk::{Desk, Fixing, Outcome, Stop, bug, lost, of_trees, with_trees};
 use super::{memory, words};
 use crate::codex::Question;
 use crate::codex::prompt::first_line;
 use crate::logic::planning::{Before, check_plan, check_roles, single};
 use crate::logic::state::JobState;
 use crate::model::event::{Fact, SessionKind};
-use crate::model::job::Planning;
+use crate::model::job::{Options, Planning};
 use crate::model::plan::{MAX_TASKS, Plan, PlanAnswer, Role, RolesAnswer, Task};
+use crate::model::root::Root;
 use crate::model::status::TaskPhase;
+use crate::runs::RunFolder;
 use crate::trees::{self, Ground};
 
 /// The number of the tree of a place that only reads.
 const VIEW: u32 = 1;
 
-/// Looks at the workspace, once for the whole life of the job.
-pub(super) async fn fix_workspace(desk: &Desk) -> Outcome<()> {
-    let (options, folder) = (desk.job.options.clone(), desk.folder.clone());
-    let (root, home) = (desk.root.path().to_owned(), desk.asker.codex.home.clone());
-    let fixed = aside(move || {
+/// Begins to look at the workspace, beside whatever else a worker begins with: a fresh one is made, which waits for the disk.
+pub(super) fn begin_fixing(
+    root: &Root,
+    folder: &RunFolder,
+    options: &Options,
+    home: &Path,
+) -> Fixing {
+    let (root, home) = (root.path().to_owned(), home.to_owned());
+    let (options, folder) = (options.clone(), folder.clone());
+    spawn_blocking(move || {
         let ground = Ground { root: &root, codex_home: Some(&home) };
         trees::fix(&options, &folder, ground)
-    });
-    let workspace = fixed.await?.map_err(of_trees)?;
+    })
+}
+
+/// Looks at the workspace, once for the whole life of the job.
+pub(super) async fn fix_workspace(desk: &Desk) -> Outcome<()> {
+    let begun = desk.fixing.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let begin =
+        || begin_fixing(&desk.root, &desk.folder, &desk.job.options, &desk.asker.codex.home);
+    let fixed = begun.unwrap_or_else(begin).await;
+    let workspace = fixed.map_err(lost)?.map_err(of_trees)?;
     desk.record(None, Fact::WorkspaceFixed { workspace })
 }
 

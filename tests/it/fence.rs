@@ -57,6 +57,26 @@ fn what_hides_from_its_session_ends_with_it() {
 }
 
 #[test]
+fn what_hides_from_a_session_that_may_not_write_ends_with_it() {
+    for (name, first) in DEEPER {
+        let time = unmistakable_time();
+        let plan = json!({"objective": "o", "tasks": [{
+            "id": "t1", "summary": "t1", "description": "t1", "dependencies": [],
+            "resources": {"reads": [], "writes": ["t1.txt", "overlap.txt"]},
+        }]});
+        let asked = json!({"marker": "NUMERUS_PLAN"});
+        let play = json!([{"command": hides(&time, first)}, {"message": plan}]);
+        let script = Script::of([part("t1").writes(&["t1.txt", "overlap.txt"])]).with(asked, play);
+        let script = script.working("t1", &[json!({"command": overlap(&time)})]);
+        let stage = Stage::new(&format!("plan-{name}"), &script);
+        let job = stage.ends_with(0, &[]);
+        assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt1\n"), "{name}");
+        assert_eq!(processes_called(&time), [0_u32; 0], "{name}");
+        job.is_clean();
+    }
+}
+
+#[test]
 fn what_hides_when_its_worker_is_killed_is_gone_before_the_work_begins_anew() {
     let time = unmistakable_time();
     let command = json!({"command": hides(&time, "")});
