@@ -184,7 +184,7 @@ mod tests {
                 items.iter().enumerate().for_each(|(n, v)| pointers(v, &format!("{at}/{n}"), out));
             }
             Value::Object(map) => {
-                map.iter().for_each(|(k, v)| pointers(v, &format!("{at}/{k}"), out))
+                map.iter().for_each(|(k, v)| pointers(v, &format!("{at}/{k}"), out));
             }
             _ => {}
         }

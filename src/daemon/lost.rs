@@ -200,8 +200,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("scratch");
         let root = Root::new(dir.path());
         let (spool, runs) = (Spool::of(&root), Runs::of(&root));
-        fs::create_dir_all(spool.folder(Place::Claimed)).expect("claimed");
-        fs::create_dir_all(runs.dir()).expect("runs");
+        fsx::make_dirs(&spool.folder(Place::Claimed)).expect("claimed");
+        fsx::make_dirs(runs.dir()).expect("runs");
         let job = |round: usize| JobId::parse(&format!("j{round}-abc234")).expect("id");
         let file = |round| spool.folder(Place::Claimed).join(format!("{}.md", job(round)));
         let (now, round_of) =
@@ -219,13 +219,13 @@ mod tests {
                 now.store(round, Ordering::Relaxed);
                 let folder = runs.folder(&job(round)).dir().to_owned();
                 fs::create_dir(&folder).expect("made");
-                fs::write(file(round), "").expect("claimed");
-                fs::remove_file(file(round)).expect("gone");
+                drop(fsx::create_new(&file(round)).expect("claimed"));
+                fsx::remove(&file(round)).expect("gone");
                 fs::remove_dir(folder).expect("gone");
             }
             now.store(ROUNDS, Ordering::Relaxed);
         });
-        fs::write(file(0), "").expect("claimed");
+        drop(fsx::create_new(&file(0)).expect("claimed"));
         assert!(is_lost(&spool, &runs.folder(&job(0))), "without a folder");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::bounds::Bounds;
@@ -123,10 +124,15 @@ pub fn enter(procs: &Path) -> std::io::Result<()> {
 }
 
 /// Where version 2 is mounted.
-fn mount_point() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let line = mounts.lines().find(|l| l.contains(" - cgroup2 "))?;
-    line.split_whitespace().nth(4).map(PathBuf::from)
+fn mount_point() -> Option<&'static Path> {
+    // Looked for once: it stays where it is, and the list of mounts may be long.
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let find = || {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let line = mounts.lines().find(|l| l.contains(" - cgroup2 "))?;
+        line.split_whitespace().nth(4).map(PathBuf::from)
+    };
+    FOUND.get_or_init(find).as_deref()
 }
 
 /// The folder of the group that this process is in.

@@ -198,7 +198,10 @@ fn rest(told_at: Duration, now: Duration) -> Duration {
 /// being put back, which is done again.
 fn due(fact: &Fact) -> Due {
     match fact {
-        Fact::SessionEnded(_) | Fact::PlanCreated { .. } | Fact::ClaimRecorded { .. } => Due::Soon,
+        Fact::SessionEnded(_)
+        | Fact::PlanCreated { .. }
+        | Fact::RolesAssigned { .. }
+        | Fact::ClaimRecorded { .. } => Due::Soon,
         Fact::WorkerStarted { .. }
         | Fact::ClaimBlocked { .. }
         | Fact::ClaimUnblocked { .. }

@@ -207,11 +207,11 @@ pub(super) fn of_trees(error: TreesError) -> Failure {
 pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Outcome<T> {
-    tokio::task::spawn_blocking(work).await.map_err(lost)
+    tokio::task::spawn_blocking(work).await.map_err(|e| lost(&e))
 }
 
 /// What became of a blocking call that did not come back.
-pub(super) fn lost(error: JoinError) -> Failure {
+pub(super) fn lost(error: &JoinError) -> Failure {
     bug(format!("a step was lost: {error}"))
 }
 

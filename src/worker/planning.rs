@@ -44,7 +44,7 @@ pub(super) async fn fix_workspace(desk: &Desk) -> Outcome<()> {
     let begin =
         || begin_fixing(&desk.root, &desk.folder, &desk.job.options, &desk.asker.codex.home);
     let fixed = begun.unwrap_or_else(begin).await;
-    let workspace = fixed.map_err(lost)?.map_err(of_trees)?;
+    let workspace = fixed.map_err(|e| lost(&e))?.map_err(of_trees)?;
     desk.record(None, Fact::WorkspaceFixed { workspace })
 }
 

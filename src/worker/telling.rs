@@ -6,7 +6,7 @@
 
 use std::io::Result;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ const SHARE: u32 = 50;
 /// The thread; it ends when this is dropped, with a last page if anything has happened since.
 pub(super) struct Teller {
     listening: Option<Subscription>,
+    /// Ends its rest, too, when it is dropped.
+    lasting: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -41,18 +43,19 @@ impl Teller {
     /// Starts it. Where no thread can be had, there is no page until the end.
     pub(super) fn start(root: &Root, folder: &RunFolder, lock: Arc<FileLock>, bus: &Bus) -> Self {
         let (tell, facts) = sync_channel(1);
+        let (lasting, over) = channel();
         let listening = bus.subscribe("*", move |_| wake(&tell));
         let (root, folder) = (root.clone(), folder.clone());
         let desk = Desk { root, folder, lock, has_complained: false };
         let thread = std::thread::Builder::new().name("report".to_owned());
-        let thread = thread.spawn(move || desk.work(&facts)).ok();
-        Self { listening: Some(listening), thread }
+        let thread = thread.spawn(move || desk.work(&facts, &over)).ok();
+        Self { listening: Some(listening), lasting: Some(lasting), thread }
     }
 }
 
 impl Drop for Teller {
     fn drop(&mut self) {
-        drop(self.listening.take());
+        drop((self.listening.take(), self.lasting.take()));
         if let Some(thread) = self.thread.take() {
             let _a_page_is_no_reason_to_fail = thread.join();
         }
@@ -65,10 +68,12 @@ fn wake(tell: &SyncSender<()>) {
 }
 
 impl Desk {
-    fn work(mut self, facts: &Receiver<()>) {
+    fn work(mut self, facts: &Receiver<()>, over: &Receiver<()>) {
         let (mut rest, mut has_begun) = (FIRST, false);
         while facts.recv().is_ok() {
-            let is_over = !listen(facts, rest);
+            // No fact wakes a rest: the next one waits in the queue, and all others are as good as that one.
+            let is_over = over.recv_timeout(rest) != Err(RecvTimeoutError::Timeout);
+            facts.try_iter().for_each(drop);
             let began = clock::since_boot();
             self.write(|desk| report::refresh(&desk.folder, true));
             if !std::mem::replace(&mut has_begun, true) && !is_over {
@@ -97,18 +102,6 @@ impl Desk {
     }
 }
 
-/// Hears of facts for as long as that; false if there will be no more.
-fn listen(facts: &Receiver<()>, time: Duration) -> bool {
-    let deadline = clock::since_boot() + time;
-    loop {
-        match facts.recv_timeout(deadline.saturating_sub(clock::since_boot())) {
-            Ok(()) => {}
-            Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) => return false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,8 +123,10 @@ mod tests {
         let (tell, facts) = sync_channel(1);
         wake(&tell);
         drop(tell);
+        let (lasting, over) = channel();
+        drop(lasting);
         let log = folder.worker_log();
-        Desk { root: root.clone(), folder, lock, has_complained: false }.work(&facts);
+        Desk { root: root.clone(), folder, lock, has_complained: false }.work(&facts, &over);
         assert!(report::overview_path(&root).is_file());
         assert!(std::fs::read_to_string(log).expect("log").contains("cannot write the report"));
     }
