@@ -269,7 +269,6 @@ impl Asker {
         question: &Question,
         stop: &Stop,
     ) -> std::result::Result<Ended, Failure> {
-        let prompt = self.prompt(question)?;
         let slot = self.start_slot().await;
         // Asked last: the one before in the queue may just have been refused.
         if let Some(refusal) =
@@ -277,7 +276,7 @@ impl Asker {
         {
             return Err(refusal);
         }
-        let spec = self.spec(question, prompt);
+        let spec = self.spec(question, self.prompt(question)?);
         let (record, task) = (self.record.clone(), question.task.clone());
         let record = move |fact| record(task.as_ref(), fact);
         let ran = session::run(&self.codex, &self.launchers, &spec, slot, &record, stop.clone());

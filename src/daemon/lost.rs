@@ -204,16 +204,17 @@ mod tests {
         fsx::make_dirs(runs.dir()).expect("runs");
         let job = |round: usize| JobId::parse(&format!("j{round}-abc234")).expect("id");
         let file = |round| spool.folder(Place::Claimed).join(format!("{}.md", job(round)));
-        let (now, round_of) =
-            (AtomicUsize::new(0), |now: &AtomicUsize| now.load(Ordering::Relaxed));
+        let now = AtomicUsize::new(0);
+        let look = || loop {
+            let round = now.load(Ordering::Relaxed);
+            if round == ROUNDS {
+                return;
+            }
+            assert!(!is_lost(&spool, &runs.folder(&job(round))), "round {round}");
+        };
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| {
-                    while round_of(&now) < ROUNDS {
-                        let round = round_of(&now);
-                        assert!(!is_lost(&spool, &runs.folder(&job(round))), "round {round}");
-                    }
-                });
+                scope.spawn(look);
             }
             for round in 0..ROUNDS {
                 now.store(round, Ordering::Relaxed);

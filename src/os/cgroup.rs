@@ -94,6 +94,12 @@ impl Cgroup {
             return Vec::new();
         }
         let _seen_by_who_is_left = fsx::tell_kernel(&self.dir.join("cgroup.kill"), b"1");
+        // A process whose first thread has ended is not reached by that.
+        let is_in = |pid| self.members().contains(&pid);
+        self.members()
+            .into_iter()
+            .filter_map(|pid| Target::open(pid, is_in))
+            .for_each(|t| t.kill());
         for _ in 0..EMPTY_ROUNDS {
             if self.members().is_empty() {
                 return Vec::new();
@@ -125,14 +131,15 @@ pub fn enter(procs: &Path) -> std::io::Result<()> {
 
 /// Where version 2 is mounted.
 fn mount_point() -> Option<&'static Path> {
-    // Looked for once: it stays where it is, and the list of mounts may be long.
-    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let find = || {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let line = mounts.lines().find(|l| l.contains(" - cgroup2 "))?;
-        line.split_whitespace().nth(4).map(PathBuf::from)
-    };
-    FOUND.get_or_init(find).as_deref()
+    // Once found it stays where it is, and the list of mounts may be long.
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Some(found);
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let line = mounts.lines().find(|l| l.contains(" - cgroup2 "))?;
+    let found = line.split_whitespace().nth(4)?;
+    Some(FOUND.get_or_init(|| found.into()))
 }
 
 /// The folder of the group that this process is in.

@@ -29,7 +29,7 @@ const BIRTH_LOOKS: u32 = 5;
 /// Rest between two of them.
 const BIRTH_REST: Duration = Duration::from_millis(1);
 
-/// Most processes that [`carriers_below`] looks at.
+/// Most processes that a look from parent to child takes in.
 const MOST_BELOW: usize = 10_000;
 
 /// The bit that every seal has, above all others.
@@ -130,13 +130,20 @@ fn has_variables(pid: u32, marks: &[(&str, &str)]) -> bool {
 fn environment(pid: u32) -> Option<Vec<u8>> {
     let is_program = || fs::read_link(format!("/proc/{pid}/exe")).is_ok();
     for _look in 0..BIRTH_LOOKS {
-        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let own = fs::read(format!("/proc/{pid}/environ"));
+        let environment = own.ok().or_else(|| environment_of_threads(pid))?;
         if !environment.is_empty() || !is_program() {
             return Some(environment);
         }
         clock::pause(BIRTH_REST);
     }
     Some(Vec::new())
+}
+
+/// The same by a thread that still lives, where the first one has ended.
+fn environment_of_threads(pid: u32) -> Option<Vec<u8>> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    threads.flatten().find_map(|thread| fs::read(thread.path().join("environ")).ok())
 }
 
 /// Which processes can be of a family.
@@ -177,19 +184,19 @@ fn census(marks: &[(&str, &str)], born: Born) -> Census {
     seen
 }
 
-/// The same from parent to child, beginning with this process. What a child of ours started that is of another family is left out.
+/// The same from parent to child, beginning with this process. Below each: one that is just ending shows no marks any more, but still its
+/// children.
 fn census_below(marks: &[(&str, &str)]) -> Census {
     let (mut seen, mut parents) = (Census::default(), vec![own_pid()]);
     while let Some(parent) = parents.pop().filter(|_| seen.all.len() < MOST_BELOW) {
         for child in children_of(parent) {
             let Some(look) = look(child) else { continue };
-            let is_new = seen.all.insert(child, look).is_none();
-            let is_carrier = !look.is_zombie && carries(child, marks);
-            if is_carrier {
-                seen.carriers.push(child);
+            if seen.all.insert(child, look).is_some() {
+                continue;
             }
-            if is_new && (is_carrier || children().get(&child) != Some(&look.started)) {
-                parents.push(child);
+            parents.push(child);
+            if !look.is_zombie && carries(child, marks) {
+                seen.carriers.push(child);
             }
         }
     }
@@ -222,13 +229,15 @@ pub fn sweep(marks: &[(&str, &str)], born: Born) -> Vec<u32> {
     let mut is_clear = false;
     for _ in 0..SWEEP_ROUNDS {
         let seen = census(marks, born);
-        reap_orphans(&seen.all);
+        let has_come = reap_orphans(&seen.all);
         let strays = strays(marks, &seen.all);
         if seen.carriers.is_empty() && strays.is_empty() {
-            // A list of children may lack one while another one ends (proc_tid_children(5)), hardly twice in a row.
-            if born != Born::BelowUs || std::mem::replace(&mut is_clear, true) {
+            // A list of children may lack one while another one ends (proc_tid_children(5)), hardly twice in a row; and who forks and
+            // ends all the time leaves orphans.
+            if born != Born::BelowUs || is_clear {
                 return Vec::new();
             }
+            is_clear = !has_come;
             continue;
         }
         is_clear = false;
@@ -310,20 +319,22 @@ fn strays(marks: &[(&str, &str)], seen: &BTreeMap<u32, Look>) -> BTreeMap<u32, u
     }
 }
 
-/// Takes the exit status of orphans that came to this process, so that no zombie stays. Children of its own are left to
-/// whoever waits for them.
-fn reap_orphans(seen: &BTreeMap<u32, Look>) {
+/// Takes the exit status of orphans that came to this process, so that no zombie stays; whether there were any. Children of its own
+/// are left to whoever waits for them.
+fn reap_orphans(seen: &BTreeMap<u32, Look>) -> bool {
     if ADOPTED.get().is_none() {
-        return;
+        return false;
     }
     let (mut known, own) = (children(), own_pid());
     known.retain(|pid, started| start_time(*pid) == Some(*started));
     let is_ended = |l: &Look| l.parent == own && l.is_zombie;
-    for (pid, _) in seen.iter().filter(|(pid, l)| is_ended(l) && !known.contains_key(pid)) {
-        if let Some(pid) = i32::try_from(*pid).ok().and_then(Pid::from_raw) {
-            let _reaped_already = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
-        }
+    let orphans = seen.iter().filter(|(pid, l)| is_ended(l) && !known.contains_key(pid));
+    let mut has_come = false;
+    for pid in orphans.filter_map(|(pid, _)| Pid::from_raw(i32::try_from(*pid).ok()?)) {
+        has_come = true;
+        let _reaped_already = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
     }
+    has_come
 }
 
 #[cfg(test)]

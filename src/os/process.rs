@@ -81,7 +81,7 @@ pub struct Look {
     pub parent: u32,
     /// When it started, in clock ticks after boot.
     pub started: u64,
-    /// Whether it has ended and nobody has waited for it.
+    /// Whether it has ended, with all its threads, and nobody has waited for it.
     pub is_zombie: bool,
 }
 
@@ -94,9 +94,11 @@ pub fn look(pid: u32) -> Option<Look> {
     let stat = stat.get(..read)?;
     let rest = stat.get(stat.iter().rposition(|byte| *byte == b')')? + 1..)?;
     let mut fields = std::str::from_utf8(rest).ok()?.split_ascii_whitespace();
-    let is_zombie = fields.next()? == "Z";
+    let first_has_ended = fields.next()? == "Z";
     let parent = fields.next()?.parse().ok()?;
-    Some(Look { parent, started: fields.nth(17)?.parse().ok()?, is_zombie })
+    let threads: u32 = fields.nth(15)?.parse().ok()?;
+    let started = fields.nth(1)?.parse().ok()?;
+    Some(Look { parent, started, is_zombie: first_has_ended && threads <= 1 })
 }
 
 /// The numbers of all processes.

@@ -1,10 +1,10 @@
 //! Threads that are used again: to make one and to end it costs more than most of what a session has it do.
 //!
 //! Promises: work begins at once, on a thread that does nothing else until it is done. A thread without work waits for more as long
-//! as the process lives; there are as many as were ever needed at a time.
+//! as the process lives.
 
-use std::io::Result;
-use std::sync::mpsc::{SendError, Sender, channel};
+use std::io::{Error, Result};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Stack of each, in bytes: none goes deep.
@@ -25,28 +25,26 @@ fn idle() -> MutexGuard<'static, Vec<Sender<Work>>> {
 /// # Errors
 /// When the system has no more threads to give; the work is not done then.
 pub fn run(work: impl FnOnce() + Send + 'static) -> Result<()> {
-    let mut work: Work = Box::new(work);
-    while let Some(thread) = pop() {
-        match thread.send(work) {
-            Ok(()) => return Ok(()),
-            Err(SendError(undone)) => work = undone,
-        }
-    }
-    let (own, inbox) = channel::<Work>();
-    let thread = std::thread::Builder::new().name("aside".to_owned()).stack_size(STACK_BYTES);
-    thread.spawn(move || {
-        work();
-        idle().push(own.clone());
-        while let Ok(work) = inbox.recv() {
-            work();
-            idle().push(own.clone());
-        }
-    })?;
-    Ok(())
+    let work: Work = Box::new(work);
+    // Apart from what follows, which is not to be done under the lock.
+    let free = idle().pop();
+    let thread = free.map_or_else(begin, Ok)?;
+    thread.send(work).map_err(|_| Error::other("a thread is gone"))
 }
 
-fn pop() -> Option<Sender<Work>> {
-    idle().pop()
+/// One more, which is told here what to do.
+fn begin() -> Result<Sender<Work>> {
+    let (own, inbox) = channel::<Work>();
+    let thread = std::thread::Builder::new().name("aside".to_owned()).stack_size(STACK_BYTES);
+    let again = own.clone();
+    thread.spawn(move || {
+        // Whose work panics is not told of any more.
+        while let Ok(work) = inbox.recv() {
+            work();
+            idle().push(again.clone());
+        }
+    })?;
+    Ok(own)
 }
 
 #[cfg(test)]

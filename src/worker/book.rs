@@ -1,7 +1,7 @@
 //! The job's journal, its state and its `status.json`. A fact is appended, flushed if something outside follows from it, applied
-//! and published. What only follows from it in here may wait for its flush until the next such fact, at the latest for a moment in
-//! which the worker has nothing to do but wait: then [`Book::scribe`] flushes it. It also writes the status, after that moment where
-//! nothing was written for a while, else when that while is over. Only the holder of the job's lock has a book.
+//! and published. What only follows from it in here may wait for its flush until the next such fact; where none comes within a moment,
+//! [`Book::scribe`] flushes it. It also writes the status, after that moment where nothing was written for a while, else when that
+//! while is over. Only the holder of the job's lock has a book.
 
 use std::io::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,15 +117,19 @@ impl Book {
         Ok(())
     }
 
-    /// Keeps the journal flushed whenever the worker waits, and the status no further behind than a breath. Never comes back.
+    /// Flushes what is owed a moment after it was written, and keeps the status no further behind than a breath and a moment. Never
+    /// comes back.
     pub(super) async fn scribe(self) {
         loop {
-            let rest = self.keep_up();
-            // Without anything behind there is nothing to rest for.
-            let over = async { tokio::time::sleep(rest.unwrap_or_default()).await };
-            tokio::select! {
-                () = self.news.notified() => tokio::time::sleep(MOMENT).await,
-                () = over, if rest.is_some() => {}
+            let has_news = match self.keep_up() {
+                None => {
+                    self.news.notified().await;
+                    true
+                }
+                Some(rest) => tokio::time::timeout(rest, self.news.notified()).await.is_ok(),
+            };
+            if has_news {
+                tokio::time::sleep(MOMENT).await;
             }
         }
     }
@@ -198,10 +202,7 @@ fn rest(told_at: Duration, now: Duration) -> Duration {
 /// being put back, which is done again.
 fn due(fact: &Fact) -> Due {
     match fact {
-        Fact::SessionEnded(_)
-        | Fact::PlanCreated { .. }
-        | Fact::RolesAssigned { .. }
-        | Fact::ClaimRecorded { .. } => Due::Soon,
+        Fact::SessionEnded(_) | Fact::PlanCreated { .. } | Fact::ClaimRecorded { .. } => Due::Soon,
         Fact::WorkerStarted { .. }
         | Fact::ClaimBlocked { .. }
         | Fact::ClaimUnblocked { .. }

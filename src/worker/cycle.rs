@@ -223,6 +223,7 @@ impl Cycle {
     /// Everything under way has ended: rest, leave or end.
     async fn close(self, closing: Closing) -> Result<Left> {
         let dismissing = tokio::spawn(dismiss(self.desk.clone()));
+        self.desk.end_fixing().await;
         let left = self.close_book(closing).await;
         dismissing.await.map_err(std::io::Error::other)?;
         left

@@ -1,7 +1,7 @@
 //! What the lanes of a worker share: the job, its book, the one who asks codex, the trees and the leases.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -50,7 +50,7 @@ pub(super) struct Desk {
     /// The git side; set once the workspace is fixed, never for one that is no repository.
     trees: OnceLock<Arc<Trees>>,
     /// The look at the workspace, if one was begun.
-    pub(super) fixing: Mutex<Option<Fixing>>,
+    fixing: Mutex<Option<Fixing>>,
     /// Bounds the executions at a time; a claim that waits for its lease holds none.
     pub(super) lanes: tokio::sync::Semaphore,
     /// One landing at a time.
@@ -120,6 +120,19 @@ impl Desk {
             lessons: tokio::sync::OnceCell::new(),
             bell: Notify::new(),
         }))
+    }
+
+    /// The look at the workspace, if one was begun that nobody has waited for.
+    pub(super) fn fixing(&self) -> MutexGuard<'_, Option<Fixing>> {
+        self.fixing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for it where its answer is not needed any more: nothing of it goes on once the job is at its end, or somebody else's.
+    pub(super) async fn end_fixing(&self) {
+        let begun = self.fixing().take();
+        if let Some(begun) = begun {
+            drop(begun.await);
+        }
     }
 
     /// The workspace as it was fixed.

@@ -32,7 +32,7 @@ mod telling;
 mod words;
 
 use std::io::Result;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -159,15 +159,17 @@ async fn carry_on(
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
     let unsettled = book.state(|s| s.parked.unsettled());
     let home = Codex::home_for(root, settings, job);
-    let is_new = book.state(|s| s.workspace.is_none());
-    let fixing = is_new.then(|| planning::begin_fixing(root, folder, &job.options, &home));
     let ending = resume::repair(book, folder, job, &home, clock::steady())?;
+    // A fresh repository is made in the run folder, beside whatever else is put in its place now.
+    let is_to_be_made = job.options.workspace.is_none() && book.state(|s| s.workspace.is_none());
+    let fixing = is_to_be_made.then(|| planning::begin_fixing(root, folder, &job.options, &home));
     match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
         Ok(desk) => {
-            *desk.fixing.lock().unwrap_or_else(PoisonError::into_inner) = fixing;
+            *desk.fixing() = fixing;
             parked::hold_again(&desk, unsettled);
             resume::bury(&desk)?;
             if let Some(ending) = ending {
+                desk.end_fixing().await;
                 closing::finish(&desk, &ending).await?;
                 return Ok(Left::Done);
             }
@@ -175,7 +177,7 @@ async fn carry_on(
         }
         Err(problem) => {
             if let Some(fixing) = fixing {
-                // It writes as long as the job is ours.
+                // What is written in the run folder is written as long as the job is ours.
                 drop(fixing.await);
             }
             match health::cannot_write(root) {

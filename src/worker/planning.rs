@@ -1,7 +1,6 @@
 //! From the workspace to the assigned roles.
 
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -23,7 +22,7 @@ use crate::trees::{self, Ground};
 /// The number of the tree of a place that only reads.
 const VIEW: u32 = 1;
 
-/// Begins to look at the workspace, beside whatever else a worker begins with: a fresh one is made, which waits for the disk.
+/// Begins to look at the workspace; one that is made waits for the disk.
 pub(super) fn begin_fixing(
     root: &Root,
     folder: &RunFolder,
@@ -40,7 +39,7 @@ pub(super) fn begin_fixing(
 
 /// Looks at the workspace, once for the whole life of the job.
 pub(super) async fn fix_workspace(desk: &Desk) -> Outcome<()> {
-    let begun = desk.fixing.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let begun = desk.fixing().take();
     let begin =
         || begin_fixing(&desk.root, &desk.folder, &desk.job.options, &desk.asker.codex.home);
     let fixed = begun.unwrap_or_else(begin).await;

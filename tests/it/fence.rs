@@ -18,15 +18,40 @@ const REUSES: u32 = 100;
 /// Shell text that starts a sleep which nothing ties to its session: a session of its own, no parent, no environment, no
 /// descriptor, and no control group, where it can leave one. `first` is done before.
 fn hides(time: &str, first: &str) -> String {
+    let hidden = hidden(&format!("{first} exec sleep {time}"));
+    format!("{hidden}; until pgrep -f \"^sleep {time}\" >/dev/null; do :; done")
+}
+
+/// Shell text that has that done by such a process.
+fn hidden(what: &str) -> String {
     let deserts = "me=$BASHPID; for g in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/unified/cgroup.procs; do \
                    (echo $me > $g) 2>/dev/null; done";
     let closes = "for f in 3 4 5 6 7 8 9 10 11 12; do eval \"exec $f>&-\"; done";
-    let inner = format!("trap \"\" HUP INT TERM; {deserts}; {closes}; {first} exec sleep {time}");
+    let inner = format!("trap \"\" HUP INT TERM; {deserts}; {closes}; {what}");
     format!(
-        "(setsid env -i PATH=$PATH bash -c '({inner}) </dev/null >/dev/null 2>&1 &' &) </dev/null >/dev/null 2>&1; \
-         until pgrep -f \"^sleep {time}\" >/dev/null; do :; done"
+        "(setsid env -i PATH=$PATH bash -c '({inner}) </dev/null >/dev/null 2>&1 &' &) </dev/null >/dev/null 2>&1"
     )
 }
+
+/// A program that locks a file by a second thread, whose first thread then ends.
+const HEADLESS: &str = r"
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static void *hold(void *path) {
+    flock(open(path, O_RDWR | O_CREAT, 0600), LOCK_EX);
+    alarm(600);
+    pause();
+    return 0;
+}
+int main(int count, char **words) {
+    pthread_t thread;
+    pthread_create(&thread, 0, hold, words[count - 1]);
+    return syscall(SYS_exit, 0);
+}
+";
 
 /// Shell text that says whether such a sleep is there.
 fn overlap(time: &str) -> String {
@@ -73,6 +98,47 @@ fn what_hides_from_a_session_that_may_not_write_ends_with_it() {
         assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt1\n"), "{name}");
         assert_eq!(processes_called(&time), [0_u32; 0], "{name}");
         job.is_clean();
+    }
+}
+
+#[test]
+fn a_process_whose_first_thread_has_ended_ends_with_its_session() {
+    for place in ["plan", "t1"] {
+        let held = std::env::temp_dir().join(unmistakable_time());
+        let program = held.with_extension("program");
+        let source = held.with_extension("c");
+        std::fs::write(&source, HEADLESS).unwrap();
+        let mut compiler = Command::new("cc");
+        compiler.args(["-pthread", "-o"]).args([&program, &source]);
+        assert!(compiler.status().unwrap().success());
+        std::fs::write(&held, "").unwrap();
+        let path = held.display();
+        let begins = hidden(&format!("exec {} {path}", program.display()));
+        let hides = json!({"command": format!("{begins}; while flock -n {path} true; do :; done")});
+        let looks =
+            format!("if flock -n {path} true; then echo no; else echo yes; fi > overlap.txt");
+        let writes = ["t2.txt", "overlap.txt"];
+        let parts = [part("t1"), part("t2").after(&["t1"]).writes(&writes)];
+        let script = Script::of(parts).working("t2", &[json!({"command": looks})]);
+        let script = if place == "plan" {
+            let task = |id: &str, after: &[&str], writes: &[&str]| {
+                json!({"id": id, "summary": id, "description": id, "dependencies": after,
+                       "resources": {"reads": [], "writes": writes}})
+            };
+            let tasks = [task("t1", &[], &["t1.txt"]), task("t2", &["t1"], &writes)];
+            let plan = json!({"message": {"objective": "o", "tasks": tasks}});
+            script.with(json!({"marker": "NUMERUS_PLAN"}), json!([hides, plan]))
+        } else {
+            script.working(place, &[hides])
+        };
+        let stage = Stage::new(&format!("headless-{place}"), &script);
+        let job = stage.ends_with(0, &[]);
+        assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt2\n"), "{place}");
+        assert!(!numerus::os::lock::is_held(&held).unwrap(), "{place}");
+        job.is_clean();
+        for file in [held, program, source] {
+            std::fs::remove_file(file).unwrap();
+        }
     }
 }
 
