@@ -24,6 +24,9 @@ use super::{clock, digest};
 const SWEEP_ROUNDS: u32 = 100;
 /// Rest between two rounds.
 const SWEEP_REST: Duration = Duration::from_millis(10);
+/// Looks for orphans that come one after the other, and how many of them without one are enough.
+const CHASE_LOOKS: u32 = 2000;
+const CHASE_QUIET: u32 = 3;
 /// Looks at a process whose environment is empty.
 const BIRTH_LOOKS: u32 = 5;
 /// Rest between two of them.
@@ -107,7 +110,8 @@ fn sealed(pid: u32) -> Option<u64> {
 
 /// Whether a process carries all of these marks, or their seal.
 pub fn carries(pid: u32, marks: &[(&str, &str)]) -> bool {
-    has_variables(pid, marks) || sealed(pid).is_some_and(|seal| is_seal_of(seal, marks))
+    // Who has no environment is looked at for longer.
+    sealed(pid).is_some_and(|seal| is_seal_of(seal, marks)) || has_variables(pid, marks)
 }
 
 fn is_seal_of(seal: u64, marks: &[(&str, &str)]) -> bool {
@@ -224,20 +228,24 @@ pub fn carriers_below(marks: &[(&str, &str)]) -> Vec<u32> {
     found
 }
 
-/// Ends every process of a family, again and again until none is left; gives back what would not die within a bound.
+/// Ends every process of a family, again and again until none is left; gives back what would not die within a bound, as process 0
+/// who was not caught.
 pub fn sweep(marks: &[(&str, &str)], born: Born) -> Vec<u32> {
-    let mut is_clear = false;
+    let (mut is_clear, mut has_come) = (false, false);
     for _ in 0..SWEEP_ROUNDS {
         let seen = census(marks, born);
-        let has_come = reap_orphans(&seen.all);
+        has_come = reap_orphans(&seen.all);
         let strays = strays(marks, &seen.all);
         if seen.carriers.is_empty() && strays.is_empty() {
             // A list of children may lack one while another one ends (proc_tid_children(5)), hardly twice in a row; and who forks and
-            // ends all the time leaves orphans.
-            if born != Born::BelowUs || is_clear {
+            // ends all the time is not seen, but for the orphans that it leaves.
+            if !has_come && (born != Born::BelowUs || is_clear) {
                 return Vec::new();
             }
             is_clear = !has_come;
+            if has_come {
+                chase(marks);
+            }
             continue;
         }
         is_clear = false;
@@ -247,12 +255,31 @@ pub fn sweep(marks: &[(&str, &str)], born: Born) -> Vec<u32> {
         for (pid, started) in strays {
             end(pid, |pid| start_time(pid) == Some(started));
         }
+        chase(marks);
         clock::pause(SWEEP_REST);
     }
     let seen = census(marks, born);
     let mut left = seen.carriers;
     left.extend(strays(marks, &seen.all).into_keys());
-    left
+    if left.is_empty() && has_come { vec![0] } else { left }
+}
+
+/// Ends orphans of the family that came to this process as fast as they come, until none has come for a few looks: one that forks
+/// and ends all the time is gone before a whole [`census`] is over.
+fn chase(marks: &[(&str, &str)]) {
+    let mut quiet = if is_adopted(marks) { 0 } else { CHASE_QUIET };
+    for _ in 0..CHASE_LOOKS {
+        if quiet == CHASE_QUIET {
+            return;
+        }
+        let children = children_of(own_pid());
+        let seen = children.into_iter().filter_map(|pid| Some((pid, look(pid)?))).collect();
+        let strays = strays(marks, &seen);
+        for (pid, started) in &strays {
+            end(*pid, |pid| start_time(pid) == Some(*started));
+        }
+        quiet = if reap_orphans(&seen) || !strays.is_empty() { 0 } else { quiet + 1 };
+    }
 }
 
 /// Ends every process, but for this one, in whose environment this variable begins so; gives back what would not die within a

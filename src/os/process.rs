@@ -164,9 +164,10 @@ impl Target {
         }
     }
 
-    /// Asks it to end: `SIGTERM`.
+    /// Asks it to end: `SIGTERM`. One that was stopped goes on, so that it hears of it.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
     }
 
     /// Interrupts it: `SIGINT`.
@@ -174,9 +175,10 @@ impl Target {
         self.signal(Signal::INT);
     }
 
-    /// Makes it look around: `SIGHUP`.
+    /// Makes it look around: `SIGHUP`. One that was stopped goes on, so that it does.
     pub fn hang_up(&self) {
         self.signal(Signal::HUP);
+        self.signal(Signal::CONT);
     }
 
     /// Ends it: `SIGKILL`.
@@ -192,6 +194,8 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
     use super::*;
 
     #[test]
@@ -202,8 +206,24 @@ mod tests {
     }
 
     #[test]
+    fn one_that_was_stopped_hears_that_it_is_to_end() {
+        // Who does not listen to it ends by it in any case.
+        let listens = "trap 'exit 0' TERM; echo; read line";
+        let mut child = Command::new("sh");
+        let child = child.args(["-c", listens]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = child.spawn().expect("sh");
+        let mut said = [0];
+        child.stdout.take().expect("pipe").read_exact(&mut said).expect("it listens");
+        let target = Target::open(child.id(), |_| true).expect("opened");
+        target.signal(Signal::STOP);
+        target.terminate();
+        assert!(!target.lives_beyond(Duration::from_secs(60)));
+        child.wait().expect("ended");
+    }
+
+    #[test]
     fn a_target_lives_until_it_has_ended() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let mut child = Command::new("sleep").arg("1000").spawn().expect("sleep");
         let target = Target::open(child.id(), |_| true).expect("opened");
         assert!(target.lives() && target.lives_beyond(Duration::from_millis(1)));
         target.kill();

@@ -94,14 +94,15 @@ struct Ear {
     wake: Arc<Notify>,
     /// `None` where the kernel has none to give.
     watch: Option<Watch>,
-    /// How often it is still judged again after the last hint.
+    /// How often it is still judged again soon.
     echoes: u32,
 }
 
 impl Ear {
     fn open(leases: &Leases) -> Self {
         let wake = Arc::new(Notify::new());
-        Self { watch: watch_folder(leases, &wake), wake, echoes: 0 }
+        // As after a hint: a holder may have died before this, and its lock comes free only now.
+        Self { watch: watch_folder(leases, &wake), wake, echoes: ECHOES }
     }
 
     /// Waits for a hint; after one, for its echoes as well.

@@ -104,9 +104,8 @@ fn what_hides_from_a_session_that_may_not_write_ends_with_it() {
 #[test]
 fn a_process_whose_first_thread_has_ended_ends_with_its_session() {
     for place in ["plan", "t1"] {
-        let held = std::env::temp_dir().join(unmistakable_time());
-        let program = held.with_extension("program");
-        let source = held.with_extension("c");
+        let dir = tempfile::tempdir().unwrap();
+        let [held, program, source] = ["held", "program", "source.c"].map(|n| dir.path().join(n));
         std::fs::write(&source, HEADLESS).unwrap();
         let mut compiler = Command::new("cc");
         compiler.args(["-pthread", "-o"]).args([&program, &source]);
@@ -136,9 +135,6 @@ fn a_process_whose_first_thread_has_ended_ends_with_its_session() {
         assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt2\n"), "{place}");
         assert!(!numerus::os::lock::is_held(&held).unwrap(), "{place}");
         job.is_clean();
-        for file in [held, program, source] {
-            std::fs::remove_file(file).unwrap();
-        }
     }
 }
 
