@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
 
 use super::process::{
-    Look, Target, children_of, look, own_pid, pids, start_time, tells_of_children,
+    Look, Target, children_of, look, own_pid, pids, start_time, tells_of_children, threads,
 };
 use super::{clock, digest};
 
@@ -32,6 +32,8 @@ const BIRTH_LOOKS: u32 = 5;
 /// Rest between two of them.
 const BIRTH_REST: Duration = Duration::from_millis(1);
 
+/// Most threads of this process with which a look from parent to child costs less than one at the whole machine.
+const MOST_THREADS: u64 = 32;
 /// Most processes that a look from parent to child takes in.
 const MOST_BELOW: usize = 10_000;
 
@@ -168,16 +170,23 @@ pub enum Born {
 struct Census {
     all: BTreeMap<u32, Look>,
     carriers: Vec<u32>,
+    /// Whether it is of the whole machine, and not of what is below this process alone.
+    is_whole: bool,
+}
+
+/// Whether what is below this process is told of, and by few questions: each of its threads is asked for its own.
+fn is_cheap_below() -> bool {
+    tells_of_children() && threads() <= MOST_THREADS
 }
 
 fn census(marks: &[(&str, &str)], born: Born) -> Census {
     let own = own_pid();
     let oldest = match born {
-        Born::BelowUs if is_adopted(marks) && tells_of_children() => return census_below(marks),
+        Born::BelowUs if is_adopted(marks) && is_cheap_below() => return census_below(marks),
         Born::Whenever => 0,
         Born::WithUs | Born::BelowUs => start_time(own).unwrap_or(0),
     };
-    let mut seen = Census::default();
+    let mut seen = Census { is_whole: true, ..Census::default() };
     for pid in pids() {
         let Some(look) = look(pid) else { continue };
         seen.all.insert(pid, look);
@@ -239,7 +248,7 @@ pub fn sweep(marks: &[(&str, &str)], born: Born) -> Vec<u32> {
         if seen.carriers.is_empty() && strays.is_empty() {
             // A list of children may lack one while another one ends (proc_tid_children(5)), hardly twice in a row; and who forks and
             // ends all the time is not seen, but for the orphans that it leaves.
-            if !has_come && (born != Born::BelowUs || is_clear) {
+            if !has_come && (seen.is_whole || is_clear) {
                 return Vec::new();
             }
             is_clear = !has_come;

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{Read as _, Result};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -120,6 +121,11 @@ pub fn children_of(pid: u32) -> Vec<u32> {
     children
 }
 
+/// How many threads this process has: each is a folder in one of the kernel's, which counts them as links.
+pub fn threads() -> u64 {
+    fs::metadata("/proc/self/task").map_or(0, |meta| meta.nlink().saturating_sub(2))
+}
+
 /// Whether the kernel tells of children.
 pub fn tells_of_children() -> bool {
     Path::new("/proc/thread-self/children").exists()
@@ -203,6 +209,20 @@ mod tests {
         let started = start_time(own_pid()).expect("we live");
         assert!(Target::open(own_pid(), |pid| start_time(pid) == Some(started)).is_some());
         assert!(Target::open(own_pid(), |pid| start_time(pid) == Some(started + 1)).is_none());
+    }
+
+    #[test]
+    fn threads_are_counted() {
+        let together = std::sync::Barrier::new(6);
+        std::thread::scope(|scope| {
+            for _ in 0..5 {
+                scope.spawn(|| [together.wait(), together.wait()].len());
+            }
+            together.wait();
+            let counted = threads();
+            together.wait();
+            assert!((6..1000).contains(&counted), "{counted}");
+        });
     }
 
     #[test]
