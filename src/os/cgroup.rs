@@ -94,17 +94,15 @@ impl Cgroup {
             return Vec::new();
         }
         let _seen_by_who_is_left = fsx::tell_kernel(&self.dir.join("cgroup.kill"), b"1");
-        // A process whose first thread has ended is not reached by that.
         let is_in = |pid| self.members().contains(&pid);
-        self.members()
-            .into_iter()
-            .filter_map(|pid| Target::open(pid, is_in))
-            .for_each(|t| t.kill());
         for _ in 0..EMPTY_ROUNDS {
             if self.members().is_empty() {
                 return Vec::new();
             }
             clock::pause(EMPTY_REST);
+            // A process whose first thread has ended is not reached by that.
+            let left = self.members().into_iter().filter_map(|pid| Target::open(pid, is_in));
+            left.for_each(|target| target.kill());
         }
         self.members()
     }

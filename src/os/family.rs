@@ -180,9 +180,14 @@ fn is_cheap_below() -> bool {
 }
 
 fn census(marks: &[(&str, &str)], born: Born) -> Census {
+    if born == Born::BelowUs && is_adopted(marks) && is_cheap_below() {
+        let below = census_below(marks);
+        if below.all.len() < MOST_BELOW {
+            return below;
+        }
+    }
     let own = own_pid();
     let oldest = match born {
-        Born::BelowUs if is_adopted(marks) && is_cheap_below() => return census_below(marks),
         Born::Whenever => 0,
         Born::WithUs | Born::BelowUs => start_time(own).unwrap_or(0),
     };
@@ -198,7 +203,7 @@ fn census(marks: &[(&str, &str)], born: Born) -> Census {
 }
 
 /// The same from parent to child, beginning with this process. Below each: one that is just ending shows no marks any more, but still its
-/// children.
+/// children. From [`MOST_BELOW`] on it is not whole.
 fn census_below(marks: &[(&str, &str)]) -> Census {
     let (mut seen, mut parents) = (Census::default(), vec![own_pid()]);
     while let Some(parent) = parents.pop().filter(|_| seen.all.len() < MOST_BELOW) {
@@ -224,17 +229,7 @@ pub fn carriers(marks: &[(&str, &str)], born: Born) -> Vec<u32> {
 /// The living descendants of this process that carry these marks or their seal, found from parent to child: most of a family at
 /// the price of a few looks, as far as the kernel tells of children. All of it is found by [`carriers`].
 pub fn carriers_below(marks: &[(&str, &str)]) -> Vec<u32> {
-    let (mut found, mut parents) = (Vec::new(), vec![own_pid()]);
-    while let Some(parent) = parents.pop().filter(|_| found.len() < MOST_BELOW) {
-        for child in children_of(parent) {
-            // Whose parent is no more of the family starts nothing of it, either.
-            if look(child).is_some_and(|seen| !seen.is_zombie) && carries(child, marks) {
-                found.push(child);
-                parents.push(child);
-            }
-        }
-    }
-    found
+    census_below(marks).carriers
 }
 
 /// Ends every process of a family, again and again until none is left; gives back what would not die within a bound, as process 0

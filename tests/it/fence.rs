@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use numerus::os::process::{Target, start_time};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::rehearsal::{
     Script, Stage, execute, on_calls, part, processes_called, unmistakable_time, wait_for,
@@ -64,72 +64,45 @@ fn overlap(time: &str) -> String {
 const DEEPER: [(&str, &str); 2] =
     [("hides", ""), ("breaks-its-seal", "prlimit --pid $me --locks=7:7; ")];
 
+/// Scripts whose first session that may not write, and whose first that may, do this; `t2` then looks, and writes what it saw into
+/// `overlap.txt`.
+fn scripts(hides: &Value, looks: &Value) -> [(&'static str, Script); 2] {
+    let parts = [part("t1"), part("t2").after(&["t1"]).writes(&["t2.txt", "overlap.txt"])];
+    let script = Script::of(parts).working("t2", std::slice::from_ref(looks));
+    let working = script.clone().working("t1", std::slice::from_ref(hides));
+    [("plan", script.planning(hides)), ("t1", working)]
+}
+
 #[test]
 fn what_hides_from_its_session_ends_with_it() {
     for (name, first) in DEEPER {
         let time = unmistakable_time();
         let command = json!({"command": hides(&time, first)});
         let check = json!({"command": overlap(&time)});
-        let script =
-            Script::of([part("t1"), part("t2").after(&["t1"]).writes(&["t2.txt", "overlap.txt"])]);
-        let script = script.working("t1", &[command]).working("t2", &[check]);
-        let stage = Stage::new(name, &script);
-        let job = stage.ends_with(0, &[]);
-        assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt2\n"), "{name}");
-        assert_eq!(processes_called(&time), [0_u32; 0], "{name}");
-        job.is_clean();
-    }
-}
-
-#[test]
-fn what_hides_from_a_session_that_may_not_write_ends_with_it() {
-    for (name, first) in DEEPER {
-        let time = unmistakable_time();
-        let plan = json!({"objective": "o", "tasks": [{
-            "id": "t1", "summary": "t1", "description": "t1", "dependencies": [],
-            "resources": {"reads": [], "writes": ["t1.txt", "overlap.txt"]},
-        }]});
-        let asked = json!({"marker": "NUMERUS_PLAN"});
-        let play = json!([{"command": hides(&time, first)}, {"message": plan}]);
-        let script = Script::of([part("t1").writes(&["t1.txt", "overlap.txt"])]).with(asked, play);
-        let script = script.working("t1", &[json!({"command": overlap(&time)})]);
-        let stage = Stage::new(&format!("plan-{name}"), &script);
-        let job = stage.ends_with(0, &[]);
-        assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt1\n"), "{name}");
-        assert_eq!(processes_called(&time), [0_u32; 0], "{name}");
-        job.is_clean();
+        for (place, script) in scripts(&command, &check) {
+            let stage = Stage::new(&format!("{name}-{place}"), &script);
+            let job = stage.ends_with(0, &[]);
+            assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt2\n"), "{name} {place}");
+            assert_eq!(processes_called(&time), [0_u32; 0], "{name} {place}");
+            job.is_clean();
+        }
     }
 }
 
 #[test]
 fn a_process_whose_first_thread_has_ended_ends_with_its_session() {
-    for place in ["plan", "t1"] {
-        let dir = tempfile::tempdir().unwrap();
-        let [held, program, source] = ["held", "program", "source.c"].map(|n| dir.path().join(n));
-        std::fs::write(&source, HEADLESS).unwrap();
-        let mut compiler = Command::new("cc");
-        compiler.args(["-pthread", "-o"]).args([&program, &source]);
-        assert!(compiler.status().unwrap().success());
-        std::fs::write(&held, "").unwrap();
-        let path = held.display();
-        let begins = hidden(&format!("exec {} {path}", program.display()));
-        let hides = json!({"command": format!("{begins}; while flock -n {path} true; do :; done")});
-        let looks =
-            format!("if flock -n {path} true; then echo no; else echo yes; fi > overlap.txt");
-        let writes = ["t2.txt", "overlap.txt"];
-        let parts = [part("t1"), part("t2").after(&["t1"]).writes(&writes)];
-        let script = Script::of(parts).working("t2", &[json!({"command": looks})]);
-        let script = if place == "plan" {
-            let task = |id: &str, after: &[&str], writes: &[&str]| {
-                json!({"id": id, "summary": id, "description": id, "dependencies": after,
-                       "resources": {"reads": [], "writes": writes}})
-            };
-            let tasks = [task("t1", &[], &["t1.txt"]), task("t2", &["t1"], &writes)];
-            let plan = json!({"message": {"objective": "o", "tasks": tasks}});
-            script.with(json!({"marker": "NUMERUS_PLAN"}), json!([hides, plan]))
-        } else {
-            script.working(place, &[hides])
-        };
+    let dir = tempfile::tempdir().unwrap();
+    let [held, program, source] = ["held", "program", "source.c"].map(|n| dir.path().join(n));
+    std::fs::write(&source, HEADLESS).unwrap();
+    std::fs::write(&held, "").unwrap();
+    let mut compiler = Command::new("cc");
+    compiler.args(["-pthread", "-o"]).args([&program, &source]);
+    assert!(compiler.status().unwrap().success());
+    let path = held.display();
+    let begins = hidden(&format!("exec {} {path}", program.display()));
+    let hides = json!({"command": format!("{begins}; while flock -n {path} true; do :; done")});
+    let looks = format!("if flock -n {path} true; then echo no; else echo yes; fi > overlap.txt");
+    for (place, script) in scripts(&hides, &json!({"command": looks})) {
         let stage = Stage::new(&format!("headless-{place}"), &script);
         let job = stage.ends_with(0, &[]);
         assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt2\n"), "{place}");

@@ -93,15 +93,22 @@ impl Script {
         self.with(execute(task), json!(play))
     }
 
+    /// Adds a scene for the plan: a step, and the plan of the parts.
+    pub(crate) fn planning(self, step: &Value) -> Self {
+        let play = json!([step, self.plan()]);
+        self.with(json!({"marker": "NUMERUS_PLAN"}), play)
+    }
+
+    fn plan(&self) -> Value {
+        let planned: Vec<Value> = self.parts.iter().map(Part::planned).collect();
+        json!({"message": {"objective": "{{objective}}", "tasks": planned}})
+    }
+
     fn scenes(&self) -> Vec<Value> {
         let mut scenes = self.own.clone();
         let mut add = |when: Value, play: Value| scenes.push(json!({"when": when, "play": play}));
-        let planned: Vec<Value> = self.parts.iter().map(Part::planned).collect();
         let assigned: Vec<Value> = self.parts.iter().map(Part::assigned).collect();
-        add(
-            json!({"marker": "NUMERUS_PLAN"}),
-            json!([{"message": {"objective": "{{objective}}", "tasks": planned}}]),
-        );
+        add(json!({"marker": "NUMERUS_PLAN"}), json!([self.plan()]));
         add(
             json!({"marker": "NUMERUS_ROLES"}),
             json!([{"message": {"roles": assigned, "strategy": "in order"}}]),
