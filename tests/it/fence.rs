@@ -64,13 +64,14 @@ fn overlap(time: &str) -> String {
 const DEEPER: [(&str, &str); 2] =
     [("hides", ""), ("breaks-its-seal", "prlimit --pid $me --locks=7:7; ")];
 
-/// Scripts whose first session that may not write, and whose first that may, do this; `t2` then looks, and writes what it saw into
-/// `overlap.txt`.
+/// Scripts in which a session that may not write, or one that may, hides something, and the next execution looks for it: what that
+/// writes into `overlap.txt` comes before its own name, which is told, too.
 fn scripts(hides: &Value, looks: &Value) -> [(&'static str, Script); 2] {
-    let parts = [part("t1"), part("t2").after(&["t1"]).writes(&["t2.txt", "overlap.txt"])];
-    let script = Script::of(parts).working("t2", std::slice::from_ref(looks));
-    let working = script.clone().working("t1", std::slice::from_ref(hides));
-    [("plan", script.planning(hides)), ("t1", working)]
+    let (hides, looks) = (std::slice::from_ref(hides), std::slice::from_ref(looks));
+    let looking = |id: &str| part(id).writes(&[&format!("{id}.txt"), "overlap.txt"]);
+    let planning = Script::of([looking("t1")]).working("t1", looks).planning(hides);
+    let working = Script::of([part("t1"), looking("t2").after(&["t1"])]);
+    [("t1", planning), ("t2", working.working("t1", hides).working("t2", looks))]
 }
 
 #[test]
@@ -79,11 +80,12 @@ fn what_hides_from_its_session_ends_with_it() {
         let time = unmistakable_time();
         let command = json!({"command": hides(&time, first)});
         let check = json!({"command": overlap(&time)});
-        for (place, script) in scripts(&command, &check) {
-            let stage = Stage::new(&format!("{name}-{place}"), &script);
+        for (next, script) in scripts(&command, &check) {
+            let stage = Stage::new(&format!("{name}-{next}"), &script);
             let job = stage.ends_with(0, &[]);
-            assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt2\n"), "{name} {place}");
-            assert_eq!(processes_called(&time), [0_u32; 0], "{name} {place}");
+            let seen = format!("no\n{next}\n");
+            assert_eq!(job.on_branch("overlap.txt"), Some(seen), "{name} before {next}");
+            assert_eq!(processes_called(&time), [0_u32; 0], "{name} before {next}");
             job.is_clean();
         }
     }
@@ -102,11 +104,12 @@ fn a_process_whose_first_thread_has_ended_ends_with_its_session() {
     let begins = hidden(&format!("exec {} {path}", program.display()));
     let hides = json!({"command": format!("{begins}; while flock -n {path} true; do :; done")});
     let looks = format!("if flock -n {path} true; then echo no; else echo yes; fi > overlap.txt");
-    for (place, script) in scripts(&hides, &json!({"command": looks})) {
-        let stage = Stage::new(&format!("headless-{place}"), &script);
+    for (next, script) in scripts(&hides, &json!({"command": looks})) {
+        let stage = Stage::new(&format!("headless-{next}"), &script);
         let job = stage.ends_with(0, &[]);
-        assert_eq!(job.on_branch("overlap.txt").as_deref(), Some("no\nt2\n"), "{place}");
-        assert!(!numerus::os::lock::is_held(&held).unwrap(), "{place}");
+        let seen = format!("no\n{next}\n");
+        assert_eq!(job.on_branch("overlap.txt"), Some(seen), "before {next}");
+        assert!(!numerus::os::lock::is_held(&held).unwrap(), "before {next}");
         job.is_clean();
     }
 }

@@ -93,10 +93,10 @@ impl Script {
         self.with(execute(task), json!(play))
     }
 
-    /// Adds a scene for the plan: a step, and the plan of the parts.
-    pub(crate) fn planning(self, step: &Value) -> Self {
-        let play = json!([step, self.plan()]);
-        self.with(json!({"marker": "NUMERUS_PLAN"}), play)
+    /// Adds a scene for the plan: these steps, and the plan of the parts.
+    pub(crate) fn planning(self, steps: &[Value]) -> Self {
+        let play = [steps, &[self.plan()]].concat();
+        self.with(json!({"marker": "NUMERUS_PLAN"}), json!(play))
     }
 
     fn plan(&self) -> Value {
