@@ -22,7 +22,7 @@ impl RunFolder {
         let dir = self.notes_dir(task);
         fsx::make_dirs(&dir)?;
         for number in 1..=MAX_NOTES {
-            match fsx::put_new(&note(&dir, number), text.as_bytes()) {
+            match fsx::put_new(&dir.join(name(number)), text.as_bytes()) {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 put => return put.map(|()| number),
             }
@@ -34,8 +34,10 @@ impl RunFolder {
     /// no session from its start.
     pub fn notes(&self, task: Option<&TaskId>) -> Vec<String> {
         let dir = self.notes_dir(task);
-        let read = |number| fsx::read_bounded(&note(&dir, number), MAX_NOTE_BYTES as u64).ok()?;
-        (1..=MAX_NOTES).filter_map(read).map(|b| String::from_utf8_lossy(&b).into_owned()).collect()
+        let there = fsx::list(&dir).unwrap_or_default();
+        let named = (1..=MAX_NOTES).map(name).filter(|name| there.contains(name));
+        let read = |name| fsx::read_bounded(&dir.join(name), MAX_NOTE_BYTES as u64).ok()?;
+        named.filter_map(read).map(|b| String::from_utf8_lossy(&b).into_owned()).collect()
     }
 
     fn notes_dir(&self, task: Option<&TaskId>) -> PathBuf {
@@ -43,6 +45,6 @@ impl RunFolder {
     }
 }
 
-fn note(dir: &Path, number: u32) -> PathBuf {
-    dir.join(format!("note-{number}.md"))
+fn name(number: u32) -> String {
+    format!("note-{number}.md")
 }
