@@ -43,7 +43,7 @@ use crate::root::RootError;
 use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::Spool;
 use crate::store::holds::Holds;
-use crate::worker::Left;
+use crate::worker::{Left, Ready};
 
 pub(super) use self::applying::{bring, of_trees};
 pub(super) use self::doctor::{broken_settings, codex_is_there, examine, lacks_login, preflight};
@@ -230,7 +230,16 @@ pub(super) fn session(words: &[OsString]) -> Exit {
 /// The loop of `numerus worker JOB`.
 pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
     let settings = open(root)?;
-    match crate::worker::run(root, &settings, job, &Bus::new()) {
+    let ready = make_ready(&settings)?;
+    carry_on(root, &settings, job, ready)
+}
+
+fn make_ready(settings: &Settings) -> Result<Ready, Failure> {
+    Ready::make(settings).map_err(|e| Failure::system("begin a worker", &e))
+}
+
+fn carry_on(root: &Root, settings: &Settings, job: &JobId, ready: Ready) -> Result<Exit, Failure> {
+    match crate::worker::run(root, settings, job, &Bus::new(), ready) {
         Ok(Left::Done | Left::Asked) => Ok(Exit::Done),
         Ok(Left::Held) => Ok(Exit::Blocked),
         Ok(Left::Unfit(why)) => Err(unfit(&why)),
@@ -241,8 +250,10 @@ pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
 
 /// The same for a job that the daemon tells on standard input, if it does.
 pub(super) fn work_when_told(root: &Root) -> Result<Exit, Failure> {
+    let settings = open(root)?;
+    let ready = make_ready(&settings)?;
     match crate::worker::job_of_input(root) {
-        Ok(Some(job)) => work(root, &job),
+        Ok(Some(job)) => carry_on(root, &settings, &job, ready),
         Ok(None) => Ok(Exit::Done),
         Err(e) => Err(Failure::system("hear of a job", &e)),
     }

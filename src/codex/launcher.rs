@@ -2,6 +2,8 @@
 //! its orders. What takes long at the start of a session (a process, a terminal, the group if there is
 //! time for that) is done while the session before it runs.
 //!
+//! The first one begins before it is known whose it is.
+//!
 //! Promises: one that stands by has begun nothing of codex, and no session: those begin with the orders, after the journal
 //! says so. It leaves when whoever made it is gone, and is ended when it is not needed any more.
 
@@ -9,7 +11,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{Error, PipeReader, PipeWriter, Result, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -17,7 +19,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::enclosing::Enclosing;
 use super::fence::{JOB_MARK, group_prefix};
 use super::orders::Orders;
+use super::program;
 use crate::model::id::JobId;
+use crate::model::settings::Settings;
 use crate::os::bounds::Bounds;
 use crate::os::cgroup::Cgroup;
 #[cfg(test)]
@@ -44,7 +48,8 @@ struct Maker {
     /// What is started, before the name of the pipe; this program, but for tests.
     words: Vec<OsString>,
     spawner: Spawner,
-    job: JobId,
+    /// Whose sessions they are for, once that is known.
+    job: Arc<OnceLock<JobId>>,
     bounds: Bounds,
     made: Arc<AtomicU32>,
 }
@@ -81,10 +86,16 @@ impl Launchers {
     ///
     /// # Errors
     /// When this program does not find itself.
-    pub fn new(spawner: Spawner, job: &JobId, bounds: Bounds) -> Result<Self> {
+    pub fn new(spawner: Spawner, settings: &Settings) -> Result<Self> {
         let words = vec![env::own_binary()?.into(), "__session".into()];
-        let maker = Maker { words, spawner, job: job.clone(), bounds, made: Arc::default() };
+        let (job, made, bounds) = (Arc::default(), Arc::default(), program::bounds(settings));
+        let maker = Maker { words, spawner, job, bounds, made };
         Ok(Self { maker, standing: Arc::default() })
+    }
+
+    /// Tells whose sessions they are for, once: before one is taken. Those that stand by then carry no mark and have no group yet.
+    pub fn dedicate(&self, job: &JobId) {
+        let _told_before = self.maker.job.set(job.clone());
     }
 
     /// Has one more stand by, beside whatever else is done.
@@ -106,7 +117,10 @@ impl Launchers {
             };
             // What could not be made then, or has died since, is made now.
             match first.await.map_err(Error::other)? {
-                Ok(launcher) if launcher.lives() => return Ok(launcher),
+                Ok(mut launcher) if launcher.lives() => {
+                    launcher.settle(&self.maker);
+                    return Ok(launcher);
+                }
                 _useless => {}
             }
         }
@@ -134,31 +148,40 @@ impl Launchers {
 impl Maker {
     fn make(&self) -> Result<Launcher> {
         let (held, orders) = pipe::pair()?;
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}{}-{number}", group_prefix(&self.job), process::own_pid());
-        let group = Cgroup::create(&name).inspect(|group| group.bound(self.bounds));
         let argv = [self.words.clone(), vec![pipe::name_of(&held)]].concat();
         // Codex gets an environment of its own. What portable-pty does not find here it asks the machine for.
-        let known = [("HOME", "/"), ("SHELL", "/bin/sh"), (JOB_MARK, self.job.as_str())];
-        let env = known.map(|(name, value)| (name.into(), value.into())).to_vec();
-        let process = match self.spawner.spawn(PtyCommand { argv, env, cwd: "/".into() }) {
-            Ok(process) => process,
-            Err(error) => {
-                group.iter().for_each(Cgroup::remove);
-                return Err(error);
-            }
-        };
-        let target = process.target.clone();
-        let move_in = |group: Cgroup| {
-            let work = move || drop(group.take_in(&target));
-            Enclosing::in_a_moment(&Handle::current(), work)
-        };
-        let enclosing = group.clone().map(move_in);
-        Ok(Launcher { process: Some(process), group, enclosing, orders, held: Some(held) })
+        let known = [("HOME", "/"), ("SHELL", "/bin/sh")];
+        let mark = self.job.get().map(|job| (JOB_MARK, job.as_str()));
+        let env = known.into_iter().chain(mark);
+        let env = env.map(|(name, value)| (name.into(), value.into())).collect();
+        let process = self.spawner.spawn(PtyCommand { argv, env, cwd: "/".into() })?;
+        let (process, held) = (Some(process), Some(held));
+        let mut launcher = Launcher { process, group: None, enclosing: None, orders, held };
+        launcher.settle(self);
+        Ok(launcher)
+    }
+
+    /// A control group for the next one, once it is known whose it is.
+    fn group(&self) -> Option<Cgroup> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}{}-{number}", group_prefix(self.job.get()?), process::own_pid());
+        Cgroup::create(&name).inspect(|group| group.bound(self.bounds))
     }
 }
 
 impl Launcher {
+    /// Gives it its group and has it moved there in a moment, unless it has one.
+    fn settle(&mut self, maker: &Maker) {
+        if self.group.is_some() {
+            return;
+        }
+        let (Some(group), Some(process)) = (maker.group(), &self.process) else { return };
+        let (inner, target) = (group.clone(), process.target.clone());
+        let move_in = move || drop(inner.take_in(&target));
+        self.enclosing = Some(Enclosing::in_a_moment(&Handle::current(), move_in));
+        self.group = Some(group);
+    }
+
     /// The group that it is in, or will be.
     pub(super) fn group(&self) -> Option<&Cgroup> {
         self.group.as_ref()
@@ -200,11 +223,14 @@ impl Drop for Launcher {
 mod tests {
     use super::*;
 
-    /// A job's launchers, each of them a program that waits for the end of the pipe.
-    fn launchers(name: &str) -> Launchers {
-        let job = JobId::parse(&format!("{name}{}-abc234", process::own_pid())).expect("id");
+    fn job(name: &str) -> JobId {
+        JobId::parse(&format!("{name}{}-abc234", process::own_pid())).expect("id")
+    }
+
+    /// Launchers of nobody yet, each of them a program that waits for the end of the pipe.
+    fn launchers() -> Launchers {
         let spawner = Spawner::start().expect("thread");
-        let mut launchers = Launchers::new(spawner, &job, Bounds::default()).expect("found");
+        let mut launchers = Launchers::new(spawner, &Settings::default()).expect("found");
         launchers.maker.words = vec!["/bin/cat".into()];
         launchers
     }
@@ -215,7 +241,8 @@ mod tests {
 
     #[tokio::test]
     async fn those_that_stand_by_are_ended_when_they_are_not_needed() {
-        let launchers = launchers("ended");
+        let (launchers, job) = (launchers(), job("ended"));
+        launchers.dedicate(&job);
         (0..MOST_STANDING + 5).for_each(|_| launchers.prepare());
         assert_eq!(launchers.standing().len(), MOST_STANDING, "no more than that");
         let one = launchers.take().await.expect("one");
@@ -225,13 +252,33 @@ mod tests {
         assert!(!first.lives());
         launchers.dismiss().await;
         assert!(launchers.standing().is_empty());
-        let left = crate::codex::fence::fence_own(&launchers.maker.job);
-        assert!(left.is_empty() && Cgroup::named(&group_prefix(&launchers.maker.job)).is_empty());
+        let left = crate::codex::fence::fence_own(&job);
+        assert!(left.is_empty() && Cgroup::named(&group_prefix(&job)).is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_that_stood_by_before_its_job_was_known_has_its_group_when_it_is_taken() {
+        let (launchers, job) = (launchers(), job("early"));
+        let groups = || Cgroup::named(&group_prefix(&job));
+        launchers.prepare();
+        let begun = launchers.standing().pop_front().expect("begun");
+        let early = begun.await.expect("made").expect("stands by");
+        assert!(early.lives() && early.group().is_none() && groups().is_empty());
+        launchers.standing().push_back(spawn_blocking(|| Ok(early)));
+        launchers.dedicate(&job);
+        let taken = launchers.take().await.expect("the same");
+        let may_have_one = Cgroup::create(&format!("{}x", group_prefix(&job)));
+        may_have_one.iter().for_each(Cgroup::remove);
+        assert_eq!(taken.group().is_some(), may_have_one.is_some());
+        assert_eq!(groups().len(), usize::from(may_have_one.is_some()), "one for each");
+        drop(taken);
+        assert!(groups().is_empty());
     }
 
     #[tokio::test]
     async fn one_that_has_died_meanwhile_is_not_taken() {
-        let launchers = launchers("died");
+        let launchers = launchers();
+        launchers.dedicate(&job("died"));
         launchers.prepare();
         let dead = launchers.take().await.expect("one");
         target(&dead).kill();

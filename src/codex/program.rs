@@ -123,7 +123,8 @@ impl Codex {
     }
 }
 
-fn bounds(settings: &Settings) -> Bounds {
+/// What a session may take of the machine, as the operator set it.
+pub(super) fn bounds(settings: &Settings) -> Bounds {
     let Resources { processes, memory, file, open_files } = settings.resources;
     Bounds { processes, memory, file, open_files }
 }

@@ -109,8 +109,6 @@ pub(super) struct Live {
     /// How it gets into its group, unless it was there before.
     enclosing: Vec<Enclosing>,
     slot: Option<FileLock>,
-    /// To have one stand by for the session that will follow.
-    next: Option<Launchers>,
     pub(super) logs: Logs,
     pub(super) survivors: Vec<u32>,
     pub(super) pulse: mpsc::WeakSender<Heard>,
@@ -144,8 +142,11 @@ pub async fn run(
         Err(error) => return never_started(spec, &error, record),
     };
     let left = (launched.process.target.clone(), launched.group.clone());
-    let next = spec.is_followed.then(|| launchers.clone());
-    let watched = supervise(launched, spec, (slot, next, logs.clone(), stderr), record, stop).await;
+    if spec.is_followed {
+        // Now, and not when codex has begun: a session may be over before one stands by.
+        launchers.prepare();
+    }
+    let watched = supervise(launched, spec, (slot, logs.clone(), stderr), record, stop).await;
     if watched.is_err() {
         let _what_is_left = end_family(spec, left).await;
     }
@@ -161,7 +162,7 @@ pub async fn run(
 async fn supervise(
     launched: Launched,
     spec: &SessionSpec,
-    (slot, next, logs, stderr): (Option<FileLock>, Option<Launchers>, Logs, PipeWriter),
+    (slot, logs, stderr): (Option<FileLock>, Logs, PipeWriter),
     record: &Record,
     mut stop: watch::Receiver<Option<StopReason>>,
 ) -> Result<Live> {
@@ -180,7 +181,7 @@ async fn supervise(
     }
     let family = (leader, group);
     let mut live =
-        Live { machine, seen, terminal, family, enclosing, slot, next, logs, survivors, pulse };
+        Live { machine, seen, terminal, family, enclosing, slot, logs, survivors, pulse };
     while live.machine.phase() != Phase::Ended {
         let input = next_input(&mut live, spec, &mut heard, &mut stop, record).await?;
         for effect in live.machine.step(input, clock::since_boot()) {
@@ -340,7 +341,6 @@ fn confirmed(
     record: &Record,
 ) -> Result<Input> {
     live.slot = None;
-    live.next.take().iter().for_each(Launchers::prepare);
     live.seen.thread_id = Some(thread_id.clone());
     let (place, number) = (spec.place_name.clone(), spec.number);
     record(Fact::SessionConfirmed { place, number, thread_id })?;

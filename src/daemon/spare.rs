@@ -17,7 +17,7 @@ use crate::os::{env, process};
 
 /// The word in the place of a job for a worker that is told its job later.
 const TOLD_LATER: &str = "-";
-/// How long the end of one is waited for.
+/// How long the end of one is waited for, and once more where it had to be ended.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// A worker that is about to begin, or has.
@@ -50,10 +50,12 @@ impl Spare {
         Some(child)
     }
 
-    /// Ends it: it has no job, so it has begun nothing.
+    /// Sees it leave, with what it has ready: its orders end, and it has no job, so it has begun nothing. One that does not is ended.
     async fn end(self) {
-        if let Ok(Ok(mut child)) = self.child.recv() {
-            // Where that fails, or takes long, it leaves by itself: its orders end with this.
+        let Self { child, orders } = self;
+        drop(orders);
+        let Ok(Ok(mut child)) = child.recv() else { return };
+        if timeout(A_MOMENT, child.wait()).await.is_err() {
             let _ended = timeout(A_MOMENT, child.kill()).await;
         }
     }

@@ -2,7 +2,7 @@
 //! later. Made by anybody who may write there, without a lock, and never replaced.
 
 use std::io::{Error, ErrorKind, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::RunFolder;
 use crate::model::id::TaskId;

@@ -95,7 +95,7 @@ impl Book {
     /// is written, and so nothing begins, once the lock is another file or gone with its folder: somebody else may work on the
     /// job.
     pub(super) fn record(&self, task: Option<&TaskId>, fact: Fact) -> Result<()> {
-        let due = due(&fact);
+        let due = due(&fact, &self.job);
         let event = {
             let mut pages = self.pages();
             if !pages.lock.is_current() {
@@ -200,8 +200,14 @@ fn rest(told_at: Duration, now: Duration) -> Duration {
 
 /// What follows from the first ones is another fact, a lease, which means nothing after a power cut, or files of a failed attempt
 /// being put back, which is done again.
-fn due(fact: &Fact) -> Due {
+fn due(fact: &Fact, job: &Job) -> Due {
     match fact {
+        // The same is found again. In a repository that is not the job's own, what is made next belongs to what was found.
+        Fact::WorkspaceFixed { workspace }
+            if job.options.workspace.is_none() || workspace.git_dir.is_empty() =>
+        {
+            Due::Soon
+        }
         Fact::SessionEnded(_) | Fact::PlanCreated { .. } | Fact::ClaimRecorded { .. } => Due::Soon,
         Fact::WorkerStarted { .. }
         | Fact::ClaimBlocked { .. }
@@ -315,6 +321,28 @@ mod tests {
             soon(|| is_in_step(&book)).await;
         });
         assert!(book.folder.read_status().is_some());
+    }
+
+    #[test]
+    fn a_workspace_that_would_be_found_again_waits_for_the_session_that_follows() {
+        use crate::model::workspace::{Isolation, Workspace};
+        for (named, git_dir, is_owed) in
+            [(None, "/r/.git", true), (Some("/w"), "/w/.git", false), (Some("/w"), "", true)]
+        {
+            let dir = tempfile::tempdir().expect("scratch");
+            let mut book = book(&dir);
+            book.job.options.workspace = named.map(Into::into);
+            let workspace = Workspace {
+                isolation: Isolation::Worktree,
+                git_dir: git_dir.into(),
+                top: "/w".into(),
+                prefix: String::new(),
+                base: String::new(),
+                dirty: false,
+            };
+            book.record(None, Fact::WorkspaceFixed { workspace }).expect("record");
+            assert_eq!(book.pages().is_owed, is_owed, "{named:?} {git_dir:?}");
+        }
     }
 
     #[test]

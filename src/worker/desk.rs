@@ -25,7 +25,6 @@ use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::model::workspace::{Isolation, Workspace};
 use crate::os::clock;
-use crate::os::pty::Spawner;
 use crate::runs::RunFolder;
 use crate::store::holds::Holds;
 use crate::store::starts::StartSlots;
@@ -71,14 +70,11 @@ impl Desk {
         folder: &RunFolder,
         job: Job,
         book: Book,
+        launchers: Result<Launchers, String>,
     ) -> Result<Arc<Self>, String> {
         let codex = Codex::for_job(root, settings, &job)?;
-        let spawner =
-            Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
-        let launchers = Launchers::new(spawner, &job.id, codex.bounds)
-            .map_err(|e| format!("cannot find this program's own file: {e}"))?;
-        // While everything else is put in its place.
-        launchers.prepare();
+        let launchers = launchers?;
+        launchers.dedicate(&job.id);
         let is_confined = job.options.sandbox_of(Role::Executor) != Sandbox::DangerFullAccess;
         if is_confined && !codex.is_rehearsal() {
             sandbox::check(&codex, &root.store(), sandbox::PATIENCE)

@@ -38,7 +38,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::bus::Bus;
-use crate::codex::{Codex, fence};
+use crate::codex::{Codex, Launchers, fence};
 use crate::health;
 use crate::hooks;
 use crate::logic::revise;
@@ -52,7 +52,7 @@ use crate::os::signals::Listener;
 use crate::os::{clock, family, process, reserve};
 use crate::runs::{RunFolder, Runs, Want};
 
-pub use awaiting::job_of_input;
+pub use awaiting::{Ready, job_of_input};
 use book::Book;
 use desk::Desk;
 use telling::Teller;
@@ -78,9 +78,13 @@ pub enum Left {
 ///
 /// # Errors
 /// Those of the system; the job is as its journal says, and another worker may go on with it.
-pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<Left> {
-    process::leave_session();
-    process::keep_no_dumps()?;
+pub fn run(
+    root: &Root,
+    settings: &Settings,
+    job: &JobId,
+    bus: &Bus,
+    Ready { launchers, runtime }: Ready,
+) -> Result<Left> {
     let _carries_on = reserve::spend();
     family::adopt_orphans(job.as_str())?;
     let folder = Runs::of(root).folder(job);
@@ -90,11 +94,18 @@ pub fn run(root: &Root, settings: &Settings, job: &JobId, bus: &Bus) -> Result<L
     let _listening = Listener::listen(move |signal| {
         let _worker_is_leaving = tell.send(signal);
     })?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // What cannot be cleared away is in nobody's way.
     let _stays = folder.clear_temps(&lock);
     let telling = Teller::start(root, &folder, lock.clone(), bus);
-    let left = runtime.block_on(work(root, settings, &folder, lock.clone(), bus, signals));
+    let standing = launchers.as_ref().ok().cloned();
+    let ground = (root, settings, launchers);
+    let left = runtime.block_on(async {
+        let left = work(ground, &folder, lock.clone(), bus, signals).await;
+        if let Some(standing) = standing {
+            standing.dismiss().await;
+        }
+        left
+    });
     drop(telling);
     // Blocking calls that hang must not keep a worker that is done.
     runtime.shutdown_background();
@@ -113,9 +124,11 @@ fn take_lock(folder: &RunFolder) -> Result<Option<FileLock>> {
     Ok(lock.filter(FileLock::is_current))
 }
 
+/// What a worker has before it looks at its job.
+type Ground<'a> = (&'a Root, &'a Settings, std::result::Result<Launchers, String>);
+
 async fn work(
-    root: &Root,
-    settings: &Settings,
+    ground: Ground<'_>,
     folder: &RunFolder,
     lock: Arc<FileLock>,
     bus: &Bus,
@@ -128,14 +141,13 @@ async fn work(
     job.options.approve |= folder.wants(Want::Asked);
     let book = Book::open(folder, lock, &job, bus)?;
     tokio::spawn(book.clone().scribe());
-    let left = carry_on(root, settings, folder, &job, &book, signals).await;
+    let left = carry_on(ground, folder, &job, &book, signals).await;
     let in_step = book.catch_up();
     left.and_then(|left| in_step.map(|()| left))
 }
 
 async fn carry_on(
-    root: &Root,
-    settings: &Settings,
+    (root, settings, launchers): Ground<'_>,
     folder: &RunFolder,
     job: &Job,
     book: &Book,
@@ -163,7 +175,7 @@ async fn carry_on(
     // A fresh repository is made in the run folder, beside whatever else is put in its place now.
     let is_to_be_made = job.options.workspace.is_none() && book.state(|s| s.workspace.is_none());
     let fixing = is_to_be_made.then(|| planning::begin_fixing(root, folder, &job.options, &home));
-    match Desk::set_up(root, settings, folder, job.clone(), book.clone()) {
+    match Desk::set_up(root, settings, folder, job.clone(), book.clone(), launchers) {
         Ok(desk) => {
             *desk.fixing() = fixing;
             parked::hold_again(&desk, unsettled);

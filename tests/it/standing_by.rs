@@ -23,6 +23,22 @@ fn standing(job: &Job<'_>) -> Vec<u32> {
     of_job.filter(|pid| words(*pid).iter().any(|word| word == "__session")).collect()
 }
 
+/// The processes that a worker has stand by, whoever they are for.
+fn standing_below(worker: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{worker}/task")).into_iter().flatten().flatten();
+    let lists =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let lists: Vec<String> = lists.collect();
+    let children = lists.iter().flat_map(|list| list.split_whitespace()).flat_map(str::parse);
+    children.filter(|pid| words(*pid).iter().any(|word| word == "__session")).collect()
+}
+
+/// Whether a process is there, and no zombie.
+fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
 /// Signals a process that this test has started; one that is gone is fine.
 fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -141,6 +157,27 @@ fn a_worker_that_is_told_no_job_leaves_without_a_word() {
     }
     assert_eq!(yard.names("claimed"), [""; 0]);
     assert_eq!(yard.processes(), [0_u32; 0]);
+}
+
+#[test]
+fn what_stands_by_before_its_job_is_known_goes_with_its_worker() {
+    let yard = Yard::new("told-never");
+    for is_slain in [false, true] {
+        let mut worker = yard.numerus(&["worker", "-"]);
+        let mut worker = worker.stdin(Stdio::piped()).spawn().unwrap();
+        let orders = worker.stdin.take();
+        yard.site.until("one stands by", PATIENCE, || !standing_below(worker.id()).is_empty());
+        let standing = standing_below(worker.id());
+        if is_slain {
+            signal(worker.id(), Signal::KILL);
+        }
+        drop(orders);
+        let code = worker.wait().unwrap().code();
+        assert_eq!(code, if is_slain { None } else { Some(0) });
+        let is_gone = || !standing.iter().any(|pid| lives(*pid));
+        assert!(is_slain || is_gone(), "a worker that leaves sees to it");
+        yard.site.until("it has left", PATIENCE, is_gone);
+    }
 }
 
 #[test]
