@@ -1,10 +1,20 @@
 //! A family is ended to its last process, also where no control group helps. In a process of its own: all orphans come to it.
 
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use numerus::os::family::{self, Born};
-use numerus::os::{clock, fsx, lock};
+use numerus::os::{clock, digest, fsx, lock, process};
+
+/// All orphans come to this process, whichever test they are of: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    family::adopt_orphans("outer").expect("adopts");
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A program that locks a file and is another process every fraction of a millisecond: each starts the next and ends.
 const FLEETING: &str = r"
@@ -25,17 +35,18 @@ int main(int count, char **words) {
 
 #[test]
 fn a_process_that_is_always_another_one_is_caught() {
-    let marks = [("NUMERUS_JOB", "fleeting"), ("NUMERUS_TASK", "t1")];
-    family::adopt_orphans("fleeting").unwrap();
+    let _alone = alone();
+    let marks = [("NUMERUS_JOB", "outer"), ("NUMERUS_TASK", "t1")];
     let dir = tempfile::tempdir().unwrap();
     let [held, program, source] = ["held", "program", "source.c"].map(|name| dir.path().join(name));
     fsx::put(&source, FLEETING.as_bytes()).unwrap();
     assert!(Command::new("cc").arg("-o").args([&program, &source]).status().unwrap().success());
-    for born in [Born::BelowUs, Born::WithUs].repeat(5) {
+    for is_below in [true, false].repeat(5) {
         let mut shell = Command::new("sh");
         shell.args(["-c", "setsid env -i \"$0\" \"$1\" &"]).args([&program, &held]);
         shell.stdin(Stdio::null()).stdout(Stdio::null());
         let mut shell = family::spawn(|| shell.spawn(), std::process::Child::id).unwrap();
+        let born = if is_below { Born::Below(shell.id()) } else { Born::WithUs };
         shell.wait().unwrap();
         let deadline = clock::since_boot() + Duration::from_secs(20);
         while !lock::is_held(&held).unwrap() {
@@ -44,4 +55,41 @@ fn a_process_that_is_always_another_one_is_caught() {
         assert_eq!(family::sweep(&marks, born), [0_u32; 0]);
         assert!(!lock::is_held(&held).unwrap(), "{born:?}");
     }
+}
+
+/// The seal of a family, as `os::family` makes it.
+fn seal(outer: &str, inner: &str) -> u64 {
+    let part = |value: &str| {
+        u64::from_str_radix(&digest::sha256_hex(value.as_bytes())[..8], 16).expect("digits")
+    };
+    (1 << 62) | ((part(outer) >> 2) << 32) | part(inner)
+}
+
+/// A child of ours that leads a sealed family, and an orphan of it that carries nothing but the seal.
+fn sealed_family(inner: &str) -> (Child, u32) {
+    let seal = seal("outer", inner);
+    let script = "(setsid env -i sleep 60 >/dev/null & echo $!); exec sleep 60 >/dev/null";
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--locks={seal}:{seal}")).args(["sh", "-c", script]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut leader = family::spawn(|| command.spawn(), Child::id).expect("prlimit");
+    let mut said = String::new();
+    let mut lines = BufReader::new(leader.stdout.take().expect("pipe"));
+    lines.read_line(&mut said).expect("it says whom");
+    (leader, said.trim().parse().expect("a number"))
+}
+
+#[test]
+fn an_orphan_ends_with_its_own_family_and_with_no_other() {
+    let _alone = alone();
+    let lives = |pid| process::look(pid).is_some_and(|look| !look.is_zombie);
+    let (mut one, of_one) = sealed_family("t1");
+    let (mut other, of_other) = sealed_family("t2");
+    let marks = |task| [("NUMERUS_JOB", "outer"), ("NUMERUS_TASK", task)];
+    assert_eq!(family::sweep(&marks("t1"), Born::Below(one.id())), [0_u32; 0]);
+    assert!(!one.wait().unwrap().success());
+    assert!(!lives(of_one), "it hides, and came to us");
+    assert!(other.try_wait().unwrap().is_none() && lives(of_other), "another family's");
+    assert_eq!(family::sweep(&marks("t2"), Born::Below(other.id())), [0_u32; 0]);
+    assert!(!other.wait().unwrap().success() && !lives(of_other));
 }

@@ -27,12 +27,12 @@ const LOCK_REST: Duration = Duration::from_millis(5);
 
 /// Puts a session that has just begun into its control group, with all that it has started by then. Done beside it, since the
 /// kernel takes ten milliseconds and more for that, and codex starts nothing of an agent's before it has heard from a model.
-/// Looked for among our own descendants; what stays outside is of the family by its marks and its seal.
-pub fn enclose(job: &JobId, place: &str, group: &Cgroup) {
+/// Looked for below its first process, `leader`, and among orphans; what stays outside is of the family by its marks and its seal.
+pub fn enclose(job: &JobId, place: &str, leader: u32, group: &Cgroup) {
     let marks = [(JOB_MARK, job.as_str()), (PLACE_MARK, place)];
     for _round in 0..ENCLOSE_ROUNDS {
         let inside = group.members();
-        let mut found = family::carriers_below(&marks);
+        let mut found = family::carriers_below(&marks, leader);
         if found.is_empty() && inside.is_empty() {
             // Not every kernel tells of children.
             found = family::carriers(&marks, Born::WithUs);
@@ -116,15 +116,22 @@ fn end_all(job: &JobId, born: Born) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command};
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
     use crate::os::env;
 
-    fn sleeper(job: &JobId, place: &str) -> Child {
-        let mut sleep = Command::new("sleep");
-        let sleep = sleep.arg("60").env(JOB_MARK, job.as_str()).env(PLACE_MARK, place);
-        sleep.spawn().expect("sleep")
+    /// A process that has started another one when this comes back; both sleep.
+    fn sleepers(job: &JobId, place: &str) -> (Child, u32) {
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", "sleep 60 >/dev/null & echo $!; exec sleep 60 >/dev/null"]);
+        let shell = shell.env(JOB_MARK, job.as_str()).env(PLACE_MARK, place);
+        let mut shell = shell.stdout(Stdio::piped()).spawn().expect("sh");
+        let mut said = String::new();
+        let mut lines = BufReader::new(shell.stdout.take().expect("pipe"));
+        lines.read_line(&mut said).expect("it says whom");
+        (shell, said.trim().parse().expect("a number"))
     }
 
     #[test]
@@ -134,20 +141,20 @@ mod tests {
             // Most users may make none: then there is nothing to be put into.
             return env::not_run("a control group (version 2) that may be written");
         };
-        let (mut first, mut second) = (sleeper(&job, "t1"), sleeper(&job, "t1"));
-        let mut other = sleeper(&job, "t2");
-        enclose(&job, "t1", &group);
+        let (mut first, second) = sleepers(&job, "t1");
+        let (mut other, others) = sleepers(&job, "t2");
+        enclose(&job, "t1", first.id(), &group);
         let mut inside = group.members();
         inside.sort_unstable();
-        let mut expected = [first.id(), second.id()];
+        let mut expected = [first.id(), second];
         expected.sort_unstable();
         assert_eq!(inside, expected);
         assert_eq!(end_family(&job, "t1", Some(&group), Born::WithUs), [0_u32; 0]);
-        assert!(
-            !first.wait().expect("ended").success() && !second.wait().expect("ended").success()
-        );
+        assert!(!first.wait().expect("ended").success());
+        let is_over = |pid| process::look(pid).is_none_or(|look| look.is_zombie);
+        assert!(is_over(second) && !is_over(others));
         assert!(other.try_wait().expect("lives").is_none());
-        other.kill().expect("end it");
+        assert_eq!(end_family(&job, "t2", None, Born::WithUs), [0_u32; 0]);
         other.wait().expect("ended");
         assert!(!group.path().exists(), "an empty group goes");
         Cgroup::create(&format!("{}2", group_prefix(&job))).expect("as the first one");

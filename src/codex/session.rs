@@ -177,7 +177,7 @@ async fn supervise(
     let (seen, terminal, survivors) = (Seen::default(), Some(terminal), Vec::new());
     let mut enclosing = Vec::from_iter(enclosing);
     if !enclosing.is_empty() {
-        enclosing.extend(group.clone().map(|group| enclose(spec, group)));
+        enclosing.extend(group.clone().map(|group| enclose(spec, pid, group)));
     }
     let family = (leader, group);
     let mut live =
@@ -200,7 +200,8 @@ async fn supervise(
 async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u32>> {
     let (job, place, lock) = (spec.job.clone(), spec.place_name.clone(), spec.place.session_lock());
     // Who could write may have had somebody else on the machine start something (`at`), and is looked for everywhere.
-    let born = if spec.sandbox == Sandbox::ReadOnly { Born::BelowUs } else { Born::WithUs };
+    let born =
+        if spec.sandbox == Sandbox::ReadOnly { Born::Below(leader.pid()) } else { Born::WithUs };
     let end = move || {
         leader.kill();
         fence::end_session(&job, &place, group.as_ref(), &lock, born)
@@ -209,9 +210,9 @@ async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u
 }
 
 /// Puts the session into its control group, beside the loop, with all that it has started by then.
-fn enclose(spec: &SessionSpec, group: Cgroup) -> Enclosing {
+fn enclose(spec: &SessionSpec, leader: u32, group: Cgroup) -> Enclosing {
     let (job, place) = (spec.job.clone(), spec.place_name.clone());
-    Enclosing::in_a_moment(&Handle::current(), move || fence::enclose(&job, &place, &group))
+    Enclosing::in_a_moment(&Handle::current(), move || fence::enclose(&job, &place, leader, &group))
 }
 
 fn prepare(spec: &SessionSpec) -> Result<()> {

@@ -16,7 +16,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
 
 use super::process::{
-    Look, Target, children_of, look, own_pid, pids, start_time, tells_of_children, threads,
+    Look, Target, children_of, children_of_first_thread, look, own_pid, pids, start_time,
+    tells_of_children,
 };
 use super::{clock, digest};
 
@@ -32,10 +33,10 @@ const BIRTH_LOOKS: u32 = 5;
 /// Rest between two of them.
 const BIRTH_REST: Duration = Duration::from_millis(1);
 
-/// Most threads of this process with which a look from parent to child costs less than one at the whole machine.
-const MOST_THREADS: u64 = 32;
 /// Most processes that a look from parent to child takes in.
 const MOST_BELOW: usize = 10_000;
+/// Children with which those are forgotten that have ended.
+const MOST_KNOWN: usize = 1024;
 
 /// The bit that every seal has, above all others.
 const SEALED: u64 = 1 << 62;
@@ -72,6 +73,9 @@ fn is_adopted(marks: &[(&str, &str)]) -> bool {
 pub fn spawn<T>(start: impl FnOnce() -> Result<T>, pid: impl Fn(&T) -> u32) -> Result<T> {
     // Held over the start: nobody looks for orphans while a child is there and not known yet.
     let mut known = children();
+    if known.len() >= MOST_KNOWN {
+        known.retain(|pid, started| start_time(*pid) == Some(*started));
+    }
     let child = start()?;
     let number = pid(&child);
     if let Some(started) = start_time(number) {
@@ -160,9 +164,9 @@ pub enum Born {
     /// Those that are no older than this process, which started the family itself: most of a machine is older, and need not be
     /// looked at any closer.
     WithUs,
-    /// Those below this process, which started the family itself and [adopts](adopt_orphans) its orphans: a few looks, whatever
-    /// else runs on the machine. Who was started by somebody else on the family's behalf is not among them.
-    BelowUs,
+    /// This child of ours, the family's first one, and what is below it, and [orphans that came to us](adopt_orphans): a few looks,
+    /// whatever else runs on the machine, and below us. Who was started by somebody else on the family's behalf is not among them.
+    Below(u32),
 }
 
 /// All processes as they were seen, and which of them are alive, not this one, and carry the marks or their seal.
@@ -174,14 +178,12 @@ struct Census {
     is_whole: bool,
 }
 
-/// Whether what is below this process is told of, and by few questions: each of its threads is asked for its own.
-fn is_cheap_below() -> bool {
-    tells_of_children() && threads() <= MOST_THREADS
-}
-
 fn census(marks: &[(&str, &str)], born: Born) -> Census {
-    if born == Born::BelowUs && is_adopted(marks) && is_cheap_below() {
-        let below = census_below(marks);
+    if let Born::Below(first) = born
+        && is_adopted(marks)
+        && tells_of_children()
+    {
+        let below = census_below(marks, first);
         if below.all.len() < MOST_BELOW {
             return below;
         }
@@ -189,7 +191,7 @@ fn census(marks: &[(&str, &str)], born: Born) -> Census {
     let own = own_pid();
     let oldest = match born {
         Born::Whenever => 0,
-        Born::WithUs | Born::BelowUs => start_time(own).unwrap_or(0),
+        Born::WithUs | Born::Below(_) => start_time(own).unwrap_or(0),
     };
     let mut seen = Census { is_whole: true, ..Census::default() };
     for pid in pids() {
@@ -202,23 +204,29 @@ fn census(marks: &[(&str, &str)], born: Born) -> Census {
     seen
 }
 
-/// The same from parent to child, beginning with this process. Below each: one that is just ending shows no marks any more, but still its
-/// children. From [`MOST_BELOW`] on it is not whole.
-fn census_below(marks: &[(&str, &str)]) -> Census {
-    let (mut seen, mut parents) = (Census::default(), vec![own_pid()]);
-    while let Some(parent) = parents.pop().filter(|_| seen.all.len() < MOST_BELOW) {
-        for child in children_of(parent) {
-            let Some(look) = look(child) else { continue };
-            if seen.all.insert(child, look).is_some() {
-                continue;
-            }
-            parents.push(child);
-            if !look.is_zombie && carries(child, marks) {
-                seen.carriers.push(child);
-            }
+/// The same from parent to child, beginning with the first one of the family and with the orphans that came to this process. Below each:
+/// one that is just ending shows no marks any more, but still its children. From [`MOST_BELOW`] on it is not whole.
+fn census_below(marks: &[(&str, &str)], first: u32) -> Census {
+    let mut seen = Census::default();
+    let mut next = children_of_first_thread();
+    next.push(first);
+    while let Some(pid) = next.pop().filter(|_| seen.all.len() < MOST_BELOW) {
+        let Some(look) = look(pid) else { continue };
+        let is_of_others = pid != first && is_known(&children(), pid, look.started);
+        if is_of_others || seen.all.insert(pid, look).is_some() {
+            continue;
+        }
+        next.extend(children_of(pid));
+        if !look.is_zombie && carries(pid, marks) {
+            seen.carriers.push(pid);
         }
     }
     seen
+}
+
+/// Whether a process is a child that this one spawned itself.
+fn is_known(known: &BTreeMap<u32, u64>, pid: u32, started: u64) -> bool {
+    known.get(&pid) == Some(&started)
 }
 
 /// The living processes, other than this one, that carry these marks or their seal.
@@ -226,10 +234,10 @@ pub fn carriers(marks: &[(&str, &str)], born: Born) -> Vec<u32> {
     census(marks, born).carriers
 }
 
-/// The living descendants of this process that carry these marks or their seal, found from parent to child: most of a family at
-/// the price of a few looks, as far as the kernel tells of children. All of it is found by [`carriers`].
-pub fn carriers_below(marks: &[(&str, &str)]) -> Vec<u32> {
-    census_below(marks).carriers
+/// Those that carry these marks or their seal among this child of ours, what is below it and orphans that came to us, found from parent
+/// to child: most of a family at the price of a few looks, as far as the kernel tells of children. All of it is found by [`carriers`].
+pub fn carriers_below(marks: &[(&str, &str)], first: u32) -> Vec<u32> {
+    census_below(marks, first).carriers
 }
 
 /// Ends every process of a family, again and again until none is left; gives back what would not die within a bound, as process 0
@@ -276,8 +284,8 @@ fn chase(marks: &[(&str, &str)]) {
         if quiet == CHASE_QUIET {
             return;
         }
-        let children = children_of(own_pid());
-        let seen = children.into_iter().filter_map(|pid| Some((pid, look(pid)?))).collect();
+        let seen = children_of_first_thread().into_iter();
+        let seen = seen.filter_map(|pid| Some((pid, look(pid)?))).collect();
         let strays = strays(marks, &seen);
         for (pid, started) in &strays {
             end(*pid, |pid| start_time(pid) == Some(*started));
@@ -323,20 +331,19 @@ fn strays(marks: &[(&str, &str)], seen: &BTreeMap<u32, Look>) -> BTreeMap<u32, u
     if !is_adopted(marks) {
         return BTreeMap::new();
     }
-    let known = children();
-    let own = own_pid();
-    let is_known = |pid: u32, started: u64| known.get(&pid) == Some(&started);
-    let live = seen.iter().filter(|(pid, l)| is_known(**pid, l.started) && !l.is_zombie);
+    let (known, own) = (children(), own_pid());
+    let is_orphan =
+        |pid: u32, l: &Look| l.parent == own && !l.is_zombie && !is_known(&known, pid, l.started);
+    let orphans = seen.iter().filter(|(pid, l)| is_orphan(**pid, l));
+    let mut strays: BTreeMap<u32, u64> = orphans.map(|(pid, l)| (*pid, l.started)).collect();
+    if strays.is_empty() {
+        return strays;
+    }
+    let lives = |pid, started| look(pid).is_some_and(|l| !l.is_zombie && l.started == started);
+    let live = known.iter().filter(|(pid, started)| lives(**pid, **started));
     let others: BTreeSet<u64> =
         live.filter_map(|(pid, _)| sealed(*pid)).filter(|s| !is_seal_of(*s, marks)).collect();
-    let is_stray = |pid: u32, started: u64| {
-        !is_known(pid, started) && !sealed(pid).is_some_and(|seal| others.contains(&seal))
-    };
-    let orphans = seen.iter().filter(|(_, l)| l.parent == own && !l.is_zombie);
-    let mut strays: BTreeMap<u32, u64> = orphans
-        .map(|(pid, l)| (*pid, l.started))
-        .filter(|(pid, started)| is_stray(*pid, *started))
-        .collect();
+    strays.retain(|pid, _| !sealed(*pid).is_some_and(|seal| others.contains(&seal)));
     loop {
         let below = seen.iter().filter(|(_, l)| strays.contains_key(&l.parent) && !l.is_zombie);
         let below: Vec<(u32, u64)> = below
@@ -356,10 +363,9 @@ fn reap_orphans(seen: &BTreeMap<u32, Look>) -> bool {
     if ADOPTED.get().is_none() {
         return false;
     }
-    let (mut known, own) = (children(), own_pid());
-    known.retain(|pid, started| start_time(*pid) == Some(*started));
+    let (known, own) = (children(), own_pid());
     let is_ended = |l: &Look| l.parent == own && l.is_zombie;
-    let orphans = seen.iter().filter(|(pid, l)| is_ended(l) && !known.contains_key(pid));
+    let orphans = seen.iter().filter(|(pid, l)| is_ended(l) && !is_known(&known, **pid, l.started));
     let mut has_come = false;
     for pid in orphans.filter_map(|(pid, _)| Pid::from_raw(i32::try_from(*pid).ok()?)) {
         has_come = true;
@@ -383,9 +389,10 @@ mod tests {
         for born in [Born::Whenever, Born::WithUs] {
             assert_eq!(carriers(&[("NUMERUS_JOB", &mark)], born), [marked.id()]);
         }
-        assert_eq!(carriers_below(&[("NUMERUS_JOB", &mark)]), [marked.id()]);
+        assert_eq!(carriers_below(&[("NUMERUS_JOB", &mark)], marked.id()), [marked.id()]);
+        assert!(carriers_below(&[("NUMERUS_JOB", &mark)], other.id()).is_empty());
         let inner = [("NUMERUS_JOB", mark.as_str()), ("NUMERUS_TASK", "t1")];
-        assert!(carriers_below(&inner).is_empty());
+        assert!(carriers_below(&inner, marked.id()).is_empty());
         assert!(carriers(&inner, Born::Whenever).is_empty());
         assert!(sweep(&[("NUMERUS_JOB", &mark)], Born::WithUs).is_empty());
         assert!(!marked.wait().expect("ended").success());
