@@ -95,7 +95,7 @@ impl Book {
     /// is written, and so nothing begins, once the lock is another file or gone with its folder: somebody else may work on the
     /// job.
     pub(super) fn record(&self, task: Option<&TaskId>, fact: Fact) -> Result<()> {
-        let due = due(&fact, &self.job);
+        let due = if is_found_again(&fact, &self.job) { Due::Soon } else { due(&fact) };
         let event = {
             let mut pages = self.pages();
             if !pages.lock.is_current() {
@@ -198,16 +198,21 @@ fn rest(told_at: Duration, now: Duration) -> Duration {
     (told_at + BREATH).saturating_sub(now)
 }
 
+/// Whether a fact tells of a workspace that the next worker would find as it is. In a repository that is not the job's own it may not:
+/// what is made there next belongs to the commit that was found.
+fn is_found_again(fact: &Fact, job: &Job) -> bool {
+    match fact {
+        Fact::WorkspaceFixed { workspace } => {
+            job.options.workspace.is_none() || workspace.git_dir.is_empty()
+        }
+        _ => false,
+    }
+}
+
 /// What follows from the first ones is another fact, a lease, which means nothing after a power cut, or files of a failed attempt
 /// being put back, which is done again.
-fn due(fact: &Fact, job: &Job) -> Due {
+fn due(fact: &Fact) -> Due {
     match fact {
-        // The same is found again. In a repository that is not the job's own, what is made next belongs to what was found.
-        Fact::WorkspaceFixed { workspace }
-            if job.options.workspace.is_none() || workspace.git_dir.is_empty() =>
-        {
-            Due::Soon
-        }
         Fact::SessionEnded(_) | Fact::PlanCreated { .. } | Fact::ClaimRecorded { .. } => Due::Soon,
         Fact::WorkerStarted { .. }
         | Fact::ClaimBlocked { .. }
