@@ -250,10 +250,13 @@ fn carry_on(root: &Root, settings: &Settings, job: &JobId, ready: Ready) -> Resu
 
 /// The same for a job that the daemon tells on standard input, if it does.
 pub(super) fn work_when_told(root: &Root) -> Result<Exit, Failure> {
-    let settings = open(root)?;
-    let ready = make_ready(&settings)?;
+    // What goes wrong with these is said where the job's worker is to say it.
+    let made = open(root).and_then(|settings| Ok((make_ready(&settings)?, settings)));
     match crate::worker::job_of_input(root) {
-        Ok(Some(job)) => carry_on(root, &settings, &job, ready),
+        Ok(Some(job)) => {
+            let (ready, settings) = made?;
+            carry_on(root, &settings, &job, ready)
+        }
         Ok(None) => Ok(Exit::Done),
         Err(e) => Err(Failure::system("hear of a job", &e)),
     }

@@ -143,6 +143,8 @@ mod tests {
         };
         let (mut first, second) = sleepers(&job, "t1");
         let (mut other, others) = sleepers(&job, "t2");
+        let targets = [second, others].map(|pid| process::Target::open(pid, |_| true));
+        let [second_lives, others_live] = targets.map(|target| target.expect("it sleeps"));
         enclose(&job, "t1", first.id(), &group);
         let mut inside = group.members();
         inside.sort_unstable();
@@ -151,8 +153,7 @@ mod tests {
         assert_eq!(inside, expected);
         assert_eq!(end_family(&job, "t1", Some(&group), Born::WithUs), [0_u32; 0]);
         assert!(!first.wait().expect("ended").success());
-        let is_over = |pid| process::look(pid).is_none_or(|look| look.is_zombie);
-        assert!(is_over(second) && !is_over(others));
+        assert!(!second_lives.lives_beyond(Duration::from_secs(60)) && others_live.lives());
         assert!(other.try_wait().expect("lives").is_none());
         assert_eq!(end_family(&job, "t2", None, Born::WithUs), [0_u32; 0]);
         other.wait().expect("ended");

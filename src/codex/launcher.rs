@@ -1,8 +1,6 @@
-//! Processes that stand by to become codex: `numerus __session` in a terminal and a control group of its own, which waits for
-//! its orders. What takes long at the start of a session (a process, a terminal, the group if there is
-//! time for that) is done while the session before it runs.
-//!
-//! The first one begins before it is known whose it is.
+//! Processes that stand by to become codex: `numerus __session` in a terminal of its own, and in a control group once it is known whose
+//! it is, which waits for its orders. What takes long at the start of a session (a process, a terminal, the group if there is
+//! time for that) is done while the session before it runs; of the first one before its job is known.
 //!
 //! Promises: one that stands by has begun nothing of codex, and no session: those begin with the orders, after the journal
 //! says so. It leaves when whoever made it is gone, and is ended when it is not needed any more.
@@ -60,6 +58,8 @@ pub(super) struct Launcher {
     process: Option<PtyProcess>,
     group: Option<Cgroup>,
     enclosing: Option<Enclosing>,
+    /// Whether it was tried to give it a group: it is known whose it is.
+    is_settled: bool,
     /// The way to it. Whoever stands by has its end when nobody holds this any more.
     orders: PipeWriter,
     /// Its own end of that way, which it opens by its name.
@@ -117,13 +117,23 @@ impl Launchers {
             };
             // What could not be made then, or has died since, is made now.
             match first.await.map_err(Error::other)? {
-                Ok(mut launcher) if launcher.lives() => {
-                    launcher.settle(&self.maker);
-                    return Ok(launcher);
-                }
+                Ok(launcher) if launcher.lives() => return self.settled(launcher).await,
                 _useless => {}
             }
         }
+    }
+
+    /// One that has its group, as far as there are any: one that began before its job was known gets it now, apart from the loop.
+    async fn settled(&self, mut launcher: Launcher) -> Result<Launcher> {
+        if launcher.is_settled {
+            return Ok(launcher);
+        }
+        let maker = self.maker.clone();
+        let settle = move || {
+            launcher.settle(&maker);
+            launcher
+        };
+        spawn_blocking(settle).await.map_err(Error::other)
     }
 
     /// Ends those that stand by.
@@ -156,7 +166,8 @@ impl Maker {
         let env = env.map(|(name, value)| (name.into(), value.into())).collect();
         let process = self.spawner.spawn(PtyCommand { argv, env, cwd: "/".into() })?;
         let (process, held) = (Some(process), Some(held));
-        let mut launcher = Launcher { process, group: None, enclosing: None, orders, held };
+        let (group, enclosing, is_settled) = (None, None, false);
+        let mut launcher = Launcher { process, group, enclosing, is_settled, orders, held };
         launcher.settle(self);
         Ok(launcher)
     }
@@ -170,11 +181,9 @@ impl Maker {
 }
 
 impl Launcher {
-    /// Gives it its group and has it moved there in a moment, unless it has one.
+    /// Gives it its group and has it moved there in a moment, if it is known whose it is.
     fn settle(&mut self, maker: &Maker) {
-        if self.group.is_some() {
-            return;
-        }
+        self.is_settled = maker.job.get().is_some();
         let (Some(group), Some(process)) = (maker.group(), &self.process) else { return };
         let (inner, target) = (group.clone(), process.target.clone());
         let move_in = move || drop(inner.take_in(&target));

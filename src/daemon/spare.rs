@@ -50,7 +50,7 @@ impl Spare {
         Some(child)
     }
 
-    /// Sees it leave, with what it has ready: its orders end, and it has no job, so it has begun nothing. One that does not is ended.
+    /// Sees it leave, with what it has ready: its orders end, and it has no job, so it has begun nothing of one. Who stays is ended.
     async fn end(self) {
         let Self { child, orders } = self;
         drop(orders);

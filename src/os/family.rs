@@ -174,7 +174,7 @@ pub enum Born {
 struct Census {
     all: BTreeMap<u32, Look>,
     carriers: Vec<u32>,
-    /// Whether it is of the whole machine, and not of what is below this process alone.
+    /// Whether it is of the whole machine, and not of the family's first one, what is below it, and orphans alone.
     is_whole: bool,
 }
 
@@ -207,12 +207,13 @@ fn census(marks: &[(&str, &str)], born: Born) -> Census {
 /// The same from parent to child, beginning with the first one of the family and with the orphans that came to this process. Below each:
 /// one that is just ending shows no marks any more, but still its children. From [`MOST_BELOW`] on it is not whole.
 fn census_below(marks: &[(&str, &str)], first: u32) -> Census {
-    let mut seen = Census::default();
+    let (mut seen, own) = (Census::default(), own_pid());
     let mut next = children_of_first_thread();
     next.push(first);
     while let Some(pid) = next.pop().filter(|_| seen.all.len() < MOST_BELOW) {
         let Some(look) = look(pid) else { continue };
-        let is_of_others = pid != first && is_known(&children(), pid, look.started);
+        let is_of_others =
+            pid != first && look.parent == own && is_known(&children(), pid, look.started);
         if is_of_others || seen.all.insert(pid, look).is_some() {
             continue;
         }
@@ -331,7 +332,7 @@ fn strays(marks: &[(&str, &str)], seen: &BTreeMap<u32, Look>) -> BTreeMap<u32, u
     if !is_adopted(marks) {
         return BTreeMap::new();
     }
-    let (known, own) = (children(), own_pid());
+    let (mut known, own) = (children(), own_pid());
     let is_orphan =
         |pid: u32, l: &Look| l.parent == own && !l.is_zombie && !is_known(&known, pid, l.started);
     let orphans = seen.iter().filter(|(pid, l)| is_orphan(**pid, l));
@@ -339,10 +340,11 @@ fn strays(marks: &[(&str, &str)], seen: &BTreeMap<u32, Look>) -> BTreeMap<u32, u
     if strays.is_empty() {
         return strays;
     }
-    let lives = |pid, started| look(pid).is_some_and(|l| !l.is_zombie && l.started == started);
-    let live = known.iter().filter(|(pid, started)| lives(**pid, **started));
+    // Once; whoever is chased is looked at again and again, and is to be caught before it is another one.
+    known.retain(|pid, started| start_time(*pid) == Some(*started));
+    let live = known.keys().filter(|pid| look(**pid).is_some_and(|l| !l.is_zombie));
     let others: BTreeSet<u64> =
-        live.filter_map(|(pid, _)| sealed(*pid)).filter(|s| !is_seal_of(*s, marks)).collect();
+        live.filter_map(|pid| sealed(*pid)).filter(|s| !is_seal_of(*s, marks)).collect();
     strays.retain(|pid, _| !sealed(*pid).is_some_and(|seal| others.contains(&seal)));
     loop {
         let below = seen.iter().filter(|(_, l)| strays.contains_key(&l.parent) && !l.is_zombie);
@@ -364,8 +366,14 @@ fn reap_orphans(seen: &BTreeMap<u32, Look>) -> bool {
         return false;
     }
     let (known, own) = (children(), own_pid());
-    let is_ended = |l: &Look| l.parent == own && l.is_zombie;
-    let orphans = seen.iter().filter(|(pid, l)| is_ended(l) && !is_known(&known, **pid, l.started));
+    // Nobody else takes a status while this is held, but whoever waits for a child of ours: the number is still the orphan's.
+    let is_ended = |pid: u32, l: &Look| {
+        l.parent == own
+            && l.is_zombie
+            && !is_known(&known, pid, l.started)
+            && start_time(pid) == Some(l.started)
+    };
+    let orphans = seen.iter().filter(|(pid, l)| is_ended(**pid, l));
     let mut has_come = false;
     for pid in orphans.filter_map(|(pid, _)| Pid::from_raw(i32::try_from(*pid).ok()?)) {
         has_come = true;

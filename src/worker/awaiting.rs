@@ -17,7 +17,7 @@ use crate::runs::Runs;
 pub struct Ready {
     /// With one that stands by; a sentence where there can be none.
     pub(super) launchers: std::result::Result<Launchers, String>,
-    // After them: its end waits for one that is just being started.
+    /// Its end waits for one that is just being started.
     pub(super) runtime: Runtime,
 }
 
