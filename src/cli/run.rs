@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::follow::{self, End, JournalTail, Patience, Wakes};
 use super::here::Here;
-use super::jobfile::{Draft, Flags};
+use super::jobfile::Flags;
 use super::live::{Live, Tell};
 use super::{kill, rehearsal, render, seams, snapshot, status, story, submit, wait};
 use crate::codex::sandbox;
@@ -17,7 +17,7 @@ use crate::runs::{Runs, Want};
 /// The words of the command.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// What is to be done
+    /// What is to be done; `-` reads it from stdin
     #[arg(value_name = "OBJECTIVE")]
     objective: String,
     #[command(flatten)]
@@ -28,7 +28,8 @@ pub(super) struct Run {
 pub(super) fn run(here: &mut Here, asked: &Run) -> Result<Exit, Failure> {
     asked.flags.begin_at_once("run")?;
     can_begin(here, &asked.flags)?;
-    let draft = Draft::of_text(&asked.objective);
+    let limit = seams::open(&here.root)?.max_objective_bytes;
+    let draft = submit::said(&asked.objective, limit)?;
     let job = submit::submit(here, draft, &asked.flags, false)?.job;
     here.out.note(&format!("job {job}"));
     seams::take(&here.root, &job)?;

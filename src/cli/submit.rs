@@ -40,8 +40,7 @@ pub(super) fn run(here: &mut Here, asked: &Submit) -> Result<Exit, Failure> {
     let draft = match (&asked.file, asked.text.as_deref()) {
         (Some(file), _) => of_file(file, limit)?,
         (None, None) => return Err(nothing_to_submit()),
-        (None, Some("-")) => Draft::of_text(&stdin(limit)?),
-        (None, Some(text)) => Draft::of_text(text),
+        (None, Some(text)) => said(text, limit)?,
     };
     let Submitted { job, script } = submit(here, draft, &asked.flags, false)?;
     if asked.json {
@@ -180,6 +179,11 @@ fn warn_of_changes(here: &mut Here, workspace: Option<&str>) {
             dir.display()
         ));
     }
+}
+
+/// A draft from what is said on the command line, where `-` is what is said on stdin.
+pub(super) fn said(text: &str, limit: u64) -> Result<Draft, Failure> {
+    Ok(if text == "-" { Draft::of_text(&stdin(limit)?) } else { Draft::of_text(text) })
 }
 
 /// A draft from a file, read as the ending of its name says.

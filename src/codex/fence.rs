@@ -69,12 +69,17 @@ pub fn end_session(
     session_lock: &Path,
     born: Born,
 ) -> Vec<u32> {
-    let survivors = end_family(job, place, group, born);
+    let is_free = || !lock::is_held(session_lock).unwrap_or(true);
+    let mut survivors = end_family(job, place, group, born);
+    if survivors.is_empty() && matches!(born, Born::Below(_)) && !is_free() {
+        // Somebody of it is where nobody has looked, such as a sibling of its first process (`CLONE_PARENT`).
+        survivors = end_family(job, place, None, Born::WithUs);
+    }
     if !survivors.is_empty() {
         return survivors;
     }
     for _round in 0..LOCK_ROUNDS {
-        if !lock::is_held(session_lock).unwrap_or(true) {
+        if is_free() {
             return Vec::new();
         }
         clock::pause(LOCK_REST);

@@ -1,5 +1,7 @@
 //! What commands tell of who works, who waits and what was not accepted; and how a reader of events goes on.
 
+use std::fs::{self, File};
+
 use serde_json::Value;
 
 use crate::yard::Yard;
@@ -119,4 +121,22 @@ fn a_reader_of_events_goes_on_where_it_stopped() {
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.stderr.contains(said), "{said}: {ended:?}");
     }
+}
+
+#[test]
+fn an_objective_that_is_a_dash_is_read_from_stdin_by_run_as_by_submit() {
+    let yard = Yard::new("dash");
+    let said = yard.path("said");
+    fs::write(&said, "do a thing").unwrap();
+    for words in [["submit", "-", "--rehearse"], ["run", "-", "--rehearse"]] {
+        let mut command = yard.numerus(&words);
+        let ended = yard.site.run(command.stdin(File::open(&said).unwrap()));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    let waits = yard.names("incoming").into_iter().filter(|name| name.starts_with("do-a-thing-"));
+    assert_eq!(waits.count(), 1);
+    let done = yard.names("done");
+    let job = done.iter().find_map(|name| name.strip_suffix(".json")).unwrap();
+    let objective = yard.site.root().join(format!("runs/{job}/objective.md"));
+    assert_eq!(fs::read_to_string(objective).unwrap(), "do a thing");
 }
