@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     KillOne,
     /// Everything is killed before it is made.
     KillAll,
+    /// The same where a file of the spool goes: processes run side by side, so that a call of a kind is not met by its number.
+    KillAtRemoval,
     /// Half of what it writes is written, then everything is killed; as [`Fault::KillAll`] where nothing is written.
     Tear,
     /// It fails with this error; if it lasts, so does every later one that such an error can come from.
@@ -53,6 +55,9 @@ impl Fault {
         let writes = matches!(call.name, "write" | "pwrite64" | "writev" | "pwritev");
         match self {
             Self::KillOne | Self::KillAll | Self::Tear => true,
+            Self::KillAtRemoval => {
+                call.name.starts_with("unlink") && call.path.to_string_lossy().contains("/spool/")
+            }
             Self::Shorten { .. } => call.is_write(),
             // An agent that cannot write says so, and its job is worth what it did; that is tried elsewhere.
             Self::Fail { .. } if call.is_of_agent() => false,
@@ -360,7 +365,7 @@ impl Tracer<'_> {
                 self.returning.insert(thread, Returning::Die);
                 until_back(thread);
             }
-            Fault::KillAll | Fault::Tear => self.end_all(),
+            Fault::KillAll | Fault::KillAtRemoval | Fault::Tear => self.end_all(),
             Fault::Fail { errno, .. } => {
                 // A call without a number is passed over; what it gave back is what stands here.
                 regs.orig_rax = u64::MAX;
