@@ -40,6 +40,10 @@ pub(crate) enum Fault {
     /// Everything is killed before it is made.
     KillAll,
     /// The same where a file of the spool goes: processes run side by side, so that a call of a kind is not met by its number.
+    #[cfg_attr(
+        not(feature = "seeded-bugs"),
+        expect(dead_code, reason = "struck by the teeth alone")
+    )]
     KillAtRemoval,
     /// Half of what it writes is written, then everything is killed; as [`Fault::KillAll`] where nothing is written.
     Tear,
