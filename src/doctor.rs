@@ -62,17 +62,20 @@ fn git_version() -> Option<String> {
 }
 
 /// A script that plays codex's part: the one within (no name), or a file.
-fn played(script: &str) -> Program {
-    if script.is_empty() || Path::new(script).is_file() {
-        return Program::Played;
+///
+/// # Errors
+/// What is wrong with its name, and what to do.
+pub fn script(name: &str) -> Result<(), Lack> {
+    if name.is_empty() || Path::new(name).is_file() {
+        return Ok(());
     }
-    let what = format!("the script that `rehearse` names is no file: {script}");
-    Program::Missing(Lack { what, hint: "name a script, or \"builtin\"".to_owned() })
+    let what = format!("the script that `rehearse` names is no file: {name}");
+    Err(Lack { what, hint: "name a script, or \"builtin\"".to_owned() })
 }
 
 fn codex(root: &Root, settings: &Settings) -> Program {
-    if let Some(script) = &settings.rehearse {
-        return played(script);
+    if let Some(name) = &settings.rehearse {
+        return script(name).map_or_else(Program::Missing, |()| Program::Played);
     }
     let codex = match Codex::real(settings) {
         Ok(codex) => codex,

@@ -31,15 +31,20 @@ pub(in crate::cli) fn preflight(root: &Root) -> Result<Vec<String>, Failure> {
     crate::root::preflight(root, &settings).map_err(|e| unusable(&e))
 }
 
-/// Refuses early what would only park later: no codex, no home for it, or a sandbox that confines nothing, for which so long a
-/// look is taken. A rehearsal needs none of these.
+/// Refuses early what would only park or fail later: no codex, no home for it, or a sandbox that confines nothing, for which so long
+/// a look is taken. A rehearsal needs none of these; that of the settings needs its script.
 pub(in crate::cli) fn codex_is_there(
     root: &Root,
     rehearses: bool,
     patience: Duration,
 ) -> Result<Settings, Failure> {
     let settings = open(root)?;
-    if !rehearses && settings.rehearse.is_none() {
+    if rehearses {
+        return Ok(settings);
+    }
+    if let Some(script) = &settings.rehearse {
+        crate::doctor::script(script).map_err(without_codex)?;
+    } else {
         let there = Codex::real(&settings).and_then(|codex| match settings.sandbox {
             // Whether a job asks for that is looked at when it starts.
             Sandbox::DangerFullAccess => Ok(()),
