@@ -37,8 +37,9 @@ pub struct Launchers {
     standing: Arc<Mutex<Standing>>,
 }
 
-/// Those that stand by, or are about to.
-type Standing = VecDeque<JoinHandle<Result<Launcher>>>;
+/// One that stands by, or is about to.
+type Standby = JoinHandle<Result<Launcher>>;
+type Standing = VecDeque<Standby>;
 
 /// What is needed to make one.
 #[derive(Clone)]
@@ -93,9 +94,25 @@ impl Launchers {
         Ok(Self { maker, standing: Arc::default() })
     }
 
-    /// Tells whose sessions they are for, once: before one is taken. Those that stand by then carry no mark and have no group yet.
+    /// Tells whose sessions they are for, once: before one is taken. Those that stand by by then carry no mark, and get their group
+    /// now, beside whatever else is done.
     pub fn dedicate(&self, job: &JobId) {
-        let _told_before = self.maker.job.set(job.clone());
+        if self.maker.job.set(job.clone()).is_ok() {
+            let mut standing = self.standing();
+            let begun = std::mem::take(&mut *standing).into_iter();
+            standing.extend(begun.map(|begun| self.settle(begun)));
+        }
+    }
+
+    fn settle(&self, begun: Standby) -> Standby {
+        let (maker, runtime) = (self.maker.clone(), Handle::current());
+        spawn_blocking(move || {
+            let mut launcher = runtime.block_on(begun).map_err(Error::other)??;
+            if !launcher.is_settled {
+                launcher.settle(&maker);
+            }
+            Ok(launcher)
+        })
     }
 
     /// Has one more stand by, beside whatever else is done.
@@ -117,23 +134,10 @@ impl Launchers {
             };
             // What could not be made then, or has died since, is made now.
             match first.await.map_err(Error::other)? {
-                Ok(launcher) if launcher.lives() => return self.settled(launcher).await,
+                Ok(launcher) if launcher.lives() => return Ok(launcher),
                 _useless => {}
             }
         }
-    }
-
-    /// One that has its group, as far as there are any: one that began before its job was known gets it now, apart from the loop.
-    async fn settled(&self, mut launcher: Launcher) -> Result<Launcher> {
-        if launcher.is_settled {
-            return Ok(launcher);
-        }
-        let maker = self.maker.clone();
-        let settle = move || {
-            launcher.settle(&maker);
-            launcher
-        };
-        spawn_blocking(settle).await.map_err(Error::other)
     }
 
     /// Ends those that stand by.
@@ -145,7 +149,7 @@ impl Launchers {
         }
     }
 
-    fn make(&self) -> JoinHandle<Result<Launcher>> {
+    fn make(&self) -> Standby {
         let maker = self.maker.clone();
         spawn_blocking(move || maker.make())
     }

@@ -15,15 +15,19 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
 pub use self::copying::{copy_new, is_same, put_new_by};
+pub use self::moving::{
+    exchange, move_to, move_unflushed, publish, rename_derived, rename_over, sync_moved,
+};
 pub use self::reading::{
     disk_bytes, is_at, list, list_os, open_hostile, open_own, read_at_most, read_bounded,
     read_head, read_optional, read_tail, refuse_irregular,
 };
 pub use self::temps::{clear_old_temps, clear_temps, is_older};
-use self::together::put_together;
+use self::together::{put_in_turn, put_together};
 use super::{random, reserve, seeded};
 
 mod copying;
+mod moving;
 mod reading;
 mod temps;
 mod together;
@@ -87,20 +91,29 @@ pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// Those of the system, with the path.
 pub fn put_mark(path: &Path) -> Result<()> {
-    match create_new(path) {
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-        created => drop(created?),
-    }
+    put_unflushed_mark(path)?;
     sync_dir(parent(path))
 }
 
-/// Puts several files into one folder, each durable, with one flush of the folder.
+/// The same for whoever flushes the folder.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn put_unflushed_mark(path: &Path) -> Result<()> {
+    match create_new(path) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        created => created.map(drop),
+    }
+}
+
+/// Puts several files into one folder, each durable, with one flush of the folder. They get their names in this order, and none
+/// before all are written.
 ///
 /// # Errors
 /// Those of the system; some of the files may be there then.
 pub fn put_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     let paths: Vec<_> = files.iter().map(|(name, bytes)| (dir.join(name), *bytes)).collect();
-    put_together(&paths, Onto::Any)?;
+    put_in_turn(&paths, Onto::Any)?;
     sync_dir(dir)
 }
 
@@ -118,7 +131,15 @@ pub fn put_unflushed_name(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// Those of the system, with the path; some of the files may be there then.
 pub fn put_as_git_does(files: &[(PathBuf, &[u8])]) -> Result<()> {
-    put_together(files, Onto::Free)
+    put_together(files, Onto::Free, written_by)
+}
+
+/// The same with files that nobody needs: never with the room that is kept for work.
+///
+/// # Errors
+/// Those of [`put_as_git_does`].
+pub fn put_spares_as_git_does(files: &[(PathBuf, &[u8])]) -> Result<()> {
+    put_together(files, Onto::Free, write_beside)
 }
 
 /// Replaces a file that can be derived again: whole for every reader, but without a flush.
@@ -247,55 +268,6 @@ fn rename_onto(from: &Path, to: &Path, onto: Onto) -> Result<()> {
     Ok(rustix::fs::renameat_with(CWD, from, CWD, to, flags)?)
 }
 
-/// Renames, replacing nothing, then flushes both folders: the one transition of a spool.
-///
-/// # Errors
-/// `AlreadyExists` if the target is taken, `NotFound` if someone else was first; otherwise those of the system.
-pub fn move_to(from: &Path, to: &Path) -> Result<()> {
-    publish(from, to)?;
-    if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
-}
-
-/// As [`move_to`], from a name that means nothing: after a power cut it may be there as well, and is cleared away.
-///
-/// # Errors
-/// Those of [`move_to`].
-pub fn publish(from: &Path, to: &Path) -> Result<()> {
-    if seeded::bug("copy-instead-of-rename") && from.is_file() {
-        return std::fs::copy(from, to).and_then(|_| remove(from));
-    }
-    reserve::write_with(to, || rename_onto(from, to, Onto::Free)).map_err(at(from))?;
-    sync_dir(parent(to))
-}
-
-/// Two names of one folder change what they stand for, in one step, and the folder is flushed.
-///
-/// # Errors
-/// Those of the system, with the path; not every file system can do it.
-pub fn exchange(one: &Path, other: &Path) -> Result<()> {
-    let exchanged = rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE);
-    exchanged.map_err(Error::from).map_err(at(one))?;
-    sync_dir(parent(one))
-}
-
-/// Renames onto whatever is there and flushes the folder; both names are in one folder.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
-    rename_onto(from, to, Onto::Any).map_err(at(from))?;
-    sync_dir(parent(to))
-}
-
-/// Renames onto whatever is there without a flush: for files that mean nothing once the machine went down, and for several of
-/// one folder that the caller flushes after the last.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn rename_derived(from: &Path, to: &Path) -> Result<()> {
-    rename_onto(from, to, Onto::Any).map_err(at(from))
-}
-
 /// Flushes a folder, so that the names in it survive a power cut.
 ///
 /// # Errors
@@ -342,8 +314,16 @@ pub fn make_kept_dirs(dir: &Path) -> Result<()> {
 /// # Errors
 /// `AlreadyExists` if it is there; otherwise those of the system.
 pub fn make_new_dir(dir: &Path) -> Result<()> {
-    std::fs::DirBuilder::new().mode(0o700).create(dir).map_err(at(dir))?;
+    make_unflushed_dir(dir)?;
     sync_dir(parent(dir))
+}
+
+/// The same for whoever flushes the folder above.
+///
+/// # Errors
+/// `AlreadyExists` if it is there; otherwise those of the system, with the path.
+pub fn make_unflushed_dir(dir: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(dir).map_err(at(dir))
 }
 
 /// Writes to a file of the kernel's, in one piece.

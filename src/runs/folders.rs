@@ -34,13 +34,13 @@ impl Runs {
         RunFolder { dir: self.dir.join(job.as_str()), job: job.clone() }
     }
 
-    /// Makes a job's run folder, durably.
+    /// Makes a job's run folder; [`RunFolder::begin_taking`] makes it durable.
     ///
     /// # Errors
     /// `AlreadyExists` if the job has one.
     pub fn create(&self, job: &JobId) -> Result<RunFolder> {
         let folder = self.folder(job);
-        fsx::make_new_dir(folder.dir())?;
+        fsx::make_unflushed_dir(folder.dir())?;
         Ok(folder)
     }
 
@@ -84,9 +84,7 @@ impl Runs {
     /// # Errors
     /// Those of the system.
     pub fn move_aside(&self, job: &JobId) -> Result<()> {
-        let aside = self.dir.join(".aside");
-        fsx::make_kept_dirs(&aside)?;
-        fsx::move_to(self.folder(job).dir(), &aside.join(format!("{job}.{}", random::base32(6)?)))
+        move_aside(self.folder(job).dir(), job.as_str())
     }
 
     /// Whether a job's journal ends with its being killed, and nobody is at it any more; its other files may be behind that.
@@ -105,4 +103,11 @@ impl Runs {
     pub fn jobs(&self) -> Result<Vec<JobId>> {
         Ok(fsx::list(&self.dir)?.iter().filter_map(|n| JobId::parse(n).ok()).collect())
     }
+}
+
+/// Moves what lies in `runs/` to `runs/.aside/`, under a name that nothing there has.
+pub(super) fn move_aside(path: &Path, name: &str) -> Result<()> {
+    let aside = path.with_file_name(".aside");
+    fsx::make_kept_dirs(&aside)?;
+    fsx::move_to(path, &aside.join(format!("{name}.{}", random::base32(6)?)))
 }

@@ -1,20 +1,24 @@
 //! The fresh repository of a job that names no workspace. It is the same for every job, a few small files in the layout that
 //! git documents (gitrepository-layout), so they are written as they are: calls of git would be most of what lies between a
-//! dropped file and its first agent. The job's tip is among them, where it begins.
+//! dropped file and its first agent. They wait for the disk, so that one is made [`ahead`] where an agent is at work. The ref
+//! that is the job's tip comes last, where it begins.
 
+use std::io::{ErrorKind, Result as IoResult};
 use std::path::{Path, PathBuf};
 
-use crate::model::workspace::{Isolation, Oid, Workspace};
+use crate::model::workspace::{Isolation, Workspace};
 use crate::os::fsx;
 use crate::os::git::Git;
 use crate::runs::RunFolder;
 
 use super::workspace::resolve;
-use super::{TIP, TreesError, own_ref};
+use super::{TIP, TreesError, ahead, own_ref};
 
 /// The commit without files that each job begins with, made at the epoch by nobody.
 const COMMIT: &str = "2cb156adf1044d4a8c3ca401b60fdae2e5027aba";
-/// The same as git keeps it.
+/// What the branch says.
+const MAIN: &str = "2cb156adf1044d4a8c3ca401b60fdae2e5027aba\n";
+/// The commit as git keeps it.
 const OBJECT: &[u8] = b"\x78\x01\x8d\x8d\x41\x0a\xc2\x30\x10\x45\x5d\xe7\x14\xb3\x77\x13\xc3\x34\x24\x22\xe2\x09\xbc\xc3\x64\
                        \x3a\xa5\x62\xd3\x94\x64\x82\x78\x7b\x45\x3d\x80\x7f\xf5\x16\x8f\xf7\xb9\xe4\x7c\x53\x38\x78\xdc\x69\
                        \x15\x01\x4c\xc1\x0d\x23\x7b\x74\x9c\xbc\xa4\x48\xd6\x5b\x19\x30\x4d\x61\xf4\xd1\x85\x30\x25\x11\x8c\
@@ -24,29 +28,30 @@ const OBJECT: &[u8] = b"\x78\x01\x8d\x8d\x41\x0a\xc2\x30\x10\x45\x5d\xe7\x14\xb3
 /// What `git init` writes.
 const CONFIG: &[u8] = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
                         \tlogallrefupdates = true\n";
-/// The branch that is checked out.
+/// The branch that is checked out, and the ref that it is.
+const BRANCH: &str = "refs/heads/main";
 const HEAD: &[u8] = b"ref: refs/heads/main\n";
 /// The tree without files. Git knows it by heart, but misses it when it checks the repository.
 const TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 const TREE_OBJECT: &[u8] = b"\x78\x01\x2b\x29\x4a\x4d\x55\x30\x60\x00\x00\x0a\x2c\x02\x01";
-/// Folders that git expects.
-const FOLDERS: [&str; 4] = ["objects/info", "objects/pack", "refs/heads", "refs/tags"];
+/// Folders that git expects, with nothing in them.
+pub(super) const FOLDERS: [&str; 3] = ["objects/info", "objects/pack", "refs/tags"];
 
-/// Finds it, or makes it.
+/// Finds it, or takes one that was made ahead, or makes it.
 pub(super) fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
     let dir = folder.own_workspace();
-    fsx::make_dirs(&dir)?;
-    let dir = dir.canonicalize().map_err(fsx::at(&dir))?;
     let there = dir.join(".git/HEAD").exists();
-    let known = if there { resolve(&Git::at(&dir), "refs/heads/main")? } else { None };
-    let base = if let Some(base) = known {
-        base
-    } else {
+    let known = if there { resolve(&Git::at(&dir), BRANCH)? } else { None };
+    if known.is_none() {
         // Where somebody died while it was made, nothing is in it yet but what is in the way.
         fsx::remove_tree(&dir)?;
-        fsx::make_dirs(&dir)?;
-        begin(&dir.join(".git"), &own_ref(folder.job(), TIP))?
-    };
+        if !ahead::take(folder)? {
+            begin(&dir, fsx::put_as_git_does)?;
+        }
+    }
+    let base = known.unwrap_or_else(|| COMMIT.to_owned());
+    let dir = dir.canonicalize().map_err(fsx::at(&dir))?;
+    set_tip(&dir.join(".git"), &own_ref(folder.job(), TIP), &base)?;
     Ok(Workspace {
         isolation: Isolation::Worktree,
         git_dir: dir.join(".git").display().to_string(),
@@ -58,23 +63,41 @@ pub(super) fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
 }
 
 /// Makes it; the branch comes last, and says that all of it is there.
-fn begin(git_dir: &Path, tip: &str) -> Result<Oid, TreesError> {
-    let (tree, commit, tip) = (object(TREE), object(COMMIT), PathBuf::from(tip));
-    let shelves = [&tree, &commit, &tip].map(|path| path.with_file_name(""));
-    for folder in FOLDERS.map(PathBuf::from).into_iter().chain(shelves) {
+pub(super) fn begin(
+    dir: &Path,
+    put: impl FnOnce(&[(PathBuf, &[u8])]) -> IoResult<()>,
+) -> IoResult<()> {
+    let git_dir = dir.join(".git");
+    let files = files();
+    let shelves = files.iter().filter_map(|(name, _)| name.parent().map(Path::to_owned));
+    for folder in FOLDERS.iter().map(PathBuf::from).chain(shelves) {
         fsx::make_dirs(&git_dir.join(folder))?;
     }
-    fsx::replace_derived(&git_dir.join(tree), TREE_OBJECT)?;
-    let main = format!("{COMMIT}\n");
-    let files = [
-        (commit, OBJECT),
+    put(&files.map(|(name, bytes)| (git_dir.join(name), bytes)))
+}
+
+/// What is in it, in the order in which git could do without what follows.
+pub(super) fn files() -> [(PathBuf, &'static [u8]); 5] {
+    [
+        (object(TREE), TREE_OBJECT),
+        (object(COMMIT), OBJECT),
         ("config".into(), CONFIG),
         ("HEAD".into(), HEAD),
-        (tip, main.as_bytes()),
-        ("refs/heads/main".into(), main.as_bytes()),
-    ];
-    fsx::put_as_git_does(&files.map(|(name, bytes)| (git_dir.join(name), bytes)))?;
-    Ok(COMMIT.to_owned())
+        (BRANCH.into(), MAIN.as_bytes()),
+    ]
+}
+
+/// Has the job's tip be where it begins: a further name of the branch's file, which git replaces and never writes to, so that
+/// nothing waits for the disk.
+fn set_tip(git_dir: &Path, tip: &str, base: &str) -> IoResult<()> {
+    let tip = git_dir.join(tip);
+    fsx::make_dirs(tip.parent().unwrap_or(git_dir))?;
+    match std::fs::hard_link(git_dir.join(BRANCH), &tip) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        // Not every file system has that.
+        Err(_) => fsx::put_as_git_does(&[(tip, format!("{base}\n").as_bytes())]),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Where an object lies.

@@ -11,6 +11,7 @@
 //! [`Trees::remove`].
 
 mod again;
+mod ahead;
 mod apply;
 mod audit;
 mod copy;
@@ -42,6 +43,7 @@ use crate::os::fsx;
 use crate::os::git::{Call, Git, GitError};
 use crate::runs::{Place, RunFolder};
 
+pub use ahead::provide;
 pub use apply::{Checkout, Outlook};
 pub use audit::Audited;
 pub use land::{Landing, Words};

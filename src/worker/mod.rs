@@ -23,6 +23,7 @@ mod mending;
 mod parcel;
 mod parked;
 mod planning;
+mod providing;
 mod reading;
 mod reopening;
 mod resume;
@@ -55,6 +56,7 @@ use crate::runs::{RunFolder, Runs, Want};
 pub use awaiting::{Ready, job_of_input};
 use book::Book;
 use desk::Desk;
+use providing::Providing;
 use telling::Teller;
 
 /// How long a starting worker tries for its lock: the taker holds it for milliseconds.
@@ -139,9 +141,16 @@ async fn work(
     };
     // Whoever wishes it holds the lock that we hold now.
     job.options.approve |= folder.wants(Want::Asked);
+    // For people; a power cut may have taken it.
+    let _as_well_as_it_goes = folder.show_objective(&job);
     let book = Book::open(folder, lock, &job, bus)?;
     tokio::spawn(book.clone().scribe());
+    let is_own = job.options.workspace.is_none();
+    let providing = is_own.then(|| Providing::begin(folder, bus));
     let left = carry_on(ground, folder, &job, &book, signals).await;
+    if let Some(providing) = providing {
+        providing.end().await;
+    }
     let in_step = book.catch_up();
     left.and_then(|left| in_step.map(|()| left))
 }

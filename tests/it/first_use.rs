@@ -1,6 +1,7 @@
 //! What a command says to somebody who is new here, and that it stays true a moment later.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -223,4 +224,38 @@ fn what_helps_is_named_for_jobs_that_ended_well_and_for_those_that_have_not_begu
     said(&yard.ask(&["retry", &later]), 4, &format!("{later} has not begun yet"));
     said(&yard.ask(&["retry", &later]), 4, &format!("numerus edit {later} changes it"));
     said(&yard.ask(&["memory", "show", &later]), 3, "numerus memory search TEXT finds");
+}
+
+#[test]
+fn a_script_that_is_not_there_costs_no_job() {
+    let yard = Yard::new("misspelt-script");
+    yard.set_settings("rehearse = \"buildin\"\n");
+    yard.drop_job("kept-abc234", "quick", "");
+    for words in [vec!["daemon", "--once"], vec!["run", "quick"]] {
+        let ended = yard.ask(&words);
+        let says = "the script that `rehearse` names is no file: buildin";
+        assert!(ended.code == Some(6) && ended.stderr.contains(says), "{ended:?}");
+        assert!(ended.stderr.contains("name a script, or \"builtin\""), "{ended:?}");
+    }
+    assert!(yard.incoming().join("kept-abc234.md").exists(), "it waits");
+    let played = yard.ask(&["run", "quick", "--plan", "single", "--rehearse"]);
+    assert_eq!(played.code, Some(0), "the script of a job needs none of the settings: {played:?}");
+}
+
+#[test]
+fn a_repository_is_made_ahead_and_the_next_job_takes_it() {
+    let yard = Yard::new("made-ahead");
+    let ready = yard.site.root().join("runs/.workspace");
+    let made = || fs::metadata(&ready).map(|meta| meta.ino()).ok();
+    let run = |objective: &str| {
+        let ran = yard.ask(&["run", objective, "--plan", "single"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    };
+    run("first");
+    let first = made().expect("made while the agent worked");
+    run("second");
+    let second = yard.job("second-").expect("the job");
+    let workspace = yard.site.root().join("runs").join(second).join("workspace");
+    assert_eq!(fs::metadata(workspace).unwrap().ino(), first);
+    assert!(made().is_some_and(|third| third != first), "and one for the next");
 }

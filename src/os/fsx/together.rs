@@ -3,15 +3,28 @@
 //!
 //! Diagnostics: as those of the one door; a thread that cannot be had is done without.
 
+use std::fs::File;
 use std::io::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 
 use super::{Onto, at, flush_bytes, remove_quietly, rename_onto, written_by};
 
+/// Writes a new file beside a path, and has it flushed by the last one.
+pub(super) type Writer = fn(&Path, &[u8], &mut dyn FnMut(&File) -> Result<()>) -> Result<PathBuf>;
+
 /// Writes files, then names them, one after the other.
-pub(super) fn put_together(files: &[(PathBuf, &[u8])], onto: Onto) -> Result<()> {
-    let temps = write_together(files)?;
+pub(super) fn put_together(files: &[(PathBuf, &[u8])], onto: Onto, write: Writer) -> Result<()> {
+    name_all(files, onto, &write_together(files, write)?)
+}
+
+/// The same without a further thread, which on a busy machine begins long after it was asked for.
+pub(super) fn put_in_turn(files: &[(PathBuf, &[u8])], onto: Onto) -> Result<()> {
+    let write = |(path, bytes): &(PathBuf, &[u8])| written_by(path, bytes, &mut flush_bytes);
+    name_all(files, onto, &all_or_none(files.iter().map(write).collect())?)
+}
+
+fn name_all(files: &[(PathBuf, &[u8])], onto: Onto, temps: &[PathBuf]) -> Result<()> {
     let name = |(temp, (path, _)): (&PathBuf, &(PathBuf, &[u8]))| {
         rename_onto(temp, path, onto).map_err(at(path))
     };
@@ -21,23 +34,27 @@ pub(super) fn put_together(files: &[(PathBuf, &[u8])], onto: Onto) -> Result<()>
 
 /// New flushed files beside these, written side by side: most of a flush is waiting for the disk, which takes all along that wait.
 /// None is left after an error.
-fn write_together(files: &[(PathBuf, &[u8])]) -> Result<Vec<PathBuf>> {
+fn write_together(files: &[(PathBuf, &[u8])], write: Writer) -> Result<Vec<PathBuf>> {
     let written: Vec<Result<PathBuf>> = std::thread::scope(|scope| {
         let begin = |(path, bytes)| {
-            let write = move || written_by(path, bytes, &mut flush_bytes);
+            let write = move || write(path, bytes, &mut flush_bytes);
             let thread = std::thread::Builder::new().name("flush".to_owned());
             thread.spawn_scoped(scope, write).map_err(|_no_thread| write())
         };
         let (last, others) = files.split_last().unzip();
         let others = others.unwrap_or_default().iter();
         let begun: Vec<_> = others.map(|(path, bytes)| begin((path, *bytes))).collect();
-        let last = last.map(|(path, bytes)| written_by(path, bytes, &mut flush_bytes));
+        let last = last.map(|(path, bytes)| write(path, bytes, &mut flush_bytes));
         let end = |thread: ScopedJoinHandle<'_, _>| {
             let lost = |_| Err(Error::other("the thread that wrote it was lost"));
             thread.join().unwrap_or_else(lost)
         };
         begun.into_iter().map(|begun| begun.map_or_else(|done| done, end)).chain(last).collect()
     });
+    all_or_none(written)
+}
+
+fn all_or_none(written: Vec<Result<PathBuf>>) -> Result<Vec<PathBuf>> {
     if written.iter().any(Result::is_err) {
         written.iter().flatten().for_each(|temp| drop(remove_quietly(temp)));
     }

@@ -1,0 +1,48 @@
+//! The fresh repository of the next job, made once an agent of this one is at work: nobody waits for the disk then.
+//!
+//! Diagnostics: where it cannot be made, the next job makes its own, and says what is wrong.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot::{Sender, channel};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use crate::bus::Bus;
+use crate::runs::RunFolder;
+use crate::trees;
+
+/// How long a worker that is done waits for it: a disk that hangs must not keep it.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// What is made or will be.
+pub(super) struct Providing {
+    making: JoinHandle<()>,
+    /// Dropped when nothing is to be begun any more.
+    lasting: Sender<()>,
+}
+
+impl Providing {
+    /// Makes it once a session has said its first word.
+    pub(super) fn begin(folder: &RunFolder, bus: &Bus) -> Self {
+        let (mut confirmed, folder) = (bus.channel("terminal.started", 1), folder.clone());
+        let (lasting, over) = channel();
+        let making = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                Some(_) = confirmed.next() => {
+                    let _the_next_job_makes_its_own =
+                        spawn_blocking(move || trees::provide(&folder)).await;
+                }
+                _ = over => {}
+            }
+        });
+        Self { making, lasting }
+    }
+
+    /// Sees it done or not begun: what is written in a run folder is written while its job is ours.
+    pub(super) async fn end(self) {
+        drop(self.lasting);
+        let _it_goes_with_us = timeout(A_MOMENT, self.making).await;
+    }
+}
