@@ -94,7 +94,7 @@ impl Launchers {
         Ok(Self { maker, standing: Arc::default() })
     }
 
-    /// Tells whose sessions they are for, once: before one is taken. Those that stand by by then carry no mark, and get their group
+    /// Tells whose sessions they are for, once: before one is taken. Those that began before carry no mark, and get their group
     /// now, beside whatever else is done.
     pub fn dedicate(&self, job: &JobId) {
         if self.maker.job.set(job.clone()).is_ok() {
@@ -176,10 +176,10 @@ impl Maker {
         Ok(launcher)
     }
 
-    /// A control group for the next one, once it is known whose it is.
-    fn group(&self) -> Option<Cgroup> {
+    /// A control group for the next one of this job.
+    fn group(&self, job: &JobId) -> Option<Cgroup> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}{}-{number}", group_prefix(self.job.get()?), process::own_pid());
+        let name = format!("{}{}-{number}", group_prefix(job), process::own_pid());
         Cgroup::create(&name).inspect(|group| group.bound(self.bounds))
     }
 }
@@ -187,8 +187,10 @@ impl Maker {
 impl Launcher {
     /// Gives it its group and has it moved there in a moment, if it is known whose it is.
     fn settle(&mut self, maker: &Maker) {
-        self.is_settled = maker.job.get().is_some();
-        let (Some(group), Some(process)) = (maker.group(), &self.process) else { return };
+        // Asked once: it may become known at any moment, and then whoever tells it settles those that are not yet.
+        let Some(job) = maker.job.get() else { return };
+        self.is_settled = true;
+        let (Some(group), Some(process)) = (maker.group(job), &self.process) else { return };
         let (inner, target) = (group.clone(), process.target.clone());
         let move_in = move || drop(inner.take_in(&target));
         self.enclosing = Some(Enclosing::in_a_moment(&Handle::current(), move_in));
@@ -278,13 +280,23 @@ mod tests {
         let early = begun.await.expect("made").expect("stands by");
         assert!(early.lives() && early.group().is_none() && groups().is_empty());
         launchers.standing().push_back(spawn_blocking(|| Ok(early)));
+        // One more is just being made.
+        launchers.prepare();
         launchers.dedicate(&job);
-        let taken = launchers.take().await.expect("the same");
+        let settled = std::mem::take(&mut *launchers.standing());
+        assert_eq!(settled.len(), 2);
+        for one in settled {
+            let one = one.await.expect("made").expect("stands by");
+            launchers.standing().push_back(spawn_blocking(|| Ok(one)));
+        }
         let may_have_one = Cgroup::create(&format!("{}x", group_prefix(&job)));
         may_have_one.iter().for_each(Cgroup::remove);
+        let expected = if may_have_one.is_some() { 2 } else { 0 };
+        assert_eq!(groups().len(), expected, "one for each, before any is taken");
+        let taken = launchers.take().await.expect("the same");
         assert_eq!(taken.group().is_some(), may_have_one.is_some());
-        assert_eq!(groups().len(), usize::from(may_have_one.is_some()), "one for each");
         drop(taken);
+        launchers.dismiss().await;
         assert!(groups().is_empty());
     }
 

@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::lost::{self, Record};
@@ -22,8 +22,8 @@ use crate::model::settings::Settings;
 use crate::model::status::{JobPhase, Status};
 use crate::os::lock::FileLock;
 use crate::os::{clock, fsx, random};
-use crate::runs::{RunFolder, Runs};
-use crate::spool::{Format, Kind, Moved, Place, Spool, Stamp};
+use crate::runs::{Journal, RunFolder, Runs};
+use crate::spool::{Format, Kind, Place, Spool, Stamp};
 
 /// How many ids are tried for one file.
 const ID_TRIES: u32 = 8;
@@ -142,9 +142,9 @@ impl Desk {
     }
 
     /// Goes on with a file that was to become claimed; where that failed its room is left.
-    fn go_on(&self, room: Room, moved: Result<Moved>, name: &OsStr) -> Result<Taken> {
-        match moved {
-            Ok(moved) => self.accept(room.folder, room.lock, &moved, name),
+    fn go_on(&self, room: Room, claimed: Result<PathBuf>, name: &OsStr) -> Result<Taken> {
+        match claimed {
+            Ok(claimed) => self.accept(room.folder, room.lock, &claimed, name),
             Err(e) => {
                 // A rename whose flush failed has been made: the file is taken again, and for that its folder stays.
                 if !self.spool.has_taken(room.folder.job()) {
@@ -162,6 +162,8 @@ impl Desk {
     pub fn take_again(&self, folder: RunFolder, lock: FileLock) -> Result<Taken> {
         let job = folder.job();
         if self.spool.has(Place::Claimed, job) {
+            // Whether whoever brought it there had it flushed nobody knows.
+            self.spool.flush_claimed()?;
             self.clear_held(job)?;
         }
         let claimed = self.spool.file_of(Place::Claimed, job);
@@ -169,7 +171,7 @@ impl Desk {
         let Some(path) = found else { return Ok(Taken::Gone) };
         let name = path.file_name().unwrap_or_default().to_owned();
         folder.clear_temps(&lock)?;
-        self.accept(folder, lock, &self.spool.found(path), &name)
+        self.accept(folder, lock, &path, &name)
     }
 
     /// Clears away what was brought over from `incoming/` and still lies there; what was changed since is nobody's job, and
@@ -262,21 +264,20 @@ impl Desk {
         &self,
         folder: RunFolder,
         lock: FileLock,
-        moved: &Moved,
+        taken: &Path,
         name: &OsStr,
     ) -> Result<Taken> {
         let limit = self.settings.max_objective_bytes;
         let may_be_copied = |uid, linked| self.refuse_owner(uid, linked).is_none();
-        let (claimed, content) = self.spool.bring(moved.path(), limit, may_be_copied)?;
+        let (claimed, content) = self.spool.bring(taken, limit, may_be_copied)?;
         match self.read(content, name, &folder, clock::now())? {
             Ok(job) => {
-                self.put(&folder, &job, &claimed, moved)?;
+                self.put(&folder, &job, &claimed)?;
                 // Where it stays, the journal says more.
                 let _stays = folder.end_taking(&lock);
                 Ok(Taken::Job(Box::new(Fresh { job, folder, lock })))
             }
             Err(reason) => {
-                moved.flush()?;
                 let rejected = self.put_aside(&claimed, name, reason)?;
                 // Nothing but our own lock and perhaps a copy of what lies in rejected/ now.
                 fsx::remove_tree(folder.dir())?;
@@ -293,12 +294,16 @@ impl Desk {
         }
     }
 
-    /// Puts the accepted job into its run folder; with `job.claimed` on disk it will reach exactly one end.
-    fn put(&self, folder: &RunFolder, job: &Job, claimed: &Path, moved: &Moved) -> Result<()> {
+    /// Puts the accepted job into its run folder; with the flush of `job.claimed` it will reach exactly one end.
+    fn put(&self, folder: &RunFolder, job: &Job, claimed: &Path) -> Result<()> {
+        folder.put_job(job)?;
+        let (mut journal, replay) = Journal::open(&folder.journal(), folder.job())?;
+        let mut state = JobState::replay(&replay.events);
         let file = claimed.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let facts = vec![Fact::Submitted { origin: job.origin.clone() }, Fact::Claimed { file }];
-        moved.flush()?;
-        let state = JobState::replay(&folder.put_taken(job, facts)?);
+        for fact in [Fact::Submitted { origin: job.origin.clone() }, Fact::Claimed { file }] {
+            state.apply(&journal.append(fact, None, job.created_at)?);
+        }
+        journal.flush()?;
         // Derived: the queue shows it again where it is missing.
         let _derived = folder.write_status(&self.status(job, &state));
         Ok(())

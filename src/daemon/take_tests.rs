@@ -9,7 +9,7 @@ use rustix::fs::{CWD, FileType, mknodat};
 use super::*;
 use crate::model::rejection::Code;
 use crate::os::digest;
-use crate::runs::{Journal, Want};
+use crate::runs::Want;
 
 fn desk() -> (tempfile::TempDir, Desk) {
     let d = tempfile::tempdir().expect("scratch");
@@ -61,13 +61,6 @@ fn a_good_file_becomes_a_claimed_job() {
     let names: Vec<String> = replay.events.iter().map(|e| e.fact.name()).collect();
     assert_eq!(names, ["job.submitted", "job.claimed"]);
     assert!(desk.spool.incoming().expect("scan").next().is_none());
-    let shown = folder.dir().join("objective.md");
-    for lost in [None, Some(&b""[..])] {
-        fsx::remove(&shown).expect("lost when the power went");
-        lost.map(|left| fsx::put(&shown, left)).transpose().expect("put");
-        folder.show_objective(&job).expect("shown again");
-        assert_eq!(fsx::read_optional(&shown).expect("read").as_deref(), Some("Fix it\n"));
-    }
 }
 
 #[test]

@@ -15,15 +15,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
 pub use self::copying::{copy_new, is_same, put_new_by};
-pub use self::moving::{
-    exchange, move_to, move_unflushed, publish, rename_derived, rename_over, sync_moved,
-};
+pub use self::moving::{exchange, move_to, publish, rename_derived, rename_over, rename_spare};
 pub use self::reading::{
     disk_bytes, is_at, list, list_os, open_hostile, open_own, read_at_most, read_bounded,
     read_head, read_optional, read_tail, refuse_irregular,
 };
 pub use self::temps::{clear_old_temps, clear_temps, is_older};
-use self::together::{put_in_turn, put_together};
+use self::together::put_together;
 use super::{random, reserve, seeded};
 
 mod copying;
@@ -91,29 +89,22 @@ pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// Those of the system, with the path.
 pub fn put_mark(path: &Path) -> Result<()> {
-    put_unflushed_mark(path)?;
+    match create_new(path) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+        created => drop(created?),
+    }
     sync_dir(parent(path))
 }
 
-/// The same for whoever flushes the folder.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn put_unflushed_mark(path: &Path) -> Result<()> {
-    match create_new(path) {
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-        created => created.map(drop),
-    }
-}
-
-/// Puts several files into one folder, each durable, with one flush of the folder. They get their names in this order, and none
-/// before all are written.
+/// Puts several files into one folder, each durable, with one flush of the folder. In turn: where the machine is busy a thread for
+/// each begins long after it was asked for.
 ///
 /// # Errors
 /// Those of the system; some of the files may be there then.
 pub fn put_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
-    let paths: Vec<_> = files.iter().map(|(name, bytes)| (dir.join(name), *bytes)).collect();
-    put_in_turn(&paths, Onto::Any)?;
+    files
+        .iter()
+        .try_for_each(|(name, bytes)| put_without_dir(&dir.join(name), bytes, Onto::Any))?;
     sync_dir(dir)
 }
 
@@ -131,7 +122,7 @@ pub fn put_unflushed_name(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// Those of the system, with the path; some of the files may be there then.
 pub fn put_as_git_does(files: &[(PathBuf, &[u8])]) -> Result<()> {
-    put_together(files, Onto::Free, written_by)
+    put_together(files, written_by)
 }
 
 /// The same with files that nobody needs: never with the room that is kept for work.
@@ -139,7 +130,7 @@ pub fn put_as_git_does(files: &[(PathBuf, &[u8])]) -> Result<()> {
 /// # Errors
 /// Those of [`put_as_git_does`].
 pub fn put_spares_as_git_does(files: &[(PathBuf, &[u8])]) -> Result<()> {
-    put_together(files, Onto::Free, write_beside)
+    put_together(files, write_beside)
 }
 
 /// Replaces a file that can be derived again: whole for every reader, but without a flush.
@@ -314,16 +305,8 @@ pub fn make_kept_dirs(dir: &Path) -> Result<()> {
 /// # Errors
 /// `AlreadyExists` if it is there; otherwise those of the system.
 pub fn make_new_dir(dir: &Path) -> Result<()> {
-    make_unflushed_dir(dir)?;
+    std::fs::DirBuilder::new().mode(0o700).create(dir).map_err(at(dir))?;
     sync_dir(parent(dir))
-}
-
-/// The same for whoever flushes the folder above.
-///
-/// # Errors
-/// `AlreadyExists` if it is there; otherwise those of the system, with the path.
-pub fn make_unflushed_dir(dir: &Path) -> Result<()> {
-    std::fs::DirBuilder::new().mode(0o700).create(dir).map_err(at(dir))
 }
 
 /// Writes to a file of the kernel's, in one piece.

@@ -9,10 +9,9 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Place;
 use super::folders::move_aside;
-use super::{Place, journal};
 use crate::model::claim::ClaimRecord;
-use crate::model::event::{Event, Fact};
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::Job;
 use crate::model::plan::Plan;
@@ -26,12 +25,6 @@ const MAX_JSON_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The mark of a folder whose job is being taken.
 pub(super) const TAKING: &str = "taking";
-
-/// The accepted job.
-const JOB: &str = "job.json";
-
-/// The journal.
-const JOURNAL: &str = "events.ndjson";
 
 /// One job's run folder.
 #[derive(Debug, Clone)]
@@ -53,7 +46,7 @@ impl RunFolder {
 
     /// The journal's path.
     pub fn journal(&self) -> PathBuf {
-        self.dir.join(JOURNAL)
+        self.dir.join("events.ndjson")
     }
 
     /// The path of the lock that proves a worker alive.
@@ -83,17 +76,18 @@ impl RunFolder {
         self.dir.with_file_name(".workspace")
     }
 
-    /// Puts it in `runs/.aside/`: it is not what was made.
+    /// Where such a one is while it is made, and while it is looked at: nobody but the holder of the lock touches it here.
+    pub fn spare_workspace(&self) -> PathBuf {
+        self.dir.join("workspace.spare")
+    }
+
+    /// Puts that one in `runs/.aside/`: it is not what was made.
     ///
     /// # Errors
     /// Those of the system, with the path.
-    pub fn put_ready_aside(&self) -> Result<()> {
-        move_aside(&self.ready_workspace(), "workspace")
-    }
-
-    /// Where such a one is made while this job's agent works.
-    pub fn making_workspace(&self) -> PathBuf {
-        self.dir.join("workspace.next")
+    pub fn put_spare_aside(&self) -> Result<()> {
+        let runs = self.dir.parent().unwrap_or(&self.dir);
+        move_aside(runs, &self.spare_workspace(), &format!("{}.workspace", self.job))
     }
 
     /// Whether a workspace is that repository.
@@ -122,16 +116,13 @@ impl RunFolder {
         Ok(FileLock::try_acquire(&self.worker_lock())?.filter(FileLock::is_current))
     }
 
-    /// Marks the folder as one whose job is being taken, durably as the folder itself, before the job's file moves: a folder
-    /// without that mark and without `job.claimed` has lost something, since nobody takes away a folder with all its files in one
-    /// step.
+    /// Marks the folder as one whose job is being taken, durably, before the job's file moves: a folder without that mark and
+    /// without `job.claimed` has lost something, since nobody takes away a folder with all its files in one step.
     ///
     /// # Errors
     /// Those of the system, with the path.
     pub fn begin_taking(&self, _held: &FileLock) -> Result<()> {
-        fsx::put_unflushed_mark(&self.dir.join(TAKING))?;
-        fsx::sync_dir(self.dir.parent().unwrap_or(&self.dir))?;
-        fsx::sync_dir(&self.dir)
+        fsx::put_mark(&self.dir.join(TAKING))
     }
 
     /// Takes the mark away: `job.claimed` is on disk.
@@ -186,38 +177,16 @@ impl RunFolder {
         fsx::clear_temps(&self.dir)
     }
 
-    /// Puts `job.json`, durably, and with it the name of the journal, empty where there is none yet: one flush of the folder does for
-    /// both, and neither relies on the other before the journal's first line.
+    /// Puts `job.json` and `objective.md`, durably, and with them the name of the journal, empty where there is none yet: one
+    /// flush of the folder does for all three, and none of them relies on another before the journal's first line.
     ///
     /// # Errors
     /// Those of the system.
     pub fn put_job(&self, job: &Job) -> Result<()> {
+        let json = to_json(job)?;
         drop(fsx::open_append(&self.journal())?);
-        self.show_objective(job)?;
-        fsx::put_all(&self.dir, &[(JOB, &to_json(job)?)])
-    }
-
-    /// Puts it and, last, a journal with its first facts, in the place of one that had no `job.claimed`: with one flush of the
-    /// folder the job is taken. The answer is what the journal says.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn put_taken(&self, job: &Job, facts: Vec<Fact>) -> Result<Vec<Event>> {
-        let (journal, events) = journal::begin(&self.job, facts, job.created_at)?;
-        self.show_objective(job)?;
-        fsx::put_all(&self.dir, &[(JOB, &to_json(job)?), (JOURNAL, &journal)])?;
-        Ok(events)
-    }
-
-    /// Writes `objective.md` for whoever looks, unless it is there as a whole: it is in `job.json` as well.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn show_objective(&self, job: &Job) -> Result<()> {
-        let (path, text) = (self.dir.join("objective.md"), job.objective.as_bytes());
-        let is_whole = std::fs::symlink_metadata(&path)
-            .is_ok_and(|meta| meta.is_file() && meta.len() == text.len() as u64);
-        if is_whole { Ok(()) } else { fsx::replace_derived(&path, text) }
+        let objective = job.objective.as_bytes();
+        fsx::put_all(&self.dir, &[("objective.md", objective), ("job.json", &json)])
     }
 
     /// Reads `job.json`; `None` if it is not there.
@@ -267,7 +236,7 @@ impl RunFolder {
 
     /// `job.json`.
     pub fn job_file(&self) -> PathBuf {
-        self.dir.join(JOB)
+        self.dir.join("job.json")
     }
 
     /// The objective as people read it; `None` where it cannot be read.

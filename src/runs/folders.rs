@@ -34,13 +34,13 @@ impl Runs {
         RunFolder { dir: self.dir.join(job.as_str()), job: job.clone() }
     }
 
-    /// Makes a job's run folder; [`RunFolder::begin_taking`] makes it durable.
+    /// Makes a job's run folder, durably.
     ///
     /// # Errors
     /// `AlreadyExists` if the job has one.
     pub fn create(&self, job: &JobId) -> Result<RunFolder> {
         let folder = self.folder(job);
-        fsx::make_unflushed_dir(folder.dir())?;
+        fsx::make_new_dir(folder.dir())?;
         Ok(folder)
     }
 
@@ -84,7 +84,7 @@ impl Runs {
     /// # Errors
     /// Those of the system.
     pub fn move_aside(&self, job: &JobId) -> Result<()> {
-        move_aside(self.folder(job).dir(), job.as_str())
+        move_aside(&self.dir, self.folder(job).dir(), job.as_str())
     }
 
     /// Whether a job's journal ends with its being killed, and nobody is at it any more; its other files may be behind that.
@@ -105,9 +105,9 @@ impl Runs {
     }
 }
 
-/// Moves what lies in `runs/` to `runs/.aside/`, under a name that nothing there has.
-pub(super) fn move_aside(path: &Path, name: &str) -> Result<()> {
-    let aside = path.with_file_name(".aside");
+/// Moves something to `.aside/` in `runs/`, under a name that begins so and that nothing there has.
+pub(super) fn move_aside(runs: &Path, path: &Path, name: &str) -> Result<()> {
+    let aside = runs.join(".aside");
     fsx::make_kept_dirs(&aside)?;
     fsx::move_to(path, &aside.join(format!("{name}.{}", random::base32(6)?)))
 }

@@ -68,7 +68,8 @@ impl Journal {
     pub fn append(&mut self, fact: Fact, task: Option<&TaskId>, now: Timestamp) -> Result<Event> {
         let (job_id, task_id) = (self.job.clone(), task.cloned());
         let event = Event { seq: self.next_seq, ts: now, fact, job_id, task_id };
-        let line = line_of(&event)?;
+        let mut line = serde_json::to_vec(&event)?;
+        line.push(b'\n');
         self.write(|file, path| {
             let mut is_torn = false;
             reserve::write_with(path, || {
@@ -103,23 +104,6 @@ impl Journal {
         self.broken = done.as_ref().err().map(alike);
         done.map_err(fsx::at(&self.path))
     }
-}
-
-/// What a journal begins with, for whoever puts it whole, and what it says.
-///
-/// # Errors
-/// When a fact cannot be written as JSON.
-pub fn begin(job: &JobId, facts: Vec<Fact>, now: Timestamp) -> Result<(Vec<u8>, Vec<Event>)> {
-    let event = |(seq, fact)| Event { seq, ts: now, fact, job_id: job.clone(), task_id: None };
-    let events: Vec<_> = (1..).zip(facts).map(event).collect();
-    let lines: Vec<_> = events.iter().map(line_of).collect::<Result<_>>()?;
-    Ok((lines.concat(), events))
-}
-
-fn line_of(event: &Event) -> Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(event)?;
-    line.push(b'\n');
-    Ok(line)
 }
 
 fn alike(error: &Error) -> Error {
@@ -302,21 +286,6 @@ mod tests {
     fn append(journal: &mut Journal, attempt: u32) {
         let now = Timestamp::UNIX_EPOCH;
         journal.append(Fact::ClaimUnblocked { attempt }, None, now).expect("append");
-    }
-
-    #[test]
-    fn one_that_is_put_whole_goes_on_where_it_ends() {
-        let d = tempfile::tempdir().expect("tempdir");
-        let (path, job) = (d.path().join("events.ndjson"), JobId::parse("a-abc234").expect("id"));
-        let (lines, told) =
-            begin(&job, vec![Fact::Resumed {}, Fact::PlanApproved {}], Timestamp::UNIX_EPOCH)
-                .expect("begin");
-        fsx::put(&path, &lines).expect("put");
-        let (mut journal, replay) = Journal::open(&path, &job).expect("open");
-        assert_eq!(replay.events, told);
-        assert!(replay.damage.is_none());
-        let next = journal.append(Fact::Resumed {}, None, Timestamp::UNIX_EPOCH).expect("append");
-        assert_eq!((told[0].seq, told[1].seq, next.seq), (1, 2, 3));
     }
 
     #[test]

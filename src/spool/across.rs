@@ -98,6 +98,14 @@ impl Spool {
         }
     }
 
+    /// Makes durable what lies in `claimed/`.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn flush_claimed(&self) -> Result<()> {
+        fsx::sync_dir(&self.folder(Place::Claimed))
+    }
+
     /// Removes a file in `incoming/` that was brought over; one that was changed since is not what was brought over, and
     /// stays. The answer is whether it is gone.
     ///

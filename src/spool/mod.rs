@@ -7,7 +7,6 @@ mod across;
 mod entry;
 mod keys;
 mod lead;
-mod moved;
 mod rejected;
 mod replacing;
 
@@ -21,7 +20,6 @@ use self::across::{hold, is_across};
 use self::entry::job_of;
 pub use self::entry::{Content, Format, Kind, Place, Stamp, may_be_taken};
 pub use self::lead::Notice;
-pub use self::moved::Moved;
 pub use self::replacing::CutOff;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -159,16 +157,15 @@ impl Spool {
     }
 
     /// Makes a file of `incoming/` this job's: from here on it is `claimed/<job>.<ending>`, or still in `incoming/` where
-    /// that is a mount of its own, to be brought over by [`Spool::bring`]. It is not flushed yet.
+    /// that is a mount of its own, to be brought over by [`Spool::bring`].
     ///
     /// # Errors
     /// `NotFound` if it is gone, `AlreadyExists` if that job has a file; otherwise those of the system.
-    pub fn take(&self, name: &OsStr, job: &JobId, format: Format) -> Result<Moved> {
+    pub fn take(&self, name: &OsStr, job: &JobId, format: Format) -> Result<PathBuf> {
         let (from, to) = (self.folder(Place::Incoming).join(name), self.claimed_path(job, format));
-        match fsx::move_unflushed(&from, &to) {
-            // Flushed at once: a copy of it that survives a power cut must not have the file itself beside it.
-            Err(e) if is_across(&e) => hold(&from, job, format).map(Moved::flushed),
-            moved => moved.map(|()| Moved::renamed(from, to)),
+        match fsx::move_to(&from, &to) {
+            Err(e) if is_across(&e) => hold(&from, job, format),
+            moved => moved.map(|()| to),
         }
     }
 
@@ -347,7 +344,7 @@ mod tests {
         assert_eq!(spool.find(&job).expect("found").0, Place::Failed);
         spool.end(&job, JobPhase::Failed).expect("ending twice is ending once");
         let gone = spool.take(name, &job, Format::Json);
-        assert_eq!(gone.map(drop).map_err(|e| e.kind()), Err(ErrorKind::NotFound));
+        assert_eq!(gone.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
     }
 
     #[test]

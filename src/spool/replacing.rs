@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::across::is_across;
-use super::{Format, Moved, Place, Spool};
+use super::{Format, Place, Spool};
 use crate::model::id::JobId;
 use crate::os::fsx;
 
@@ -46,10 +46,9 @@ impl Spool {
     ///
     /// # Errors
     /// As for [`Spool::take`].
-    pub fn claim_prepared(&self, prepared: &Path, new: &JobId) -> Result<Moved> {
-        let to = self.claimed_path(new, Format::Json);
-        fsx::move_unflushed(prepared, &to)?;
-        Ok(Moved::renamed(prepared.to_owned(), to))
+    pub fn claim_prepared(&self, prepared: &Path, new: &JobId) -> Result<PathBuf> {
+        let claimed = self.claimed_path(new, Format::Json);
+        fsx::move_to(prepared, &claimed).map(|()| claimed)
     }
 
     fn successor_file(&self, old: &JobId) -> PathBuf {

@@ -1,8 +1,9 @@
 //! One fresh repository ahead: made while an agent is at work, taken by the next job that names no workspace.
 //!
-//! Promises: it is taken as a whole, by one job, and only if it is what was made, byte for byte.
+//! Promises: it is taken as a whole, by one job, and only if it is what was made, byte for byte. It is made, and looked at, where
+//! nobody but the holder of the job's lock has to do with it.
 //!
-//! Diagnostics: one that is something else is put aside; where there is none, the job makes its own.
+//! Diagnostics: one that is something else is put aside; where there is none, whatever the reason, the job makes its own.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Result};
@@ -17,46 +18,46 @@ use crate::runs::RunFolder;
 /// Largest file that is compared, in bytes: none that was made is larger.
 const LARGEST: u64 = 4096;
 
-/// Makes it, unless there is one. It is made in this job's folder and gets its name as a whole.
+/// Makes it, unless there is one.
 ///
 /// # Errors
-/// Those of the system; there is none then, and what there is of it is made anew the next time.
+/// Those of the system; there is none then.
 pub fn provide(folder: &RunFolder) -> Result<()> {
-    let (making, ready) = (folder.making_workspace(), folder.ready_workspace());
-    if ready.exists() {
+    let (spare, ready) = (folder.spare_workspace(), folder.ready_workspace());
+    // Somebody has died over it.
+    fsx::remove_tree(&spare)?;
+    if ready.symlink_metadata().is_ok() {
         return Ok(());
     }
-    fsx::remove_tree(&making)?;
-    begin(&making, fsx::put_spares_as_git_does)?;
-    match fsx::move_unflushed(&making, &ready) {
-        // Another job was quicker.
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => fsx::remove_tree(&making),
-        moved => moved,
+    let made = begin(&spare, fsx::put_spares_as_git_does);
+    match made.and_then(|()| fsx::rename_spare(&spare, &ready)) {
+        Ok(()) => Ok(()),
+        // Another job was quicker, or there is no room.
+        Err(e) => fsx::remove_tree(&spare).and(match e.kind() {
+            ErrorKind::AlreadyExists => Ok(()),
+            _ => Err(e),
+        }),
     }
 }
 
-/// Takes it as the workspace of this job, which has none yet; whether there was one.
-pub(super) fn take(folder: &RunFolder) -> Result<bool> {
-    let ready = folder.ready_workspace();
-    if !ready.exists() {
-        return Ok(false);
+/// Takes it as the workspace of this job, which has none yet; whether it is that now.
+pub(super) fn take(folder: &RunFolder) -> bool {
+    let spare = folder.spare_workspace();
+    if fsx::rename_spare(&folder.ready_workspace(), &spare).is_err() {
+        return false;
     }
-    if !is_as_made(&ready) {
+    let is_taken = is_as_made(&spare) && fsx::rename_spare(&spare, &folder.own_workspace()).is_ok();
+    if !is_taken {
         // Cut short when the power went, or somebody has put something there that they may still want.
-        folder.put_ready_aside()?;
-        return Ok(false);
+        let _stays_here = folder.put_spare_aside();
     }
-    match fsx::move_unflushed(&ready, &folder.own_workspace()) {
-        // Another job was quicker.
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-        moved => moved.map(|()| true),
-    }
+    is_taken
 }
 
 /// Whether nothing is there but what was made.
 fn is_as_made(top: &Path) -> bool {
     let expected = as_made();
-    let found = WalkDir::new(top).into_iter().take(expected.len() + 1);
+    let found = WalkDir::new(top).follow_root_links(false).into_iter().take(expected.len() + 1);
     let found = found.map(|entry| look(top, &entry.ok()?));
     found.collect::<Option<BTreeMap<_, _>>>().is_some_and(|found| found == expected)
 }
@@ -64,7 +65,7 @@ fn is_as_made(top: &Path) -> bool {
 /// What was made: each name below the top, a file with its bytes.
 fn as_made() -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let git_dir = Path::new(".git");
-    let files = files().map(|(name, bytes)| (git_dir.join(name), Some(bytes.to_vec())));
+    let files = files().map(|(name, bytes)| (git_dir.join(name), Some(bytes)));
     let leaves = FOLDERS.map(|name| (git_dir.join(name), None)).into_iter().chain(files);
     let mut made = BTreeMap::new();
     for (path, bytes) in leaves {
@@ -101,36 +102,91 @@ mod tests {
     fn one_is_made_and_taken_once() {
         let d = tempfile::tempdir().expect("tempdir");
         let (one, two) = (folder(d.path(), "a-abc234"), folder(d.path(), "b-abc234"));
-        assert!(!take(&one).expect("none yet"));
+        assert!(!take(&one), "none yet");
         provide(&one).expect("made");
         provide(&two).expect("there is one");
-        assert!(!one.making_workspace().exists() && !two.making_workspace().exists());
-        assert!(take(&two).expect("taken") && two.own_workspace().join(".git/HEAD").exists());
-        assert!(!take(&one).expect("only once"));
+        assert!(!one.spare_workspace().exists() && !two.spare_workspace().exists());
+        assert!(take(&two) && two.own_workspace().join(".git/HEAD").exists());
+        assert!(!take(&one) && !one.own_workspace().exists(), "only once");
+    }
+
+    #[test]
+    fn whoever_comes_too_late_makes_its_own_and_nobody_fails() {
+        const JOBS: usize = 8;
+        let d = tempfile::tempdir().expect("tempdir");
+        let folders: Vec<_> = (0..JOBS).map(|n| folder(d.path(), &format!("{n}-abc234"))).collect();
+        for round in 0..20 {
+            provide(&folders[0]).expect("made");
+            let made = fs_id(&folders[0].ready_workspace()).expect("there");
+            let start = std::sync::Barrier::new(JOBS);
+            std::thread::scope(|scope| {
+                for folder in &folders {
+                    let start = &start;
+                    scope.spawn(move || {
+                        start.wait();
+                        super::super::fresh::own(folder).expect("a workspace");
+                    });
+                }
+            });
+            let has_it = |folder: &&RunFolder| fs_id(&folder.own_workspace()) == Some(made);
+            assert_eq!(folders.iter().filter(has_it).count(), 1, "round {round}");
+            for folder in &folders {
+                fsx::remove_tree(&folder.own_workspace()).expect("for the next round");
+            }
+        }
+        assert!(!d.path().join("runs/.aside").exists(), "nothing was taken for changed");
+    }
+
+    fn fs_id(path: &Path) -> Option<u64> {
+        std::os::unix::fs::MetadataExt::ino(&path.symlink_metadata().ok()?).into()
+    }
+
+    #[test]
+    fn what_was_left_half_made_is_made_anew() {
+        let d = tempfile::tempdir().expect("tempdir");
+        let one = folder(d.path(), "a-abc234");
+        fsx::make_dirs(&one.spare_workspace().join(".git/objects")).expect("half");
+        assert!(!take(&one), "there is none");
+        provide(&one).expect("made");
+        assert!(take(&one) && !one.spare_workspace().exists());
     }
 
     #[test]
     fn what_was_changed_is_put_aside_and_not_taken() {
         let d = tempfile::tempdir().expect("tempdir");
         let one = folder(d.path(), "a-abc234");
-        let git = |name: &str| one.ready_workspace().join(".git").join(name);
-        let changes: [(&str, &dyn Fn()); 5] = [
+        let ready = one.ready_workspace();
+        let git = |name: &str| ready.join(".git").join(name);
+        let link = |to: &Path, at: &Path| std::os::unix::fs::symlink(to, at).expect("link");
+        let elsewhere = d.path().join("elsewhere");
+        let changes: [(&str, &dyn Fn()); 8] = [
             ("a hook", &|| fsx::put(&git("hooks"), b"#!/bin/sh\n").expect("put")),
+            ("a file", &|| fsx::put(&ready.join("x"), b"x").expect("put")),
             ("a setting", &|| fsx::put(&git("config"), b"[core]\n\tpager = x\n").expect("put")),
             ("a cut", &|| fsx::put(&git("refs/heads/main"), b"").expect("put")),
             ("a loss", &|| fsx::remove_tree(&git("objects/pack")).expect("remove")),
             ("a link", &|| {
                 fsx::remove(&git("HEAD")).expect("remove");
-                std::os::unix::fs::symlink("refs/heads/main", git("HEAD")).expect("link");
+                link(Path::new("refs/heads/main"), &git("HEAD"));
+            }),
+            ("no folder", &|| {
+                fsx::remove_tree(&ready).expect("remove");
+                fsx::put(&ready, b"x").expect("put");
+            }),
+            ("somewhere else", &|| {
+                fsx::rename_spare(&ready, &elsewhere).expect("moved");
+                link(&elsewhere, &ready);
             }),
         ];
         for (number, (what, change)) in (1..).zip(changes) {
             provide(&one).expect("made");
             change();
-            assert!(!take(&one).expect("looked at"), "{what}");
-            assert!(!one.ready_workspace().exists() && !one.own_workspace().exists(), "{what}");
+            assert!(!take(&one), "{what}");
+            let own = [ready.as_path(), &one.spare_workspace(), &one.own_workspace()];
+            assert!(own.iter().all(|path| path.symlink_metadata().is_err()), "{what}");
             let aside = fsx::list(&d.path().join("runs/.aside")).expect("aside");
             assert_eq!(aside.len(), number, "{what}: {aside:?}");
         }
+        assert!(elsewhere.join(".git/HEAD").exists(), "what it led to is as it was");
     }
 }

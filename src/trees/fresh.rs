@@ -3,7 +3,7 @@
 //! dropped file and its first agent. They wait for the disk, so that one is made [`ahead`] where an agent is at work. The ref
 //! that is the job's tip comes last, where it begins.
 
-use std::io::{ErrorKind, Result as IoResult};
+use std::io::Result as IoResult;
 use std::path::{Path, PathBuf};
 
 use crate::model::workspace::{Isolation, Workspace};
@@ -16,8 +16,6 @@ use super::{TIP, TreesError, ahead, own_ref};
 
 /// The commit without files that each job begins with, made at the epoch by nobody.
 const COMMIT: &str = "2cb156adf1044d4a8c3ca401b60fdae2e5027aba";
-/// What the branch says.
-const MAIN: &str = "2cb156adf1044d4a8c3ca401b60fdae2e5027aba\n";
 /// The commit as git keeps it.
 const OBJECT: &[u8] = b"\x78\x01\x8d\x8d\x41\x0a\xc2\x30\x10\x45\x5d\xe7\x14\xb3\x77\x13\xc3\x34\x24\x22\xe2\x09\xbc\xc3\x64\
                        \x3a\xa5\x62\xd3\x94\x64\x82\x78\x7b\x45\x3d\x80\x7f\xf5\x16\x8f\xf7\xb9\xe4\x7c\x53\x38\x78\xdc\x69\
@@ -45,13 +43,17 @@ pub(super) fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
     if known.is_none() {
         // Where somebody died while it was made, nothing is in it yet but what is in the way.
         fsx::remove_tree(&dir)?;
-        if !ahead::take(folder)? {
+        if !ahead::take(folder) {
             begin(&dir, fsx::put_as_git_does)?;
         }
     }
     let base = known.unwrap_or_else(|| COMMIT.to_owned());
     let dir = dir.canonicalize().map_err(fsx::at(&dir))?;
-    set_tip(&dir.join(".git"), &own_ref(folder.job(), TIP), &base)?;
+    let tip = dir.join(".git").join(own_ref(folder.job(), TIP));
+    if !tip.exists() {
+        fsx::make_dirs(tip.parent().unwrap_or(&dir))?;
+        fsx::put_as_git_does(&[(tip, format!("{base}\n").as_bytes())])?;
+    }
     Ok(Workspace {
         isolation: Isolation::Worktree,
         git_dir: dir.join(".git").display().to_string(),
@@ -73,31 +75,18 @@ pub(super) fn begin(
     for folder in FOLDERS.iter().map(PathBuf::from).chain(shelves) {
         fsx::make_dirs(&git_dir.join(folder))?;
     }
-    put(&files.map(|(name, bytes)| (git_dir.join(name), bytes)))
+    put(&files.each_ref().map(|(name, bytes)| (git_dir.join(name), bytes.as_slice())))
 }
 
 /// What is in it, in the order in which git could do without what follows.
-pub(super) fn files() -> [(PathBuf, &'static [u8]); 5] {
+pub(super) fn files() -> [(PathBuf, Vec<u8>); 5] {
     [
-        (object(TREE), TREE_OBJECT),
-        (object(COMMIT), OBJECT),
-        ("config".into(), CONFIG),
-        ("HEAD".into(), HEAD),
-        (BRANCH.into(), MAIN.as_bytes()),
+        (object(TREE), TREE_OBJECT.to_vec()),
+        (object(COMMIT), OBJECT.to_vec()),
+        ("config".into(), CONFIG.to_vec()),
+        ("HEAD".into(), HEAD.to_vec()),
+        (BRANCH.into(), format!("{COMMIT}\n").into_bytes()),
     ]
-}
-
-/// Has the job's tip be where it begins: a further name of the branch's file, which git replaces and never writes to, so that
-/// nothing waits for the disk.
-fn set_tip(git_dir: &Path, tip: &str, base: &str) -> IoResult<()> {
-    let tip = git_dir.join(tip);
-    fsx::make_dirs(tip.parent().unwrap_or(git_dir))?;
-    match std::fs::hard_link(git_dir.join(BRANCH), &tip) {
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-        // Not every file system has that.
-        Err(_) => fsx::put_as_git_does(&[(tip, format!("{base}\n").as_bytes())]),
-        Ok(()) => Ok(()),
-    }
 }
 
 /// Where an object lies.

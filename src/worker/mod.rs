@@ -141,8 +141,6 @@ async fn work(
     };
     // Whoever wishes it holds the lock that we hold now.
     job.options.approve |= folder.wants(Want::Asked);
-    // For people; a power cut may have taken it.
-    let _as_well_as_it_goes = folder.show_objective(&job);
     let book = Book::open(folder, lock, &job, bus)?;
     tokio::spawn(book.clone().scribe());
     let is_own = job.options.workspace.is_none();

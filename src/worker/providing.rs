@@ -13,7 +13,7 @@ use crate::runs::RunFolder;
 use crate::trees;
 
 /// How long a worker that is done waits for it: a disk that hangs must not keep it.
-const A_MOMENT: Duration = Duration::from_secs(1);
+const A_MOMENT: Duration = Duration::from_secs(5);
 
 /// What is made or will be.
 pub(super) struct Providing {
@@ -40,7 +40,7 @@ impl Providing {
         Self { making, lasting }
     }
 
-    /// Sees it done or not begun: what is written in a run folder is written while its job is ours.
+    /// Sees it done or not begun, but for a disk that hangs: what is written in a run folder is written while its job is ours.
     pub(super) async fn end(self) {
         drop(self.lasting);
         let _it_goes_with_us = timeout(A_MOMENT, self.making).await;

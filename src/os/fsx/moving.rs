@@ -1,4 +1,4 @@
-//! Renames: from folder to folder, onto what is there or onto nothing, flushed or for whoever flushes later.
+//! Renames, the one step that is done or not: from folder to folder, onto what is there or onto nothing, flushed or not.
 
 use std::io::{Error, Result};
 use std::path::Path;
@@ -13,27 +13,7 @@ use crate::os::{reserve, seeded};
 /// # Errors
 /// `AlreadyExists` if the target is taken, `NotFound` if someone else was first; otherwise those of the system.
 pub fn move_to(from: &Path, to: &Path) -> Result<()> {
-    move_unflushed(from, to)?;
-    sync_moved(from, to)
-}
-
-/// Renames, replacing nothing, for whoever calls [`sync_moved`] before anything relies on it.
-///
-/// # Errors
-/// Those of [`move_to`].
-pub fn move_unflushed(from: &Path, to: &Path) -> Result<()> {
-    if seeded::bug("copy-instead-of-rename") && from.is_file() {
-        return std::fs::copy(from, to).and_then(|_| remove(from));
-    }
-    reserve::write_with(to, || rename_onto(from, to, Onto::Free)).map_err(at(from))
-}
-
-/// Flushes both folders of a rename, the new name first: after a power cut there may be two names, but never none.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn sync_moved(from: &Path, to: &Path) -> Result<()> {
-    sync_dir(parent(to))?;
+    publish(from, to)?;
     if parent(from) == parent(to) { Ok(()) } else { sync_dir(parent(from)) }
 }
 
@@ -42,7 +22,10 @@ pub fn sync_moved(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// Those of [`move_to`].
 pub fn publish(from: &Path, to: &Path) -> Result<()> {
-    move_unflushed(from, to)?;
+    if seeded::bug("copy-instead-of-rename") && from.is_file() {
+        return std::fs::copy(from, to).and_then(|_| remove(from));
+    }
+    reserve::write_with(to, || rename_onto(from, to, Onto::Free)).map_err(at(from))?;
     sync_dir(parent(to))
 }
 
@@ -72,4 +55,12 @@ pub fn rename_over(from: &Path, to: &Path) -> Result<()> {
 /// Those of the system, with the path.
 pub fn rename_derived(from: &Path, to: &Path) -> Result<()> {
     rename_onto(from, to, Onto::Any).map_err(at(from))
+}
+
+/// Renames what nobody needs, replacing nothing, without a flush, and never with the room that is kept for work.
+///
+/// # Errors
+/// `AlreadyExists` if the target is taken, `NotFound` if someone else was first; otherwise those of the system.
+pub fn rename_spare(from: &Path, to: &Path) -> Result<()> {
+    rename_onto(from, to, Onto::Free).map_err(at(from))
 }

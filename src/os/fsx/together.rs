@@ -8,25 +8,16 @@ use std::io::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 
-use super::{Onto, at, flush_bytes, remove_quietly, rename_onto, written_by};
+use super::{Onto, at, flush_bytes, remove_quietly, rename_onto};
 
 /// Writes a new file beside a path, and has it flushed by the last one.
 pub(super) type Writer = fn(&Path, &[u8], &mut dyn FnMut(&File) -> Result<()>) -> Result<PathBuf>;
 
-/// Writes files, then names them, one after the other.
-pub(super) fn put_together(files: &[(PathBuf, &[u8])], onto: Onto, write: Writer) -> Result<()> {
-    name_all(files, onto, &write_together(files, write)?)
-}
-
-/// The same without a further thread, which on a busy machine begins long after it was asked for.
-pub(super) fn put_in_turn(files: &[(PathBuf, &[u8])], onto: Onto) -> Result<()> {
-    let write = |(path, bytes): &(PathBuf, &[u8])| written_by(path, bytes, &mut flush_bytes);
-    name_all(files, onto, &all_or_none(files.iter().map(write).collect())?)
-}
-
-fn name_all(files: &[(PathBuf, &[u8])], onto: Onto, temps: &[PathBuf]) -> Result<()> {
+/// Writes new files, then names them, one after the other.
+pub(super) fn put_together(files: &[(PathBuf, &[u8])], write: Writer) -> Result<()> {
+    let temps = write_together(files, write)?;
     let name = |(temp, (path, _)): (&PathBuf, &(PathBuf, &[u8]))| {
-        rename_onto(temp, path, onto).map_err(at(path))
+        rename_onto(temp, path, Onto::Free).map_err(at(path))
     };
     let named = temps.iter().zip(files).try_for_each(name);
     named.inspect_err(|_| temps.iter().for_each(|temp| drop(remove_quietly(temp))))
@@ -51,10 +42,6 @@ fn write_together(files: &[(PathBuf, &[u8])], write: Writer) -> Result<Vec<PathB
         };
         begun.into_iter().map(|begun| begun.map_or_else(|done| done, end)).chain(last).collect()
     });
-    all_or_none(written)
-}
-
-fn all_or_none(written: Vec<Result<PathBuf>>) -> Result<Vec<PathBuf>> {
     if written.iter().any(Result::is_err) {
         written.iter().flatten().for_each(|temp| drop(remove_quietly(temp)));
     }
