@@ -48,25 +48,25 @@ impl Row {
     }
 }
 
-/// Three digits that mean something are enough.
+/// Four digits that mean something are enough.
 fn round(figure: f64) -> f64 {
     let scale = match figure.abs() {
-        100.0.. => 1.0,
-        10.0.. => 10.0,
-        1.0.. => 100.0,
-        _ => 1000.0,
+        1000.0.. => 1.0,
+        100.0.. => 10.0,
+        10.0.. => 100.0,
+        1.0.. => 1000.0,
+        _ => 10_000.0,
     };
     (figure * scale).round() / scale
 }
 
 /// A figure for people.
 pub(crate) fn said(figure: f64) -> String {
-    let rounded = round(figure);
-    match rounded.abs() {
-        100.0.. => format!("{rounded:.0}"),
-        10.0.. => format!("{rounded:.1}"),
-        1.0.. => format!("{rounded:.2}"),
-        _ => format!("{rounded:.3}"),
+    match figure.abs() {
+        99.95.. => format!("{figure:.0}"),
+        9.995.. => format!("{figure:.1}"),
+        0.9995.. => format!("{figure:.2}"),
+        _ => format!("{figure:.3}"),
     }
 }
 

@@ -209,7 +209,10 @@ pub(crate) fn table() -> String {
             Bound::AtLeast(least) => (format!("at least {least}"), figure >= least),
         };
         let reached = if reached { "yes" } else { "**no**" };
-        let _ = writeln!(text, "| {} | {words} | {} | {reached} |", goal.what, said(figure));
+        // A bound with two digits behind the point is not reached by rounding.
+        let newest =
+            if (1.0..1.1).contains(&figure) { format!("{figure:.3}") } else { said(figure) };
+        let _ = writeln!(text, "| {} | {words} | {newest} | {reached} |", goal.what);
     }
     text
 }

@@ -40,10 +40,18 @@ struct Look {
     seen: Option<(Stamp, Duration)>,
     /// When it is to be looked at again; `None` waits for an event.
     due: Option<Duration>,
+    /// When it came here, where a scan found it: of several that are due the first one that came is taken first.
+    came: (i64, i64),
     /// Whether someone or something keeps us from taking it.
     is_aside: bool,
     /// What was last told to be in the way.
     complaint: Option<Box<str>>,
+}
+
+impl Look {
+    fn of(due: Option<Duration>, came: (i64, i64)) -> Self {
+        Self { told: Told::Nothing, seen: None, due, came, is_aside: false, complaint: None }
+    }
 }
 
 /// What to do with a file now.
@@ -95,9 +103,7 @@ impl Looks {
             Change::Written => Told::Writing,
             Change::Other => Told::Made,
         };
-        let fresh =
-            Look { told: Told::Nothing, seen: None, due: None, is_aside: false, complaint: None };
-        let look = self.names.entry(name.to_owned()).or_insert(fresh);
+        let look = self.names.entry(name.to_owned()).or_insert_with(|| Look::of(None, (0, 0)));
         // A name that was only touched is no news to what is known of it.
         if change != Change::Other || look.told == Told::Nothing {
             look.told = told;
@@ -107,17 +113,10 @@ impl Looks {
         true
     }
 
-    /// Takes in that a scan found a name; the answer is whether it was new.
-    pub fn find(&mut self, name: OsString, now: Duration) -> bool {
+    /// Takes in that a scan found a name, of which anything changed last at `came`; the answer is whether it was new.
+    pub fn find(&mut self, name: OsString, came: (i64, i64), now: Duration) -> bool {
         let before = self.names.len();
-        let fresh = Look {
-            told: Told::Nothing,
-            seen: None,
-            due: Some(now),
-            is_aside: false,
-            complaint: None,
-        };
-        let look = self.names.entry(name).or_insert(fresh);
+        let look = self.names.entry(name).or_insert_with(|| Look::of(Some(now), came));
         look.due = look.due.or(Some(now));
         self.names.len() > before
     }
@@ -132,10 +131,17 @@ impl Looks {
         }
     }
 
-    /// The names to look at now, at most `limit`.
+    /// The names to look at now, at most `limit`, in the order in which they came.
     pub fn due(&self, now: Duration, limit: usize) -> Vec<OsString> {
         let is_due = |look: &Look| look.due.is_some_and(|due| due <= now);
-        self.names.iter().filter(|(_, l)| is_due(l)).map(|(n, _)| n.clone()).take(limit).collect()
+        let due = self.names.iter().filter(|(_, look)| is_due(look));
+        let mut due: Vec<_> = due.map(|(name, look)| (look.due, look.came, name)).collect();
+        if due.len() > limit {
+            due.select_nth_unstable(limit);
+            due.truncate(limit);
+        }
+        due.sort_unstable();
+        due.into_iter().map(|(_, _, name)| name.clone()).collect()
     }
 
     /// When the next look is due.
@@ -235,6 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_due_is_looked_at_in_the_order_in_which_it_came() {
+        let mut looks = Looks::new(&Settings::default());
+        for (name, came) in [("d", (3, 0)), ("b", (1, 9)), ("a", (2, 0)), ("c", (1, 3))] {
+            looks.find(name.into(), came, ms(5));
+        }
+        for (name, at) in [("z", 2), ("y", 1)] {
+            looks.tell(OsStr::new(name), Change::Renamed, ms(at));
+        }
+        assert_eq!(looks.due(ms(5), 9), ["y", "z", "c", "b", "a", "d"]);
+        assert_eq!(looks.due(ms(5), 3), ["y", "z", "c"]);
+    }
+
+    #[test]
     fn a_renamed_file_is_taken_at_once() {
         let mut looks = told(&[(Change::Renamed, 0)]);
         assert_eq!(looks.due(ms(0), 9), [name()]);
@@ -280,7 +299,7 @@ mod tests {
     #[test]
     fn without_events_two_equal_looks_decide() {
         let mut looks = looks(None);
-        looks.find(name().to_owned(), ms(0));
+        looks.find(name().to_owned(), (0, 0), ms(0));
         assert_eq!(looks.judge(name(), stamp(1), ms(0)), Verdict::Leave);
         assert_eq!(looks.judge(name(), stamp(2), ms(100)), Verdict::Leave);
         assert_eq!(looks.next_due(), Some(ms(200)));
@@ -290,7 +309,7 @@ mod tests {
     #[test]
     fn an_old_file_that_no_event_told_of_is_looked_at_twice_too() {
         let mut looks = looks(None);
-        looks.find(name().to_owned(), ms(90_000));
+        looks.find(name().to_owned(), (0, 0), ms(90_000));
         assert_eq!(looks.judge(name(), stamp(1), ms(90_000)), Verdict::Leave);
         assert_eq!(looks.judge(name(), stamp(1), ms(90_099)), Verdict::Leave);
         assert_eq!(looks.judge(name(), stamp(1), ms(90_100)), Verdict::Take);
@@ -333,7 +352,7 @@ mod tests {
     fn lost_events_leave_the_decision_to_the_looks() {
         let mut looks = told(&[(Change::Written, 0)]);
         looks.doubt(true);
-        looks.find(name().to_owned(), ms(0));
+        looks.find(name().to_owned(), (0, 0), ms(0));
         assert_eq!(looks.judge(name(), stamp(1), ms(0)), Verdict::Leave);
         assert_eq!(looks.judge(name(), stamp(1), ms(100)), Verdict::Take);
         looks.forget(name());

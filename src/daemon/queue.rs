@@ -59,7 +59,9 @@ impl Daemon {
                 self.has_more = true;
                 break;
             }
-            room -= usize::from(self.looks.find(name, now));
+            let stamp = self.desk.spool.look(&name).ok().flatten();
+            let came = stamp.map_or((0, 0), |stamp| stamp.ctime);
+            room -= usize::from(self.looks.find(name, came, now));
         }
     }
 

@@ -213,7 +213,7 @@ impl Settings {
         self.take_in = f.flag("take_in").unwrap_or(self.take_in);
         self.env = f.texts("env", 64).unwrap_or(self.env);
         self.verify_unsandboxed = f.flag("verify_unsandboxed").unwrap_or(self.verify_unsandboxed);
-        self.rehearse = rehearsal(&mut f).or(self.rehearse);
+        self.rehearse = absolute_rehearsal(&mut f).or(self.rehearse);
         self.rehearsal_commands = f.flag("rehearsal_commands").unwrap_or(self.rehearsal_commands);
         f.finish().map(|()| self)
     }
@@ -232,6 +232,16 @@ fn workspace(fields: &mut Fields) -> Option<String> {
 pub fn rehearsal(fields: &mut Fields) -> Option<String> {
     let script = fields.text("rehearse", MAX_TEXT_BYTES)?;
     Some(if script == "builtin" { String::new() } else { script })
+}
+
+/// The same of the settings: the path is relative to nothing that every command has in common.
+fn absolute_rehearsal(fields: &mut Fields) -> Option<String> {
+    let script = rehearsal(fields)?;
+    if !script.is_empty() && !script.starts_with('/') {
+        let given = quoted(&script);
+        fields.problem(format!("`rehearse` must be \"builtin\" or an absolute path, not {given}"));
+    }
+    Some(script)
 }
 
 /// `roles`: an object of roles, each with what its agents use.

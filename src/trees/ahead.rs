@@ -124,7 +124,7 @@ mod tests {
                     let start = &start;
                     scope.spawn(move || {
                         start.wait();
-                        super::super::fresh::own(folder).expect("a workspace");
+                        crate::trees::fresh::own(folder).expect("a workspace");
                     });
                 }
             });

@@ -229,17 +229,41 @@ fn what_helps_is_named_for_jobs_that_ended_well_and_for_those_that_have_not_begu
 #[test]
 fn a_script_that_is_not_there_costs_no_job() {
     let yard = Yard::new("misspelt-script");
-    yard.set_settings("rehearse = \"buildin\"\n");
     yard.drop_job("kept-abc234", "quick", "");
-    for words in [vec!["daemon", "--once"], vec!["run", "quick"]] {
-        let ended = yard.ask(&words);
-        let says = "the script that `rehearse` names is no file: buildin";
-        assert!(ended.code == Some(6) && ended.stderr.contains(says), "{ended:?}");
-        assert!(ended.stderr.contains("name a script, or \"builtin\""), "{ended:?}");
+    let gone = "the script that `rehearse` names is no file: /gone.json";
+    let misspelt = "`rehearse` must be \"builtin\" or an absolute path, not \"buildin\"";
+    for (named, code, says) in [("/gone.json", 6, gone), ("buildin", 2, misspelt)] {
+        yard.set_settings(&format!("rehearse = \"{named}\"\n"));
+        for words in [vec!["daemon", "--once"], vec!["run", "quick"]] {
+            let ended = yard.ask(&words);
+            assert!(ended.code == Some(code) && ended.stderr.contains(says), "{ended:?}");
+        }
     }
     assert!(yard.incoming().join("kept-abc234.md").exists(), "it waits");
+    yard.set_settings("rehearse = \"/gone.json\"\n");
     let played = yard.ask(&["run", "quick", "--plan", "single", "--rehearse"]);
     assert_eq!(played.code, Some(0), "the script of a job needs none of the settings: {played:?}");
+}
+
+#[test]
+fn what_was_dropped_before_a_daemon_came_is_taken_in_the_order_of_its_coming() {
+    let yard = Yard::new("in-order");
+    let names = ["d", "b", "f", "a", "c", "e"].map(|name| format!("{name}-abc234"));
+    for name in &names {
+        yard.drop_job(name, "quick", "");
+        // File systems date by the tick of a clock.
+        let dated = fs::metadata(yard.incoming().join(format!("{name}.md"))).unwrap();
+        let probe = yard.path("probe");
+        yard.until("the clock of the files has moved on", || {
+            fs::write(&probe, "").unwrap();
+            let now = fs::metadata(&probe).unwrap();
+            (now.ctime(), now.ctime_nsec()) > (dated.ctime(), dated.ctime_nsec())
+        });
+    }
+    let ended = yard.ask(&["daemon", "--once", "--max-jobs", "1"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let taken = ended.stderr.lines().filter_map(|line| line.strip_suffix(": succeeded"));
+    assert_eq!(taken.collect::<Vec<_>>(), names);
 }
 
 #[test]
