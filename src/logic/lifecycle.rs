@@ -128,7 +128,7 @@ fn spends(step: &Step) -> bool {
 /// What comes next as long as nothing is too dear.
 fn unbounded(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp) -> Step {
     if state.workspace.is_none() {
-        return Step::Alone(Alone::FixWorkspace);
+        return due(state, now).unwrap_or(Step::Alone(Alone::FixWorkspace));
     }
     if state.replan.is_some() && !busy.is_empty() {
         // A new plan is made of what has landed, so what is under way comes to its end first.
@@ -156,9 +156,15 @@ pub fn over_budget(state: &JobState, job: &Job, now: Timestamp) -> Option<Ending
     is_over.then(|| Ending::failed("budget", format!("took {} of {}", span(wall), bound(most))))
 }
 
+/// The wait for the next try of what failed before there were tasks, as long as it lasts.
+fn due(state: &JobState, now: Timestamp) -> Option<Step> {
+    let due = state.planning_due.filter(|due| !retry::has_come(*due, now));
+    due.map(|due| Step::Wait(Some(due)))
+}
+
 fn planning(state: &JobState, job: &Job, now: Timestamp) -> Step {
-    if let Some(due) = state.planning_due.filter(|due| !retry::has_come(*due, now)) {
-        return Step::Wait(Some(due));
+    if let Some(wait) = due(state, now) {
+        return wait;
     }
     match job.options.plan {
         Planning::Single => Step::Alone(Alone::Plan),

@@ -17,6 +17,8 @@ use crate::runs::RunFolder;
 
 /// Largest file that is compared, in bytes: none that was made is larger.
 const LARGEST: u64 = 4096;
+/// Most names that are compared: twice as many as are made.
+const MOST: usize = 64;
 
 /// Makes it, unless there is one.
 ///
@@ -24,8 +26,7 @@ const LARGEST: u64 = 4096;
 /// Those of the system; there is none then.
 pub fn provide(folder: &RunFolder) -> Result<()> {
     let (spare, ready) = (folder.spare_workspace(), folder.ready_workspace());
-    // Somebody has died over it.
-    fsx::remove_tree(&spare)?;
+    clear(folder)?;
     if ready.symlink_metadata().is_ok() {
         return Ok(());
     }
@@ -37,6 +38,24 @@ pub fn provide(folder: &RunFolder) -> Result<()> {
             ErrorKind::AlreadyExists => Ok(()),
             _ => Err(e),
         }),
+    }
+}
+
+/// Clears away what somebody who has died had half made, or had in their hands. What else is among it stays: aside, or where it is.
+fn clear(folder: &RunFolder) -> Result<()> {
+    let spare = folder.spare_workspace();
+    if spare.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let expected = as_made();
+    let is_made = |name: &Path, bytes: &Option<Vec<u8>>| {
+        name.starts_with(".git") && fsx::is_temp(name) || expected.get(name) == Some(bytes)
+    };
+    match found(&spare) {
+        Some(found) if found.iter().all(|(name, bytes)| is_made(name, bytes)) => {
+            fsx::remove_tree(&spare)
+        }
+        _ => folder.put_spare_aside(),
     }
 }
 
@@ -56,14 +75,21 @@ pub(super) fn take(folder: &RunFolder) -> bool {
 
 /// Whether nothing is there but what was made.
 fn is_as_made(top: &Path) -> bool {
-    let expected = as_made();
-    let found = WalkDir::new(top).follow_root_links(false).into_iter().take(expected.len() + 1);
-    let found = found.map(|entry| look(top, &entry.ok()?));
-    found.collect::<Option<BTreeMap<_, _>>>().is_some_and(|found| found == expected)
+    found(top).is_some_and(|found| found == as_made())
 }
 
-/// What was made: each name below the top, a file with its bytes.
-fn as_made() -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+/// Each name below the top, the top among them: a file with its bytes, a folder without.
+type Names = BTreeMap<PathBuf, Option<Vec<u8>>>;
+
+/// What lies there; `None` if there is anything but folders and small files, or more than can be ours.
+fn found(top: &Path) -> Option<Names> {
+    let entries = WalkDir::new(top).follow_root_links(false).into_iter().take(MOST + 1);
+    let found: Names = entries.map(|entry| look(top, &entry.ok()?)).collect::<Option<_>>()?;
+    (found.len() <= MOST).then_some(found)
+}
+
+/// What was made.
+fn as_made() -> Names {
     let git_dir = Path::new(".git");
     let files = files().map(|(name, bytes)| (git_dir.join(name), Some(bytes)));
     let leaves = FOLDERS.map(|name| (git_dir.join(name), None)).into_iter().chain(files);
@@ -145,10 +171,32 @@ mod tests {
     fn what_was_left_half_made_is_made_anew() {
         let d = tempfile::tempdir().expect("tempdir");
         let one = folder(d.path(), "a-abc234");
-        fsx::make_dirs(&one.spare_workspace().join(".git/objects")).expect("half");
+        let half = one.spare_workspace().join(".git");
+        fsx::make_dirs(&half.join("objects")).expect("half");
+        fsx::put(&fsx::temp_beside(&half.join("HEAD")).expect("name"), b"re").expect("half");
         assert!(!take(&one), "there is none");
         provide(&one).expect("made");
         assert!(take(&one) && !one.spare_workspace().exists());
+        assert!(!d.path().join("runs/.aside").exists(), "nothing of it was anybody's");
+    }
+
+    #[test]
+    fn what_cannot_be_put_aside_stays_where_it_is() {
+        let d = tempfile::tempdir().expect("tempdir");
+        let one = folder(d.path(), "a-abc234");
+        let aside = d.path().join("runs/.aside");
+        provide(&one).expect("made");
+        fsx::put(&one.ready_workspace().join("thesis.txt"), b"kept").expect("put");
+        fsx::put(&aside, b"no folder").expect("in the way");
+        assert!(!take(&one) && provide(&one).is_err(), "there is no room for another");
+        let here = one.spare_workspace().join("thesis.txt");
+        assert_eq!(fsx::read_optional(&here).expect("read").as_deref(), Some("kept"));
+        fsx::remove(&aside).expect("out of the way");
+        provide(&one).expect("made");
+        let kept = fsx::list(&aside).expect("aside");
+        let there = aside.join(&kept[0]).join("thesis.txt");
+        assert_eq!(fsx::read_optional(&there).expect("read").as_deref(), Some("kept"));
+        assert!(take(&one));
     }
 
     #[test]

@@ -51,7 +51,10 @@ pub(super) fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
     let dir = dir.canonicalize().map_err(fsx::at(&dir))?;
     let tip = dir.join(".git").join(own_ref(folder.job(), TIP));
     if !tip.exists() {
-        fsx::make_dirs(tip.parent().unwrap_or(&dir))?;
+        let refs = tip.parent().unwrap_or(&dir);
+        fsx::make_dirs(refs)?;
+        // What is no ref must not lie among them.
+        fsx::clear_temps(refs)?;
         fsx::put_as_git_does(&[(tip, format!("{base}\n").as_bytes())])?;
     }
     Ok(Workspace {
@@ -147,8 +150,12 @@ mod tests {
         fsx::put(&Path::new(&top).join("left"), b"x").expect("left");
         assert_eq!(own(&folder).expect("anew").base, COMMIT);
         assert!(main.exists() && !Path::new(&top).join("left").exists());
+        let refs = Path::new(&top).join(".git/refs/numerus/a-abc234");
+        fsx::remove(&refs.join("tip")).expect("cut short");
+        fsx::put(&fsx::temp_beside(&refs.join("tip")).expect("name"), b"half").expect("half");
         fsx::put(&Path::new(&top).join("kept"), b"x").expect("kept");
         assert_eq!(own(&folder).expect("again").base, COMMIT);
         assert!(Path::new(&top).join("kept").exists());
+        assert_eq!(fsx::list(&refs).expect("refs"), ["tip"]);
     }
 }

@@ -30,6 +30,22 @@ fn a_job_goes_from_workspace_to_plan_to_roles() {
 }
 
 #[test]
+fn what_failed_before_there_were_tasks_is_tried_again_when_that_is_due() {
+    let due = Timestamp::from_second(5).expect("time");
+    let again = |story: &mut Story, step: Alone| {
+        let failure = Failure::new(FailureKind::Transient, "it did not work");
+        story.tell(None, Fact::PlanningRetried { failure, due });
+        assert_eq!(story.next(Options::default(), &[]), Step::Wait(Some(due)), "{step:?}");
+        let then = next(&story.state, &job(Options::default()), &BTreeSet::new(), due);
+        assert_eq!(then, Step::Alone(step));
+    };
+    let mut story = Story::new();
+    again(&mut story, Alone::FixWorkspace);
+    story.tell(None, Fact::WorkspaceFixed { workspace: workspace() });
+    again(&mut story, Alone::Plan);
+}
+
+#[test]
 fn ready_tasks_start_at_once_up_to_the_lanes() {
     let tasks = [task("a", &[]), task("b", &[]), task("c", &["a"]), task("d", &[])];
     let mut story = Story::planned(&tasks);

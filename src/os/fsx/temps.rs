@@ -32,8 +32,12 @@ pub fn is_older(path: &Path, age: Duration) -> bool {
 
 /// The names that [`temp_beside`] makes, in a folder.
 fn temps(dir: &Path) -> Result<Vec<PathBuf>> {
-    let is_temp = |name: &String| {
-        name.starts_with('.') && Path::new(name).extension() == Some(OsStr::new("tmp"))
-    };
-    Ok(list(dir)?.into_iter().filter(is_temp).map(|name| dir.join(name)).collect())
+    let paths = list(dir)?.into_iter().map(|name| dir.join(name));
+    Ok(paths.filter(|path| is_temp(path)).collect())
+}
+
+/// Whether a name is one that [`temp_beside`] makes.
+pub fn is_temp(path: &Path) -> bool {
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    is_hidden && path.extension() == Some(OsStr::new("tmp"))
 }

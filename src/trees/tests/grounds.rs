@@ -58,6 +58,9 @@ fn a_directory_no_job_can_work_in_is_refused_with_the_reason() {
     let refusal = |house: &House, path: &Path| {
         house.fix(Some(path), Isolation::Worktree).expect_err("refused").to_string()
     };
+    crate::trees::provide(&house.folder).expect("made ahead");
+    let next_ones = refusal(&house, &house.folder.ready_workspace().join(".git"));
+    assert!(next_ones.contains("made for the next job"), "{next_ones}");
     assert!(refusal(&house, Path::new("relative")).contains("absolute"));
     assert!(refusal(&house, &repo.join(".git/objects")).contains("work tree"));
     let bare = house.scratch.path().join("bare.git");
