@@ -36,7 +36,7 @@ fn temps(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths.filter(|path| is_temp(path)).collect())
 }
 
-/// Whether a name is one that [`temp_beside`] makes.
+/// Whether a name is one that [`temp_beside`](super::temp_beside) makes.
 pub fn is_temp(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     is_hidden && path.extension() == Some(OsStr::new("tmp"))
