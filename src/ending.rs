@@ -55,8 +55,11 @@ impl Held {
         })?;
         // What cannot be cleared away is no reason for a job not to end.
         let _left_there = folder.clear_temps(&lock);
-        let (journal, replay) = Journal::open(&folder.journal(), folder.job())?;
+        let (mut journal, replay) = Journal::open(&folder.journal(), folder.job())?;
         let state = JobState::replay(&replay.events);
+        if state.claimed {
+            folder.finish_taking(&lock, &job, &mut journal);
+        }
         Ok(Self { folder, lock, journal, state, job })
     }
 

@@ -51,6 +51,7 @@ pub(super) fn over(root: &Root, job: &JobId, how: &str) -> Failure {
 }
 
 fn of_run(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
+    seams::see_taken(root, folder)?;
     let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
     tail.read()?;
     if tail.state().phase.is_final() {

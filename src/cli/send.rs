@@ -66,6 +66,7 @@ pub(super) fn note(root: &Root, target: &str, text: &str) -> Result<String, Fail
         Whereabouts::Rejected(_) => return Err(pause::over(root, job, "rejected")),
     }
     let folder = Runs::of(root).folder(job);
+    seams::see_taken(root, &folder)?;
     let state = JobState::replay(&snapshot::replay(&folder)?.events);
     if state.phase.is_final() {
         return Err(pause::over(root, job, state.phase.as_str()));

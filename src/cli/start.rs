@@ -143,6 +143,7 @@ fn has_ended(here: &mut Here, job: &JobId, phase: JobPhase) -> Result<Exit, Fail
 
 fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failure> {
     let mut tail = JournalTail::new(Runs::of(&here.root).folder(job));
+    seams::see_taken(&here.root, tail.folder())?;
     tail.read()?;
     let (phase, pause) = (tail.state().phase, tail.state().pause);
     if phase.is_final() {

@@ -174,6 +174,21 @@ impl Desk {
         self.accept(folder, lock, &path, &name)
     }
 
+    /// Sees a taking through that was cut short, if this job's was and nobody is at it.
+    ///
+    /// # Errors
+    /// Those of [`Desk::take`].
+    pub fn see_through(&self, folder: RunFolder) -> Result<Option<Taken>> {
+        if !folder.is_being_taken() {
+            return Ok(None);
+        }
+        let Some(lock) = folder.try_lock()? else { return Ok(None) };
+        // As the daemon sees it, now that nobody else can change it.
+        let Record { state, damage, .. } = lost::look_into(&folder)?;
+        let is_new = folder.is_being_taken() && !state.claimed && damage.is_none();
+        if is_new { self.take_again(folder, lock).map(Some) } else { Ok(None) }
+    }
+
     /// Clears away what was brought over from `incoming/` and still lies there; what was changed since is nobody's job, and
     /// is put aside.
     ///
@@ -247,7 +262,10 @@ impl Desk {
         let Record { state, damage, .. } = lost::look_into(&room.folder)?;
         let is_used = state.claimed || state.phase.is_final() || damage.is_some();
         if !is_used && !self.spool.has_taken(room.folder.job()) {
-            room.folder.begin_taking(&room.lock)?;
+            // One that was made ahead has its mark.
+            if !(room.is_new && room.folder.is_being_taken()) {
+                room.folder.begin_taking(&room.lock)?;
+            }
             return Ok(Occupied::Ours(room));
         }
         self.leave(&room)?;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rustix::fs::{CWD, FileType, mknodat};
 
 use super::*;
+use crate::ending::Held;
 use crate::model::rejection::Code;
 use crate::os::digest;
 use crate::runs::Want;
@@ -241,6 +242,56 @@ fn a_taking_that_was_cut_short_is_done_again() {
     let lock = folder.try_lock().expect("lock").expect("free");
     let job = accepted(desk.take_again(folder, lock).expect("again"));
     assert_eq!(job.id, id);
+}
+
+#[test]
+fn a_taking_that_was_cut_short_is_seen_through_once_and_only_where_nobody_is_at_it() {
+    let (_d, desk) = desk();
+    fsx::put_new(&incoming(&desk, "fix-abc234.md"), b"x").expect("drop");
+    let id = JobId::parse("fix-abc234").expect("id");
+    let folder = desk.runs.create(&id).expect("folder");
+    desk.spool.take(OsStr::new("fix-abc234.md"), &id, Format::Markdown).expect("rename");
+    let through = || desk.see_through(folder.clone()).expect("looked at");
+    assert!(through().is_none(), "without its mark nobody knows how far it got");
+    let lock = folder.try_lock().expect("lock").expect("free");
+    folder.begin_taking(&lock).expect("mark");
+    assert!(through().is_none(), "somebody is at it");
+    drop(lock);
+    assert_eq!(accepted(through().expect("taken")).id, id);
+    assert!(through().is_none(), "it is a job");
+}
+
+#[test]
+fn whoever_opens_a_job_next_puts_right_what_a_death_after_its_claim_left() {
+    let (_d, desk) = desk();
+    let job = accepted(drop_file(&desk, "fix-abc234.md", b"mend it"));
+    let folder = desk.runs.folder(&job.id);
+    let open = || {
+        let lock = folder.try_lock().expect("lock").expect("free");
+        drop(Held::open(folder.clone(), lock).expect("opened"));
+    };
+    let lock = folder.try_lock().expect("lock").expect("free");
+    folder.begin_taking(&lock).expect("as if it had never gone");
+    drop(lock);
+    fsx::put(&folder.dir().join("objective.md"), b"").expect("as a power cut leaves it");
+    open();
+    assert!(!folder.is_being_taken(), "the claim is on disk: no mark is needed");
+    assert_eq!(folder.read_objective().as_deref(), Some("mend it"));
+    fsx::remove(&folder.dir().join("objective.md")).expect("or so");
+    open();
+    assert_eq!(folder.read_objective().as_deref(), Some("mend it"));
+}
+
+#[test]
+fn a_job_that_takes_the_folder_made_ahead_is_marked_until_it_is_one() {
+    let (_d, desk) = desk();
+    let first = accepted(drop_file(&desk, "first.md", b"x"));
+    desk.runs.folder(&first.id).provide_next().expect("made ahead");
+    let id = JobId::parse("next-abc234").expect("id");
+    let Occupied::Ours(room) = desk.occupy(&id).expect("occupy") else { unreachable!() };
+    assert!(room.is_new && room.folder.is_being_taken() && room.folder.is_held().expect("held"));
+    desk.leave(&room).expect("left");
+    assert!(!room.folder.dir().exists(), "nothing was in it");
 }
 
 /// A prepared job, and what it is to have.

@@ -96,18 +96,6 @@ pub fn put_mark(path: &Path) -> Result<()> {
     sync_dir(parent(path))
 }
 
-/// Puts several files into one folder, each durable, with one flush of the folder. In turn: where the machine is busy a thread for
-/// each begins long after it was asked for.
-///
-/// # Errors
-/// Those of the system; some of the files may be there then.
-pub fn put_all(dir: &Path, files: &[(&str, &[u8])]) -> Result<()> {
-    files
-        .iter()
-        .try_for_each(|(name, bytes)| put_without_dir(&dir.join(name), bytes, Onto::Any))?;
-    sync_dir(dir)
-}
-
 /// Puts a new file in place, its bytes flushed and its name not: whoever gives it its real name flushes that one.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! One run folder: what lies where inside. Promises that a file is written by one of the
 //! durable calls of `os::fsx`, but for those that can be derived again.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Error, ErrorKind, Result, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Place;
 use super::folders::move_aside;
+use super::{Journal, Place};
 use crate::model::claim::ClaimRecord;
 use crate::model::id::{JobId, TaskId};
 use crate::model::job::Job;
@@ -177,16 +177,32 @@ impl RunFolder {
         fsx::clear_temps(&self.dir)
     }
 
-    /// Puts `job.json` and `objective.md`, durably, and with them the name of the journal, empty where there is none yet: one
-    /// flush of the folder does for all three, and none of them relies on another before the journal's first line.
+    /// Puts `job.json`, durably, and with it the name of the journal, empty where there is none yet: one flush of the folder does
+    /// for both, and neither relies on the other before the journal's first line. `objective.md` is derived.
     ///
     /// # Errors
     /// Those of the system.
     pub fn put_job(&self, job: &Job) -> Result<()> {
         let json = to_json(job)?;
         drop(fsx::open_append(&self.journal())?);
-        let objective = job.objective.as_bytes();
-        fsx::put_all(&self.dir, &[("objective.md", objective), ("job.json", &json)])
+        self.put_objective(job)?;
+        fsx::put(&self.job_file(), &json)
+    }
+
+    fn put_objective(&self, job: &Job) -> Result<()> {
+        fsx::replace_derived(&self.objective(), job.objective.as_bytes())
+    }
+
+    /// Puts right what a taking has left that was cut short after `job.claimed`: its mark goes, once that is on disk, and
+    /// `objective.md`, which was never flushed, is written again where it is not whole.
+    pub fn finish_taking(&self, held: &FileLock, job: &Job, journal: &mut Journal) {
+        if self.is_being_taken() && journal.flush().is_ok() {
+            let _stays = self.end_taking(held);
+        }
+        let is_whole = |meta: Metadata| meta.is_file() && meta.len() == job.objective.len() as u64;
+        if !self.objective().symlink_metadata().is_ok_and(is_whole) {
+            let _is_in_the_job_file_too = self.put_objective(job);
+        }
     }
 
     /// Reads `job.json`; `None` if it is not there.
@@ -239,9 +255,13 @@ impl RunFolder {
         self.dir.join("job.json")
     }
 
+    fn objective(&self) -> PathBuf {
+        self.dir.join("objective.md")
+    }
+
     /// The objective as people read it; `None` where it cannot be read.
     pub fn read_objective(&self) -> Option<String> {
-        let bytes = fsx::read_bounded(&self.dir.join("objective.md"), MAX_JSON_BYTES).ok()??;
+        let bytes = fsx::read_bounded(&self.objective(), MAX_JSON_BYTES).ok()??;
         String::from_utf8(bytes).ok()
     }
 

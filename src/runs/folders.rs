@@ -34,13 +34,15 @@ impl Runs {
         RunFolder { dir: self.dir.join(job.as_str()), job: job.clone() }
     }
 
-    /// Makes a job's run folder, durably.
+    /// Makes a job's run folder, durably, or gives it the one that was made ahead, which has the mark of a taking already.
     ///
     /// # Errors
     /// `AlreadyExists` if the job has one.
     pub fn create(&self, job: &JobId) -> Result<RunFolder> {
         let folder = self.folder(job);
-        fsx::make_new_dir(folder.dir())?;
+        if !self.give_ready(&folder)? {
+            fsx::make_new_dir(folder.dir())?;
+        }
         Ok(folder)
     }
 

@@ -3,6 +3,7 @@
 //! A run folder belongs to whoever holds its `worker.lock`: only the holder appends to the journal, writes files or moves
 //! the job file. Readers need no lock: every file is whole, append-only or derived.
 
+mod ahead;
 pub mod folder;
 mod folders;
 pub mod journal;

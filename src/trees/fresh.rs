@@ -1,7 +1,7 @@
 //! The fresh repository of a job that names no workspace. It is the same for every job, a few small files in the layout that
 //! git documents (gitrepository-layout), so they are written as they are: calls of git would be most of what lies between a
 //! dropped file and its first agent. They wait for the disk, so that one is made [`ahead`] where an agent is at work. The ref
-//! that is the job's tip comes last, where it begins.
+//! that is to be the job's tip is made with them, under no job's name, and gets that last: so nobody waits for it either.
 
 use std::io::Result as IoResult;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ const CONFIG: &[u8] = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true
 /// The branch that is checked out, and the ref that it is.
 const BRANCH: &str = "refs/heads/main";
 const HEAD: &[u8] = b"ref: refs/heads/main\n";
+/// The tip of the job whose repository it will be: no job has this name.
+const NEXT_TIP: &str = "refs/numerus/next/tip";
 /// The tree without files. Git knows it by heart, but misses it when it checks the repository.
 const TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 const TREE_OBJECT: &[u8] = b"\x78\x01\x2b\x29\x4a\x4d\x55\x30\x60\x00\x00\x0a\x2c\x02\x01";
@@ -49,14 +51,7 @@ pub(super) fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
     }
     let base = known.unwrap_or_else(|| COMMIT.to_owned());
     let dir = dir.canonicalize().map_err(fsx::at(&dir))?;
-    let tip = dir.join(".git").join(own_ref(folder.job(), TIP));
-    if !tip.exists() {
-        let refs = tip.parent().unwrap_or(&dir);
-        fsx::make_dirs(refs)?;
-        // What is no ref must not lie among them.
-        fsx::clear_temps(refs)?;
-        fsx::put_as_git_does(&[(tip, format!("{base}\n").as_bytes())])?;
-    }
+    put_tip(&dir.join(".git"), &own_ref(folder.job(), TIP), &base)?;
     Ok(Workspace {
         isolation: Isolation::Worktree,
         git_dir: dir.join(".git").display().to_string(),
@@ -65,6 +60,24 @@ pub(super) fn own(folder: &RunFolder) -> Result<Workspace, TreesError> {
         base,
         dirty: false,
     })
+}
+
+/// Puts the job's tip where there is none: the one that was made with the repository, which only gets its name, or a new one.
+fn put_tip(git_dir: &Path, name: &str, base: &str) -> IoResult<()> {
+    let tip = git_dir.join(name);
+    let refs = tip.parent().unwrap_or(git_dir);
+    let made = git_dir.join(NEXT_TIP);
+    if !tip.exists() && base == COMMIT {
+        let _where_it_is_not_a_new_one_is_put =
+            fsx::rename_spare(made.parent().unwrap_or(git_dir), refs);
+    }
+    if tip.exists() {
+        return Ok(());
+    }
+    fsx::make_dirs(refs)?;
+    // What is no ref must not lie among them.
+    fsx::clear_temps(refs)?;
+    fsx::put_as_git_does(&[(tip, format!("{base}\n").as_bytes())])
 }
 
 /// Makes it; the branch comes last, and says that all of it is there.
@@ -82,13 +95,15 @@ pub(super) fn begin(
 }
 
 /// What is in it, in the order in which git could do without what follows.
-pub(super) fn files() -> [(PathBuf, Vec<u8>); 5] {
+pub(super) fn files() -> [(PathBuf, Vec<u8>); 6] {
+    let ref_file = || format!("{COMMIT}\n").into_bytes();
     [
         (object(TREE), TREE_OBJECT.to_vec()),
         (object(COMMIT), OBJECT.to_vec()),
         ("config".into(), CONFIG.to_vec()),
         ("HEAD".into(), HEAD.to_vec()),
-        (BRANCH.into(), format!("{COMMIT}\n").into_bytes()),
+        (NEXT_TIP.into(), ref_file()),
+        (BRANCH.into(), ref_file()),
     ]
 }
 
@@ -137,6 +152,25 @@ mod tests {
             let of = |top: &Path| fsx::read_optional(&top.join(".git").join(name)).expect("read");
             assert_eq!(of(Path::new(&made.top)), of(&other), "{name}");
         }
+    }
+
+    #[test]
+    fn the_tip_that_was_made_with_it_gets_the_jobs_name_and_nothing_else_of_that_name_is_lost() {
+        use std::os::unix::fs::MetadataExt;
+        let d = tempfile::tempdir().expect("tempdir");
+        let job = JobId::parse("a-abc234").expect("id");
+        let folder = Runs::of(&Root::new(d.path())).folder(&job);
+        let git_dir = folder.own_workspace().join(".git");
+        begin(&folder.own_workspace(), fsx::put_as_git_does).expect("made");
+        let made = git_dir.join(NEXT_TIP).metadata().expect("there").ino();
+        own(&folder).expect("the job's");
+        let tip = git_dir.join("refs/numerus/a-abc234/tip");
+        assert_eq!(tip.metadata().expect("there").ino(), made);
+        assert!(!git_dir.join("refs/numerus/next").exists());
+        fsx::rename_derived(tip.parent().expect("refs"), &git_dir.join("refs/numerus/next"))
+            .expect("as a power cut leaves it");
+        own(&folder).expect("again");
+        assert_eq!(tip.metadata().expect("there").ino(), made);
     }
 
     #[test]

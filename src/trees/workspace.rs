@@ -55,11 +55,8 @@ fn find(
         return refused(named, "it is not an absolute path of a directory");
     }
     let dir = named.canonicalize().map_err(fsx::at(named))?;
-    if folder.ready_workspace().canonicalize().is_ok_and(|ready| dir.starts_with(ready)) {
-        return refused(
-            &dir,
-            "it was made for the next job that names no workspace, which takes it",
-        );
+    if folder.is_made_ahead(&dir) {
+        return refused(&dir, "it was made for the next job, which takes it");
     }
     let found = find_repository(&dir)?;
     if let Some(top) = found.as_ref().map(|repository| &repository.top)

@@ -68,7 +68,7 @@ impl Book {
         job: &Job,
         bus: &Bus,
     ) -> Result<Self> {
-        let (journal, mut replay) = Journal::open(&folder.journal(), &job.id)?;
+        let (mut journal, mut replay) = Journal::open(&folder.journal(), &job.id)?;
         if let Some(damage) = replay.damage {
             let path = folder.journal();
             return Err(Error::other(format!(
@@ -80,6 +80,9 @@ impl Book {
             replay.events.retain(|event| !matches!(event.fact, Fact::TaskCompleted { .. }));
         }
         let state = JobState::replay(&replay.events);
+        if state.claimed {
+            folder.finish_taking(&lock, job, &mut journal);
+        }
         // Whoever gave us the job has just written its status.
         let told_at = clock::since_boot();
         let pages = Pages { lock, journal, state, is_owed: false, is_behind: false, told_at };

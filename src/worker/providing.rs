@@ -1,6 +1,7 @@
-//! The fresh repository of the next job, made once an agent of this one is at work: nobody waits for the disk then.
+//! The run folder of the next job, and the fresh repository of the next that names none, made once an agent of this one is at
+//! work: nobody waits for the disk then.
 //!
-//! Diagnostics: where it cannot be made, the next job makes its own, and says what is wrong.
+//! Diagnostics: what cannot be made the next job makes itself, and says what is wrong.
 
 use std::time::Duration;
 
@@ -23,16 +24,19 @@ pub(super) struct Providing {
 }
 
 impl Providing {
-    /// Makes it once a session has said its first word.
-    pub(super) fn begin(folder: &RunFolder, bus: &Bus) -> Self {
+    /// Makes both once a session has said its first word; the repository by a job that has such a one itself.
+    pub(super) fn begin(folder: &RunFolder, bus: &Bus, with_workspace: bool) -> Self {
         let (mut confirmed, folder) = (bus.channel("terminal.started", 1), folder.clone());
         let (lasting, over) = channel();
         let making = tokio::spawn(async move {
             tokio::select! {
                 biased;
                 Some(_) = confirmed.next() => {
-                    let _the_next_job_makes_its_own =
-                        spawn_blocking(move || trees::provide(&folder)).await;
+                    let _the_next_job_makes_its_own = spawn_blocking(move || {
+                        let _one_of_them_will_do = folder.provide_next();
+                        if with_workspace { trees::provide(&folder) } else { Ok(()) }
+                    })
+                    .await;
                 }
                 _ = over => {}
             }

@@ -552,8 +552,7 @@ fn every_file_that_a_job_leaves_is_described() {
     ];
     let ended = site.run(site.numerus(words).current_dir(&repo));
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let jobs = fs::read_dir(site.root().join("runs")).unwrap().map(|e| e.unwrap().path());
-    let job = jobs.into_iter().find(|path| path.is_dir()).unwrap();
+    let job = site.root().join("runs").join(&site.jobs()[0]);
     let status: Value =
         serde_json::from_str(&fs::read_to_string(job.join("status.json")).unwrap()).unwrap();
     let tasks = status["tasks"].as_array().unwrap();

@@ -131,3 +131,36 @@ fn whoever_waits_for_a_job_hears_of_its_end_though_its_record_is_a_new_one() {
     yard.until_in("failed", &job);
     assert_eq!(waits.wait(PATIENCE).code, Some(1));
 }
+
+#[test]
+fn a_job_whose_taking_was_cut_short_can_be_steered_without_a_daemon() {
+    let yard = Yard::new("cut-steered");
+    drop(yard.daemon(&[]));
+    let cut = |job: &str| {
+        fs::create_dir(yard.run(job)).unwrap();
+        for name in ["worker.lock", "taking"] {
+            fs::write(yard.run(job).join(name), "").unwrap();
+        }
+        fs::write(yard.folder("claimed").join(format!("{job}.md")), "say hello\n").unwrap();
+    };
+    let [kill, pause, send] = ["kill-abcdef", "pause-abcdef", "send-abcdef"];
+    for job in [kill, pause, send] {
+        cut(job);
+    }
+    for (words, state) in [
+        (&["kill", kill][..], "killed"),
+        (&["pause", pause][..], "paused"),
+        (&["send", send, "mind the gap"][..], "queued"),
+    ] {
+        let said = yard.ask(words);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let job = words[1];
+        assert_eq!(yard.count(job, "job.claimed"), 1, "{job}");
+        assert!(!yard.run(job).join("taking").exists(), "{job}");
+        let status = fs::read_to_string(yard.run(job).join("status.json")).unwrap();
+        assert!(status.contains(&format!("\"state\": \"{state}\"")), "{job}: {status}");
+    }
+    assert_eq!(yard.names("killed"), ["kill-abcdef.md"]);
+    let note = fs::read_to_string(yard.run(send).join("note-1.md")).unwrap();
+    assert_eq!(note.trim(), "mind the gap");
+}

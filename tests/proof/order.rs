@@ -189,11 +189,13 @@ impl<'a> Disk<'a> {
     /// Whether a path is one that must survive a power cut under its name.
     fn is_durable(&self, path: &Path) -> bool {
         match self.below(path).as_deref() {
-            Some(["spool", "tmp" | ".lock", ..] | ["runs", _]) => false,
+            Some(["spool", "tmp" | ".lock", ..]) => false,
             Some([_, .., name]) if name.starts_with('.') => false,
             Some(["spool", _, _]) => true,
+            // Whatever has a dot there is no job's folder.
+            Some(["runs", name]) => !name.contains('.'),
             Some(["runs", _, name]) => {
-                let durable = ["job.json", "objective.md", "events.ndjson", "summary.md"];
+                let durable = ["taking", "job.json", "events.ndjson", "summary.md"];
                 durable.contains(name) || name.starts_with("plan-") || name.starts_with("want.")
             }
             Some(["store", name]) => *name == "memory.ndjson",

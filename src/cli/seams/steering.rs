@@ -37,6 +37,24 @@ pub(in crate::cli) fn take_to_rest(root: &Root, file: &Path) -> Result<(), Failu
     }
 }
 
+/// Sees the taking of a job through that was cut short, so that there is a job to be steered.
+pub(in crate::cli) fn see_taken(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
+    if !folder.is_being_taken() {
+        return Ok(());
+    }
+    let desk = Desk::new(root, open(root)?);
+    let taken = desk.see_through(folder.clone());
+    match taken.map_err(|e| Failure::system("take the job", &e))? {
+        Some(Taken::Rejected { reason, .. }) => Err(refused(&reason)),
+        Some(Taken::Later(why)) => Err(Failure::new(Exit::Blocked, why)),
+        Some(Taken::Job(_)) => {
+            hooks::rouse(root, folder.job());
+            Ok(())
+        }
+        Some(Taken::Gone) | None => Ok(()),
+    }
+}
+
 /// Writes down that a job which nobody works on rests, once nothing of it lives any more; false if somebody holds it. A job
 /// whose worker died is left to the next one, which tells how that went.
 pub(in crate::cli) fn rest(root: &Root, folder: &RunFolder) -> Result<bool, Failure> {
