@@ -192,6 +192,15 @@ impl Daemon {
         }
     }
 
+    /// Whether nobody else may lead. A lock that went with the whole root is no other one: the root may come back.
+    pub(super) fn still_leads(&mut self, lock: &FileLock) -> bool {
+        if self.ground.is_firm() && !lock.is_current() {
+            // It may have gone since it was looked at, and be back by now.
+            self.check_ground();
+        }
+        !self.ground.is_firm() || lock.is_current()
+    }
+
     /// Ends since the lock is another file now: whoever holds that one leads, too.
     pub(super) fn yield_lead(&mut self, lock: &FileLock) -> Exit {
         let path = lock.path().display();

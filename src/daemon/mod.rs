@@ -247,10 +247,10 @@ impl Daemon {
             if self.next_rescan <= clock::since_boot() {
                 self.rescan();
             }
+            if !self.still_leads(lock) {
+                return self.yield_lead(lock);
+            }
             if self.ground.is_firm() {
-                if !lock.is_current() {
-                    return self.yield_lead(lock);
-                }
                 self.go_round();
                 self.check_marked();
                 self.take_what_is_whole();

@@ -61,6 +61,7 @@ mod tests {
     use crate::model::job::{Job, Options as Asked, Origin};
     use crate::model::root::Root;
     use crate::model::settings::Settings;
+    use crate::os::lock::FileLock;
     use crate::os::mount;
     use crate::os::watch::Change;
 
@@ -150,6 +151,26 @@ mod tests {
         std::os::unix::fs::symlink(&aside, &top).expect("link");
         let (is_heard, rest) = after_a_move();
         assert!(!is_heard && is_about(rest, SOON), "over a link not all is heard: {rest:?}");
+    }
+
+    #[test]
+    fn a_lock_that_went_with_its_root_is_not_another_ones() {
+        let d = tempfile::tempdir().expect("scratch");
+        let mut daemon = daemon(d.path());
+        let root = daemon.desk.root.path().to_owned();
+        let away = root.with_file_name("away");
+        let path = root.join("spool/.lock");
+        let lock = FileLock::try_acquire(&path).expect("lock").expect("free");
+        assert!(daemon.still_leads(&lock));
+        crate::os::fsx::move_to(&root, &away).expect("moved");
+        assert!(daemon.still_leads(&lock), "nothing is done until it is back");
+        assert!(!daemon.ground.is_firm());
+        crate::os::fsx::move_to(&away, &root).expect("back");
+        daemon.check_ground();
+        assert!(daemon.still_leads(&lock) && daemon.ground.is_firm());
+        crate::os::fsx::remove(&path).expect("removed");
+        drop(FileLock::try_acquire(&path).expect("another"));
+        assert!(!daemon.still_leads(&lock) && daemon.ground.is_firm());
     }
 
     #[test]
