@@ -25,6 +25,14 @@ impl Row {
         Self { subject: subject.to_owned(), figures, not_run: None }
     }
 
+    /// Of an odd number of runs the one in the middle, by this column: its figures belong together, which medians do not.
+    pub(crate) fn middle(mut runs: Vec<Self>, column: &str) -> Option<Self> {
+        let by = |row: &Self| row.figures.get(column).copied().unwrap_or(f64::INFINITY);
+        runs.sort_by(|one, other| by(one).total_cmp(&by(other)));
+        let middle = runs.len() / 2;
+        runs.into_iter().nth(middle)
+    }
+
     /// A row of what could not be measured.
     pub(crate) fn not_run(subject: &str, why: &str) -> Self {
         Self {

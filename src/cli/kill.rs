@@ -95,8 +95,8 @@ fn of_run(root: &Root, known: &Known, task: Option<TaskId>) -> Result<String, Fa
 
 /// Ends a live job: by its worker, or under its lock where it has none. The answer says how that went.
 pub(super) fn of_job(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
-    seams::see_taken(root, folder)?;
     seams::wish(folder, Want::Killed)?;
+    seams::see_taken(root, folder)?;
     let (mut holder, mut tail) = (Holder::default(), JournalTail::new(folder.clone()));
     let deadline = Deadline::after(PATIENCE);
     loop {

@@ -51,13 +51,13 @@ pub(super) fn over(root: &Root, job: &JobId, how: &str) -> Failure {
 }
 
 fn of_run(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
-    seams::see_taken(root, folder)?;
     let (mut wakes, mut tail) = (Wakes::new(), JournalTail::new(folder.clone()));
     tail.read()?;
     if tail.state().phase.is_final() {
         return Err(over(root, folder.job(), tail.state().phase.as_str()));
     }
     seams::wish(folder, Want::Paused)?;
+    seams::see_taken(root, folder)?;
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
     loop {
         wakes.add(folder.dir());

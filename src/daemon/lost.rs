@@ -145,7 +145,9 @@ impl Daemon {
         let Record { job, damage, .. } = look_into(&folder)?;
         let damage = damage.unwrap_or_else(|| "its journal is gone".to_owned());
         let is_whole = job.is_some();
-        let job = job.unwrap_or_else(|| stand_in(folder.job(), folder.read_objective()));
+        // One that a power cut has emptied says no more than none.
+        let objective = folder.read_objective().filter(|text| !text.is_empty());
+        let job = job.unwrap_or_else(|| stand_in(folder.job(), objective));
         let path = folder.journal();
         let written = if is_no_file(&path) { RunFolder::beside(&path)? } else { path.clone() };
         let (journal, replay) = Journal::open(&written, folder.job())?;

@@ -60,6 +60,8 @@ struct Room {
     lock: FileLock,
     /// Whether this very taking made it; else a dead taker left it behind.
     is_new: bool,
+    /// Whether it has its mark from the start.
+    is_marked: bool,
 }
 
 /// A job just taken, still locked: whoever drops the lock leaves it to the daemon.
@@ -179,9 +181,6 @@ impl Desk {
     /// # Errors
     /// Those of [`Desk::take`].
     pub fn see_through(&self, folder: RunFolder) -> Result<Option<Taken>> {
-        if !folder.is_being_taken() {
-            return Ok(None);
-        }
         let Some(lock) = folder.try_lock()? else { return Ok(None) };
         // As the daemon sees it, now that nobody else can change it.
         let Record { state, damage, .. } = lost::look_into(&folder)?;
@@ -241,9 +240,11 @@ impl Desk {
     /// Makes a run folder and takes its lock; one that a dead taker left behind will do, if it took no file.
     fn occupy(&self, job: &JobId) -> Result<Occupied> {
         for _ in 0..ID_TRIES {
-            let (folder, is_new) = match self.runs.create(job) {
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => (self.runs.folder(job), false),
-                created => (created?, true),
+            let (folder, is_new, is_marked) = match self.runs.begin(job) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                    (self.runs.folder(job), false, false)
+                }
+                begun => begun.map(|(folder, is_marked)| (folder, true, is_marked))?,
             };
             match folder.try_lock() {
                 // Put away as a leftover between its making and its locking, or just being so.
@@ -251,7 +252,9 @@ impl Desk {
                 Err(e) => return Err(e),
                 Ok(None) if is_new => clock::pause(A_MOMENT),
                 Ok(None) => return Ok(Occupied::Busy),
-                Ok(Some(lock)) => return self.judge(Room { folder, lock, is_new }),
+                Ok(Some(lock)) => {
+                    return self.judge(Room { folder, lock, is_new, is_marked });
+                }
             }
         }
         Ok(Occupied::Busy)
@@ -262,8 +265,10 @@ impl Desk {
         let Record { state, damage, .. } = lost::look_into(&room.folder)?;
         let is_used = state.claimed || state.phase.is_final() || damage.is_some();
         if !is_used && !self.spool.has_taken(room.folder.job()) {
-            // One that was made ahead has its mark.
-            if !(room.is_new && room.folder.is_being_taken()) {
+            if !room.is_new {
+                self.runs.flush()?;
+            }
+            if !room.is_marked {
                 room.folder.begin_taking(&room.lock)?;
             }
             return Ok(Occupied::Ours(room));

@@ -1,6 +1,7 @@
 //! Taking, on a scratch root.
 
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -285,13 +286,23 @@ fn whoever_opens_a_job_next_puts_right_what_a_death_after_its_claim_left() {
 #[test]
 fn a_job_that_takes_the_folder_made_ahead_is_marked_until_it_is_one() {
     let (_d, desk) = desk();
+    let ino = |path: &Path| std::fs::symlink_metadata(path).expect("there").ino();
     let first = accepted(drop_file(&desk, "first.md", b"x"));
-    desk.runs.folder(&first.id).provide_next().expect("made ahead");
+    let provide = || {
+        desk.runs.folder(&first.id).provide_next().expect("made ahead");
+        ino(&desk.runs.dir().join(".next"))
+    };
+    let made = provide();
     let id = JobId::parse("next-abc234").expect("id");
     let Occupied::Ours(room) = desk.occupy(&id).expect("occupy") else { unreachable!() };
-    assert!(room.is_new && room.folder.is_being_taken() && room.folder.is_held().expect("held"));
+    assert!(room.is_marked && room.folder.is_being_taken() && ino(room.folder.dir()) == made);
+    assert!(room.folder.is_held().expect("held"));
     desk.leave(&room).expect("left");
     assert!(!room.folder.dir().exists(), "nothing was in it");
+    let made = provide();
+    let job = accepted(drop_file(&desk, "second.md", b"x"));
+    let folder = desk.runs.folder(&job.id);
+    assert!(ino(folder.dir()) == made && !folder.is_being_taken(), "it is a job");
 }
 
 /// A prepared job, and what it is to have.

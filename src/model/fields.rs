@@ -164,9 +164,11 @@ impl Fields {
 fn unknown(within: &str, key: &str, known: &[&'static str]) -> String {
     let near = nearest(key, known);
     let key = shown(&Value::String(key.to_owned()));
+    let table = within.trim_end_matches('.');
+    let place = if table.is_empty() { String::new() } else { format!(" in `{table}`") };
     match near {
-        Some(best) => format!("unknown key {key}: did you mean `{within}{best}`?"),
-        None => format!("unknown key {key}: known keys are {}", known.join(", ")),
+        Some(best) => format!("unknown key {key}{place}: did you mean `{within}{best}`?"),
+        None => format!("unknown key {key}{place}: known keys are {}", known.join(", ")),
     }
 }
 
@@ -236,6 +238,20 @@ mod tests {
         assert_eq!(
             f.finish(),
             Err(vec!["unknown key \"prioritty\": did you mean `priority`?".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_key_that_a_table_does_not_know_is_told_with_that_table() {
+        let mut f = fields(r#"{"resources": {"memry": 1, "wall": 2}}"#);
+        let mut inner = f.object("resources").expect("a table");
+        inner.number("memory", 0..=9);
+        assert_eq!(
+            inner.finish(),
+            Err(vec![
+                "unknown key \"memry\" in `resources`: did you mean `resources.memory`?".to_owned(),
+                "unknown key \"wall\" in `resources`: known keys are memory".to_owned(),
+            ])
         );
     }
 

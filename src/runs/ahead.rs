@@ -3,11 +3,14 @@
 //!
 //! Promises: it is one job's, as a whole. What is not as it was made, or cannot be had, is not used, and the job's folder is made.
 
-use std::io::{ErrorKind, Result};
+use std::fs::Metadata;
+use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
 use super::folder::TAKING;
+use super::folders::move_aside;
 use super::{RunFolder, Runs};
+use crate::model::id::JobId;
 use crate::os::fsx;
 
 /// Its name in `runs/`.
@@ -26,38 +29,56 @@ impl RunFolder {
     /// # Errors
     /// Those of the system; there is none then.
     pub fn provide_next(&self) -> Result<()> {
-        let ready = self.dir.with_file_name(READY);
+        let (spare, ready) = (self.dir.join("next.spare"), self.dir.with_file_name(READY));
         if ready.symlink_metadata().is_ok() {
-            return Ok(());
+            return clear(&spare);
         }
-        let spare = self.dir.join("next.spare");
+        if look(&spare) == Look::Other {
+            return Err(fsx::at(&spare)(Error::from(ErrorKind::AlreadyExists)));
+        }
         fsx::make_dir(&spare)?;
         fsx::put_mark(&spare.join(TAKING))?;
         match fsx::rename_spare(&spare, &ready) {
             // Another job was quicker.
-            Err(e) if e.kind() == ErrorKind::AlreadyExists && is_as_made(&spare) => {
-                fsx::remove_tree(&spare)
-            }
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => clear(&spare),
             named => named,
         }
     }
 }
 
 impl Runs {
-    /// Gives a job the folder that was made ahead; false if it must be made.
-    pub(super) fn give_ready(&self, folder: &RunFolder) -> Result<bool> {
-        match fsx::move_to(&self.ready(), folder.dir()) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Err(e),
-            // None is there, or it cannot be had: who makes one says what is wrong.
-            Err(_) => return Ok(false),
-            Ok(()) => {}
+    /// Makes the run folder of a job that is about to be taken, durably, or gives it the one that was made ahead; whether it has
+    /// the mark of a taking, durably, by that. Nothing in it is looked at once it has the job's name: others may have it locked.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the job has one; otherwise those of the system.
+    pub fn begin(&self, job: &JobId) -> Result<(RunFolder, bool)> {
+        let folder = self.folder(job);
+        if self.has_ready() {
+            match fsx::rename_spare(&self.ready(), folder.dir()) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => return Err(e),
+                // Somebody else has it by now, or it cannot be had: who makes one says what is wrong.
+                Err(_) => {}
+                Ok(()) => return fsx::sync_dir(self.dir()).map(|()| (folder, true)),
+            }
         }
-        if is_as_made(folder.dir()) {
-            return Ok(true);
+        self.create(job).map(|folder| (folder, false))
+    }
+
+    /// Whether one was made ahead. What is something else goes aside: somebody may have put something there that they still want.
+    fn has_ready(&self) -> bool {
+        match look(&self.ready()) {
+            Look::AsMade => true,
+            Look::Gone => false,
+            Look::Half | Look::Other => {
+                let _stays_in_the_way = self.put_ready_aside();
+                false
+            }
         }
-        // Somebody has put something there that they may still want.
-        self.move_aside(folder.job())?;
-        Ok(false)
+    }
+
+    fn put_ready_aside(&self) -> Result<()> {
+        move_aside(self.dir(), &self.ready(), "next")
     }
 
     fn ready(&self) -> PathBuf {
@@ -65,14 +86,48 @@ impl Runs {
     }
 }
 
-/// Whether nothing is there but what was made.
-fn is_as_made(dir: &Path) -> bool {
-    let is_kind = |path: &Path, is: fn(&std::fs::Metadata) -> bool| {
-        path.symlink_metadata().is_ok_and(|meta| is(&meta))
+/// What lies where one is made, or waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Nothing, or no more.
+    Gone,
+    /// A folder with nothing in it.
+    Half,
+    /// What was made, and nothing else.
+    AsMade,
+    /// Anything else.
+    Other,
+}
+
+fn look(dir: &Path) -> Look {
+    let is = |path: &Path, of_kind: fn(&Metadata) -> bool| match path.symlink_metadata() {
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        meta => Some(meta.is_ok_and(|meta| of_kind(&meta))),
     };
-    is_kind(dir, std::fs::Metadata::is_dir)
-        && fsx::list_os(dir).is_ok_and(|names| names == [TAKING])
-        && is_kind(&dir.join(TAKING), |meta| meta.is_file() && meta.len() == 0)
+    let Some(is_folder) = is(dir, Metadata::is_dir) else { return Look::Gone };
+    if !is_folder {
+        return Look::Other;
+    }
+    match fsx::list_os(dir) {
+        Ok(names) if names.is_empty() => Look::Half,
+        Ok(names) if names == [TAKING] => {
+            match is(&dir.join(TAKING), |meta| meta.is_file() && meta.len() == 0) {
+                Some(true) => Look::AsMade,
+                Some(false) => Look::Other,
+                None => Look::Gone,
+            }
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => Look::Gone,
+        Ok(_) | Err(_) => Look::Other,
+    }
+}
+
+/// Clears away one that nobody needs; what else is there stays.
+fn clear(spare: &Path) -> Result<()> {
+    match look(spare) {
+        Look::Half | Look::AsMade => fsx::remove_tree(spare),
+        Look::Gone | Look::Other => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +136,6 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;
-    use crate::model::id::JobId;
     use crate::model::root::Root;
 
     /// What somebody does to the folder made ahead.
@@ -105,17 +159,48 @@ mod tests {
     #[test]
     fn the_folder_made_ahead_is_the_next_jobs_and_only_once() {
         let (_kept, runs) = runs();
-        let one = runs.create(&id("a-abc234")).expect("made");
-        assert!(!one.is_being_taken(), "none was made ahead");
+        let (one, is_marked) = runs.begin(&id("a-abc234")).expect("made");
+        assert!(!is_marked && !one.is_being_taken(), "none was made ahead");
         one.provide_next().expect("made ahead");
         let made = number(&runs.ready());
         one.provide_next().expect("there is one");
         assert_eq!(number(&runs.ready()), made);
         assert!(!one.dir().join("next.spare").exists());
-        let two = runs.create(&id("b-abc234")).expect("given");
-        assert!(two.is_being_taken() && number(two.dir()) == made);
-        let three = runs.create(&id("c-abc234")).expect("made");
-        assert!(!three.is_being_taken());
+        let (two, is_marked) = runs.begin(&id("b-abc234")).expect("given");
+        assert!(is_marked && two.is_being_taken() && number(two.dir()) == made);
+        let (three, is_marked) = runs.begin(&id("c-abc234")).expect("made");
+        assert!(!is_marked && !three.is_being_taken());
+    }
+
+    #[test]
+    fn of_many_that_want_it_one_has_it_and_all_have_a_folder_of_their_own() {
+        const JOBS: usize = 8;
+        let (_kept, runs) = runs();
+        let first = runs.create(&id("first-abc234")).expect("made");
+        for round in 0..20 {
+            first.provide_next().expect("made ahead");
+            let start = std::sync::Barrier::new(JOBS);
+            let had = std::thread::scope(|scope| {
+                let begin = |n: usize| {
+                    let (start, runs) = (&start, &runs);
+                    scope.spawn(move || {
+                        start.wait();
+                        // Two and two want a folder for the same job.
+                        runs.begin(&id(&format!("r{round}-{}-abc234", n / 2)))
+                    })
+                };
+                let all: Vec<_> = (0..JOBS).map(begin).collect();
+                let ended = all.into_iter().map(|one| one.join().expect("no panic"));
+                ended.collect::<Vec<_>>()
+            });
+            let made: Vec<_> = had.iter().filter_map(|begun| begun.as_ref().ok()).collect();
+            assert_eq!(made.len(), JOBS / 2, "one of each two: {had:?}");
+            assert_eq!(made.iter().filter(|(_, is_marked)| *is_marked).count(), 1, "{had:?}");
+            for (folder, is_marked) in made {
+                assert_eq!(folder.is_being_taken(), *is_marked);
+            }
+        }
+        assert!(!runs.dir().join(".aside").exists(), "nothing was taken for changed");
     }
 
     #[test]
@@ -123,7 +208,7 @@ mod tests {
         let (_kept, runs) = runs();
         let one = runs.create(&id("a-abc234")).expect("made");
         one.provide_next().expect("made ahead");
-        let again = runs.create(&id("a-abc234")).expect_err("there is one");
+        let again = runs.begin(&id("a-abc234")).expect_err("there is one");
         assert_eq!(again.kind(), ErrorKind::AlreadyExists);
         assert!(runs.ready().is_dir() && !one.is_being_taken());
     }
@@ -150,21 +235,31 @@ mod tests {
         for (n, (what, spoil)) in spoil.iter().enumerate() {
             one.provide_next().expect("made ahead");
             spoil(&runs.ready());
-            let next = runs.create(&id(&format!("b{n}-abc234"))).expect(what);
+            let (next, is_marked) = runs.begin(&id(&format!("b{n}-abc234"))).expect(what);
             let made = symlink_metadata(next.dir()).expect(what);
-            assert!(made.is_dir() && fsx::list(next.dir()).expect(what).is_empty(), "{what}");
+            assert!(!is_marked && made.is_dir(), "{what}");
+            assert!(fsx::list(next.dir()).expect(what).is_empty(), "{what}");
             assert_eq!(fsx::list(&aside).expect(what).len(), n + 1, "{what}");
         }
     }
 
     #[test]
-    fn what_a_dead_worker_left_half_made_will_do_and_a_file_in_the_way_stays() {
+    fn what_a_dead_worker_left_half_made_will_do_or_goes_and_what_is_not_ours_stays() {
         let (_kept, runs) = runs();
         let one = runs.create(&id("a-abc234")).expect("made");
-        fsx::make_dirs(&one.dir().join("next.spare")).expect("half made");
+        let spare = one.dir().join("next.spare");
+        fsx::make_dirs(&spare).expect("half made");
         one.provide_next().expect("made ahead");
-        assert!(runs.create(&id("b-abc234")).expect("given").is_being_taken());
-        fsx::put(&one.dir().join("next.spare"), b"kept").expect("put");
-        assert!(one.provide_next().is_err() && one.dir().join("next.spare").is_file());
+        assert!(runs.begin(&id("b-abc234")).expect("given").1);
+        one.provide_next().expect("made ahead");
+        fsx::make_dirs(&spare).expect("half made");
+        one.provide_next().expect("there is one");
+        assert!(!spare.exists(), "it is of no use");
+        runs.begin(&id("c-abc234")).expect("given");
+        let elsewhere = runs.dir().with_file_name("elsewhere");
+        fsx::make_dirs(&elsewhere).expect("somebody's");
+        symlink(&elsewhere, &spare).expect("link");
+        assert!(one.provide_next().is_err() && spare.is_symlink());
+        assert!(fsx::list(&elsewhere).expect("list").is_empty(), "nothing is put into it");
     }
 }

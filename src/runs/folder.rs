@@ -1,7 +1,7 @@
 //! One run folder: what lies where inside. Promises that a file is written by one of the
 //! durable calls of `os::fsx`, but for those that can be derived again.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{Error, ErrorKind, Result, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -185,7 +185,7 @@ impl RunFolder {
     pub fn put_job(&self, job: &Job) -> Result<()> {
         let json = to_json(job)?;
         drop(fsx::open_append(&self.journal())?);
-        self.put_objective(job)?;
+        let _is_in_the_job_file_too = self.put_objective(job);
         fsx::put(&self.job_file(), &json)
     }
 
@@ -199,8 +199,7 @@ impl RunFolder {
         if self.is_being_taken() && journal.flush().is_ok() {
             let _stays = self.end_taking(held);
         }
-        let is_whole = |meta: Metadata| meta.is_file() && meta.len() == job.objective.len() as u64;
-        if !self.objective().symlink_metadata().is_ok_and(is_whole) {
+        if self.read_objective().as_ref() != Some(&job.objective) {
             let _is_in_the_job_file_too = self.put_objective(job);
         }
     }

@@ -34,16 +34,22 @@ impl Runs {
         RunFolder { dir: self.dir.join(job.as_str()), job: job.clone() }
     }
 
-    /// Makes a job's run folder, durably, or gives it the one that was made ahead, which has the mark of a taking already.
+    /// Makes a job's run folder, durably.
     ///
     /// # Errors
     /// `AlreadyExists` if the job has one.
     pub fn create(&self, job: &JobId) -> Result<RunFolder> {
         let folder = self.folder(job);
-        if !self.give_ready(&folder)? {
-            fsx::make_new_dir(folder.dir())?;
-        }
+        fsx::make_new_dir(folder.dir())?;
         Ok(folder)
+    }
+
+    /// Flushes the names of all run folders: whoever made one that is found may have died before that.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn flush(&self) -> Result<()> {
+        fsx::sync_dir(&self.dir)
     }
 
     /// A run folder of a job under no name yet, for the one daemon that leads to fill; what an earlier one left there is gone.

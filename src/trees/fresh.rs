@@ -71,13 +71,14 @@ fn put_tip(git_dir: &Path, name: &str, base: &str) -> IoResult<()> {
         let _where_it_is_not_a_new_one_is_put =
             fsx::rename_spare(made.parent().unwrap_or(git_dir), refs);
     }
-    if tip.exists() {
-        return Ok(());
+    if !tip.exists() {
+        fsx::make_dirs(refs)?;
+        // What is no ref must not lie among them.
+        fsx::clear_temps(refs)?;
+        fsx::put_as_git_does(&[(tip, format!("{base}\n").as_bytes())])?;
     }
-    fsx::make_dirs(refs)?;
-    // What is no ref must not lie among them.
-    fsx::clear_temps(refs)?;
-    fsx::put_as_git_does(&[(tip, format!("{base}\n").as_bytes())])
+    // It is a ref as long as it has that name.
+    fsx::remove(&made)
 }
 
 /// Makes it; the branch comes last, and says that all of it is there.
@@ -167,6 +168,12 @@ mod tests {
         let tip = git_dir.join("refs/numerus/a-abc234/tip");
         assert_eq!(tip.metadata().expect("there").ino(), made);
         assert!(!git_dir.join("refs/numerus/next").exists());
+        fsx::make_dirs(&git_dir.join("refs/numerus/next")).expect("folder");
+        fsx::put(&git_dir.join(NEXT_TIP), b"left over").expect("put");
+        own(&folder).expect("again");
+        assert_eq!(tip.metadata().expect("there").ino(), made);
+        assert!(!git_dir.join(NEXT_TIP).exists(), "there is one tip");
+        fsx::remove_tree(&git_dir.join("refs/numerus/next")).expect("removed");
         fsx::rename_derived(tip.parent().expect("refs"), &git_dir.join("refs/numerus/next"))
             .expect("as a power cut leaves it");
         own(&folder).expect("again");

@@ -33,7 +33,6 @@ mod telling;
 mod words;
 
 use std::io::Result;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,10 +40,8 @@ use tokio::sync::mpsc;
 
 use crate::bus::Bus;
 use crate::codex::{Codex, Launchers, fence};
-use crate::ending::Ending;
 use crate::health;
 use crate::hooks;
-use crate::logic::parked::Unfinished;
 use crate::logic::revise;
 use crate::model::event::Fact;
 use crate::model::id::JobId;
@@ -58,7 +55,7 @@ use crate::runs::{RunFolder, Runs, Want};
 
 pub use awaiting::{Ready, job_of_input};
 use book::Book;
-use desk::{Desk, Fixing};
+use desk::Desk;
 use providing::Providing;
 use telling::Teller;
 
@@ -173,62 +170,38 @@ async fn carry_on(
     if waits_for_a_go(book, folder) {
         return Ok(Left::Done);
     }
-    let home = Codex::home_for(root, settings, job);
-    // A fresh repository is made in the run folder, beside whatever else is put in its place from here on.
-    let is_to_be_made = job.options.workspace.is_none() && book.state(|s| s.workspace.is_none());
-    let fixing = is_to_be_made.then(|| planning::begin_fixing(root, folder, &job.options, &home));
-    let (unsettled, ending) = match take_up(folder, job, book, &home) {
-        Ok(taken_up) => taken_up,
-        Err(e) => {
-            see_done(fixing).await;
-            return Err(e);
-        }
-    };
-    let desk = match Desk::set_up(root, settings, folder, job.clone(), book.clone(), launchers) {
-        Ok(desk) => desk,
-        Err(problem) => {
-            see_done(fixing).await;
-            return match health::cannot_write(root) {
-                Some(why) => Ok(Left::Unfit(why)),
-                None => closing::codex_unusable(book, &problem),
-            };
-        }
-    };
-    *desk.fixing() = fixing;
-    parked::hold_again(&desk, unsettled);
-    resume::bury(&desk)?;
-    if let Some(ending) = ending {
-        desk.end_fixing().await;
-        closing::finish(&desk, &ending).await?;
-        return Ok(Left::Done);
-    }
-    cycle::run(&desk, signals).await
-}
-
-/// Waits for what nobody needs any more: what is written in the run folder is written as long as the job is ours.
-async fn see_done(fixing: Option<Fixing>) {
-    if let Some(fixing) = fixing {
-        drop(fixing.await);
-    }
-}
-
-/// The places of sessions that the worker before did not settle, and what they left unfinished.
-type Unsettled = Vec<(String, Unfinished)>;
-
-/// Writes down that this worker has the job, and what the one before it could not: the sessions that it did not settle, and how the
-/// job ends if it has been interrupted too often.
-fn take_up(
-    folder: &RunFolder,
-    job: &Job,
-    book: &Book,
-    home: &Path,
-) -> Result<(Unsettled, Option<Ending>)> {
     let pid = process::own_pid();
     let start_time = process::start_time(pid).unwrap_or_default();
     book.record(None, Fact::WorkerStarted { pid, start_time, boot_id: process::boot_id() })?;
     let unsettled = book.state(|s| s.parked.unsettled());
-    let ending = resume::repair(book, folder, job, home, clock::steady())?;
-    Ok((unsettled, ending))
+    let home = Codex::home_for(root, settings, job);
+    let ending = resume::repair(book, folder, job, &home, clock::steady())?;
+    // A fresh repository is made in the run folder, beside whatever else is put in its place now.
+    let is_to_be_made = job.options.workspace.is_none() && book.state(|s| s.workspace.is_none());
+    let fixing = is_to_be_made.then(|| planning::begin_fixing(root, folder, &job.options, &home));
+    match Desk::set_up(root, settings, folder, job.clone(), book.clone(), launchers) {
+        Ok(desk) => {
+            *desk.fixing() = fixing;
+            parked::hold_again(&desk, unsettled);
+            resume::bury(&desk)?;
+            if let Some(ending) = ending {
+                desk.end_fixing().await;
+                closing::finish(&desk, &ending).await?;
+                return Ok(Left::Done);
+            }
+            cycle::run(&desk, signals).await
+        }
+        Err(problem) => {
+            if let Some(fixing) = fixing {
+                // What is written in the run folder is written as long as the job is ours.
+                drop(fixing.await);
+            }
+            match health::cannot_write(root) {
+                Some(why) => Ok(Left::Unfit(why)),
+                None => closing::codex_unusable(book, &problem),
+            }
+        }
+    }
 }
 
 /// Whether there is nothing to do before a person says go: a daemon and `start` may both have begun a worker for the plan. What

@@ -160,7 +160,19 @@ fn a_job_whose_taking_was_cut_short_can_be_steered_without_a_daemon() {
         let status = fs::read_to_string(yard.run(job).join("status.json")).unwrap();
         assert!(status.contains(&format!("\"state\": \"{state}\"")), "{job}: {status}");
     }
-    assert_eq!(yard.names("killed"), ["kill-abcdef.md"]);
+    // Whose taker died before it had moved the file, or that nobody ever dropped.
+    let [early, never] = ["early-abcdef", "never-abcdef"];
+    for job in [early, never] {
+        cut(job);
+        fs::remove_file(yard.folder("claimed").join(format!("{job}.md"))).unwrap();
+    }
+    fs::write(yard.incoming().join("early-abcdef.json"), r#"{"objective": "x"}"#).unwrap();
+    let said = yard.ask(&["kill", early]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(yard.end_of(early).0, "killed");
+    let said = yard.ask(&["kill", never]);
+    assert!(said.code == Some(3) && said.stderr.contains("never taken"), "{said:?}");
+    assert_eq!(yard.names("killed"), ["early-abcdef.json", "kill-abcdef.md"]);
     let note = fs::read_to_string(yard.run(send).join("note-1.md")).unwrap();
     assert_eq!(note.trim(), "mind the gap");
 }

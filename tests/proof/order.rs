@@ -25,6 +25,8 @@ struct Disk<'a> {
     dirty: BTreeSet<PathBuf>,
     /// Names that were made or taken away, by the folder that was not flushed yet.
     pending: BTreeMap<PathBuf, Vec<String>>,
+    /// Run folders made ahead whose mark was not flushed yet.
+    unmarked: BTreeSet<PathBuf>,
     /// What was written into journals since their last flush.
     unflushed: BTreeMap<PathBuf, Vec<&'a str>>,
     /// What lies flushed in journals.
@@ -83,12 +85,16 @@ impl<'a> Disk<'a> {
     fn flush(&mut self, path: &Path) {
         self.dirty.remove(path);
         self.pending.remove(path);
+        self.unmarked.remove(path);
         let events = self.unflushed.remove(path).unwrap_or_default();
         self.flushed.entry(path.to_owned()).or_default().extend(events);
     }
 
     /// A name that was made.
     fn name(&mut self, path: &Path, call: &Call) {
+        if path.ends_with("next.spare/taking") {
+            self.unmarked.extend(path.parent().map(Path::to_owned));
+        }
         if self.is_durable(path) {
             let folder = path.parent().unwrap_or(path).to_owned();
             self.pending.entry(folder).or_default().push(shown(call));
@@ -97,6 +103,9 @@ impl<'a> Disk<'a> {
 
     fn rename(&mut self, call: &'a Call) {
         let Some(onto) = &call.onto else { return };
+        if self.unmarked.remove(&call.path) {
+            self.faults.push(format!("{} before its mark is flushed", shown(call)));
+        }
         let is_dirty = self.dirty.remove(&call.path);
         if is_dirty && self.is_durable(onto) {
             self.faults.push(format!("{} before its bytes are flushed", shown(call)));
@@ -131,13 +140,16 @@ impl<'a> Disk<'a> {
 
     /// A tip moves: that it will has to stand in the job's journal. The first move makes it.
     fn move_tip(&mut self, call: &Call, onto: &Path) {
-        let is_tip = onto.ends_with("tip") && onto.to_string_lossy().contains("/refs/numerus/");
-        if !is_tip {
-            return;
-        }
-        let moves = self.tips.entry(onto.to_owned()).or_default();
+        let refs = "/refs/numerus/";
+        let tip = match onto.parent() {
+            // One that was made ahead comes with its folder.
+            Some(above) if above.ends_with(&refs[1..]) => onto.join("tip"),
+            _ if onto.ends_with("tip") && onto.to_string_lossy().contains(refs) => onto.to_owned(),
+            _ => return,
+        };
+        let moves = self.tips.entry(tip.clone()).or_default();
         *moves += 1;
-        let job = onto.parent().and_then(Path::file_name).unwrap_or_default();
+        let job = tip.parent().and_then(Path::file_name).unwrap_or_default();
         let journal = self.root.join("runs").join(job).join("events.ndjson");
         let events = self.flushed.get(&journal).map(Vec::as_slice).unwrap_or_default();
         let intents = events.iter().filter(|event| INTENTS.contains(event)).count();

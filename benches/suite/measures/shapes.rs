@@ -1,6 +1,7 @@
 //! A whole job against its floor: the same sessions in the same order, with the same calls of git, run by nothing but a few threads.
 //! Beside it stands the critical path of the job's sessions: plan, roles, and the longest chain of tasks by what their sessions took.
-//! Sessions think for a second; lanes are enough. Before anything is measured, git tells whether a job and its floor make the same calls.
+//! Sessions think for a second; lanes are enough. What goes on side by side is run several times, job and floor by turns, and the run in
+//! the middle counts. Before anything is measured, git tells whether a job and its floor make the same calls.
 
 use std::collections::BTreeMap;
 use std::io::{self, Error};
@@ -25,6 +26,8 @@ enum Place {
 /// Calls of git, and how often each is made.
 type Calls = BTreeMap<String, usize>;
 
+/// The column that counts.
+const RATIO: &str = "wall ÷ floor";
 /// Sessions before any task.
 const BEFORE_TASKS: [&str; 2] = ["plan", "roles"];
 
@@ -42,7 +45,12 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     // In a plain directory agents write one at a time: what has branches has no side by side there.
     let chains = shapes.iter().filter(|(_, nodes)| is_chain(nodes));
     let in_plain = chains.map(|(name, nodes)| shape(name, nodes, think, Place::Plain));
-    let in_git = shapes.iter().map(|(name, nodes)| shape(name, nodes, think, Place::Repository));
+    let in_git = shapes.iter().map(|(name, nodes)| {
+        let rounds = if is_chain(nodes) { 1 } else { size.of(1, 3) };
+        let runs = (0..rounds).map(|_| shape(name, nodes, think, Place::Repository));
+        let runs = runs.collect::<io::Result<_>>()?;
+        Row::middle(runs, RATIO).ok_or_else(|| Error::other("nothing was run"))
+    });
     in_plain.chain(in_git).collect()
 }
 
@@ -103,7 +111,7 @@ fn shape(title: &str, nodes: &[Node], think: u64, place: Place) -> io::Result<Ro
     ours.stop();
     let floor = floor(nodes, think, place)?;
     let figures = [
-        ("wall ÷ floor", wall / floor),
+        (RATIO, wall / floor),
         ("wall s", wall / 1e3),
         ("floor s", floor / 1e3),
         ("sessions s", critical_path(nodes, &spent) / 1e3),

@@ -37,19 +37,26 @@ pub(in crate::cli) fn take_to_rest(root: &Root, file: &Path) -> Result<(), Failu
     }
 }
 
-/// Sees the taking of a job through that was cut short, so that there is a job to be steered.
+/// Sees the taking of a job through that was cut short, so that there is a job to be steered. What is wished of it is wished before:
+/// once it is taken a daemon may start it.
 pub(in crate::cli) fn see_taken(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
     if !folder.is_being_taken() {
         return Ok(());
     }
+    let job = folder.job();
     let desk = Desk::new(root, open(root)?);
     let taken = desk.see_through(folder.clone());
     match taken.map_err(|e| Failure::system("take the job", &e))? {
         Some(Taken::Rejected { reason, .. }) => Err(refused(&reason)),
         Some(Taken::Later(why)) => Err(Failure::new(Exit::Blocked, why)),
         Some(Taken::Job(_)) => {
-            hooks::rouse(root, folder.job());
+            hooks::rouse(root, job);
             Ok(())
+        }
+        // Its taker died before it had moved the file, which then lies where it was submitted.
+        Some(Taken::Gone) if super::take_file(root, format!("{job}.json").as_ref())?.is_none() => {
+            Err(Failure::new(Exit::Unknown, format!("{job} is no job: its file was never taken"))
+                .hint("a daemon puts its run folder away; numerus status --all lists every job"))
         }
         Some(Taken::Gone) | None => Ok(()),
     }
