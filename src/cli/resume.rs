@@ -36,6 +36,7 @@ pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
         Whereabouts::Rejected(_) => return Err(pause::over(root, &known.job, "rejected")),
     }
     let folder = Runs::of(root).folder(&known.job);
+    seams::see_taken(root, &folder)?;
     let state = JobState::replay(&snapshot::replay(&folder)?.events);
     if state.phase.is_final() {
         return Err(pause::over(root, &known.job, state.phase.as_str()));

@@ -194,6 +194,26 @@ fn a_folder_that_is_another_s_stays_when_it_cannot_be_used() {
 }
 
 #[test]
+fn what_lies_under_the_name_of_the_mark_and_is_none_is_not_removed_with_the_folder() {
+    let (_d, desk) = desk();
+    for (job, file) in [("a-abc234", "taking"), ("b-abc234", "taking/thesis")] {
+        let folder = desk.runs.create(&JobId::parse(job).expect("id")).expect("folder");
+        let path = folder.dir().join(file);
+        fsx::make_dirs(path.parent().expect("above")).expect("folder");
+        fsx::put(&path, b"kept").expect("put");
+        let lock = folder.try_lock().expect("lock").expect("free");
+        desk.runs.put_away(&lock, folder.job()).expect("put away");
+        let aside = desk.runs.dir().join(".aside");
+        let there = fsx::list(&aside).expect("aside");
+        let name = there.iter().find(|name| name.starts_with(job)).expect("kept there");
+        assert_eq!(
+            fsx::read_optional(&aside.join(name).join(file)).expect("read").as_deref(),
+            Some("kept")
+        );
+    }
+}
+
+#[test]
 fn a_key_is_accepted_once() {
     let (_d, desk) = desk();
     let text = b"---\nkey: nightly\n---\nx";

@@ -24,25 +24,42 @@ impl RunFolder {
     }
 
     /// Makes the run folder of the next job, unless there is one. It is made in this one, where nobody but the holder of the lock
-    /// has to do with it; what somebody who has died left of it will do.
+    /// has to do with it.
     ///
     /// # Errors
     /// Those of the system; there is none then.
     pub fn provide_next(&self) -> Result<()> {
-        let (spare, ready) = (self.dir.join("next.spare"), self.dir.with_file_name(READY));
+        let (spare, ready) = (self.spare(), self.dir.with_file_name(READY));
         if ready.symlink_metadata().is_ok() {
-            return clear(&spare);
+            return Ok(());
         }
         if look(&spare) == Look::Other {
             return Err(fsx::at(&spare)(Error::from(ErrorKind::AlreadyExists)));
         }
-        fsx::make_dir(&spare)?;
-        fsx::put_mark(&spare.join(TAKING))?;
-        match fsx::rename_spare(&spare, &ready) {
-            // Another job was quicker.
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => clear(&spare),
-            named => named,
+        let made = fsx::make_dir(&spare).and_then(|()| fsx::put_mark(&spare.join(TAKING)));
+        match made.and_then(|()| fsx::rename_spare(&spare, &ready)) {
+            Ok(()) => Ok(()),
+            // Another job was quicker, or there is no room.
+            Err(e) => self.clear_spare().and(match e.kind() {
+                ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(e),
+            }),
         }
+    }
+
+    /// Clears away one that nobody needs; what else is there stays.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub(super) fn clear_spare(&self) -> Result<()> {
+        match look(&self.spare()) {
+            Look::Half | Look::AsMade => fsx::remove_tree(&self.spare()),
+            Look::Gone | Look::Other => Ok(()),
+        }
+    }
+
+    fn spare(&self) -> PathBuf {
+        self.dir.join("next.spare")
     }
 }
 
@@ -122,12 +139,10 @@ fn look(dir: &Path) -> Look {
     }
 }
 
-/// Clears away one that nobody needs; what else is there stays.
-fn clear(spare: &Path) -> Result<()> {
-    match look(spare) {
-        Look::Half | Look::AsMade => fsx::remove_tree(spare),
-        Look::Gone | Look::Other => Ok(()),
-    }
+/// Whether it is the mark of a taking, with nothing in it.
+pub(super) fn is_mark(path: &Path) -> bool {
+    let is_empty = |meta: Metadata| meta.is_file() && meta.len() == 0;
+    path.ends_with(TAKING) && path.symlink_metadata().is_ok_and(is_empty)
 }
 
 #[cfg(test)]
@@ -244,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_worker_left_half_made_will_do_or_goes_and_what_is_not_ours_stays() {
+    fn what_a_dead_worker_left_half_made_goes_and_what_is_not_ours_stays() {
         let (_kept, runs) = runs();
         let one = runs.create(&id("a-abc234")).expect("made");
         let spare = one.dir().join("next.spare");
@@ -253,8 +268,9 @@ mod tests {
         assert!(runs.begin(&id("b-abc234")).expect("given").1);
         one.provide_next().expect("made ahead");
         fsx::make_dirs(&spare).expect("half made");
-        one.provide_next().expect("there is one");
-        assert!(!spare.exists(), "it is of no use");
+        let lock = one.try_lock().expect("lock").expect("free");
+        one.clear_temps(&lock).expect("cleared");
+        assert!(!spare.exists(), "the next holder clears it away");
         runs.begin(&id("c-abc234")).expect("given");
         let elsewhere = runs.dir().with_file_name("elsewhere");
         fsx::make_dirs(&elsewhere).expect("somebody's");

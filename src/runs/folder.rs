@@ -174,6 +174,7 @@ impl RunFolder {
             *dir != own && std::fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir())
         };
         entries.filter(is_place).try_for_each(|place| fsx::clear_temps(&place))?;
+        self.clear_spare()?;
         fsx::clear_temps(&self.dir)
     }
 

@@ -1,9 +1,10 @@
 //! All run folders of a root: which jobs have one, how one is made, filled aside, and put out of the way.
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-use super::folder::TAKING;
+use super::ahead::is_mark;
 use super::{JournalReader, RunFolder};
 use crate::model::event::Fact;
 use crate::model::id::JobId;
@@ -81,9 +82,11 @@ impl Runs {
     /// Those of the system.
     pub fn put_away(&self, lock: &FileLock, job: &JobId) -> Result<()> {
         let folder = self.folder(job);
-        let holds_more = fsx::list_os(folder.dir())?
-            .iter()
-            .any(|name| Some(name.as_os_str()) != lock.path().file_name() && name != TAKING);
+        let is_ours = |name: &OsString| {
+            let path = folder.dir().join(name);
+            path == lock.path() || is_mark(&path)
+        };
+        let holds_more = !fsx::list_os(folder.dir())?.iter().all(is_ours);
         if holds_more { self.move_aside(job) } else { fsx::remove_tree(folder.dir()) }
     }
 

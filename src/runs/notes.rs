@@ -2,7 +2,7 @@
 //! later. Made by anybody who may write there, without a lock, and never replaced.
 
 use std::io::{Error, ErrorKind, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::RunFolder;
 use crate::model::id::TaskId;
@@ -22,9 +22,9 @@ impl RunFolder {
         let dir = self.notes_dir(task);
         fsx::make_dirs(&dir)?;
         for number in 1..=MAX_NOTES {
-            match fsx::put_new(&dir.join(name(number)), text.as_bytes()) {
+            match put(&dir.join(name(number)), text.as_bytes()) {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                put => return put.map(|()| number),
+                done => return done.map(|()| number),
             }
         }
         Err(fsx::at(&dir)(Error::from(ErrorKind::QuotaExceeded)))
@@ -45,6 +45,50 @@ impl RunFolder {
     }
 }
 
+/// Puts it. Who begins to hold the job clears away what looks unfinished, also what is being written just then: once more.
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    match fsx::put_new(path, bytes) {
+        Err(e) if e.kind() == ErrorKind::NotFound => fsx::put_new(path, bytes),
+        done => done,
+    }
+}
+
 fn name(number: u32) -> String {
     format!("note-{number}.md")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::model::id::JobId;
+    use crate::model::root::Root;
+    use crate::runs::Runs;
+
+    #[test]
+    fn a_note_is_put_also_where_a_new_holder_takes_it_for_unfinished() {
+        let d = tempfile::tempdir().expect("scratch");
+        let runs = Runs::of(&Root::new(d.path()));
+        fsx::make_dirs(runs.dir()).expect("runs");
+        let folder = runs.create(&JobId::parse("a-abc234").expect("id")).expect("folder");
+        for number in 1..=MAX_NOTES {
+            let is_put = AtomicBool::new(false);
+            let put = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let is_temp = |name: &String| fsx::is_temp(name.as_ref());
+                    let names = || fsx::list(folder.dir()).expect("list");
+                    while !is_put.load(Ordering::Relaxed) {
+                        if names().iter().any(is_temp) {
+                            return fsx::clear_temps(folder.dir()).expect("cleared, once");
+                        }
+                    }
+                });
+                let put = folder.put_note(None, "mind the gap");
+                is_put.store(true, Ordering::Relaxed);
+                put
+            });
+            assert_eq!(put.expect("put"), number);
+        }
+    }
 }
