@@ -97,6 +97,10 @@ fn of_run(root: &Root, known: &Known, task: Option<TaskId>) -> Result<String, Fa
 pub(super) fn of_job(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
     seams::wish(folder, Want::Killed)?;
     seams::see_taken(root, folder)?;
+    if !folder.wants(Want::Killed) {
+        // It went with the folder that the taking left, which a daemon has put away meanwhile.
+        seams::wish(folder, Want::Killed)?;
+    }
     let (mut holder, mut tail) = (Holder::default(), JournalTail::new(folder.clone()));
     let deadline = Deadline::after(PATIENCE);
     loop {

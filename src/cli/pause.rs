@@ -58,6 +58,10 @@ fn of_run(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
     }
     seams::wish(folder, Want::Paused)?;
     seams::see_taken(root, folder)?;
+    if !folder.wants(Want::Paused) {
+        // It went with the folder that the taking left, which a daemon has put away meanwhile.
+        seams::wish(folder, Want::Paused)?;
+    }
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
     loop {
         wakes.add(folder.dir());

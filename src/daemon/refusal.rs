@@ -1,8 +1,9 @@
 //! The reasons for not taking a file that only whoever touches it can know: what it is, and whose.
 
+use std::ffi::OsStr;
 use std::io::Result;
 
-use super::take::Desk;
+use super::take::{Desk, stem};
 use crate::logic::words::plural;
 use crate::model::id::JobId;
 use crate::model::rejection::{Code, Reason};
@@ -11,6 +12,17 @@ use crate::os::mount::Rights;
 use crate::spool::{Kind, Place, Stamp};
 
 impl Desk {
+    /// What can be refused without opening the file.
+    pub(super) fn refuse_unread(&self, name: &OsStr, stamp: Stamp) -> Option<Reason> {
+        if stamp.kind != Kind::Regular {
+            return Some(not_regular(stamp.kind));
+        }
+        let job = JobId::from_stem(&stem(name))?;
+        let is_open = self.runs.folder(&job).read_job().ok()?.is_some()
+            && !self.runs.folder(&job).read_status().is_some_and(|s| s.state.is_final());
+        is_open.then(|| duplicate(&format!("job {job} is not finished"), &job))
+    }
+
     /// The users whose files are taken.
     fn droppers(&self) -> Vec<u32> {
         let incoming = Rights::of(&self.spool.folder(Place::Incoming));

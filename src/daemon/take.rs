@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::lost::{self, Record};
-use super::refusal::{duplicate, not_regular};
+use super::refusal::duplicate;
 use crate::logic::schedule::{self, Other, Waiting};
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
@@ -23,7 +23,7 @@ use crate::model::status::{JobPhase, Status};
 use crate::os::lock::FileLock;
 use crate::os::{clock, fsx, random};
 use crate::runs::{Journal, RunFolder, Runs};
-use crate::spool::{Format, Kind, Place, Spool, Stamp};
+use crate::spool::{Format, Place, Spool};
 
 /// How many ids are tried for one file.
 const ID_TRIES: u32 = 8;
@@ -206,17 +206,6 @@ impl Desk {
         self.put_aside(&held, &name, duplicate(&why, job)).map(drop)
     }
 
-    /// What can be refused without opening the file.
-    fn refuse_unread(&self, name: &OsStr, stamp: Stamp) -> Option<Reason> {
-        if stamp.kind != Kind::Regular {
-            return Some(not_regular(stamp.kind));
-        }
-        let job = JobId::from_stem(&stem(name))?;
-        let is_open = self.runs.folder(&job).read_job().ok()?.is_some()
-            && !self.runs.folder(&job).read_status().is_some_and(|s| s.state.is_final());
-        is_open.then(|| duplicate(&format!("job {job} is not finished"), &job))
-    }
-
     /// Makes and locks the run folder of a new job: of the id that the name carries, if that is free. `None` if someone
     /// else takes this very file at this moment.
     fn make_room(&self, name: &OsStr) -> Result<Option<Room>> {
@@ -239,6 +228,9 @@ impl Desk {
 
     /// Makes a run folder and takes its lock; one that a dead taker left behind will do, if it took no file.
     fn occupy(&self, job: &JobId) -> Result<Occupied> {
+        if self.spool.has_taken(job) {
+            return Ok(Occupied::Taken);
+        }
         for _ in 0..ID_TRIES {
             let (folder, is_new, is_marked) = match self.runs.begin(job) {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {
@@ -264,20 +256,21 @@ impl Desk {
     fn judge(&self, room: Room) -> Result<Occupied> {
         let Record { state, damage, .. } = lost::look_into(&room.folder)?;
         let is_used = state.claimed || state.phase.is_final() || damage.is_some();
-        if !is_used && !self.spool.has_taken(room.folder.job()) {
-            if !room.is_new {
+        if is_used || self.spool.has_taken(room.folder.job()) {
+            // By somebody who had its lock before us: it is theirs, also where we made it.
+            return Ok(Occupied::Taken);
+        }
+        // What we made may have been put away, and be another's of that name by now.
+        if !(room.is_marked && room.folder.is_being_taken()) {
+            if room.is_marked || !room.is_new {
                 self.runs.flush()?;
             }
-            if !room.is_marked {
-                room.folder.begin_taking(&room.lock)?;
-            }
-            return Ok(Occupied::Ours(room));
+            room.folder.begin_taking(&room.lock)?;
         }
-        self.leave(&room)?;
-        Ok(Occupied::Taken)
+        Ok(Occupied::Ours(room))
     }
 
-    /// Puts a folder that will not be used away, if this taking made it; what another left is for the daemon to judge.
+    /// Puts a folder away that will not be used, if this taking made it; what another left is for the daemon to judge.
     fn leave(&self, room: &Room) -> Result<()> {
         if room.is_new { self.runs.put_away(&room.lock, room.folder.job()) } else { Ok(()) }
     }

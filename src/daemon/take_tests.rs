@@ -194,6 +194,23 @@ fn a_folder_that_is_another_s_stays_when_it_cannot_be_used() {
 }
 
 #[test]
+fn whoever_comes_to_the_lock_late_takes_nothing_from_the_one_who_was_there() {
+    let (_d, desk) = desk();
+    let job = accepted(drop_file(&desk, "fix-abc234.md", b"x"));
+    let folder = desk.runs.folder(&job.id);
+    let lock = folder.try_lock().expect("lock").expect("free");
+    let late = Room { folder: folder.clone(), lock, is_new: true, is_marked: false };
+    assert!(matches!(desk.judge(late), Ok(Occupied::Taken)));
+    assert!(folder.dir().join("job.json").exists(), "it is a job's");
+    // One that was made ahead, was put away, and is another's of that name by now.
+    let folder = desk.runs.create(&JobId::parse("b-abc234").expect("id")).expect("folder");
+    let lock = folder.try_lock().expect("lock").expect("free");
+    let late = Room { folder: folder.clone(), lock, is_new: true, is_marked: true };
+    assert!(matches!(desk.judge(late), Ok(Occupied::Ours(_))));
+    assert!(folder.is_being_taken(), "it has its mark before a file moves");
+}
+
+#[test]
 fn what_lies_under_the_name_of_the_mark_and_is_none_is_not_removed_with_the_folder() {
     let (_d, desk) = desk();
     for (job, file) in [("a-abc234", "taking"), ("b-abc234", "taking/thesis")] {

@@ -126,6 +126,8 @@ fn look(dir: &Path) -> Look {
         return Look::Other;
     }
     match fsx::list_os(dir) {
+        // One that is gone has no names, either.
+        Ok(names) if names.is_empty() && is(dir, Metadata::is_dir).is_none() => Look::Gone,
         Ok(names) if names.is_empty() => Look::Half,
         Ok(names) if names == [TAKING] => {
             match is(&dir.join(TAKING), |meta| meta.is_file() && meta.len() == 0) {
@@ -134,7 +136,6 @@ fn look(dir: &Path) -> Look {
                 None => Look::Gone,
             }
         }
-        Err(e) if e.kind() == ErrorKind::NotFound => Look::Gone,
         Ok(_) | Err(_) => Look::Other,
     }
 }
