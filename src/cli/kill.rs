@@ -95,12 +95,7 @@ fn of_run(root: &Root, known: &Known, task: Option<TaskId>) -> Result<String, Fa
 
 /// Ends a live job: by its worker, or under its lock where it has none. The answer says how that went.
 pub(super) fn of_job(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
-    seams::wish(folder, Want::Killed)?;
-    seams::see_taken(root, folder)?;
-    if !folder.wants(Want::Killed) {
-        // It went with the folder that the taking left, which a daemon has put away meanwhile.
-        seams::wish(folder, Want::Killed)?;
-    }
+    seams::wish_of_taken(root, folder, Want::Killed)?;
     let (mut holder, mut tail) = (Holder::default(), JournalTail::new(folder.clone()));
     let deadline = Deadline::after(PATIENCE);
     loop {

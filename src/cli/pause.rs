@@ -56,12 +56,7 @@ fn of_run(root: &Root, folder: &RunFolder) -> Result<String, Failure> {
     if tail.state().phase.is_final() {
         return Err(over(root, folder.job(), tail.state().phase.as_str()));
     }
-    seams::wish(folder, Want::Paused)?;
-    seams::see_taken(root, folder)?;
-    if !folder.wants(Want::Paused) {
-        // It went with the folder that the taking left, which a daemon has put away meanwhile.
-        seams::wish(folder, Want::Paused)?;
-    }
+    seams::wish_of_taken(root, folder, Want::Paused)?;
     let (deadline, mut nudged) = (Deadline::after(PATIENCE), false);
     loop {
         wakes.add(folder.dir());

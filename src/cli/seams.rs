@@ -63,7 +63,7 @@ pub(super) use self::replacing::{
     finish_edit, hand_over, is_as_read, look, prepare, read_as_taken, until_whole,
 };
 pub(super) use self::steering::{
-    ask_first, drop_again, go_on, has_daemon, rest, say_go, see_taken, take_to_rest,
+    ask_first, drop_again, go_on, has_daemon, rest, say_go, see_taken, take_to_rest, wish_of_taken,
 };
 pub(super) use self::wishes::{put_note, wish, wish_of_task};
 

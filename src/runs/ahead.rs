@@ -129,21 +129,22 @@ fn look(dir: &Path) -> Look {
         // One that is gone has no names, either.
         Ok(names) if names.is_empty() && is(dir, Metadata::is_dir).is_none() => Look::Gone,
         Ok(names) if names.is_empty() => Look::Half,
-        Ok(names) if names == [TAKING] => {
-            match is(&dir.join(TAKING), |meta| meta.is_file() && meta.len() == 0) {
-                Some(true) => Look::AsMade,
-                Some(false) => Look::Other,
-                None => Look::Gone,
-            }
-        }
+        Ok(names) if names == [TAKING] => match is(&dir.join(TAKING), is_empty) {
+            Some(true) => Look::AsMade,
+            Some(false) => Look::Other,
+            None => Look::Gone,
+        },
         Ok(_) | Err(_) => Look::Other,
     }
 }
 
 /// Whether it is the mark of a taking, with nothing in it.
 pub(super) fn is_mark(path: &Path) -> bool {
-    let is_empty = |meta: Metadata| meta.is_file() && meta.len() == 0;
-    path.ends_with(TAKING) && path.symlink_metadata().is_ok_and(is_empty)
+    path.ends_with(TAKING) && path.symlink_metadata().is_ok_and(|meta| is_empty(&meta))
+}
+
+fn is_empty(meta: &Metadata) -> bool {
+    meta.is_file() && meta.len() == 0
 }
 
 #[cfg(test)]

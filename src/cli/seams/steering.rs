@@ -37,8 +37,19 @@ pub(in crate::cli) fn take_to_rest(root: &Root, file: &Path) -> Result<(), Failu
     }
 }
 
-/// Sees the taking of a job through that was cut short, so that there is a job to be steered. What is wished of it is wished before:
-/// once it is taken a daemon may start it.
+/// Wishes something of a job, and sees its taking through if that was cut short. In this order: once it is taken a daemon may start it.
+pub(in crate::cli) fn wish_of_taken(
+    root: &Root,
+    folder: &RunFolder,
+    want: Want,
+) -> Result<(), Failure> {
+    super::wish(folder, want)?;
+    see_taken(root, folder)?;
+    // It may have gone with the folder that the taking left, which a daemon has put away meanwhile.
+    if folder.wants(want) { Ok(()) } else { super::wish(folder, want) }
+}
+
+/// Sees the taking of a job through that was cut short, so that there is a job to be steered.
 pub(in crate::cli) fn see_taken(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
     if !folder.is_being_taken() {
         return Ok(());
