@@ -99,7 +99,7 @@ pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -
     let settled = settle(spool, &held.folder, &held.state, &held.job);
     hooks::rouse(spool.root(), held.folder.job());
     if settled.is_ok() {
-        let _page = report::refresh_overview(spool.root(), OVERVIEW_AGE);
+        let _page = report::refresh_unled_overview(spool.root(), OVERVIEW_AGE);
     }
     settled
 }

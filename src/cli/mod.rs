@@ -202,6 +202,9 @@ enum Command {
     /// Call hooks: started by whoever writes what they are called for
     #[command(hide = true, name = crate::hooks::RUNNER)]
     Hooks,
+    /// Write the page of all jobs: started by the daemon
+    #[command(hide = true, name = crate::report::WRITER)]
+    Overview,
     /// Work on one job: started by the daemon and by run
     #[command(hide = true)]
     Worker {
@@ -248,7 +251,10 @@ pub fn session(words: &[OsString]) -> u8 {
 
 fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
     // These see it for themselves.
-    let sees_it = matches!(command, Command::Daemon(_) | Command::Worker { .. } | Command::Hooks);
+    let sees_it = matches!(
+        command,
+        Command::Daemon(_) | Command::Worker { .. } | Command::Hooks | Command::Overview
+    );
     if !sees_it && !command.needs_no_root() {
         unfit::tell(here);
     }
@@ -279,6 +285,7 @@ fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
         Command::Open(asked) => open::run(here, asked),
         Command::Demo(asked) => demo::run(here, asked),
         Command::Hooks => seams::run_hooks(&here.root),
+        Command::Overview => seams::write_overview(&here.root),
         Command::Worker { job } if job == "-" => seams::work_when_told(&here.root),
         Command::Worker { job } => {
             let job = JobId::parse(job).map_err(|e| Failure::usage(e.to_string()))?;

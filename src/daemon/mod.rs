@@ -17,6 +17,7 @@ pub mod looks;
 mod lost;
 mod metrics;
 mod over;
+mod overview;
 mod queue;
 pub mod reading;
 mod reconcile;
@@ -41,6 +42,7 @@ use self::ground::Ground;
 use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
 use self::metrics::Metrics;
+use self::overview::Overview;
 use self::spare::Spare;
 use self::take::Desk;
 use self::workers::Live;
@@ -166,6 +168,8 @@ struct Daemon {
     keeps_waiting: bool,
     /// What is told of it all.
     metrics: Metrics,
+    /// When the page of all jobs is written.
+    overview: Overview,
     /// How fit the machine is.
     health: Health,
     /// Where commands hear of it; `None` where that could not be opened.
@@ -227,6 +231,7 @@ impl Daemon {
             has_failed: false,
             keeps_waiting: false,
             metrics: Metrics::default(),
+            overview: Overview::default(),
             health: Health::default(),
             notice,
         })
@@ -241,6 +246,7 @@ impl Daemon {
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
         self.look_before_work();
         self.clear();
+        self.look_after_overview();
         loop {
             self.check_ground_if_doubted();
             self.look_after_health();
@@ -260,9 +266,11 @@ impl Daemon {
             if let Some(code) = self.end_of_work() {
                 self.record(&Fact::DaemonStopped { reason: "done".to_owned() });
                 self.write_metrics();
+                self.tell_overview_at_last().await;
                 return code;
             }
             self.tell_metrics();
+            self.tell_overview();
             let Ok(first) = timeout(self.patience(), heard.recv()).await else { continue };
             let mut next = first;
             for _ in 0..INPUTS_PER_TURN {
@@ -278,6 +286,7 @@ impl Daemon {
             tell(fact);
         }
         self.metrics.hear(fact);
+        self.overview.hear(fact);
         self.log.record(fact, clock::now());
     }
 
@@ -306,6 +315,7 @@ impl Daemon {
             Input::Signal(signal) => self.hear_signal(signal),
             Input::WorkerEnded(job, code) => {
                 self.learn_from_end(&job, code);
+                self.overview.mark();
                 if let Some(live) = self.jobs.get_mut(&job) {
                     live.ended();
                 }
@@ -364,8 +374,9 @@ impl Daemon {
         let retry = retry.map(|at| at.saturating_sub(now));
         let rescan = self.next_rescan.saturating_sub(now);
         let told = self.metrics.due(self.busy() > 0).map(|at| at.saturating_sub(now));
+        let page = self.overview.due().map(|at| at.saturating_sub(now));
         let round = self.next_round.map(|at| at.saturating_sub(now));
-        [wall, looks, retry, told, round].into_iter().flatten().fold(rescan, Duration::min)
+        [wall, looks, retry, told, page, round].into_iter().flatten().fold(rescan, Duration::min)
     }
 }
 

@@ -33,9 +33,13 @@ use self::html::Html;
 use self::material::Material;
 use crate::logic::words::plural;
 use crate::model::root::Root;
-use crate::os::lock::FileLock;
+use crate::os::lock::{self, FileLock};
 use crate::os::{clock, disk, fsx};
 use crate::runs::{RunFolder, Runs};
+use crate::spool::Spool;
+
+/// The word by which this program becomes who writes the overview once.
+pub const WRITER: &str = "__overview";
 
 /// Room that must be left on the disk: with less, pages are the first to go without.
 const ROOM: u64 = 32 * 1024 * 1024;
@@ -119,20 +123,30 @@ fn full(html: &mut Html) {
     }
 }
 
-/// Writes the overview of a root anew, unless it is younger than `age`.
+/// Writes the overview of a root anew where no daemon leads, who would do it itself, unless it is younger than `age`.
+///
+/// # Errors
+/// As [`refresh_overview`].
+pub fn refresh_unled_overview(root: &Root, age: Duration) -> Result<()> {
+    let is_led = lock::is_held(&Spool::of(root).daemon_lock())?;
+    let path = overview_path(root);
+    if is_led || (!age.is_zero() && path.exists() && !fsx::is_older(&path, age)) {
+        return Ok(());
+    }
+    refresh_overview(root)
+}
+
+/// Writes the overview of a root anew.
 ///
 /// # Errors
 /// When the spool cannot be read or the page not be written.
-pub fn refresh_overview(root: &Root, age: Duration) -> Result<()> {
+pub fn refresh_overview(root: &Root) -> Result<()> {
     let path = overview_path(root);
     let lock = path.with_file_name(".index.lock");
     // Who waits here reads after whoever was first has written, so that the last page is the newest.
     let Some(_lock) = FileLock::acquire(&lock, PATIENCE)? else {
         return Err(Error::new(ErrorKind::TimedOut, "somebody else writes it"));
     };
-    if !age.is_zero() && path.exists() && !fsx::is_older(&path, age) {
-        return Ok(());
-    }
     replace(&path, &overview::write(&overview::gather(root, clock::now())?))
 }
 

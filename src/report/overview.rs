@@ -87,7 +87,7 @@ pub(super) fn write(jobs: &Jobs) -> String {
         html.within("footer", &[], |html| {
             html.text("written ");
             moment(html, jobs.now, &jobs.zone);
-            html.text(", whenever a job begins or ends; numerus open writes it anew");
+            html.text(", anew within seconds of a begin or an end; numerus open does it at once");
         });
     })
 }

@@ -1,6 +1,6 @@
 //! Keeps the job's report fresh while the worker lives, in a thread of its own: nothing waits for it, and it rests far longer
-//! than it works. The page of a job that has ended is written by whoever ended it. The overview of all jobs is written when the
-//! worker has begun and when it ends, whatever became of the report.
+//! than it works. The page of a job that has ended is written by whoever ended it. The overview of all jobs is a daemon's to write;
+//! where none leads it is written when the worker has begun and when it ends, whatever became of the report.
 //!
 //! Diagnostics: a page that cannot be written is noted in `worker.log` once, and tried again with the next fact.
 
@@ -87,7 +87,7 @@ impl Desk {
     }
 
     fn overview(&self) -> Result<()> {
-        report::refresh_overview(&self.root, Duration::ZERO)
+        report::refresh_unled_overview(&self.root, Duration::ZERO)
     }
 
     fn write(&mut self, page: impl FnOnce(&Self) -> Result<()>) {
@@ -108,26 +108,45 @@ mod tests {
     use crate::model::id::JobId;
     use crate::os::fsx;
     use crate::runs::Runs;
+    use crate::spool::Spool;
 
-    #[test]
-    fn the_overview_is_written_though_the_report_cannot_be() {
-        let dir = tempfile::tempdir().expect("scratch");
-        let root = Root::new(dir.path());
+    /// What the thread leaves after one fact, of a root with one job.
+    fn worked(dir: &std::path::Path, prepare: impl FnOnce(&Root, &RunFolder)) -> Root {
+        let root = Root::new(dir);
         fsx::make_dirs(&root.runs()).expect("runs");
         fsx::make_dirs(&root.spool().join("claimed")).expect("spool");
         fsx::make_dirs(&root.store()).expect("store");
         let job = JobId::parse("a-abc234").expect("id");
         let folder = Runs::of(&root).create(&job).expect("folder");
-        fsx::make_dirs(&report::path(&folder).join("in the way")).expect("a folder");
+        prepare(&root, &folder);
         let lock = Arc::new(folder.try_lock().expect("lock").expect("free"));
         let (tell, facts) = sync_channel(1);
         wake(&tell);
         drop(tell);
         let (lasting, over) = channel();
         drop(lasting);
-        let log = folder.worker_log();
         Desk { root: root.clone(), folder, lock, has_complained: false }.work(&facts, &over);
+        root
+    }
+
+    #[test]
+    fn the_overview_is_written_though_the_report_cannot_be() {
+        let (dir, mut log) = (tempfile::tempdir().expect("scratch"), None);
+        let root = worked(dir.path(), |_root, folder| {
+            fsx::make_dirs(&report::path(folder).join("in the way")).expect("a folder");
+            log = Some(folder.worker_log());
+        });
         assert!(report::overview_path(&root).is_file());
-        assert!(std::fs::read_to_string(log).expect("log").contains("cannot write the report"));
+        let said = std::fs::read_to_string(log.expect("named")).expect("log");
+        assert!(said.contains("cannot write the report"));
+    }
+
+    #[test]
+    fn the_overview_is_left_to_a_daemon_that_leads() {
+        let (dir, mut leads) = (tempfile::tempdir().expect("scratch"), None);
+        let root = worked(dir.path(), |root, _folder| {
+            leads = Spool::of(root).try_lead().expect("lock");
+        });
+        assert!(leads.is_some() && !report::overview_path(&root).exists());
     }
 }

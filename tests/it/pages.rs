@@ -4,7 +4,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::rehearsal::{Job, Script, Stage, claim, claims, part, raise, wait_for};
@@ -156,6 +158,41 @@ fn a_job_that_nobody_has_begun_has_a_report_when_it_is_asked_for_and_when_it_is_
     drop(daemon);
     let overview = printed(&yard.ask(&["open", "--print"]));
     assert!(fs::read_to_string(overview).unwrap().contains(">killed<"));
+}
+
+#[test]
+fn a_daemon_keeps_the_overview_of_its_jobs_and_ends_with_it_as_things_stand() {
+    let yard = Yard::new("pages-led");
+    let daemon = yard.daemon(&[]);
+    let path = yard.site.root().join("runs/index.html");
+    let overview = || fs::read_to_string(&path).unwrap_or_default();
+    yard.drop_job("x", "hold-x", "");
+    yard.until_reached("hold-x");
+    yard.until("the overview shows it at work", || overview().contains(">running<"));
+    yard.let_go("hold-x");
+    yard.until("the overview shows its end", || overview().contains(">succeeded<"));
+    let job = yard.resting("waits");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(PATIENCE).code, Some(0));
+    assert!(overview().contains(&job), "what came last, too");
+    is_sound(&overview());
+}
+
+#[test]
+fn an_overview_that_a_dead_daemon_left_behind_is_written_by_the_next_one() {
+    let yard = Yard::new("pages-behind");
+    let daemon = yard.daemon(&[]);
+    yard.drop_job("x", "x", "");
+    yard.until_in("done", "x-");
+    daemon.signal(Signal::KILL);
+    daemon.wait(PATIENCE);
+    let path = yard.site.root().join("runs/index.html");
+    fs::write(&path, "of yesterday").unwrap();
+    let page = fs::File::options().write(true).open(&path).unwrap();
+    page.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
+    let _next = yard.daemon(&[]);
+    let is_there = || fs::read_to_string(&path).is_ok_and(|page| page.contains(">succeeded<"));
+    yard.until("the overview is as things stand", is_there);
 }
 
 #[test]

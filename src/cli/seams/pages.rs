@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Exit, Failure};
 use crate::model::root::Root;
-use crate::os::clock;
-use crate::os::env;
+use crate::os::{clock, env, process};
 use crate::report;
 use crate::runs::RunFolder;
 
@@ -51,8 +50,16 @@ fn by_worker(folder: &RunFolder, path: &Path) -> Result<(), Failure> {
 /// The overview of all jobs, fresh.
 pub(in crate::cli) fn overview(root: &Root) -> Result<PathBuf, Failure> {
     let path = report::overview_path(root);
-    written(report::refresh_overview(root, Duration::ZERO), &path)?;
+    written(report::refresh_overview(root), &path)?;
     Ok(path)
+}
+
+/// Writes the overview once, for a daemon, whose terminal is not this one's.
+pub(in crate::cli) fn write_overview(root: &Root) -> Result<Exit, Failure> {
+    process::leave_session();
+    process::keep_private();
+    report::refresh_overview(root).map_err(|e| Failure::system("write the overview", &e))?;
+    Ok(Exit::Done)
 }
 
 /// Hands a page to the first of the user's browsers that takes it; false if there is none, or nothing to show it on. One that

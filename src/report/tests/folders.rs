@@ -87,7 +87,7 @@ fn the_overview_has_the_jobs_of_the_spool_even_where_one_cannot_be_read() {
     }
     let found = overview::gather(&root, Timestamp::UNIX_EPOCH).expect("jobs");
     assert_eq!((found.live.len(), found.more_live, found.ended.len()), (1, 1, 0));
-    report::refresh_overview(&root, std::time::Duration::ZERO).expect("written");
+    report::refresh_overview(&root).expect("written");
     let page = std::fs::read_to_string(report::overview_path(&root)).expect("page");
     check(&page);
     assert!(page.contains("./a-abc234/report.html") && page.contains("Do it"));
