@@ -164,6 +164,7 @@ struct Daemon {
     next_round: Option<Duration>,
     stop: Stop,
     has_failed: bool,
+    has_rejected: bool,
     /// Whether a file waits for another job of its owner to end.
     keeps_waiting: bool,
     /// What is told of it all.
@@ -229,6 +230,7 @@ impl Daemon {
             next_round: None,
             stop: Stop::No,
             has_failed: false,
+            has_rejected: false,
             keeps_waiting: false,
             metrics: Metrics::default(),
             overview: Overview::default(),
@@ -287,6 +289,7 @@ impl Daemon {
         }
         self.metrics.hear(fact);
         self.overview.hear(fact);
+        self.has_rejected |= matches!(fact, Fact::Rejected { .. });
         self.log.record(fact, clock::now());
     }
 

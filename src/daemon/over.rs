@@ -51,7 +51,7 @@ impl Daemon {
         } else if self.has_failed {
             Exit::JobFailed
         } else if self.has_finished_all() {
-            Exit::Done
+            if self.has_rejected { Exit::Usage } else { Exit::Done }
         } else if self.jobs.values().any(Live::lacks_codex) {
             Exit::Codex
         } else {

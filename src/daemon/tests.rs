@@ -109,7 +109,7 @@ fn once_carries_every_job_to_its_end_and_ends() {
     let jobs: Vec<JobId> =
         (2..8).map(|n| site.objective(&format!("good-abcde{n}"), "good")).collect();
     fsx::put_new(&site.desk.spool.folder(Place::Incoming).join("x.json"), b"{").expect("drop");
-    assert_eq!(site.once(), Exit::Done);
+    assert_eq!(site.once(), Exit::Usage, "a file was rejected");
     for job in &jobs {
         assert_eq!(site.place(job), Some(Place::Done));
         assert_eq!(site.starts(job), 1, "nothing runs twice");

@@ -169,7 +169,7 @@ fn a_dropped_file_that_waits_is_shown_withdrawn_and_worked_on_by_its_name() {
 fn a_rejected_file_is_no_objective() {
     let yard = Yard::new("start-rejected");
     yard.drop_file("odd one.md", "---\nplan: nonsense\n---\nx\n");
-    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(2));
     for name in ["odd one.md", "odd one"] {
         let refused = yard.ask(&["start", name]);
         said(&refused, 2, "odd one.md was rejected: ");

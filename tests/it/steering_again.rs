@@ -191,7 +191,7 @@ fn a_try_that_waits_for_its_time_begins_at_once_when_somebody_is_in_a_hurry() {
 fn a_rejected_file_is_dropped_again_and_what_has_not_ended_badly_is_not_done_again() {
     let yard = Yard::new("retry-rejected");
     yard.drop_file("notes.md", "---\npriority: 1000\n---\nnotes\n");
-    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(2));
     assert_eq!(yard.names("rejected"), ["notes.md", "notes.md.reason.json"]);
     let with_flags = yard.ask(&["retry", "notes.md", "--priority", "1"]);
     assert_eq!(with_flags.code, Some(2), "{with_flags:?}");

@@ -155,7 +155,7 @@ fn what_others_wait_for_stays_and_a_key_is_never_free_again() {
     said(&yard.ask(&all), 0, "2 jobs, ");
     fs::remove_dir_all(yard.site.root().join("spool/keys")).unwrap();
     yard.drop_job("again", "again", "key: once\n");
-    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(2));
     let reason = fs::read_to_string(yard.folder("rejected").join("again.md.reason.json")).unwrap();
     assert!(reason.contains("E_DUP") && reason.contains(&keyed), "{reason}");
 }

@@ -62,7 +62,7 @@ fn a_rejected_file_is_found_by_its_name_and_counted() {
     let yard = Yard::new("rejected-names");
     yard.drop_file("fix-rounding.json", "{");
     yard.drop_file("Fix the docs.md", "---\nworkspace: nowhere\n---\nx\n");
-    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(0));
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(2));
     let listed = yard.ask(&["status"]);
     assert!(listed.stderr.contains("2 files were rejected: spool/rejected/"), "{listed:?}");
     let found = yard.ask(&["status", "fix-round"]);
