@@ -4,7 +4,6 @@
 pub mod pruning;
 
 use std::io::{Error, ErrorKind, Result};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -25,9 +24,6 @@ use crate::store::index::Index;
 use crate::trees::{Trees, TreesError};
 
 pub use crate::logic::lifecycle::Ending;
-
-/// Where many jobs are ended one after the other, not each of them is worth a new overview.
-const OVERVIEW_AGE: Duration = Duration::from_secs(1);
 
 /// A job whose lock we hold, with its journal open.
 #[derive(Debug)]
@@ -89,7 +85,8 @@ pub fn fence(held: &Held) -> Vec<u32> {
     left
 }
 
-/// Ends a job. One that has ended already keeps its end, and only what follows from it is done once more.
+/// Ends a job. One that has ended already keeps its end, and only what follows from it is done once more. The overview is marked, not
+/// written: many jobs may be ended one after the other.
 ///
 /// # Errors
 /// Those of the system; whatever was done stays done, and ending the job again does the rest.
@@ -99,7 +96,7 @@ pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -
     let settled = settle(spool, &held.folder, &held.state, &held.job);
     hooks::rouse(spool.root(), held.folder.job());
     if settled.is_ok() {
-        let _page = report::refresh_unled_overview(spool.root(), OVERVIEW_AGE);
+        let _for_people = spool.mark_overview();
     }
     settled
 }

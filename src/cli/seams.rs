@@ -55,7 +55,7 @@ pub(super) use self::hook::{drain, hook_failures, hook_problems, run_hooks};
 pub(super) use self::init::{init, write_page};
 pub(super) use self::keys::is_first_of_key;
 pub(super) use self::memory::{bank_of, forget, memory};
-pub(super) use self::pages::{open_page, overview, report, write_overview};
+pub(super) use self::pages::{open_page, overview, report, see_to_overview, write_overview};
 pub(super) use self::pruning::{
     Pruner, begin_pruning, finish_pruning, has_hooks_due, prune, prune_file,
 };

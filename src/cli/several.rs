@@ -2,6 +2,7 @@
 //! the command's.
 
 use super::here::Here;
+use super::seams;
 use crate::error::{Exit, Failure};
 use crate::model::root::Root;
 
@@ -21,5 +22,6 @@ pub(super) fn each(
             }
         }
     }
+    seams::see_to_overview(&here.root);
     Ok(worst)
 }

@@ -13,7 +13,7 @@ use super::board::Board;
 use super::follow::{Wake, Wakes};
 use super::here::{Here, View};
 use super::jobfile::Flags;
-use super::{kill, open, pause, resume, retry, start};
+use super::{kill, open, pause, resume, retry, seams, start};
 use crate::error::{Exit, Failure};
 use crate::model::root::Root;
 use crate::os::screen;
@@ -144,5 +144,6 @@ fn done(root: &Root, act: Act, target: &str) -> String {
             retry::one(root, target, false, &Flags::default()).map(|retried| retried.message)
         }
     };
+    seams::see_to_overview(root);
     console::one_line(&done.unwrap_or_else(|failure| failure.message))
 }

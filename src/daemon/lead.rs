@@ -11,6 +11,7 @@ use super::watching;
 use super::{Daemon, Input, Options, Standing};
 use crate::error::Exit;
 use crate::logic::rescan::{self, WITHOUT_EVENTS};
+use crate::report;
 
 /// Waits to be the one active daemon, then is it.
 pub(super) async fn lead(
@@ -48,6 +49,11 @@ pub(super) async fn lead(
     if stands_by {
         say(Standing::In, None);
     }
+    let root = desk.root.clone();
     let daemon = Daemon::new(desk, options, watch, inputs)?;
-    Ok(daemon.work(heard, &lock).await)
+    let exit = daemon.work(heard, &lock).await;
+    drop(lock);
+    // Who ended up to now left that to the one who led.
+    let _for_people = report::see_to_overview(&root);
+    Ok(exit)
 }

@@ -106,6 +106,8 @@ enum Input {
     Signal(i32),
     /// A worker that we started has ended, with this code if no signal ended it.
     WorkerEnded(JobId, Option<i32>),
+    /// The page of all jobs is written, and how long that took; `None` if it cannot be.
+    OverviewTold(Option<Duration>),
 }
 
 /// How far the daemon is in ending.
@@ -248,7 +250,12 @@ impl Daemon {
         self.record(&Fact::DaemonStarted { pid: std::process::id() });
         self.look_before_work();
         self.clear();
-        self.look_after_overview();
+        let exit = self.work_on(&mut heard, lock).await;
+        self.see_overview_told().await;
+        exit
+    }
+
+    async fn work_on(&mut self, heard: &mut UnboundedReceiver<Input>, lock: &FileLock) -> Exit {
         loop {
             self.check_ground_if_doubted();
             self.look_after_health();
@@ -268,7 +275,6 @@ impl Daemon {
             if let Some(code) = self.end_of_work() {
                 self.record(&Fact::DaemonStopped { reason: "done".to_owned() });
                 self.write_metrics();
-                self.tell_overview_at_last().await;
                 return code;
             }
             self.tell_metrics();
@@ -288,7 +294,7 @@ impl Daemon {
             tell(fact);
         }
         self.metrics.hear(fact);
-        self.overview.hear(fact);
+        self.mark_overview(fact);
         self.has_rejected |= matches!(fact, Fact::Rejected { .. });
         self.log.record(fact, clock::now());
     }
@@ -318,12 +324,12 @@ impl Daemon {
             Input::Signal(signal) => self.hear_signal(signal),
             Input::WorkerEnded(job, code) => {
                 self.learn_from_end(&job, code);
-                self.overview.mark();
                 if let Some(live) = self.jobs.get_mut(&job) {
                     live.ended();
                 }
                 self.unchecked.insert(job);
             }
+            Input::OverviewTold(took) => self.overview.ended(took, clock::since_boot()),
             Input::Moved => self.ground.moved(),
             Input::MovesUnheard => self.miss_moves(),
             Input::Hint(hint, _turn) if hint.paths.is_empty() => {

@@ -1,8 +1,8 @@
-//! `runs/index.html` while a daemon leads: written when jobs have come, begun or ended, not more often than every few seconds, by a
-//! process of its own. Each worker would write what the next one writes again a moment later, at a cost that grows with what
-//! waits and has ended; and what a page needs is not to stay in the daemon's memory.
+//! `runs/index.html` while a daemon leads: written once for all that has become of jobs meanwhile, by a process of its own. Each worker
+//! would write what the next one writes again a moment later, at a cost that grows with what waits and has ended; and what a
+//! page needs is not to stay in the daemon's memory.
 //!
-//! Diagnostics: a page that cannot be written is written with what happens next; nothing depends on it.
+//! Diagnostics: a page that cannot be written is tried again after a minute; nothing depends on it.
 
 use std::io::Result;
 use std::process::Stdio;
@@ -12,99 +12,135 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::Daemon;
 use super::log::Fact;
-use crate::os::{clock, env, fsx, process};
+use super::{Daemon, Input};
+use crate::os::{clock, env, process};
 use crate::report;
-use crate::spool::Place;
 
-/// Least time from something that happens to the page that shows it, and between two pages.
+/// Time from the first change that a page does not show to the page that does.
 const REST: Duration = Duration::from_secs(2);
-/// How long a daemon that ends waits for a page.
+/// Rest after a page, in times of what it took.
+const SHARE: u32 = 20;
+/// Rest after a page that could not be written.
+const LONG_REST: Duration = Duration::from_secs(60);
+/// How long a page may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// When the page is to be written, and who writes it.
 #[derive(Debug, Default)]
 pub(super) struct Overview {
     due: Option<Duration>,
+    rests_until: Duration,
     writing: Option<JoinHandle<()>>,
 }
 
 impl Overview {
-    /// Takes in a fact that the page shows.
-    pub(super) fn hear(&mut self, fact: &Fact) {
-        if matches!(fact, Fact::Taken { .. } | Fact::Started { .. } | Fact::Ended { .. }) {
-            self.mark();
-        }
+    /// Takes in that something has become of a job; `now` since boot, as all times here.
+    pub(super) fn mark(&mut self, now: Duration) {
+        self.due.get_or_insert(now + REST);
     }
 
-    /// Takes in that something has become of a job.
-    pub(super) fn mark(&mut self) {
-        self.due.get_or_insert_with(|| clock::since_boot() + REST);
-    }
-
-    /// When the page is to be written, since boot; `None` while it is as things stand.
+    /// When the page is to be written; `None` while it is as things stand, or being written.
     pub(super) fn due(&self) -> Option<Duration> {
-        self.due
+        self.due.filter(|_| self.writing.is_none()).map(|due| due.max(self.rests_until))
     }
 
-    fn is_being_written(&self) -> bool {
-        self.writing.as_ref().is_some_and(|writing| !writing.is_finished())
+    /// Takes in that a page is done, or, where it took no time that is known, cannot be.
+    pub(super) fn ended(&mut self, took: Option<Duration>, now: Duration) {
+        self.writing = None;
+        self.rests_until = now + took.map_or(LONG_REST, |took| took * SHARE);
+        if took.is_none() {
+            self.mark(now);
+        }
     }
 }
 
 impl Daemon {
-    /// Marks what a daemon before this one has left unwritten.
+    /// Takes in a fact that the page shows.
+    pub(super) fn mark_overview(&mut self, fact: &Fact) {
+        if matches!(fact, Fact::Taken { .. } | Fact::Ended { .. }) {
+            // Without it only a daemon that dies now leaves the page behind.
+            let _for_the_next_one = self.desk.spool.mark_overview();
+            self.overview.mark(clock::since_boot());
+        }
+    }
+
+    /// Looks whether somebody has said that the page is behind.
     pub(super) fn look_after_overview(&mut self) {
-        let Some(written) = fsx::modified(&report::overview_path(&self.desk.root)) else { return };
-        let places = [Place::Claimed, Place::Done, Place::Failed, Place::Killed];
-        let folders = places.map(|place| self.desk.spool.folder(place));
-        if folders.iter().filter_map(|folder| fsx::modified(folder)).any(|last| last > written) {
-            self.overview.mark();
+        if self.desk.spool.is_overview_behind() {
+            self.overview.mark(clock::since_boot());
         }
     }
 
     /// Has the page written if that is due.
     pub(super) fn tell_overview(&mut self) {
         let now = clock::since_boot();
-        if self.overview.due.is_none_or(|due| due > now) {
+        if !self.ground.is_firm() || self.overview.due().is_none_or(|due| due > now) {
             return;
         }
-        self.overview.due = self.overview.is_being_written().then_some(now + REST);
-        if self.overview.due.is_none() {
-            self.write_overview();
-        }
-    }
-
-    /// Has it written at once where it does not show how things stand, and waits for that: where a daemon has ended nothing of it is left.
-    pub(super) async fn tell_overview_at_last(&mut self) {
-        if let Some(writing) = self.overview.writing.take() {
-            let _hangs_on_the_disk = timeout(PATIENCE, writing).await;
-        }
-        if self.overview.due.take().is_some() {
-            self.write_overview();
-        }
-        if let Some(writing) = self.overview.writing.take() {
-            let _hangs_on_the_disk = timeout(PATIENCE, writing).await;
-        }
-    }
-
-    fn write_overview(&mut self) {
-        let is_ours = self.options.program.is_none();
-        if !is_ours || !self.ground.is_firm() {
+        self.overview.due = None;
+        // Whatever works in the place of this program does not know the word.
+        if self.options.program.is_some() {
             return;
         }
-        self.overview.writing = self.writer().ok().map(|mut child| {
-            tokio::spawn(async move {
-                let _the_next_one_may_do = child.wait().await;
-            })
-        });
+        let Ok(mut writer) = self.writer() else { return self.overview.ended(None, now) };
+        let tell = self.inputs.clone();
+        self.overview.writing = Some(tokio::spawn(async move {
+            let ended = timeout(PATIENCE, writer.wait()).await;
+            let is_written = matches!(ended, Ok(Ok(status)) if status.success());
+            let took = is_written.then(|| clock::since_boot().saturating_sub(now));
+            drop(tell.send(Input::OverviewTold(took)));
+        }));
+    }
+
+    /// Waits for a page that is being written: where a daemon has ended nothing of it is left.
+    pub(super) async fn see_overview_told(&mut self) {
+        if let Some(writing) = self.overview.writing.take() {
+            let _it_has_its_bound = writing.await;
+        }
     }
 
     fn writer(&self) -> Result<Child> {
         let words = [report::WRITER];
         let writer = process::own_call(&env::own_binary()?, self.desk.root.path(), &words);
         let mut writer = Command::from(writer);
-        writer.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        writer.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        writer.kill_on_drop(true).spawn()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_page_shows_all_that_came_within_two_seconds_and_rests_in_proportion_to_what_it_took() {
+        let mut overview = Overview::default();
+        assert_eq!(overview.due(), None, "nothing has happened");
+        overview.mark(at(10));
+        overview.mark(at(11));
+        assert_eq!(overview.due(), Some(at(12)));
+        overview.due = None;
+        overview.ended(Some(at(1)), at(13));
+        assert_eq!(overview.due(), None, "it is as things stand");
+        overview.mark(at(14));
+        assert_eq!(overview.due(), Some(at(33)));
+        overview.due = None;
+        overview.ended(None, at(40));
+        assert_eq!(overview.due(), Some(at(100)), "tried again, though nothing happens");
+    }
+
+    #[tokio::test]
+    async fn what_happens_while_a_page_is_written_is_shown_by_the_next_one() {
+        let writing = Some(tokio::spawn(async {}));
+        let mut overview = Overview { writing, ..Overview::default() };
+        overview.mark(at(10));
+        assert_eq!(overview.due(), None, "one at a time");
+        overview.ended(Some(Duration::ZERO), at(11));
+        assert_eq!(overview.due(), Some(at(12)));
     }
 }

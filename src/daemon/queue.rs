@@ -38,6 +38,7 @@ impl Daemon {
         }
         if self.ground.is_firm() {
             self.mark_all();
+            self.look_after_overview();
             // What no event tells of belongs to everything.
             self.next_round = Some(Duration::ZERO);
         }

@@ -93,16 +93,15 @@ impl Daemon {
         } else if folder == spool.wake_folder() {
             if path == spool.wake_file() {
                 self.mark_changed();
+            } else if path == spool.overview_mark() {
+                self.look_after_overview();
             }
         } else if self.is_of_account(folder, name) {
             self.is_dirty = true;
+        } else if name == OsStr::new("worker.lock") {
+            self.unchecked.extend(job_named(folder.file_name()));
         } else {
-            let is_lock = name == OsStr::new("worker.lock");
-            let job = job_named(if is_lock { folder.file_name() } else { path.file_stem() });
-            if let Some(job) = job {
-                self.unchecked.insert(job);
-                self.overview.mark();
-            }
+            self.unchecked.extend(job_named(path.file_stem()));
         }
     }
 

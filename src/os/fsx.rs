@@ -20,7 +20,7 @@ pub use self::reading::{
     disk_bytes, is_at, list, list_os, open_hostile, open_own, read_at_most, read_bounded,
     read_head, read_optional, read_tail, refuse_irregular,
 };
-pub use self::temps::{clear_old_temps, clear_temps, is_older, is_temp, modified};
+pub use self::temps::{clear_old_temps, clear_temps, is_older, is_temp};
 use self::together::put_together;
 use super::{random, reserve, seeded};
 

@@ -33,7 +33,7 @@ use self::html::Html;
 use self::material::Material;
 use crate::logic::words::plural;
 use crate::model::root::Root;
-use crate::os::lock::{self, FileLock};
+use crate::os::lock::FileLock;
 use crate::os::{clock, disk, fsx};
 use crate::runs::{RunFolder, Runs};
 use crate::spool::Spool;
@@ -123,23 +123,29 @@ fn full(html: &mut Html) {
     }
 }
 
-/// Writes the overview of a root anew where no daemon leads, who would do it itself, unless it is younger than `age`.
+/// Says that something has become of a job: a daemon that leads writes the overview anew in a moment; where none does it is written here.
 ///
 /// # Errors
 /// As [`refresh_overview`].
-pub fn refresh_unled_overview(root: &Root, age: Duration) -> Result<()> {
-    let is_led = lock::is_held(&Spool::of(root).daemon_lock())?;
-    let path = overview_path(root);
-    if is_led || (!age.is_zero() && path.exists() && !fsx::is_older(&path, age)) {
-        return Ok(());
-    }
-    refresh_overview(root)
+pub fn overview_changed(root: &Root) -> Result<()> {
+    Spool::of(root).mark_overview()?;
+    see_to_overview(root)
+}
+
+/// Writes the overview of a root anew if it is behind and no daemon leads. Whoever has marked it, or led, calls this afterwards, so that of the two
+/// one sees what the other did.
+///
+/// # Errors
+/// As [`refresh_overview`].
+pub fn see_to_overview(root: &Root) -> Result<()> {
+    let spool = Spool::of(root);
+    if spool.is_led() || !spool.is_overview_behind() { Ok(()) } else { refresh_overview(root) }
 }
 
 /// Writes the overview of a root anew.
 ///
 /// # Errors
-/// When the spool cannot be read or the page not be written.
+/// When the spool cannot be read or the page not be written; it is marked as behind then.
 pub fn refresh_overview(root: &Root) -> Result<()> {
     let path = overview_path(root);
     let lock = path.with_file_name(".index.lock");
@@ -147,7 +153,12 @@ pub fn refresh_overview(root: &Root) -> Result<()> {
     let Some(_lock) = FileLock::acquire(&lock, PATIENCE)? else {
         return Err(Error::new(ErrorKind::TimedOut, "somebody else writes it"));
     };
-    replace(&path, &overview::write(&overview::gather(root, clock::now())?))
+    let spool = Spool::of(root);
+    // Before anything is read: what happens from now on marks it again.
+    spool.unmark_overview();
+    let written = overview::gather(root, clock::now())
+        .and_then(|jobs| replace(&path, &overview::write(&jobs)));
+    written.inspect_err(|_| drop(spool.mark_overview()))
 }
 
 /// Only where there is room for more than that.

@@ -87,7 +87,7 @@ pub(super) fn write(jobs: &Jobs) -> String {
         html.within("footer", &[], |html| {
             html.text("written ");
             moment(html, jobs.now, &jobs.zone);
-            html.text(", anew within seconds of a begin or an end; numerus open does it at once");
+            html.text("; anew some seconds after a job begins or ends, by numerus open at once");
         });
     })
 }

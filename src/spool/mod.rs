@@ -7,6 +7,7 @@ mod across;
 mod entry;
 mod keys;
 mod lead;
+mod overview;
 mod rejected;
 mod replacing;
 

@@ -87,7 +87,7 @@ impl Desk {
     }
 
     fn overview(&self) -> Result<()> {
-        report::refresh_unled_overview(&self.root, Duration::ZERO)
+        report::overview_changed(&self.root)
     }
 
     fn write(&mut self, page: impl FnOnce(&Self) -> Result<()>) {
@@ -114,7 +114,7 @@ mod tests {
     fn worked(dir: &std::path::Path, prepare: impl FnOnce(&Root, &RunFolder)) -> Root {
         let root = Root::new(dir);
         fsx::make_dirs(&root.runs()).expect("runs");
-        fsx::make_dirs(&root.spool().join("claimed")).expect("spool");
+        Spool::of(&root).create().expect("spool");
         fsx::make_dirs(&root.store()).expect("store");
         let job = JobId::parse("a-abc234").expect("id");
         let folder = Runs::of(&root).create(&job).expect("folder");
@@ -148,5 +148,6 @@ mod tests {
             leads = Spool::of(root).try_lead().expect("lock");
         });
         assert!(leads.is_some() && !report::overview_path(&root).exists());
+        assert!(Spool::of(&root).is_overview_behind(), "it is told");
     }
 }

@@ -4,8 +4,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
+use numerus::os::lock::FileLock;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -182,17 +182,36 @@ fn a_daemon_keeps_the_overview_of_its_jobs_and_ends_with_it_as_things_stand() {
 fn an_overview_that_a_dead_daemon_left_behind_is_written_by_the_next_one() {
     let yard = Yard::new("pages-behind");
     let daemon = yard.daemon(&[]);
-    yard.drop_job("x", "x", "");
-    yard.until_in("done", "x-");
+    yard.drop_job("x", "hold-x", "");
+    yard.until_reached("hold-x");
+    let mark = yard.site.root().join("spool/tmp/overview");
+    let path = yard.site.root().join("runs/index.html");
+    let overview = || fs::read_to_string(&path).unwrap_or_default();
+    yard.until("the overview shows it at work", || overview().contains(">running<"));
+    // Whoever would write it waits for this, and does not get it.
+    let lock = FileLock::try_acquire(&path.with_file_name(".index.lock")).unwrap().unwrap();
+    let job = yard.resting("waits");
     daemon.signal(Signal::KILL);
     daemon.wait(PATIENCE);
-    let path = yard.site.root().join("runs/index.html");
-    fs::write(&path, "of yesterday").unwrap();
-    let page = fs::File::options().write(true).open(&path).unwrap();
-    page.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
+    yard.until("it is marked", || mark.exists());
+    assert!(!overview().contains(&job));
+    drop(lock);
     let _next = yard.daemon(&[]);
-    let is_there = || fs::read_to_string(&path).is_ok_and(|page| page.contains(">succeeded<"));
-    yard.until("the overview is as things stand", is_there);
+    yard.until("the overview is as things stand", || overview().contains(&job));
+    yard.let_go("hold-x");
+    yard.until("nothing is behind", || overview().contains(">succeeded<") && !mark.exists());
+}
+
+#[test]
+fn jobs_that_commands_end_are_in_the_overview_without_a_daemon_too() {
+    let yard = Yard::new("pages-killed");
+    let daemon = yard.daemon(&[]);
+    let jobs = [yard.resting("one"), yard.resting("two")];
+    daemon.signal(Signal::TERM);
+    daemon.wait(PATIENCE);
+    assert_eq!(yard.ask(&["kill", &jobs[0], &jobs[1]]).code, Some(0));
+    let overview = fs::read_to_string(yard.site.root().join("runs/index.html")).unwrap();
+    assert_eq!(overview.matches(">killed<").count(), 2, "{overview}");
 }
 
 #[test]

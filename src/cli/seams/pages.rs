@@ -54,6 +54,11 @@ pub(in crate::cli) fn overview(root: &Root) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
+/// Writes the overview where jobs have ended here and no daemon does it. Nothing depends on it.
+pub(in crate::cli) fn see_to_overview(root: &Root) {
+    let _behind_until_the_next_one = report::see_to_overview(root);
+}
+
 /// Writes the overview once, for a daemon, whose terminal is not this one's.
 pub(in crate::cli) fn write_overview(root: &Root) -> Result<Exit, Failure> {
     process::leave_session();

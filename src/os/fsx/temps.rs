@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Result;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::{list, remove};
 
@@ -26,12 +26,8 @@ pub fn clear_old_temps(dir: &Path, age: Duration) -> Result<()> {
 
 /// Whether something was last written longer ago, by the clock that files are dated with.
 pub fn is_older(path: &Path, age: Duration) -> bool {
-    modified(path).and_then(|at| at.elapsed().ok()).is_some_and(|passed| passed >= age)
-}
-
-/// When something was last written, by that clock; `None` where there is nothing.
-pub fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok()
+    let written = std::fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
+    written.and_then(|at| at.elapsed().ok()).is_some_and(|passed| passed >= age)
 }
 
 /// The names that [`temp_beside`] makes, in a folder.
