@@ -5,8 +5,11 @@ use serde_json::Value;
 
 use super::here::Here;
 use super::render::Row;
+use super::snapshot;
+use crate::error::Failure;
 use crate::logic::idle::Idle;
 use crate::model::id::JobId;
+use crate::runs::Runs;
 use crate::spool::{Content, Place, Spool};
 
 /// Most bytes of a job's file that are looked at.
@@ -55,6 +58,15 @@ pub(super) fn tell_untaken(here: &mut Here, job: &JobId) -> bool {
     let command = Idle::NotBegun.command(job).filter(|_| !has_to_wait);
     tell(here, command.as_deref());
     true
+}
+
+/// The same to whoever waits for a job that nobody works on, though a daemon would: false if there is none to be told of.
+pub(super) fn tell_left(here: &mut Here, job: &JobId) -> Result<bool, Failure> {
+    let row = snapshot::row(&Runs::of(&here.root).folder(job))?;
+    let Some(row) = row.filter(waits) else { return Ok(false) };
+    let command = row.idle().and_then(|idle| idle.command(job));
+    tell(here, command.as_deref());
+    Ok(true)
 }
 
 /// Whether another job or a time has to come first.

@@ -190,12 +190,12 @@ fn of_task(folder: &RunFolder, task: &TaskId) -> Result<String, Failure> {
         nudged = nudged || seams::nudge_worker(folder)?;
         let phase = tail.state().task(task).map(|t| t.phase).filter(|p| p.is_final());
         if let Some(phase) = phase {
-            let late = if phase == TaskPhase::Succeeded {
-                ", before the wish to end it was seen"
-            } else {
-                ""
+            let how = match phase {
+                TaskPhase::Failed => "ended; to the job it has failed",
+                TaskPhase::Succeeded => "succeeded, before the wish to end it was seen",
+                other => other.as_str(),
             };
-            return Ok(format!("{}/{task}: {}{late}", folder.job(), phase.as_str()));
+            return Ok(format!("{}/{task}: {how}", folder.job()));
         }
         let Some(left) = deadline.left() else { break };
         let Wake::Look = wakes.next_within(left) else { break };

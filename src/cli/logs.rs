@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::follow::{self, JournalTail, Onlooker as _, Wake, Wakes};
+use super::follow::{self, End, JournalTail, Onlooker as _, Wake, Wakes};
 use super::here::Here;
 use super::ink::Tone;
 use super::live::Live;
@@ -113,6 +113,8 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
             if voices.is_empty() {
                 let why = why_silent(&folder, place)?;
                 here.out.note(&why);
+            } else if asked.follow && !held && !journal.state().phase.is_final() {
+                tell_resting(here, &journal);
             }
             return Ok(Exit::Done);
         };
@@ -183,6 +185,16 @@ fn is_over(journal: &JournalTail, held: bool) -> bool {
     let state = journal.state();
     let idle = Idle::of(state.phase, state.pause, held);
     state.phase.is_final() || matches!(idle, Some(Idle::Left | Idle::Rests(_)))
+}
+
+/// Why nothing more comes of a job that has not ended.
+fn tell_resting(here: &mut Here, journal: &JournalTail) {
+    let (job, state) = (journal.folder().job(), journal.state());
+    let end = match state.pause {
+        Some(reason) => End::Paused(reason, state.standing.message.clone()),
+        None => End::NoWorker,
+    };
+    here.out.note(&wait::said(job, &end));
 }
 
 /// The names of the folders that sessions have written in.

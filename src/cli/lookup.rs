@@ -73,12 +73,28 @@ fn names_of(spool: &Spool) -> IoResult<Vec<String>> {
     Ok(names)
 }
 
-/// The file in `incoming/` of this very name, which is no job's yet: in the form that `submit` gives it would be found as one.
+/// The file in `incoming/` of this name, with its ending or, where only one has it, without, which is no job's yet: in the form that
+/// `submit` gives it would be found as one.
 pub(super) fn dropped(root: &Root, name: &str) -> Option<PathBuf> {
     let spool = Spool::of(root);
-    let is_one = may_be_taken(OsStr::new(name)) && !name.contains('/') && job_of(name).is_none();
-    let stamp = spool.look(OsStr::new(name)).ok().flatten().filter(|_| is_one)?;
-    (stamp.kind == Kind::Regular).then(|| spool.folder(Place::Incoming).join(name))
+    let is_file = |name: &str| {
+        let is_one = may_be_taken(OsStr::new(name)) && job_of(name).is_none();
+        let stamp = spool.look(OsStr::new(name)).ok().flatten().filter(|_| is_one);
+        stamp.is_some_and(|stamp| stamp.kind == Kind::Regular)
+    };
+    if name.is_empty() || name.contains('/') {
+        return None;
+    }
+    let folder = spool.folder(Place::Incoming);
+    if is_file(name) {
+        return Some(folder.join(name));
+    }
+    let has_stem = |file: &String| file.rsplit_once('.').is_some_and(|(stem, _)| stem == name);
+    let named: Vec<String> = names_of(&spool).ok()?.into_iter().filter(has_stem).collect();
+    match named.as_slice() {
+        [only] if is_file(only) => Some(folder.join(only)),
+        _ => None,
+    }
 }
 
 /// As what a command for jobs is refused that names a dropped file: it is no job before it is taken. `unknown` is what is said of
@@ -87,8 +103,9 @@ pub(super) fn no_job_yet(root: &Root, name: &str, unknown: Failure) -> Failure {
     let Some(file) = dropped(root, name).filter(|_| unknown.kind == Exit::Unknown) else {
         return unknown;
     };
-    let words = word(name);
-    Failure::new(Exit::Blocked, format!("{} waits to be taken: it is no job yet", one_line(name)))
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let words = word(&name);
+    Failure::new(Exit::Blocked, format!("{} waits to be taken: it is no job yet", one_line(&name)))
         .hint(format!("change {} itself, or withdraw it with numerus kill {words}", file.display()))
         .hint(format!("numerus start {words} takes it and works on it, and so does a daemon"))
 }
@@ -379,8 +396,11 @@ mod tests {
         assert_eq!(at("bad"), Ok(Whereabouts::Rejected(reason)));
         assert_eq!(all(&root).expect("all").len(), 4);
         let file = |name| dropped(&root, name);
-        assert_eq!(file("by hand.md"), Some(root.spool().join("incoming/by hand.md")));
-        for none in ["by hand", "new-abc234.json", ".hidden-abc234.json", "../done", "", "."] {
+        let by_hand = root.spool().join("incoming/by hand.md");
+        assert_eq!([file("by hand.md"), file("by hand")], [Some(by_hand.clone()), Some(by_hand)]);
+        put(&root, "spool/incoming/by hand.txt");
+        for none in ["by hand", "by", "new-abc234.json", ".hidden-abc234.json", "../done", "", "."]
+        {
             assert_eq!(file(none), None, "{none}");
         }
     }

@@ -98,7 +98,8 @@ pub(super) fn again(root: &Root, job: &JobId, how: &str) -> String {
     let accepted = Runs::of(root).folder(job).read_job().ok().flatten();
     let workspace = accepted.and_then(|job| job.options.workspace);
     let place = workspace.map(|dir| format!(" --workspace {}", word(&dir)));
-    let elsewhere = if place.is_none() { ", said where no repository is" } else { "" };
+    let elsewhere =
+        if place.is_none() { ", from a directory that lies in no repository" } else { "" };
     let (file, place) = (word(&file.display().to_string()), place.unwrap_or_default());
     format!("numerus submit -f {file}{place} does it again{elsewhere}")
 }

@@ -6,8 +6,8 @@ use crate::jobs;
 use crate::logic::idle::Idle;
 use crate::model::claim::Verdict;
 use crate::model::root::Root;
-use crate::model::status::{JobPhase, Status, TaskPhase};
-use crate::runs::{JournalReader, Replay, RunFolder, Runs};
+use crate::model::status::{JobPhase, PauseReason, Status, TaskPhase};
+use crate::runs::{JournalReader, Replay, RunFolder, Runs, Want};
 use crate::spool::{Place, Spool};
 
 /// A job's state, if its run folder says anything.
@@ -65,12 +65,27 @@ pub(super) fn row(folder: &RunFolder) -> Result<Option<Row>, Failure> {
         // Its writer is gone and may have died before it wrote what the journal says.
         row.status = derived(folder)?.unwrap_or(row.status);
     }
-    Ok(Some(row))
+    Ok(Some(rests_if_wished(folder, row)))
+}
+
+/// A job whose worker died before it could come to rest rests all the same: no daemon starts another as long as somebody wishes that.
+fn rests_if_wished(folder: &RunFolder, mut row: Row) -> Row {
+    if row.is_left() && folder.wants(Want::Paused) {
+        let status = &mut row.status;
+        status.state = JobPhase::Paused;
+        status.reason = Some(PauseReason::User.as_str().to_owned());
+        let lets_go_on = Idle::Rests(Some(PauseReason::User)).command(&status.job_id);
+        status.message = format!(
+            "paused by a person after its worker had gone: {} lets it go on",
+            lets_go_on.unwrap_or_default()
+        );
+    }
+    row
 }
 
 /// A job as its journal tells it: for one that has just been followed to where it stands.
 pub(super) fn told(folder: &RunFolder) -> Result<Option<Row>, Failure> {
-    seen(folder, derived)
+    Ok(seen(folder, derived)?.map(|row| rests_if_wished(folder, row)))
 }
 
 /// The jobs that have not ended, oldest first: those whose files lie in `claimed/`; and a line for each that cannot be looked
@@ -128,6 +143,19 @@ mod tests {
 
     fn finished() -> Fact {
         Fact::Finished { state: JobPhase::Killed, reason: "killed".into(), message: String::new() }
+    }
+
+    #[test]
+    fn a_job_whose_worker_is_gone_rests_where_somebody_wishes_that() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let begun = Fact::WorkerStarted { pid: 1, start_time: 1, boot_id: String::new() };
+        let folder = job(&Root::new(dir.path()), "a-abc234", &[begun]);
+        let idle = || row(&folder).expect("row").expect("a job").idle();
+        assert_eq!(idle(), Some(Idle::Left));
+        crate::cli::seams::wish(&folder, Want::Paused).expect("wish");
+        assert_eq!(idle(), Some(Idle::Rests(Some(PauseReason::User))));
+        let _worker = folder.try_lock().expect("lock").expect("free");
+        assert_eq!(idle(), None, "whoever has it comes to rest in a moment");
     }
 
     #[test]

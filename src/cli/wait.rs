@@ -20,10 +20,13 @@ pub(super) struct Wait {
 
 /// Waits.
 pub(super) fn run(here: &mut Here, asked: &Wait) -> Result<Exit, Failure> {
-    let find = |prefix: &String| Ok(lookup::find_live(&here.root, prefix)?.job);
+    let find = |prefix: &String| {
+        let found = lookup::find_live(&here.root, prefix);
+        Ok(found.map_err(|e| lookup::no_job_yet(&here.root, prefix, e))?.job)
+    };
     let jobs = asked.jobs.iter().map(find).collect::<Result<Vec<_>, Failure>>()?;
     for job in &jobs {
-        if idle::tell_untaken(here, job) {
+        if idle::tell_untaken(here, job) || idle::tell_left(here, job)? {
             break;
         }
     }
@@ -65,7 +68,9 @@ pub(super) fn said(job: &JobId, end: &End) -> String {
             )
         }
         End::Rejected(why) => format!("{job}: rejected: {why}"),
-        End::Signal(_) => format!("{job}: goes on; only this command has ended"),
+        End::Signal(_) => {
+            format!("{job}: only this command has ended; numerus status {job} shows the job")
+        }
         End::Kill => format!("{job}: asked to end; numerus status {job} shows what came of it"),
         End::Detached => format!(
             "{job}: goes on without this command; numerus logs {job} -f follows it, numerus kill {job} ends it"

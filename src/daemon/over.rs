@@ -38,11 +38,14 @@ impl Daemon {
         if self.options.once { Exit::Signal(u8::try_from(signal).unwrap_or(0)) } else { Exit::Done }
     }
 
-    /// Whether no accepted job is left, not even one that cannot be looked after.
+    /// Whether no accepted job is left, not even one that cannot be looked after, and no file that could become one.
     fn has_finished_all(&self) -> bool {
         let none_is_claimed =
             || self.desk.spool.jobs_in(Place::Claimed).is_ok_and(|j| j.is_empty());
-        self.jobs.is_empty() && self.is_idle() && none_is_claimed()
+        // Such as what may not be moved: it was looked at, and left where it is.
+        let none_waits =
+            || self.desk.spool.incoming().is_ok_and(|mut names| names.next().is_none());
+        self.jobs.is_empty() && self.is_idle() && none_is_claimed() && none_waits()
     }
 
     fn code_once(&self) -> Exit {
@@ -57,5 +60,26 @@ impl Daemon {
         } else {
             Exit::Blocked
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::rounds::tests::daemon;
+    use crate::os::fsx;
+
+    #[test]
+    fn once_has_not_done_all_while_a_file_is_left_where_it_is() {
+        let d = tempfile::tempdir().expect("scratch");
+        let mut daemon = daemon(d.path());
+        daemon.go_round();
+        daemon.check_marked();
+        daemon.schedule();
+        assert_eq!(daemon.code_once(), Exit::Done);
+        let file = daemon.desk.spool.folder(Place::Incoming).join("x.md");
+        fsx::put_new(&file, b"x").expect("drop");
+        assert!(daemon.looks.is_drained());
+        assert_eq!(daemon.code_once(), Exit::Blocked);
     }
 }

@@ -45,7 +45,7 @@ impl Daemon {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::ffi::OsStr;
     use std::io::Error;
     use std::time::Duration;
@@ -66,7 +66,7 @@ mod tests {
     use crate::os::watch::Change;
 
     /// A daemon that watches a root, as it does from its start on, and that has looked at everything.
-    fn daemon(dir: &std::path::Path) -> Daemon {
+    pub(in crate::daemon) fn daemon(dir: &std::path::Path) -> Daemon {
         let root = Root::new(dir.canonicalize().expect("real").join("root"));
         crate::root::open(&root, true).expect("root");
         let desk = Desk::new(&root, Settings::default());
