@@ -329,7 +329,7 @@ impl Daemon {
                 }
                 self.unchecked.insert(job);
             }
-            Input::OverviewTold(took) => self.overview.ended(took, clock::since_boot()),
+            Input::OverviewTold(took) => self.overview_ended(took),
             Input::Moved => self.ground.moved(),
             Input::MovesUnheard => self.miss_moves(),
             Input::Hint(hint, _turn) if hint.paths.is_empty() => {

@@ -2,7 +2,7 @@
 //! would write what the next one writes again a moment later, at a cost that grows with what waits and has ended; and what a
 //! page needs is not to stay in the daemon's memory.
 //!
-//! Diagnostics: a page that cannot be written is tried again after a minute; nothing depends on it.
+//! Diagnostics: a page that cannot be written is told of once and tried again after a minute; nothing depends on it.
 
 use std::io::Result;
 use std::process::Stdio;
@@ -32,6 +32,7 @@ pub(super) struct Overview {
     due: Option<Duration>,
     rests_until: Duration,
     writing: Option<JoinHandle<()>>,
+    has_complained: bool,
 }
 
 impl Overview {
@@ -65,6 +66,18 @@ impl Daemon {
         }
     }
 
+    /// Takes in how the writing of a page ended; that it cannot be is told once.
+    pub(super) fn overview_ended(&mut self, took: Option<Duration>) {
+        self.overview.ended(took, clock::since_boot());
+        let complains = took.is_none();
+        if complains && !self.overview.has_complained {
+            let page = report::overview_path(&self.desk.root);
+            let message = format!("cannot write {}: tried again in a minute", page.display());
+            self.record(&Fact::Trouble { message });
+        }
+        self.overview.has_complained = complains;
+    }
+
     /// Looks whether somebody has said that the page is behind.
     pub(super) fn look_after_overview(&mut self) {
         if self.desk.spool.is_overview_behind() {
@@ -83,7 +96,7 @@ impl Daemon {
         if self.options.program.is_some() {
             return;
         }
-        let Ok(mut writer) = self.writer() else { return self.overview.ended(None, now) };
+        let Ok(mut writer) = self.writer() else { return self.overview_ended(None) };
         let tell = self.inputs.clone();
         self.overview.writing = Some(tokio::spawn(async move {
             let ended = timeout(PATIENCE, writer.wait()).await;

@@ -43,8 +43,8 @@ pub const WRITER: &str = "__overview";
 
 /// Room that must be left on the disk: with less, pages are the first to go without.
 const ROOM: u64 = 32 * 1024 * 1024;
-/// How long one waits for another who writes the overview.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one waits for another who writes the overview, many times as long as that takes: a worker that is done waits for it.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// One page at a time in this process, so that an older one never replaces a newer.
 static WRITING: Mutex<()> = Mutex::new(());
 

@@ -5,13 +5,14 @@
 
 use std::fs::Metadata;
 use std::io::{Error, ErrorKind, Result};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::folder::TAKING;
 use super::folders::move_aside;
 use super::{RunFolder, Runs};
 use crate::model::id::JobId;
-use crate::os::fsx;
+use crate::os::{env, fsx};
 
 /// Its name in `runs/`.
 const READY: &str = ".next";
@@ -37,6 +38,10 @@ impl RunFolder {
             return Err(fsx::at(&spare)(Error::from(ErrorKind::AlreadyExists)));
         }
         let made = fsx::make_dir(&spare).and_then(|()| fsx::put_mark(&spare.join(TAKING)));
+        if made.is_ok() && is_private(&spare) == Some(false) {
+            // A file system that knows no modes: the next job would put it aside.
+            return self.clear_spare();
+        }
         match made.and_then(|()| fsx::rename_spare(&spare, &ready)) {
             Ok(()) => Ok(()),
             // Another job was quicker, or there is no room.
@@ -84,7 +89,11 @@ impl Runs {
 
     /// Whether one was made ahead. What is something else goes aside: somebody may have put something there that they still want.
     fn has_ready(&self) -> bool {
-        match look(&self.ready()) {
+        let found = match look(&self.ready()) {
+            Look::AsMade => is_private(&self.ready()).map_or(Look::Gone, as_made_if),
+            found => found,
+        };
+        match found {
             Look::AsMade => true,
             Look::Gone => false,
             Look::Half | Look::Other => {
@@ -114,6 +123,16 @@ enum Look {
     AsMade,
     /// Anything else.
     Other,
+}
+
+/// Whether a folder is its user's alone, as a run folder is made; `None` where it is gone.
+fn is_private(dir: &Path) -> Option<bool> {
+    let meta = dir.symlink_metadata().ok()?;
+    Some(meta.mode() & 0o777 == 0o700 && meta.uid() == env::own_uid())
+}
+
+fn as_made_if(is_private: bool) -> Look {
+    if is_private { Look::AsMade } else { Look::Other }
 }
 
 fn look(dir: &Path) -> Look {
@@ -149,8 +168,8 @@ fn is_empty(meta: &Metadata) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::symlink_metadata;
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::fs::{Permissions, symlink_metadata};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
     use crate::model::root::Root;
@@ -235,9 +254,12 @@ mod tests {
         let (_kept, runs) = runs();
         let one = runs.create(&id("a-abc234")).expect("made");
         let aside = runs.dir().join(".aside");
-        let spoil: [Spoil; 5] = [
+        let spoil: [Spoil; 6] = [
             ("a further file", &|dir| fsx::put(&dir.join("job.json"), b"{}").expect("put")),
             ("a mark that says something", &|dir| fsx::put(&dir.join(TAKING), b"x").expect("put")),
+            ("a folder that others may read", &|dir| {
+                std::fs::set_permissions(dir, Permissions::from_mode(0o755)).expect("opened");
+            }),
             ("no mark", &|dir| fsx::remove(&dir.join(TAKING)).expect("removed")),
             ("a file", &|dir| {
                 fsx::remove_tree(dir).expect("removed");
