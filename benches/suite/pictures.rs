@@ -24,9 +24,12 @@ const OURS: RGBColor = RGBColor(0x2f, 0x6f, 0xb7);
 const FLOOR: RGBColor = RGBColor(0x9a, 0xa5, 0xb1);
 const OTHER: RGBColor = RGBColor(0xd9, 0x9a, 0x4e);
 
+const OF_GOALS: &str = "Each figure is of the newest run of its measure, whose table is below; the original's 16.9 s are cited, from \
+    another machine.";
+
 /// Makes all of them again.
 pub(crate) fn renew() -> io::Result<()> {
-    let mut text = format!("### Goals\n\n{}\n", goals::table());
+    let mut text = format!("### Goals\n\n{OF_GOALS}\n\n{}\n", goals::table());
     for measure in MEASURES {
         let Some(line) = newest(measure.name) else { continue };
         let rows = line["rows"].as_array().cloned().unwrap_or_default();
@@ -47,18 +50,20 @@ fn figure(row: &Value, column: &str) -> Option<f64> {
     row[column].as_f64()
 }
 
-/// The table of a measure with, beside each subject, how much of Numerus's it is.
+/// The table of a measure with, beside each subject, how much of Numerus's it is, where there is anybody else in it.
 fn section(measure: &Measure, line: &Value, rows: &[Value]) -> String {
     let lead = measure.columns.first().copied().unwrap_or_default();
     let name = |row: &Value| row["subject"].as_str().unwrap_or_default().to_owned();
     let is_ours = |row: &&Value| name(row).starts_with("Numerus");
+    let is_compared = rows.iter().any(|row| !is_ours(&row) || row["not_run"].is_string());
     let ours = rows.iter().find(is_ours).and_then(|row| figure(row, lead));
     let mut text = format!("### {}\n\n{}.\n\n| |", measure.name, upper(measure.what));
     for column in measure.columns {
         let _ = write!(text, " {column} |");
     }
-    let _ =
-        writeln!(text, " {lead} ÷ Numerus |\n|---|{}---|", "---:|".repeat(measure.columns.len()));
+    let (head, rule) =
+        if is_compared { (format!(" {lead} ÷ Numerus |"), "---|") } else { (String::new(), "") };
+    let _ = writeln!(text, "{head}\n|---|{}{rule}", "---:|".repeat(measure.columns.len()));
     for row in rows {
         let _ = write!(text, "| {} |", name(row));
         for column in measure.columns {
@@ -67,7 +72,9 @@ fn section(measure: &Measure, line: &Value, rows: &[Value]) -> String {
         }
         let ratio = figure(row, lead).zip(ours).map(|(of, ours)| said(of / ours));
         let why = row["not_run"].as_str().map(|why| format!("not run: {why}"));
-        let _ = writeln!(text, " {} |", ratio.or(why).unwrap_or_default());
+        let beside = ratio.or(why).unwrap_or_default();
+        let _ =
+            writeln!(text, "{}", if is_compared { format!(" {beside} |") } else { String::new() });
     }
     let machine = &line["machine"];
     let _ = writeln!(

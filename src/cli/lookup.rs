@@ -73,34 +73,29 @@ fn names_of(spool: &Spool) -> IoResult<Vec<String>> {
     Ok(names)
 }
 
-/// The file in `incoming/` of this name, with its ending or, where only one has it, without, which is no job's yet: in the form that
-/// `submit` gives it would be found as one.
+/// The file in `incoming/` of this very name, which is no job's yet: in the form that `submit` gives it would be found as one.
 pub(super) fn dropped(root: &Root, name: &str) -> Option<PathBuf> {
     let spool = Spool::of(root);
-    let is_file = |name: &str| {
-        let is_one = may_be_taken(OsStr::new(name)) && job_of(name).is_none();
-        let stamp = spool.look(OsStr::new(name)).ok().flatten().filter(|_| is_one);
-        stamp.is_some_and(|stamp| stamp.kind == Kind::Regular)
-    };
-    if name.is_empty() || name.contains('/') {
-        return None;
-    }
-    let folder = spool.folder(Place::Incoming);
-    if is_file(name) {
-        return Some(folder.join(name));
-    }
+    let is_one = may_be_taken(OsStr::new(name)) && !name.contains('/') && job_of(name).is_none();
+    let stamp = spool.look(OsStr::new(name)).ok().flatten().filter(|_| is_one)?;
+    (stamp.kind == Kind::Regular).then(|| spool.folder(Place::Incoming).join(name))
+}
+
+/// The same, also without its ending where only one has it: for what is only told of.
+fn dropped_like(root: &Root, name: &str) -> Option<PathBuf> {
     let has_stem = |file: &String| file.rsplit_once('.').is_some_and(|(stem, _)| stem == name);
-    let named: Vec<String> = names_of(&spool).ok()?.into_iter().filter(has_stem).collect();
-    match named.as_slice() {
-        [only] if is_file(only) => Some(folder.join(only)),
-        _ => None,
-    }
+    dropped(root, name).or_else(|| {
+        let names = names_of(&Spool::of(root)).ok()?;
+        let mut named = names.iter().filter(|file| has_stem(file));
+        let only = named.next().filter(|_| named.next().is_none())?;
+        dropped(root, only)
+    })
 }
 
 /// As what a command for jobs is refused that names a dropped file: it is no job before it is taken. `unknown` is what is said of
 /// any other name.
 pub(super) fn no_job_yet(root: &Root, name: &str, unknown: Failure) -> Failure {
-    let Some(file) = dropped(root, name).filter(|_| unknown.kind == Exit::Unknown) else {
+    let Some(file) = dropped_like(root, name).filter(|_| unknown.kind == Exit::Unknown) else {
         return unknown;
     };
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -396,11 +391,13 @@ mod tests {
         assert_eq!(at("bad"), Ok(Whereabouts::Rejected(reason)));
         assert_eq!(all(&root).expect("all").len(), 4);
         let file = |name| dropped(&root, name);
-        let by_hand = root.spool().join("incoming/by hand.md");
-        assert_eq!([file("by hand.md"), file("by hand")], [Some(by_hand.clone()), Some(by_hand)]);
+        let (by_hand, like) =
+            (root.spool().join("incoming/by hand.md"), |n| dropped_like(&root, n));
+        assert_eq!(file("by hand.md"), Some(by_hand.clone()));
+        assert_eq!([like("by hand.md"), like("by hand")], [Some(by_hand.clone()), Some(by_hand)]);
         put(&root, "spool/incoming/by hand.txt");
-        for none in ["by hand", "by", "new-abc234.json", ".hidden-abc234.json", "../done", "", "."]
-        {
+        assert_eq!([like("by hand"), like("by")], [None, None], "two have it, and none");
+        for none in ["by hand", "new-abc234.json", ".hidden-abc234.json", "../done", "", "."] {
             assert_eq!(file(none), None, "{none}");
         }
     }

@@ -288,7 +288,7 @@ fn each_kind_of_damage_is_seen() {
     world.drop_job("a.md", "do a", "");
     world.drop_file("bad.md", "---\nnonsense: 1\n---\nx\n");
     let ended = world.ask(&["daemon", "--once"]);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.code, Some(2), "a file was rejected: {ended:?}");
     let accepted = |slug: &str, ends| Accepted { slug: slug.into(), ends };
     let sound = [accepted("a", &["done"][..]), accepted("bad", &["rejected"][..])];
     assert_eq!(broken(&world, &sound), [""; 0]);

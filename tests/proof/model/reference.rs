@@ -362,15 +362,18 @@ impl Model {
         let was_certain = self.jobs.iter().all(|job| job.may.len() < 2);
         let rests: Vec<BTreeSet<Place>> = (0..self.jobs.len()).map(|at| self.rests(at)).collect();
         if is_plain && was_certain && rests.iter().all(|may| may.len() < 2) {
-            let fails = |(job, rests): (&Job, &BTreeSet<Place>)| {
-                rests.contains(&Failed) && !job.may.contains(&Failed)
+            let goes_to = |place: Place| {
+                let mut both = self.jobs.iter().zip(&rests);
+                both.any(|(job, rests)| rests.contains(&place) && !job.may.contains(&place))
             };
-            let has_failed = self.jobs.iter().zip(&rests).any(fails);
+            let (has_failed, has_rejected) = (goes_to(Failed), goes_to(Rejected));
             let has_open = rests.iter().any(|may| may.contains(&Claimed));
             self.code = Some(if has_failed {
                 1
             } else if has_open {
                 4
+            } else if has_rejected {
+                2
             } else {
                 0
             });
