@@ -66,7 +66,6 @@ pub(super) fn run(here: &mut Here, asked: &Edit) -> Result<Exit, Failure> {
         }
         None => replace(&here.root, &known, (is_taken, seen), &before, after)?,
     };
-    seams::see_to_overview(&here.root);
     here.out.note(&format!("{}: withdrawn; {new} takes its place", known.job));
     tell_changes(here, &before, &after);
     here.out.line(new.as_str())?;
@@ -89,7 +88,6 @@ fn finish(here: &mut Here, edit: &CutOff, flags: &Flags) -> Result<Exit, Failure
             .hint(format!("{hint}; then numerus edit {new} changes it")));
     }
     seams::finish_edit(&here.root, edit)?;
-    seams::see_to_overview(&here.root);
     here.out.note(&format!("{old}: its edit was cut off, and is finished; {new} takes its place"));
     here.out.line(new.as_str())?;
     idle::tell_untaken(here, new);

@@ -323,6 +323,15 @@ fn ended(
     if let Some(reason) = state.pause.filter(|r| gives_up(patience, *r, worker_gone)) {
         return Ok(Some(End::Paused(reason, state.standing.message.clone())));
     }
+    let rests_left = || {
+        let held = tail.folder.may_be_held();
+        snapshot::left_at_rest(&tail.folder, state.phase, held)
+    };
+    if patience == Patience::UntilPersonNeeded
+        && let Some(message) = rests_left()
+    {
+        return Ok(Some(End::Paused(PauseReason::User, message)));
+    }
     if worker_gone {
         return Ok(Some(End::NoWorker));
     }

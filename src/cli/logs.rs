@@ -17,7 +17,7 @@ use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
 use crate::logic::idle::Idle;
 use crate::model::id::OF_JOB;
-use crate::model::status::TaskPhase;
+use crate::model::status::{PauseReason, TaskPhase};
 use crate::os::console::{is_terminal, neutral_bytes, one_line};
 use crate::os::fsx;
 use crate::runs::{RunFolder, Runs};
@@ -113,7 +113,8 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
             if voices.is_empty() {
                 let why = why_silent(&folder, place)?;
                 here.out.note(&why);
-            } else if asked.follow && !held && !journal.state().phase.is_final() {
+            }
+            if asked.follow && !held && !journal.state().phase.is_final() {
                 tell_resting(here, &journal);
             }
             return Ok(Exit::Done);
@@ -190,9 +191,11 @@ fn is_over(journal: &JournalTail, held: bool) -> bool {
 /// Why nothing more comes of a job that has not ended.
 fn tell_resting(here: &mut Here, journal: &JournalTail) {
     let (job, state) = (journal.folder().job(), journal.state());
-    let end = match state.pause {
-        Some(reason) => End::Paused(reason, state.standing.message.clone()),
-        None => End::NoWorker,
+    let left = snapshot::left_at_rest(journal.folder(), state.phase, false);
+    let end = match (state.pause, left) {
+        (Some(reason), _) => End::Paused(reason, state.standing.message.clone()),
+        (None, Some(message)) => End::Paused(PauseReason::User, message),
+        (None, None) => End::NoWorker,
     };
     here.out.note(&wait::said(job, &end));
 }

@@ -221,6 +221,14 @@ impl Command {
     }
 }
 
+impl Command {
+    /// Whether it may have ended a job that no worker had.
+    fn may_end_jobs(&self) -> bool {
+        use Command::{Edit, Kill, Run, Start, Top};
+        matches!(self, Kill(_) | Edit(_) | Run(_) | Start(_) | Top(_))
+    }
+}
+
 /// Runs the command that the words ask for; the answer is the exit code.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
     let words: Vec<OsString> = words.into_iter().collect();
@@ -241,6 +249,10 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let exit = if command.needs_no_root() { Ok(()) } else { seams::check(&here.root) };
     let exit = exit.and_then(|()| dispatch(&mut here, &command));
+    if command.may_end_jobs() {
+        // However it went: what it did to jobs before is done.
+        seams::see_to_overview(&here.root);
+    }
     exit.unwrap_or_else(|failure| failed(&mut here.out, &failure)).code()
 }
 

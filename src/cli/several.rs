@@ -2,7 +2,6 @@
 //! the command's.
 
 use super::here::Here;
-use super::seams;
 use crate::error::{Exit, Failure};
 use crate::model::root::Root;
 
@@ -22,6 +21,5 @@ pub(super) fn each(
             }
         }
     }
-    seams::see_to_overview(&here.root);
     Ok(worst)
 }

@@ -68,17 +68,23 @@ pub(super) fn row(folder: &RunFolder) -> Result<Option<Row>, Failure> {
     Ok(Some(rests_if_wished(folder, row)))
 }
 
-/// A job whose worker died before it could come to rest rests all the same: no daemon starts another as long as somebody wishes that.
+/// What there is to say of a job whose worker died before it could come to rest, if somebody wishes that: no daemon starts another as
+/// long as the wish stands. A wish to end it is stronger.
+pub(super) fn left_at_rest(folder: &RunFolder, phase: JobPhase, held: bool) -> Option<String> {
+    let is_left = Idle::of(phase, None, held) == Some(Idle::Left);
+    let rests = is_left && folder.wants(Want::Paused) && !folder.wants(Want::Killed);
+    let lets_go_on = Idle::Rests(Some(PauseReason::User)).command(folder.job());
+    lets_go_on.filter(|_| rests).map(|command| {
+        format!("paused by a person after its worker had gone: {command} lets it go on")
+    })
+}
+
 fn rests_if_wished(folder: &RunFolder, mut row: Row) -> Row {
-    if row.is_left() && folder.wants(Want::Paused) {
+    if let Some(message) = left_at_rest(folder, row.status.state, row.held) {
         let status = &mut row.status;
         status.state = JobPhase::Paused;
         status.reason = Some(PauseReason::User.as_str().to_owned());
-        let lets_go_on = Idle::Rests(Some(PauseReason::User)).command(&status.job_id);
-        status.message = format!(
-            "paused by a person after its worker had gone: {} lets it go on",
-            lets_go_on.unwrap_or_default()
-        );
+        status.message = message;
     }
     row
 }

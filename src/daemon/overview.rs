@@ -2,7 +2,7 @@
 //! would write what the next one writes again a moment later, at a cost that grows with what waits and has ended; and what a
 //! page needs is not to stay in the daemon's memory.
 //!
-//! Diagnostics: a page that cannot be written is told of once and tried again after a minute; nothing depends on it.
+//! Diagnostics: a page that cannot be written is told of once and tried again after a minute, and less and less often; nothing depends on it.
 
 use std::io::Result;
 use std::process::Stdio;
@@ -21,8 +21,9 @@ use crate::report;
 const REST: Duration = Duration::from_secs(2);
 /// Rest after a page, in times of what it took.
 const SHARE: u32 = 20;
-/// Rest after a page that could not be written.
+/// Rest after a page that could not be written, twice as long after each further one, and at most.
 const LONG_REST: Duration = Duration::from_secs(60);
+const LONGEST_REST: Duration = Duration::from_secs(3600);
 /// How long a page may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -32,7 +33,8 @@ pub(super) struct Overview {
     due: Option<Duration>,
     rests_until: Duration,
     writing: Option<JoinHandle<()>>,
-    has_complained: bool,
+    /// How many pages could not be written since the last one that was.
+    failed: u32,
 }
 
 impl Overview {
@@ -49,7 +51,11 @@ impl Overview {
     /// Takes in that a page is done, or, where it took no time that is known, cannot be.
     pub(super) fn ended(&mut self, took: Option<Duration>, now: Duration) {
         self.writing = None;
-        self.rests_until = now + took.map_or(LONG_REST, |took| took * SHARE);
+        // A machine that slept meanwhile took no longer than we waited.
+        self.failed = if took.is_some() { 0 } else { self.failed + 1 };
+        let again = LONG_REST * 2_u32.saturating_pow(self.failed.saturating_sub(1));
+        let rest = took.map_or(again.min(LONGEST_REST), |took| took.min(PATIENCE) * SHARE);
+        self.rests_until = now + rest;
         if took.is_none() {
             self.mark(now);
         }
@@ -69,13 +75,11 @@ impl Daemon {
     /// Takes in how the writing of a page ended; that it cannot be is told once.
     pub(super) fn overview_ended(&mut self, took: Option<Duration>) {
         self.overview.ended(took, clock::since_boot());
-        let complains = took.is_none();
-        if complains && !self.overview.has_complained {
+        if self.overview.failed == 1 {
             let page = report::overview_path(&self.desk.root);
             let message = format!("cannot write {}: tried again in a minute", page.display());
             self.record(&Fact::Trouble { message });
         }
-        self.overview.has_complained = complains;
     }
 
     /// Looks whether somebody has said that the page is behind.
@@ -97,10 +101,14 @@ impl Daemon {
             return;
         }
         let Ok(mut writer) = self.writer() else { return self.overview_ended(None) };
-        let tell = self.inputs.clone();
+        let (tell, spool) = (self.inputs.clone(), self.desk.spool.clone());
         self.overview.writing = Some(tokio::spawn(async move {
             let ended = timeout(PATIENCE, writer.wait()).await;
             let is_written = matches!(ended, Ok(Ok(status)) if status.success());
+            if !is_written {
+                // It may have been ended after it had taken the mark away.
+                let _best_effort = spool.mark_overview();
+            }
             let took = is_written.then(|| clock::since_boot().saturating_sub(now));
             drop(tell.send(Input::OverviewTold(took)));
         }));
@@ -145,6 +153,13 @@ mod tests {
         overview.due = None;
         overview.ended(None, at(40));
         assert_eq!(overview.due(), Some(at(100)), "tried again, though nothing happens");
+        overview.due = None;
+        overview.ended(None, at(100));
+        assert_eq!(overview.due(), Some(at(220)), "and less and less often");
+        for _ in 0..100 {
+            overview.ended(None, at(1000));
+        }
+        assert_eq!(overview.due(), Some(at(4600)));
     }
 
     #[tokio::test]

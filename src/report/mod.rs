@@ -43,8 +43,8 @@ pub const WRITER: &str = "__overview";
 
 /// Room that must be left on the disk: with less, pages are the first to go without.
 const ROOM: u64 = 32 * 1024 * 1024;
-/// How long one waits for another who writes the overview, many times as long as that takes: a worker that is done waits for it.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long one waits for another who writes the overview.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// One page at a time in this process, so that an older one never replaces a newer.
 static WRITING: Mutex<()> = Mutex::new(());
 
@@ -128,8 +128,10 @@ fn full(html: &mut Html) {
 /// # Errors
 /// As [`refresh_overview`].
 pub fn overview_changed(root: &Root) -> Result<()> {
-    Spool::of(root).mark_overview()?;
-    see_to_overview(root)
+    match Spool::of(root).mark_overview() {
+        Ok(()) => see_to_overview(root),
+        Err(_) => refresh_overview(root),
+    }
 }
 
 /// Writes the overview of a root anew if it is behind and no daemon leads. Whoever has marked it, or led, calls this afterwards, so that of the two
@@ -139,7 +141,8 @@ pub fn overview_changed(root: &Root) -> Result<()> {
 /// As [`refresh_overview`].
 pub fn see_to_overview(root: &Root) -> Result<()> {
     let spool = Spool::of(root);
-    if spool.is_led() || !spool.is_overview_behind() { Ok(()) } else { refresh_overview(root) }
+    let is_ours = || !spool.is_led() && spool.is_overview_behind();
+    if is_ours() { write_overview_if(root, is_ours) } else { Ok(()) }
 }
 
 /// Writes the overview of a root anew.
@@ -147,12 +150,20 @@ pub fn see_to_overview(root: &Root) -> Result<()> {
 /// # Errors
 /// When the spool cannot be read or the page not be written; it is marked as behind then.
 pub fn refresh_overview(root: &Root) -> Result<()> {
+    write_overview_if(root, || true)
+}
+
+/// The same once nobody else writes it, unless that has become needless meanwhile.
+fn write_overview_if(root: &Root, is_needed: impl Fn() -> bool) -> Result<()> {
     let path = overview_path(root);
     let lock = path.with_file_name(".index.lock");
     // Who waits here reads after whoever was first has written, so that the last page is the newest.
     let Some(_lock) = FileLock::acquire(&lock, PATIENCE)? else {
         return Err(Error::new(ErrorKind::TimedOut, "somebody else writes it"));
     };
+    if !is_needed() {
+        return Ok(());
+    }
     let spool = Spool::of(root);
     // Before anything is read: what happens from now on marks it again.
     spool.unmark_overview();

@@ -21,7 +21,7 @@ impl Spool {
         if self.is_overview_behind() {
             return Ok(());
         }
-        fsx::replace_derived(&self.overview_mark(), b"")
+        fsx::replace_spare(&self.overview_mark(), b"")
     }
 
     /// Whether something has become of a job since the page was written.

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 
 use serde_json::Value;
 
+use crate::rehearsal::{Script, Stage, part, raise, wait_for};
+use crate::site::PATIENCE;
 use crate::yard::Yard;
 
 const NOBODY: &str = "no daemon is running: start one with numerus daemon";
@@ -139,4 +141,43 @@ fn an_objective_that_is_a_dash_is_read_from_stdin_by_run_as_by_submit() {
     let job = done.iter().find_map(|name| name.strip_suffix(".json")).unwrap();
     let objective = yard.site.root().join(format!("runs/{job}/objective.md"));
     assert_eq!(fs::read_to_string(objective).unwrap(), "do a thing");
+}
+
+#[test]
+fn a_job_whose_worker_died_is_told_as_left_and_as_at_rest_once_somebody_has_paused_it() {
+    let script = Script::of([part("t1")]).working("t1", &[raise("there"), wait_for("go")]);
+    let stage = Stage::new("told-left", &script);
+    let (running, job) = stage.start(&[]);
+    stage.until_raised("there");
+    job.slay_worker();
+    running.wait(PATIENCE);
+    let followed = stage.call(&["logs", "-f", &job.id]);
+    assert!(followed.stderr.contains("its worker ended without a result"), "{followed:?}");
+    assert_eq!(stage.call(&["pause", &job.id]).code, Some(0));
+    let resume = format!("numerus resume {}", job.id);
+    let shown = stage.call(&["status", &job.id]);
+    assert!(shown.stdout.contains("paused") && shown.stdout.contains(&resume), "{shown:?}");
+    let waited = stage.call(&["wait", &job.id]);
+    assert_eq!((waited.code, waited.stderr.contains(&resume)), (Some(4), true), "{waited:?}");
+    let followed = stage.call(&["logs", "-f", &job.id]);
+    assert!(followed.stderr.contains(&resume), "{followed:?}");
+    assert_eq!(stage.call(&["resume", &job.id]).code, Some(0));
+    stage.raise("go");
+    assert_eq!(job.go_on().code, Some(0));
+}
+
+#[test]
+fn whoever_waits_for_a_dropped_file_hears_that_it_is_no_job_yet() {
+    let yard = Yard::new("wait-dropped");
+    yard.drop_job("race", "race", "");
+    for name in ["race.md", "race"] {
+        let waited = yard.ask(&["wait", name]);
+        assert_eq!(waited.code, Some(4), "{waited:?}");
+        assert!(
+            waited.stderr.contains("race.md waits to be taken: it is no job yet"),
+            "{waited:?}"
+        );
+    }
+    assert_eq!(yard.ask(&["kill", "race"]).code, Some(3), "it is ended by its whole name alone");
+    assert_eq!(yard.names("incoming"), ["race.md"]);
 }
