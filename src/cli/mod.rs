@@ -219,9 +219,7 @@ impl Command {
         use Command::{Completions, Demo, Doctor, Init, Man};
         matches!(self, Demo(_) | Doctor(_) | Init(_) | Completions(_) | Man(_))
     }
-}
 
-impl Command {
     /// Whether it may have ended a job that no worker had.
     fn may_end_jobs(&self) -> bool {
         use Command::{Edit, Kill, Run, Start, Top};

@@ -48,12 +48,12 @@ impl Overview {
         self.due.filter(|_| self.writing.is_none()).map(|due| due.max(self.rests_until))
     }
 
-    /// Takes in that a page is done, or, where it took no time that is known, cannot be.
+    /// Takes in that a page is written, and how long that took; `None` if it cannot be.
     pub(super) fn ended(&mut self, took: Option<Duration>, now: Duration) {
         self.writing = None;
-        // A machine that slept meanwhile took no longer than we waited.
         self.failed = if took.is_some() { 0 } else { self.failed + 1 };
         let again = LONG_REST * 2_u32.saturating_pow(self.failed.saturating_sub(1));
+        // A machine that slept meanwhile took no longer than we waited.
         let rest = took.map_or(again.min(LONGEST_REST), |took| took.min(PATIENCE) * SHARE);
         self.rests_until = now + rest;
         if took.is_none() {
