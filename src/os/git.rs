@@ -8,24 +8,25 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::Pid;
 
+use super::talk::Talk;
 use super::{env, family};
 
 /// Most bytes that one call may print.
 const OUTPUT_LIMIT: u64 = 256 * 1024 * 1024;
 /// Most bytes of stderr that an error carries.
 const STDERR_LIMIT: usize = 2000;
+/// Most bytes of stderr that are kept to find its end in.
+const STDERR_KEPT: u64 = 1024 * 1024;
 /// Longest time for a call that says nothing else.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -279,9 +280,10 @@ impl<'a> Call<'a> {
                 }
                 _ => GitError::Start { command: command.clone(), source: e },
             })?;
-        let (status, stdout, stderr) = self
+        let (status, talk) = self
             .attend(child)
             .map_err(|source| GitError::Start { command: command.clone(), source })?;
+        let (stdout, stderr) = (talk.stdout.bytes, talk.stderr.bytes);
         let Some(status) = status else {
             return Err(GitError::TimedOut { command, patience: self.patience });
         };
@@ -295,28 +297,19 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Feeds and drains the child until it has ended; no status means that time ran out.
-    fn attend(&self, mut child: Child) -> std::io::Result<(Option<ExitStatus>, Vec<u8>, Vec<u8>)> {
-        let (stdin, stdout, stderr) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        std::thread::scope(|threads| {
-            let feed = |(mut pipe, bytes): (ChildStdin, &'a [u8])| {
-                // A child that ends early breaks the pipe; its exit code tells why.
-                beside(threads, move || drop(pipe.write_all(bytes)))
-            };
-            let fed = stdin.zip(self.input).map_or(Ok(()), |fed| feed(fed).map(drop));
-            let errors = beside(threads, || drain(stderr, 1024 * 1024));
-            let output = beside(threads, || drain(stdout, self.limit));
-            let all = fed.and_then(|()| Ok((errors?, output?)));
-            let in_time = all.is_ok() && ends_within(&child, self.patience)?;
-            if !in_time {
-                end_group(&child);
-            }
-            let status = child.wait()?;
-            let (errors, output) = all?;
-            let output = output.join().unwrap_or_default();
-            Ok((in_time.then_some(status), output, errors.join().unwrap_or_default()))
-        })
+    /// Feeds and hears the child until it has ended; no status means that time ran out.
+    fn attend(&self, mut child: Child) -> std::io::Result<(Option<ExitStatus>, Talk<'a>)> {
+        let words = self.input.unwrap_or_default();
+        let mut talk = Talk::with(&mut child, words, (self.limit, STDERR_KEPT));
+        let in_time = match &mut talk {
+            Ok(talk) => talk.go_on(&child, self.patience),
+            Err(_told_below) => Ok(false),
+        };
+        if !matches!(in_time, Ok(true)) {
+            end_group(&child);
+        }
+        let status = child.wait()?;
+        Ok((in_time?.then_some(status), talk?))
     }
 
     /// The subcommand, for errors.
@@ -332,44 +325,12 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Does something beside, where the system has a thread for it.
-fn beside<'scope, T: Send + 'scope>(
-    threads: &'scope Scope<'scope, '_>,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> std::io::Result<ScopedJoinHandle<'scope, T>> {
-    std::thread::Builder::new().name("git".to_owned()).spawn_scoped(threads, work)
-}
-
 /// Ends the child with all it started: a filter or helper that lives on would keep the pipes open.
 fn end_group(child: &Child) {
     if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
         // It is gone already if this fails.
         rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).ok();
     }
-}
-
-/// Whether the child ends within the time; it is not reaped here.
-fn ends_within(child: &Child, patience: Duration) -> std::io::Result<bool> {
-    let Some(pid) = Pid::from_raw(child.id().cast_signed()) else { return Ok(true) };
-    let fd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    let timeout = Timespec::try_from(patience).ok();
-    loop {
-        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-        match rustix::event::poll(&mut fds, timeout.as_ref()) {
-            Err(rustix::io::Errno::INTR) => {}
-            ready => return Ok(ready? > 0),
-        }
-    }
-}
-
-/// Reads up to one byte over the limit, then lets the rest go by, so that the writer never hangs.
-fn drain(pipe: Option<impl Read>, limit: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Some(mut pipe) = pipe {
-        drop(pipe.by_ref().take(limit.saturating_add(1)).read_to_end(&mut bytes));
-        drop(std::io::copy(&mut pipe, &mut std::io::sink()));
-    }
-    bytes
 }
 
 /// The end of a text, on one line.

@@ -23,6 +23,7 @@ pub mod reserve;
 pub mod screen;
 pub mod seeded;
 pub mod signals;
+mod talk;
 pub mod threads;
 pub mod vitals;
 pub mod watch;

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::site::Ended;
+use crate::site::{Ended, PATIENCE};
 use crate::yard::{Yard, kill, not_run};
 
 fn hooks(yard: &Yard) -> PathBuf {
@@ -158,8 +158,10 @@ fn what_a_killed_runner_leaves_is_called_by_the_next_one_and_nothing_is_skipped(
     let runner = fs::read_to_string(yard.path("runner")).unwrap().trim().parse().unwrap();
     kill(daemon.pid());
     kill(runner);
+    // Who is about to be gone may hold the lock of the lead for a moment.
+    daemon.wait(PATIENCE);
     // The worker of a job that has ended tidies up, and nobody waits for what it may still write.
-    let gone = [runner, daemon.pid(), yard.worker(&job)];
+    let gone = [runner, yard.worker(&job)];
     yard.until("they are gone", || yard.processes().iter().all(|pid| !gone.contains(pid)));
     fs::write(yard.path("go"), "").unwrap();
     let ended = once(&yard);
