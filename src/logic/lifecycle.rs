@@ -113,6 +113,18 @@ pub fn goes_on_after(state: &JobState, kind: SessionKind) -> bool {
     }
 }
 
+/// The tasks that begin as soon as the roles are given out, as far as that can be told before: so that their trees can be made meanwhile.
+pub fn first_tasks(state: &JobState, job: &Job, now: Timestamp) -> Vec<TaskId> {
+    let in_trees = state.workspace.as_ref().is_some_and(|w| w.isolation == Isolation::Worktree);
+    if !in_trees || job.options.approve && !state.approved {
+        return Vec::new();
+    }
+    match tasks(state, job, &BTreeSet::new(), now) {
+        Some(Step::Tasks { start, .. }) => start,
+        _ => Vec::new(),
+    }
+}
+
 /// Whether a step leads to a session, now or later.
 fn spends(step: &Step) -> bool {
     match step {

@@ -134,7 +134,9 @@ impl World {
             take_in(trees, &vanished.into_iter().map(ClaimPath::dir).collect::<Vec<_>>());
         }
         let words = Words { task: &id, role: Role::Executor, summary: "do it" };
-        match trees.prepare(&tree, &audited, &audit.landing, &[], words).expect("prepare") {
+        let judged = Judged { landing: &audit.landing, reads: &[] };
+        let tip = trees.tip().expect("tip");
+        match trees.prepare(&tree, &audited, judged, words, &tip).expect("prepare") {
             Landing::Ready { commit, parent } => {
                 assert!(trees.advance(&commit, &parent).expect("advance"));
             }

@@ -39,6 +39,15 @@ pub enum Landing {
     },
 }
 
+/// What was judged to land.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'a> {
+    /// The changes.
+    pub landing: &'a [Change],
+    /// What the task claimed to read: who reads what has changed since has to claim again.
+    pub reads: &'a [ClaimPath],
+}
+
 /// What the commit of a landing says.
 #[derive(Debug, Clone, Copy)]
 pub struct Words<'a> {
@@ -51,8 +60,8 @@ pub struct Words<'a> {
 }
 
 impl Trees {
-    /// Makes the commit that lands the judged changes of a tree on `tip`. It is not the tip yet: the caller writes down
-    /// what is about to happen, then calls [`Trees::advance`]. Landings of one job come one after the other.
+    /// Makes the commit that lands the judged changes of a tree on `tip`, which is the job's, or is about to be. It is not the tip
+    /// yet: the caller writes down what is about to happen, then calls [`Trees::advance`]. Landings of one job come one after the other.
     ///
     /// # Errors
     /// When git or the file system fails; nothing but loose objects has changed then, and it may be tried again.
@@ -60,23 +69,22 @@ impl Trees {
         &self,
         tree: &Tree,
         audited: &Audited,
-        landing: &[Change],
-        reads: &[ClaimPath],
+        Judged { landing, reads }: Judged<'_>,
         words: Words<'_>,
+        tip: &str,
     ) -> Result<Landing, TreesError> {
         if landing.is_empty() {
             return Ok(Landing::Nothing);
         }
-        let tip = self.tip()?;
-        let changed = self.changed_between(&audited.base, &tip)?;
+        let changed = self.changed_between(&audited.base, tip)?;
         let moved = moved(landing, reads, tree.prefix(), &changed);
         if !moved.is_empty() {
             return Ok(Landing::Moved(moved));
         }
         let whole = changed.is_empty() && landing.len() == audited.changes.len();
-        let object = if whole { audited.tree.clone() } else { self.lay_over(tree, &tip, landing)? };
-        let commit = self.commit(&object, &tip, words)?;
-        Ok(Landing::Ready { commit, parent: tip })
+        let object = if whole { audited.tree.clone() } else { self.lay_over(tree, tip, landing)? };
+        let commit = self.commit(&object, tip, words)?;
+        Ok(Landing::Ready { commit, parent: tip.to_owned() })
     }
 
     /// The tree of `tip` with the new entries of `changes` in it.

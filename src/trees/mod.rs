@@ -46,7 +46,7 @@ use crate::runs::{Place, RunFolder};
 pub use ahead::provide;
 pub use apply::{Checkout, Outlook};
 pub use audit::Audited;
-pub use land::{Landing, Words};
+pub use land::{Judged, Landing, Words};
 pub use removal::{bundle, remove_run, remove_traces, standing};
 pub use retried::built_on;
 pub use take_in::{Foreign, Intake};

@@ -172,8 +172,9 @@ fn land(trees: &Trees, tree: &Tree, claim: &Claim, name: &str) -> Landing {
     let audit = judge(&audited.changes, claim, tree.prefix());
     assert_eq!(audit.outside, []);
     let task = task(name);
-    let landing =
-        trees.prepare(tree, &audited, &audit.landing, &claim.reads, words(&task)).expect("prepare");
+    let judged = Judged { landing: &audit.landing, reads: &claim.reads };
+    let tip = trees.tip().expect("tip");
+    let landing = trees.prepare(tree, &audited, judged, words(&task), &tip).expect("prepare");
     if let Landing::Ready { commit, parent } = &landing {
         assert!(trees.advance(commit, parent).expect("advance"));
     }

@@ -72,7 +72,7 @@ pub(super) struct TipMove<'a> {
 /// Intent, act, fact: a crash between any two of them is mended by looking at the tip. It moves from the commit that the journal
 /// knows alone: whatever else is found there came from somebody else, and would land with the job.
 pub(super) fn move_tip(desk: &Desk, trees: &Trees, step: TipMove<'_>) -> Result<(), Stuck> {
-    let known = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
+    let known = desk.tip();
     if known != step.parent {
         let parent = step.parent;
         return Err(

@@ -86,7 +86,7 @@ async fn whole_diff(desk: &Desk) -> Outcome<String> {
         return Ok(String::new());
     }
     let base = desk.workspace()?.base;
-    let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
+    let tip = desk.tip();
     let patch = with_trees(desk, move |trees| trees.patch(&base, &tip)).await?;
     Ok(words::shown_diff(&patch))
 }

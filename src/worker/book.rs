@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, EventStream};
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
@@ -118,6 +118,11 @@ impl Book {
         self.news.notify_one();
         self.bus.publish(&event);
         Ok(())
+    }
+
+    /// Hears the next fact whose name fits the pattern.
+    pub(super) fn hear(&self, pattern: &str) -> EventStream {
+        self.bus.channel(pattern, 1)
     }
 
     /// Flushes what is owed a moment after it was written, and keeps the status no further behind than a breath and a moment. Never

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::desk::{Desk, Outcome, Stop};
-use super::{Left, advising, closing, lane, mending, planning, reading, reopening};
+use super::{Left, advising, closing, early, lane, mending, planning, reading, reopening};
 use crate::logic::lifecycle::{self, Alone, Ending, Step};
 use crate::logic::supervise::StopReason;
 use crate::logic::task::Turn;
@@ -224,6 +224,7 @@ impl Cycle {
     async fn close(self, closing: Closing) -> Result<Left> {
         let dismissing = tokio::spawn(dismiss(self.desk.clone()));
         self.desk.end_fixing().await;
+        early::end(&self.desk).await;
         let left = self.close_book(closing).await;
         dismissing.await.map_err(std::io::Error::other)?;
         left

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::book::Book;
+use super::early::Early;
 use super::stuck::Stuck;
 use crate::codex::log_budget::Budget;
 use crate::codex::prompt::Prompts;
@@ -23,7 +24,7 @@ use crate::model::outcome::{Failure, FailureKind};
 use crate::model::plan::Role;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
-use crate::model::workspace::{Isolation, Workspace};
+use crate::model::workspace::{Isolation, Oid, Workspace};
 use crate::os::clock;
 use crate::runs::RunFolder;
 use crate::store::holds::Holds;
@@ -50,10 +51,16 @@ pub(super) struct Desk {
     trees: OnceLock<Arc<Trees>>,
     /// The look at the workspace, if one was begun.
     fixing: Mutex<Option<Fixing>>,
+    /// Trees that are made early, if any are.
+    early: Mutex<Option<Early>>,
     /// Bounds the executions at a time; a claim that waits for its lease holds none.
     pub(super) lanes: tokio::sync::Semaphore,
     /// One landing at a time.
     pub(super) landing: tokio::sync::Mutex<()>,
+    /// One that is next, and is made ready meanwhile.
+    pub(super) laying: tokio::sync::Mutex<()>,
+    /// The commit that the tip is about to become, if nothing goes wrong.
+    coming: Mutex<Option<Oid>>,
     /// One question to the queen at a time.
     pub(super) queen: tokio::sync::Mutex<()>,
     /// What earlier jobs on this workspace teach about claims; looked up once.
@@ -110,8 +117,11 @@ impl Desk {
             asker,
             trees: OnceLock::new(),
             fixing: Mutex::default(),
+            early: Mutex::default(),
             lanes: tokio::sync::Semaphore::new(max_parallel),
             landing: tokio::sync::Mutex::new(()),
+            laying: tokio::sync::Mutex::new(()),
+            coming: Mutex::default(),
             queen: tokio::sync::Mutex::new(()),
             lessons: tokio::sync::OnceCell::new(),
             bell: Notify::new(),
@@ -121,6 +131,11 @@ impl Desk {
     /// The look at the workspace, if one was begun that nobody has waited for.
     pub(super) fn fixing(&self) -> MutexGuard<'_, Option<Fixing>> {
         self.fixing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The trees that are made early, if any are.
+    pub(super) fn early(&self) -> MutexGuard<'_, Option<Early>> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for it where its answer is not needed any more: nothing of it goes on once the job is at its end, or somebody else's.
@@ -136,12 +151,22 @@ impl Desk {
         self.book.state(|s| s.workspace.clone()).ok_or_else(|| bug("the workspace is not fixed"))
     }
 
+    /// The commit that the tip is about to become, if any is known.
+    pub(super) fn coming(&self) -> MutexGuard<'_, Option<Oid>> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The commit that the job has come to; empty where there is no repository.
+    pub(super) fn tip(&self) -> Oid {
+        self.book.state(|s| s.tip.clone()).unwrap_or_default()
+    }
+
     /// The git side, opened on first use.
     pub(super) fn trees(&self) -> Outcome<Arc<Trees>> {
         if let Some(trees) = self.trees.get() {
             return Ok(trees.clone());
         }
-        let tip = self.book.state(|s| s.tip.clone()).unwrap_or_default();
+        let tip = self.tip();
         let trees = Trees::open(&self.workspace()?, &self.folder, &tip).map_err(of_trees)?;
         let found = trees.tip().map_err(of_trees)?;
         if found != tip {

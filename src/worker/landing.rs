@@ -17,8 +17,9 @@ use crate::model::claim::{Claim, ClaimPath, ClaimQuality};
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
 use crate::model::outcome::{Failure, FailureKind};
+use crate::model::workspace::Oid;
 use crate::os::fsx;
-use crate::trees::{Audited, Landing, Tree, Trees, TreesError, Words};
+use crate::trees::{Audited, Judged, Landing, Tree, Trees, TreesError, Words};
 
 /// Tries of a landing that meets trouble of the machine; lease and tree stay meanwhile.
 pub(super) const MAX_TROUBLE: u32 = 60;
@@ -29,13 +30,19 @@ pub(super) const TROUBLE_REST: Duration = Duration::from_secs(1);
 struct Found {
     audited: Audited,
     landing: Vec<Change>,
-    /// The part of it that the claim was widened by, from the repository's top.
-    amended: Vec<ClaimPath>,
+    /// Where nobody looked what others have done before the agent went to work, from the repository's top.
+    unseen: Vec<ClaimPath>,
+}
+
+/// A commit that was made before its turn came, and the tip that it was made for.
+struct Laid {
+    on: Oid,
+    landing: Landing,
 }
 
 /// Moves the untouched tree to the newest tip; gives back what changed on the way.
 pub(super) async fn move_to_tip(desk: &Arc<Desk>, mut tree: Tree) -> Outcome<(Tree, Vec<String>)> {
-    let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
+    let tip = desk.tip();
     if tree.base() == tip {
         return Ok((tree, Vec::new()));
     }
@@ -64,16 +71,27 @@ pub(super) async fn land(desk: &Arc<Desk>, parcel: Parcel) -> Outcome<()> {
     Err(Stuck::Trouble(format!("{last}; the attempt's tree is kept")).into())
 }
 
-/// One try. Audits run side by side, landings one after the other.
+/// One try. Audits run side by side, landings one after the other: while one is put on the tip, the next is laid over what will be
+/// the tip then.
 async fn try_all(desk: &Arc<Desk>, parcel: &Parcel) -> Outcome<Result<(), Stuck>> {
     let (at, with) = (desk.clone(), parcel.clone());
     let found = match aside(move || try_to_audit(&at, &with)).await? {
         Ok(found) => found,
         Err(stuck) => return Ok(Err(stuck)),
     };
-    let one_at_a_time = desk.landing.lock().await;
+    let next_in_turn = desk.laying.lock().await;
     let (at, with) = (desk.clone(), parcel.clone());
-    let landed = aside(move || try_to_land(&at, &with, &found)).await;
+    let (found, laid) = aside(move || {
+        let laid = lay_early(&at, &with, &found);
+        (found, laid)
+    })
+    .await?;
+    let one_at_a_time = desk.landing.lock().await;
+    drop(next_in_turn);
+    let (at, with) = (desk.clone(), parcel.clone());
+    let landed = aside(move || try_to_land(&at, &with, &found, laid)).await;
+    let is_on_tip = matches!(landed, Ok(Ok(())));
+    desk.coming().take_if(|coming| !is_on_tip || *coming == desk.tip());
     drop(one_at_a_time);
     landed
 }
@@ -89,15 +107,27 @@ fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<Found, Stuck> {
         return Err(refuse(desk, parcel, &audited, &judged.outside, None)?);
     }
     if judged.outside.is_empty() {
-        return Ok(Found { audited, landing: judged.landing, amended: Vec::new() });
+        return found(&trees, audited, judged.landing, Vec::new());
     }
     match amending::amend(desk, parcel, &judged)? {
         Amended::Go(amended) => {
             let landing = audited.changes.clone();
-            Ok(Found { audited, landing, amended })
+            found(&trees, audited, landing, amended)
         }
         Amended::NoGo(why) => Err(refuse(desk, parcel, &audited, &judged.outside, why)?),
     }
+}
+
+/// What may land; `amended` is the part of it that the claim was widened by.
+fn found(
+    trees: &Trees,
+    audited: Audited,
+    landing: Vec<Change>,
+    amended: Vec<ClaimPath>,
+) -> Result<Found, Stuck> {
+    let vanished = trees.vanished(&audited)?.into_iter().map(ClaimPath::dir);
+    let unseen = amended.into_iter().chain(vanished).collect();
+    Ok(Found { audited, landing, unseen })
 }
 
 /// Puts on record how good the claim was, once an attempt: the audit may be repeated.
@@ -111,18 +141,45 @@ fn measure(desk: &Desk, parcel: &Parcel, audited: &Audited, prefix: &str) -> Out
     desk.record(Some(id), Fact::ClaimMeasured { attempt, quality })
 }
 
-fn try_to_land(desk: &Desk, parcel: &Parcel, found: &Found) -> Result<(), Stuck> {
-    let trees = desk.trees()?;
-    let vanished = trees.vanished(&found.audited)?.into_iter().map(ClaimPath::dir);
-    let unseen: Vec<ClaimPath> = found.amended.iter().cloned().chain(vanished).collect();
-    if !unseen.is_empty() {
-        // Nobody looked what others have done there before the agent went to work.
-        advancing::take_in_now(desk, &trees, &unseen)?;
+/// Makes the commit for the tip that is about to be, before its turn: whoever has the turn is not waited for. Nothing says that it
+/// will be the tip, and what cannot be made is tried again in turn.
+fn lay_early(desk: &Desk, parcel: &Parcel, found: &Found) -> Option<Laid> {
+    if !found.unseen.is_empty() {
+        return None;
     }
+    let trees = desk.trees().ok()?;
+    let on = desk.coming().clone().unwrap_or_else(|| desk.tip());
+    let landing = lay(&trees, parcel, found, &on).ok()?;
+    if let Landing::Ready { commit, .. } = &landing {
+        *desk.coming() = Some(commit.clone());
+    }
+    Some(Laid { on, landing })
+}
+
+fn lay(trees: &Trees, parcel: &Parcel, found: &Found, on: &str) -> Result<Landing, TreesError> {
     let Parcel { task, tree, claim, summary, .. } = parcel;
     let text = format!("{}\n\n{summary}", task.task.summary);
     let words = Words { task: &task.task.id, role: task.task.role, summary: &text };
-    match trees.prepare(tree, &found.audited, &found.landing, &claim.reads, words)? {
+    let judged = Judged { landing: &found.landing, reads: &claim.reads };
+    trees.prepare(tree, &found.audited, judged, words, on)
+}
+
+fn try_to_land(
+    desk: &Desk,
+    parcel: &Parcel,
+    found: &Found,
+    laid: Option<Laid>,
+) -> Result<(), Stuck> {
+    let trees = desk.trees()?;
+    if !found.unseen.is_empty() {
+        advancing::take_in_now(desk, &trees, &found.unseen)?;
+    }
+    let (tip, task) = (trees.tip()?, &parcel.task);
+    let landing = match laid.filter(|laid| laid.on == tip) {
+        Some(laid) => laid.landing,
+        None => lay(&trees, parcel, found, &tip)?,
+    };
+    match landing {
         Landing::Nothing => Ok(desk.record(Some(&task.task.id), completed(parcel, None))?),
         Landing::Moved(paths) => Ok(stale(desk, &task.task.id, parcel.attempt, paths)?),
         Landing::Ready { commit, parent } => put_on_tip(desk, parcel, &trees, &commit, &parent),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::advancing;
 use super::commands::{self, Run};
 use super::desk::{Desk, Outcome, Stop, aside, bug, with_trees};
+use super::early;
 use super::enforcing;
 use super::in_place;
 use super::landing;
@@ -111,15 +112,15 @@ async fn ground(
         let cwd = tree.cwd();
         return Ok((Some(tree), cwd));
     }
-    let place = desk.folder.place(task.task.id.as_str());
-    let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
-    let carry = desk.job.options.carry.clone();
-    let tree = with_trees(desk, move |trees| {
-        let mut tree = trees.add(&place, number, &tip)?;
-        trees.carry(&mut tree, &carry)?;
-        Ok(tree)
-    });
-    let tree = tree.await?;
+    let mut tree = early::tree(desk, task.task.id.as_str(), number).await?;
+    if !desk.job.options.carry.is_empty() {
+        let carry = desk.job.options.carry.clone();
+        let carried = with_trees(desk, move |trees| {
+            trees.carry(&mut tree, &carry)?;
+            Ok(tree)
+        });
+        tree = carried.await?;
+    }
     for command in &desk.job.options.setup {
         let run = Run { place: task.task.id.as_str(), name: "setup", cwd: &tree.cwd() };
         commands::must_pass(desk, run, command, stop).await?;

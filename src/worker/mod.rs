@@ -13,6 +13,7 @@ mod closing;
 mod commands;
 mod cycle;
 mod desk;
+mod early;
 mod enforcing;
 mod in_place;
 mod landing;

@@ -81,7 +81,7 @@ pub(super) async fn still_holds(
     tree: &Tree,
     claim: &Claim,
 ) -> Outcome<()> {
-    let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
+    let tip = desk.tip();
     let base = tree.base().to_owned();
     let changed = with_trees(desk, move |trees| trees.changed_between(&base, &tip)).await?;
     let touched: Vec<_> = claim.reads.iter().chain(&claim.writes).cloned().collect();

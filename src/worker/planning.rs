@@ -1,12 +1,13 @@
 //! From the workspace to the assigned roles.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::desk::{Desk, Fixing, Outcome, Stop, bug, lost, of_trees, with_trees};
-use super::{memory, words};
+use super::{early, memory, words};
 use crate::codex::Question;
 use crate::codex::prompt::first_line;
 use crate::logic::planning::{Before, check_plan, check_roles, single};
@@ -99,13 +100,14 @@ fn one_task(desk: &Desk, number: u32, objective: String) -> Outcome<()> {
 }
 
 /// Asks for the roles.
-pub(super) async fn roles(desk: &Desk, stop: &Stop) -> Outcome<()> {
+pub(super) async fn roles(desk: &Arc<Desk>, stop: &Stop) -> Outcome<()> {
     let plan = desk.book.state(unassigned);
     let text = serde_json::to_string_pretty(&brief(&plan)).unwrap_or_default();
     let facts = json!({ "objective_line": first_line(&desk.job.objective), "plan": text });
     let prompt = desk.asker.prompts.render("roles", &facts).map_err(bug)?;
     let check = |answer: RolesAnswer| Ok((check_roles(&answer, &plan.tasks)?, answer.strategy));
     let asked = with_glance(desk, "roles", async |cwd| {
+        let _asking = early::begin(desk).await;
         let question = Question::new(SessionKind::Roles, Role::Planner, "roles", 1, cwd, prompt);
         let ((tasks, strategy), _) = desk.asker.ask(question, check, stop).await?;
         assign(desk, tasks, strategy)
@@ -155,9 +157,7 @@ pub(super) async fn with_view<T>(
     if desk.is_in_place()? {
         return look(desk.plain_cwd()?).await;
     }
-    let place = desk.folder.place(place);
-    let tip = desk.book.state(|s| s.tip.clone()).unwrap_or_default();
-    let tree = with_trees(desk, move |trees| trees.add(&place, VIEW, &tip)).await?;
+    let tree = early::tree(desk, place, VIEW).await?;
     let found = look(tree.cwd()).await;
     // What was found is paid for: a snapshot that will not go is no reason to lose it.
     let _gives_way_to_the_next = with_trees(desk, move |trees| trees.remove(&tree)).await;

@@ -22,6 +22,7 @@ mod degraded;
 mod deploy;
 mod docs;
 mod doctor;
+mod early_trees;
 mod edge;
 mod enforce;
 mod escape;

@@ -64,6 +64,25 @@ fn ready_tasks_start_at_once_up_to_the_lanes() {
 }
 
 #[test]
+fn the_first_tasks_are_known_with_the_plan_where_they_get_trees_and_nobody_is_asked() {
+    let tasks = vec![task("a", &[]), task("b", &["a"]), task("c", &[]), task("d", &[])];
+    let first = |story: &Story, options: Options| {
+        first_tasks(&story.state, &job(options), Timestamp::UNIX_EPOCH)
+    };
+    let mut story = Story::new();
+    story.tell(None, Fact::WorkspaceFixed { workspace: workspace() });
+    assert_eq!(first(&story, Options::default()), [], "there is no plan");
+    story.tell(None, Fact::PlanCreated { plan: 1, objective: "o".into(), tasks });
+    assert_eq!(first(&story, Options::default()), ["a", "c", "d"].map(id));
+    let two = Options { max_parallel: 2, ..Options::default() };
+    assert_eq!(first(&story, two), ["a", "c"].map(id), "as many as begin at once");
+    let asked = Options { approve: true, ..Options::default() };
+    assert_eq!(first(&story, asked), [], "a person may want another plan");
+    story.state.workspace.as_mut().expect("fixed").isolation = Isolation::InPlace;
+    assert_eq!(first(&story, Options::default()), [], "they work in the directory itself");
+}
+
+#[test]
 fn a_failed_task_takes_its_dependents_with_it_and_no_other() {
     let mut story =
         Story::planned(&[task("a", &[]), task("b", &["a"]), task("c", &["b"]), task("d", &[])]);

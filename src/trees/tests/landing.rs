@@ -127,7 +127,8 @@ fn what_a_collection_took_away_between_audit_and_landing_is_made_again() {
     let task = task("t1");
     let prepare = |audited: &Audited| {
         let audit = judge(&audited.changes, &claim, "");
-        trees.prepare(&tree, audited, &audit.landing, &[], words(&task))
+        let judged = Judged { landing: &audit.landing, reads: &[] };
+        trees.prepare(&tree, audited, judged, words(&task), &trees.tip().expect("tip"))
     };
     let audited = trees.audit(&tree, &claim).expect("audit");
     collect(&house);
