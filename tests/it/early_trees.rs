@@ -109,7 +109,9 @@ fn nothing_lands_with_a_commit_that_was_laid_over_one_that_did_not_land() {
     }
     let stage = Stage::new("laid-early", &script);
     let (running, job) = stage.start(&["--max-parallel", "6"]);
-    names.iter().for_each(|name| stage.until_raised(&format!("{name}-works")));
+    for name in names {
+        stage.until_raised(&format!("{name}-works"));
+    }
     for name in ["t1", "t3", "t5"] {
         let held = job.leases().into_iter().find(|lease| lease.contains(&format!(".{name}.")));
         let lease = held.unwrap_or_else(|| panic!("no lease of {name}: {:?}", job.leases()));
