@@ -23,6 +23,7 @@ use crate::model::PROTOCOL_VERSION;
 use crate::model::claim::{Claim, Conflict, Holder, LeaseFile, LeaseState};
 use crate::os::fsx;
 use crate::os::lock::{self, FileLock};
+use crate::os::watch::{Change, Hint};
 
 mod lease;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use lease::Standing;
 pub use lease::{Judgement, Lease, NoGo, Pending};
 
 /// Longest wait for the folder's lock, which is held for one judging at a time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest lease file that is read, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -46,7 +47,7 @@ pub enum LeaseError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// Someone sits on the folder's lock.
-    #[error("lock {}: held for more than 10 s", .0.display())]
+    #[error("lock {}: held for more than a minute", .0.display())]
     Busy(PathBuf),
     /// The same attempt of the same task has a living claim already.
     #[error("claim for {job}/{task}: its file {} is held", path.display(), job = holder.job, task = holder.task)]
@@ -70,6 +71,17 @@ type Result<T> = std::result::Result<T, LeaseError>;
 #[derive(Debug, Clone)]
 pub struct Leases {
     dir: PathBuf,
+}
+
+/// What a hint can mean for a claim that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It would be judged as before.
+    None,
+    /// A lease or a claim is gone.
+    Release,
+    /// A holder may have died: its lock comes free in a moment.
+    Death,
 }
 
 /// A file of the folder, and whether the process that wrote it lives.
@@ -110,13 +122,18 @@ impl Leases {
         &self.dir
     }
 
-    /// Whether paths that a watch of [`Leases::dir`] hinted at can mean that a claim would be judged otherwise now. Every
-    /// judging touches the folder's lock: who woke for that would wake everyone else in turn, for ever.
-    pub fn is_news(hinted: &[PathBuf]) -> bool {
-        let name = |path: &PathBuf| {
+    /// What a hint of a watch of [`Leases::dir`] can mean for a claim that waits. Every judging touches the folder's lock: who woke for that
+    /// would wake everyone else in turn, for ever. Nor does a claim that comes, or is granted, let any other go: where many wait,
+    /// each of them would be judged again for each.
+    pub fn news(hint: &Hint) -> News {
+        let is_lease = |path: &&PathBuf| {
             path.file_name().is_some_and(|n| n.to_str().is_some_and(is_lease_name))
         };
-        hinted.is_empty() || hinted.iter().any(name)
+        let mut leases = hint.paths.iter().filter(is_lease).peekable();
+        if hint.paths.is_empty() || (hint.change == Change::Closed && leases.peek().is_some()) {
+            return News::Death;
+        }
+        if leases.any(|path| !path.exists()) { News::Release } else { News::None }
     }
 
     /// Puts a claim into the queue, behind all that are there. A dead file of the very same attempt is replaced: the

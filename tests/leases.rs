@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use numerus::leases::{Judgement, Lease, Leases, Pending};
+use numerus::leases::{Judgement, Lease, Leases, News, Pending};
 use numerus::logic::arbiter;
 use numerus::model::claim::{Claim, ClaimPath, Holder, LeaseFile, LeaseState};
 use numerus::model::id::{JobId, TaskId};
@@ -54,8 +54,9 @@ fn log(scratch: &Path, word: &str, file: &LeaseFile) {
 fn acquire(scratch: &Path, leases: &Leases, mut pending: Pending) -> Lease {
     let (news, heard) = mpsc::channel();
     let mut watch = Watch::new(move |hint| {
-        if Leases::is_news(&hint.paths) {
-            news.send(()).unwrap_or_default();
+        let heard = Leases::news(&hint);
+        if heard != News::None {
+            news.send(heard).unwrap_or_default();
         }
     })
     .unwrap();
@@ -75,7 +76,8 @@ fn acquire(scratch: &Path, leases: &Leases, mut pending: Pending) -> Lease {
         }
         let patience = if looks_again > 0 { Duration::from_millis(10) } else { NEVER };
         match heard.recv_timeout(patience) {
-            Ok(()) => looks_again = 3,
+            Ok(News::Death) => looks_again = 3,
+            Ok(_) => {}
             Err(_) if looks_again > 0 => looks_again -= 1,
             Err(e) => panic!("no news: {e}"),
         }

@@ -202,17 +202,22 @@ fn half_written_files_are_cleared_away_at_the_next_opening() {
 }
 
 #[test]
-fn only_claims_and_leases_are_news_and_a_hint_without_a_name_may_be() {
-    let hinted = |names: &[&str]| {
-        Leases::is_news(&names.iter().map(|n| Path::new("/x").join(n)).collect::<Vec<_>>())
-    };
-    for (names, expected) in [
-        (&[][..], true),
-        (&[".lock"], false),
-        (&[".lock", ".abc.tmp", ".bad-a.t1.1.json", "note.txt", "json"], false),
-        (&[".lock", "a-abc234.t1.1.json"], true),
+fn what_goes_or_dies_is_news_for_who_waits_and_what_comes_is_none() {
+    let (_dir, leases) = folder();
+    let (here, gone) = ("a-abc234.t1.1.json", "a-abc234.t2.1.json");
+    fsx::put_new(&leases.dir().join(here), b"{").expect("put");
+    let others: &[&str] = &[".lock", ".abc.tmp", ".bad-a.t1.1.json", "note.txt", "json"];
+    for (names, change, expected) in [
+        (&[][..], Change::Other, News::Death),
+        (others, Change::Closed, News::None),
+        (others, Change::Other, News::None),
+        (&[".lock", here], Change::Closed, News::Death),
+        (&[here], Change::Renamed, News::None),
+        (&[".abc.tmp", here], Change::Other, News::None),
+        (&[here, gone], Change::Other, News::Release),
     ] {
-        assert_eq!(hinted(names), expected, "{names:?}");
+        let paths = names.iter().map(|name| leases.dir().join(name)).collect();
+        assert_eq!(Leases::news(&Hint { paths, change }), expected, "{names:?} {change:?}");
     }
 }
 

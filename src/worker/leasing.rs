@@ -1,14 +1,16 @@
 //! From a claim to a lease: a place in the queue, a watch on the folder, and judging again whenever something there ends.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::desk::{Desk, Outcome, Stop, aside, bug};
+use super::stuck::Stuck;
 use crate::codex::ask::told_to_stop;
 use crate::codex::fence;
-use crate::leases::{Judgement, Lease, Leases, NoGo, Pending};
+use crate::leases::{Judgement, Lease, LeaseError, Leases, News, NoGo, Pending};
 use crate::logic::arbiter;
 use crate::logic::claims::from_top;
 use crate::model::claim::{
@@ -16,9 +18,10 @@ use crate::model::claim::{
 };
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
+use crate::model::outcome::Failure;
 use crate::model::root::Root;
 use crate::os::clock;
-use crate::os::watch::Watch;
+use crate::os::watch::{Hint, Watch};
 use crate::runs::Runs;
 
 /// Time after which a waiting claim is judged again although nothing woke it.
@@ -68,7 +71,7 @@ pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -
         })
         .await?;
         pending = back;
-        let nogo = match judgement.map_err(|e| bug(e.to_string()))? {
+        let nogo = match judgement.map_err(trouble)? {
             Judgement::Go(lease) => {
                 granted(desk, &mut case, known.is_some())?;
                 return Ok(lease);
@@ -92,6 +95,8 @@ pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -
 /// What a claim that waits hears of the lease folder.
 struct Ear {
     wake: Arc<Notify>,
+    /// Whether a holder seems to have died since it was asked last.
+    death: Arc<AtomicBool>,
     /// `None` where the kernel has none to give.
     watch: Option<Watch>,
     /// How often it is still judged again soon.
@@ -100,12 +105,12 @@ struct Ear {
 
 impl Ear {
     fn open(leases: &Leases) -> Self {
-        let wake = Arc::new(Notify::new());
-        // As after a hint: a holder may have died before this, and its lock comes free only now.
-        Self { watch: watch_folder(leases, &wake), wake, echoes: ECHOES }
+        let (wake, death) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        // As after a death: a holder may have died before this, and its lock comes free only now.
+        Self { watch: watch_folder(leases, &wake, &death), wake, death, echoes: ECHOES }
     }
 
-    /// Waits for a hint; after one, for its echoes as well.
+    /// Waits for a hint; after one of a death, for its echoes as well.
     async fn wait(&mut self, nogo: &NoGo, stop: &mut Stop) -> Outcome<()> {
         for path in &nogo.watch_paths {
             // One that is gone already has left its mark on the folder.
@@ -114,7 +119,11 @@ impl Ear {
         let rescan = if self.watch.is_some() { RESCAN } else { WITHOUT_WATCH };
         let patience = if self.echoes > 0 { ECHO } else { rescan };
         tokio::select! {
-            () = self.wake.notified() => self.echoes = ECHOES,
+            () = self.wake.notified() => {
+                if self.death.swap(false, Ordering::AcqRel) {
+                    self.echoes = ECHOES;
+                }
+            }
             () = tokio::time::sleep(patience) => self.echoes = self.echoes.saturating_sub(1),
             failure = told_to_stop(stop) => return Err(failure),
         }
@@ -123,10 +132,14 @@ impl Ear {
 }
 
 /// A watch on the lease folder; `None` where the kernel has none to give.
-fn watch_folder(leases: &Leases, wake: &Arc<Notify>) -> Option<Watch> {
-    let bell = wake.clone();
-    let ring = move |hint: crate::os::watch::Hint| {
-        if Leases::is_news(&hint.paths) {
+fn watch_folder(leases: &Leases, wake: &Arc<Notify>, death: &Arc<AtomicBool>) -> Option<Watch> {
+    let (bell, death) = (wake.clone(), death.clone());
+    let ring = move |hint: Hint| {
+        let news = Leases::news(&hint);
+        if news == News::Death {
+            death.store(true, Ordering::Release);
+        }
+        if news != News::None {
             bell.notify_one();
         }
     };
@@ -143,7 +156,7 @@ async fn request(desk: &Arc<Desk>, case: &Case<'_>) -> Outcome<(Leases, Pending)
         let leases = desk.leases()?;
         let root = desk.root.path().to_string_lossy().into_owned();
         let pending = leases.request(holder, attempt, claim, &root);
-        Ok((leases, pending.map_err(|e| bug(e.to_string()))?))
+        Ok((leases, pending.map_err(trouble)?))
     });
     asked.await?
 }
@@ -159,12 +172,17 @@ async fn bury(leases: &Leases, nogo: &NoGo) -> Outcome<bool> {
         for lease in dead {
             let is_worked_on = || is_worked_on(&lease);
             if !is_worked_on() && fence::fence_job(&lease.holder.job).is_empty() {
-                buried |= leases.bury(&lease, &is_worked_on).map_err(|e| bug(e.to_string()))?;
+                buried |= leases.bury(&lease, &is_worked_on).map_err(trouble)?;
             }
         }
         Ok(buried)
     })
     .await?
+}
+
+/// What goes wrong in a lease folder is trouble of the machine: the attempt is made again, and charged to nobody.
+fn trouble(error: LeaseError) -> Failure {
+    Stuck::from(error).into()
 }
 
 /// Whether a new worker has taken up the job of a dead lease: it fences and buries by itself.
