@@ -21,7 +21,7 @@ use crate::report;
 use crate::runs::{Journal, RunFolder, Runs};
 use crate::spool::Spool;
 use crate::store::index::Index;
-use crate::trees::{Trees, TreesError};
+use crate::trees::{self, Trees, TreesError};
 
 pub use crate::logic::lifecycle::Ending;
 
@@ -110,6 +110,7 @@ pub fn write_down(held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()
         return Ok(());
     }
     publish_held(held, now);
+    clear_unused(held);
     tell(&held.folder, &held.state, &held.job, ending, &[])?;
     let fact = Fact::Finished {
         state: ending.phase,
@@ -157,6 +158,14 @@ pub fn publish(
         let _for_people = folder.put_patch(&patch);
     }
     Ok(branch)
+}
+
+/// What a dead worker left of trees goes; one that cannot be removed must not keep a job from ending.
+fn clear_unused(held: &Held) {
+    if let Some(workspace) = &held.state.workspace {
+        let unused = held.state.unused_trees();
+        let _stays_until_the_job_is_removed = trees::clear_unused(workspace, &held.folder, unused);
+    }
 }
 
 /// What has landed gets its branch, however the job ends: by it people see what there is, and say that they do not want it.

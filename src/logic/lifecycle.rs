@@ -13,7 +13,8 @@ use super::words::{bound, plural, span};
 use crate::model::advice::Because;
 use crate::model::event::{CommandResult, SessionKind};
 use crate::model::id::TaskId;
-use crate::model::job::{Job, Planning};
+use crate::model::job::{Job, Planning, Sandbox};
+use crate::model::plan::Role;
 use crate::model::status::{JobPhase, PauseReason, TaskPhase};
 use crate::model::workspace::Isolation;
 
@@ -113,14 +114,17 @@ pub fn goes_on_after(state: &JobState, kind: SessionKind) -> bool {
     }
 }
 
-/// The tasks that begin as soon as the roles are given out, as far as that can be told before: so that their trees can be made meanwhile.
+/// The tasks that begin as soon as the roles are given out, as far as that can be told before: so that their trees can be made while an
+/// agent gives them out. None where it could write there, or where a person may want another plan.
 pub fn first_tasks(state: &JobState, job: &Job, now: Timestamp) -> Vec<TaskId> {
     let in_trees = state.workspace.as_ref().is_some_and(|w| w.isolation == Isolation::Worktree);
-    if !in_trees || job.options.approve && !state.approved {
+    let is_free = job.options.sandbox_of(Role::Planner) == Sandbox::DangerFullAccess;
+    if !in_trees || is_free || (job.options.approve && !state.approved) {
         return Vec::new();
     }
+    let is_new = |id: &TaskId| state.task(id).is_some_and(|task| task.attempt == 0);
     match tasks(state, job, &BTreeSet::new(), now) {
-        Some(Step::Tasks { start, .. }) => start,
+        Some(Step::Tasks { start, .. }) => start.into_iter().filter(is_new).collect(),
         _ => Vec::new(),
     }
 }

@@ -1,4 +1,5 @@
-//! A talk with a child process: one thread feeds it and hears it until it has ended and nobody holds its pipes any more, within a time.
+//! A talk with a child process: one thread feeds it and hears it until it has ended, within a time. Who holds its pipes beyond its end is
+//! heard a moment longer.
 //!
 //! Diagnostics: an error of the system is handed back with the child still running; whoever started it ends it.
 
@@ -15,6 +16,8 @@ use super::clock;
 
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
+/// How long pipes are listened to that somebody else holds when the child has ended.
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// Both sides of a talk.
 pub(super) struct Talk<'a> {
@@ -51,52 +54,53 @@ impl<'a> Talk<'a> {
         Ok(Self { mouth, stdout, stderr })
     }
 
-    /// Goes on until the child has ended and its pipes are closed; `false` when the time is over before. It is not reaped here.
+    /// Goes on until the child has ended and its pipes are closed, or have been held by somebody else for a moment; `false` when the time
+    /// is over before the child has ended. It is not reaped here.
     ///
     /// # Errors
     /// Those of the system.
     pub(super) fn go_on(&mut self, child: &Child, patience: Duration) -> Result<bool> {
         let Some(pid) = Pid::from_raw(child.id().cast_signed()) else { return Ok(true) };
         let mut life = Some(pidfd_open(pid, PidfdFlags::empty())?);
-        let until = clock::since_boot().saturating_add(patience);
+        let mut until = clock::since_boot().saturating_add(patience);
         let mut chunk = vec![0; CHUNK];
         self.mouth.speak();
         loop {
+            let is_closed = self.stdout.pipe.is_none() && self.stderr.pipe.is_none();
+            let left = until.saturating_sub(clock::since_boot());
+            if (is_closed && life.is_none()) || left.is_zero() {
+                return Ok(life.is_none());
+            }
             let pipes = [&self.mouth.pipe, &self.stdout.pipe, &self.stderr.pipe, &life];
-            if pipes[1..].iter().all(|pipe| pipe.is_none()) {
-                return Ok(true);
-            }
-            let ready = wait(pipes, until.saturating_sub(clock::since_boot()))?;
-            if !ready.contains(&true) {
-                return Ok(false);
-            }
-            if ready[0] {
+            let [listens, says, complains, has_ended] = wait(pipes, left)?;
+            if listens {
                 self.mouth.speak();
             }
-            for (is_ready, ear) in ready[1..].iter().zip([&mut self.stdout, &mut self.stderr]) {
-                if *is_ready {
-                    ear.hear(&mut chunk);
-                }
+            if says {
+                self.stdout.hear(&mut chunk);
             }
-            if ready[3] {
+            if complains {
+                self.stderr.hear(&mut chunk);
+            }
+            if has_ended {
                 life = None;
+                until = until.min(clock::since_boot().saturating_add(A_MOMENT));
             }
         }
     }
 }
 
-/// Which of these have something to tell; none when the time is over.
+/// Which of these have something to tell: the first listens, the others are listened to. None when the time is over.
 fn wait(pipes: [&Option<OwnedFd>; 4], patience: Duration) -> Result<[bool; 4]> {
     let timeout = Timespec::try_from(patience).ok();
     let flags = |n| if n == 0 { PollFlags::OUT } else { PollFlags::IN };
     let open = || pipes.iter().enumerate().filter_map(|(n, pipe)| Some((n, pipe.as_ref()?)));
     let mut fds: Vec<PollFd<'_>> = open().map(|(n, pipe)| PollFd::new(pipe, flags(n))).collect();
-    match poll(&mut fds, timeout.as_ref()) {
-        // Nothing is ready for sure then, and looking at what is not ready harms nothing.
-        Err(Errno::INTR) => return Ok([true, true, true, false]),
-        ready => ready?,
-    };
     let mut ready = [false; 4];
+    match poll(&mut fds, timeout.as_ref()) {
+        Err(Errno::INTR) => return Ok(ready),
+        polled => polled?,
+    };
     for ((n, _), fd) in open().zip(&fds) {
         ready[n] = !fd.revents().is_empty();
     }
@@ -124,19 +128,17 @@ impl Ear {
         Self { pipe, limit, bytes: Vec::new() }
     }
 
-    /// Hears what there is to hear now.
+    /// Hears what there is to hear, no more than a chunk: who speaks faster than we listen is not to take all the time.
     fn hear(&mut self, chunk: &mut [u8]) {
-        while let Some(pipe) = &self.pipe {
-            match read(pipe, &mut *chunk) {
-                Ok(0) => self.pipe = None,
-                Ok(size) => {
-                    let room = self.limit - self.bytes.len();
-                    self.bytes.extend_from_slice(&chunk[..size.min(room)]);
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_broken) => self.pipe = None,
+        let Some(pipe) = &self.pipe else { return };
+        match read(pipe, &mut *chunk) {
+            Ok(0) => self.pipe = None,
+            Ok(size) => {
+                let room = self.limit - self.bytes.len();
+                self.bytes.extend_from_slice(&chunk[..size.min(room)]);
             }
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_broken) => self.pipe = None,
         }
     }
 }
@@ -191,11 +193,17 @@ mod tests {
     }
 
     #[test]
-    fn patience_ends_for_a_child_that_says_nothing_and_for_a_pipe_that_outlives_it() {
-        for script in ["exec sleep 60", "echo ended; sleep 3 &"] {
-            let (in_time, said, _) = talk(script, b"", Duration::from_millis(300));
-            assert!(!in_time, "{script}");
-            assert_eq!(!said.is_empty(), script.starts_with("echo"), "{script}");
+    fn patience_ends_however_much_is_said() {
+        for script in ["exec sleep 60", "exec yes"] {
+            assert!(!talk(script, b"", Duration::from_millis(300)).0, "{script}");
         }
+    }
+
+    #[test]
+    fn who_holds_a_pipe_beyond_the_end_takes_nothing_from_it() {
+        assert_eq!(
+            talk("echo ended; sleep 9 &", b"", LONG),
+            (true, b"ended\n".to_vec(), Vec::new())
+        );
     }
 }

@@ -39,6 +39,16 @@ pub enum Landing {
     },
 }
 
+impl Landing {
+    /// The commit, where there is one.
+    pub fn commit(&self) -> Option<&Oid> {
+        match self {
+            Self::Ready { commit, .. } => Some(commit),
+            Self::Nothing | Self::Moved(_) => None,
+        }
+    }
+}
+
 /// What was judged to land.
 #[derive(Debug, Clone, Copy)]
 pub struct Judged<'a> {

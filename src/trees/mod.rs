@@ -47,7 +47,7 @@ pub use ahead::provide;
 pub use apply::{Checkout, Outlook};
 pub use audit::Audited;
 pub use land::{Judged, Landing, Words};
-pub use removal::{bundle, remove_run, remove_traces, standing};
+pub use removal::{bundle, clear_unused, remove_run, remove_traces, standing};
 pub use retried::built_on;
 pub use take_in::{Foreign, Intake};
 pub use tree::{Tree, clear_temps, kind_below};

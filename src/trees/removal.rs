@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::logic::prune::Standing;
-use crate::model::workspace::Workspace;
+use crate::model::workspace::{Oid, Workspace};
 use crate::os::fsx;
 use crate::os::git::Git;
-use crate::runs::RunFolder;
+use crate::runs::{Place, RunFolder};
 
 use super::own::own_branches;
-use super::{Foreign, Trees, TreesError, copy};
+use super::tree::{Birth, read_admin};
+use super::{Foreign, Tree, Trees, TreesError, copy};
 
 /// Longest time for a copy of a repository, however large it is.
 const OF_A_BUNDLE: Duration = Duration::from_secs(3600);
@@ -118,6 +119,24 @@ pub fn remove_traces(
     if refs { trees.forget() } else { Ok(()) }
 }
 
+/// Removes trees that are of no use any more, each by its place and number: a dead worker may have left them. The caller holds the job's
+/// lock, and has made sure that nothing lives in them.
+///
+/// # Errors
+/// Those of git and of the file system; what was removed stays removed.
+pub fn clear_unused<'a>(
+    workspace: &Workspace,
+    folder: &RunFolder,
+    unused: impl IntoIterator<Item = (&'a str, u32)>,
+) -> Result<(), TreesError> {
+    if workspace.git_dir.is_empty() {
+        return Ok(());
+    }
+    let trees = Trees::to_read(workspace, folder);
+    let mut unused = unused.into_iter();
+    unused.try_for_each(|(place, number)| trees.clear(&folder.place(place), number))
+}
+
 /// Removes a run folder that was put aside, even where an agent has closed folders in it.
 ///
 /// # Errors
@@ -127,6 +146,22 @@ pub fn remove_run(dir: &Path) -> Result<(), TreesError> {
 }
 
 impl Trees {
+    /// Removes a tree that somebody else has made, if it is there.
+    fn clear(&self, place: &Place, attempt: u32) -> Result<(), TreesError> {
+        let dir = place.tree(attempt);
+        if dir.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        match read_admin(&dir) {
+            Ok(admin) => {
+                let (prefix, base) = (self.workspace().prefix.clone(), Oid::new());
+                self.remove(&Tree::known(place, attempt, &prefix, base, admin, Birth::default()))
+            }
+            // Git has not come to naming it.
+            Err(_) => copy::remove_any(&dir),
+        }
+    }
+
     /// The trees below the job's run folder that the repository knows of.
     fn registered(&self) -> Result<Vec<PathBuf>, TreesError> {
         let out = self.read(["worktree", "list", "--porcelain", "-z"]).run()?;

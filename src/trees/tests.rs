@@ -384,6 +384,8 @@ fn what_is_carried_is_not_the_agents_work() {
     assert_eq!(letters(&audited), Vec::<String>::new());
     let named = trees.audit(&tree, &claim(&["secret.env"], &[])).expect("audit");
     assert_eq!(letters(&named), ["A secret.env"]);
+    let missing = trees.carry(&mut tree, &["nothing".to_owned()]).expect_err("it is not there");
+    assert!(matches!(missing, TreesError::Refused { .. }), "nobody is to try again: {missing}");
 }
 
 #[test]

@@ -289,11 +289,14 @@ impl Trees {
         let from = Path::new(&self.workspace().top).join(&tree.prefix);
         let mut budget = Budget::default();
         for path in paths {
-            if kind_below(&from, path) == PathKind::LeadsOut {
-                return Err(TreesError::Refused {
-                    path: path.clone(),
-                    why: "what is carried may not lead out of the workspace".to_owned(),
-                });
+            let why = match kind_below(&from, path) {
+                PathKind::LeadsOut => "what is carried may not lead out of the workspace",
+                PathKind::Missing => "it is to be carried, and is not there",
+                PathKind::Dir | PathKind::File | PathKind::Elsewhere(_) => "",
+            };
+            if !why.is_empty() {
+                let path = from.join(path).display().to_string();
+                return Err(TreesError::Refused { path, why: why.to_owned() });
             }
             copy::copy(&from.join(path), &tree.cwd().join(path), &mut budget)?;
             tree.note_carried(path);

@@ -57,10 +57,8 @@ pub(super) struct Desk {
     pub(super) lanes: tokio::sync::Semaphore,
     /// One landing at a time.
     pub(super) landing: tokio::sync::Mutex<()>,
-    /// One that is next, and is made ready meanwhile.
-    pub(super) laying: tokio::sync::Mutex<()>,
-    /// The commit that the tip is about to become, if nothing goes wrong.
-    coming: Mutex<Option<Oid>>,
+    /// One that is next, and is made ready meanwhile; the commit that the one before is about to make the tip.
+    pub(super) laying: tokio::sync::Mutex<Option<Oid>>,
     /// One question to the queen at a time.
     pub(super) queen: tokio::sync::Mutex<()>,
     /// What earlier jobs on this workspace teach about claims; looked up once.
@@ -120,8 +118,7 @@ impl Desk {
             early: Mutex::default(),
             lanes: tokio::sync::Semaphore::new(max_parallel),
             landing: tokio::sync::Mutex::new(()),
-            laying: tokio::sync::Mutex::new(()),
-            coming: Mutex::default(),
+            laying: tokio::sync::Mutex::default(),
             queen: tokio::sync::Mutex::new(()),
             lessons: tokio::sync::OnceCell::new(),
             bell: Notify::new(),
@@ -149,11 +146,6 @@ impl Desk {
     /// The workspace as it was fixed.
     pub(super) fn workspace(&self) -> Outcome<Workspace> {
         self.book.state(|s| s.workspace.clone()).ok_or_else(|| bug("the workspace is not fixed"))
-    }
-
-    /// The commit that the tip is about to become, if any is known.
-    pub(super) fn coming(&self) -> MutexGuard<'_, Option<Oid>> {
-        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The commit that the job has come to; empty where there is no repository.

@@ -1,7 +1,8 @@
 //! The trees of the tasks that begin first, made while the agent that gives out the roles is at work: nobody waits for git then.
 //!
-//! Promises: each is made for one place and its first attempt, once; one that nobody came for is removed before the worker leaves. What a
-//! dead worker left of them gives way to the next tree of that attempt ([`crate::trees::Trees::add`]).
+//! Promises: each is made for one place and its first attempt, once; one that nobody came for is removed when the worker rests or ends
+//! the job. What a dead worker left of them is removed by the next one, or by whoever ends the job without one
+//! ([`crate::trees::clear_unused`]).
 //!
 //! Diagnostics: one that cannot be made is made by whoever needs it, who says what is wrong.
 
@@ -18,8 +19,8 @@ use crate::model::id::TaskId;
 use crate::os::clock;
 use crate::trees::Tree;
 
-/// The attempt that they are made for.
-const FIRST: u32 = 1;
+/// The attempt that they are made for; the number of the tree of whoever only looks, too.
+pub(super) const FIRST: u32 = 1;
 
 /// What is made or will be, by place.
 pub(super) struct Early {
@@ -77,13 +78,15 @@ async fn make(
 
 /// A tree of the job's tip for an attempt at a place: the one that was made for it, or a new one.
 pub(super) async fn tree(desk: &Desk, place: &str, attempt: u32) -> Outcome<Tree> {
-    let made = desk.early().as_mut().and_then(|early| early.trees.remove(place));
-    let made = match made {
+    let making = match attempt {
+        FIRST => desk.early().as_mut().and_then(|early| early.trees.remove(place)),
+        _ => None,
+    };
+    let made = match making {
         Some(making) => making.await.ok(),
         None => None,
     };
-    let is_fit = |tree: &Tree| attempt == FIRST && desk.tip() == tree.base();
-    match made.filter(is_fit) {
+    match made.filter(|tree| tree.base() == desk.tip()) {
         Some(tree) => Ok(tree),
         None => add(desk, place, attempt).await,
     }

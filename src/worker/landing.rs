@@ -34,7 +34,21 @@ struct Found {
     unseen: Vec<ClaimPath>,
 }
 
-/// A commit that was made before its turn came, and the tip that it was made for.
+impl Found {
+    /// `amended` is the part of it that the claim was widened by.
+    fn of(
+        trees: &Trees,
+        audited: Audited,
+        landing: Vec<Change>,
+        amended: Vec<ClaimPath>,
+    ) -> Result<Self, Stuck> {
+        let vanished = trees.vanished(&audited)?.into_iter().map(ClaimPath::dir);
+        let unseen = amended.into_iter().chain(vanished).collect();
+        Ok(Self { audited, landing, unseen })
+    }
+}
+
+/// What was laid before its turn, and over what.
 struct Laid {
     on: Oid,
     landing: Landing,
@@ -76,24 +90,41 @@ pub(super) async fn land(desk: &Arc<Desk>, parcel: Parcel) -> Outcome<()> {
 async fn try_all(desk: &Arc<Desk>, parcel: &Parcel) -> Outcome<Result<(), Stuck>> {
     let (at, with) = (desk.clone(), parcel.clone());
     let found = match aside(move || try_to_audit(&at, &with)).await? {
-        Ok(found) => found,
+        Ok(found) => Arc::new(found),
         Err(stuck) => return Ok(Err(stuck)),
     };
-    let next_in_turn = desk.laying.lock().await;
-    let (at, with) = (desk.clone(), parcel.clone());
-    let (found, laid) = aside(move || {
-        let laid = lay_early(&at, &with, &found);
-        (found, laid)
-    })
-    .await?;
+    let mut coming = desk.laying.lock().await;
+    let mut early = None;
+    if desk.landing.try_lock().is_err() {
+        let on = coming.clone().unwrap_or_else(|| desk.tip());
+        let (at, with, what) = (desk.clone(), parcel.clone(), found.clone());
+        early = aside(move || lay_early(&at, &with, &what, on)).await?;
+    }
     let one_at_a_time = desk.landing.lock().await;
-    drop(next_in_turn);
+    let landing = match in_turn(desk, parcel, found, early).await? {
+        Ok(landing) => landing,
+        Err(stuck) => return Ok(Err(stuck)),
+    };
+    *coming = landing.commit().cloned();
+    drop(coming);
     let (at, with) = (desk.clone(), parcel.clone());
-    let landed = aside(move || try_to_land(&at, &with, &found, laid)).await;
-    let is_on_tip = matches!(landed, Ok(Ok(())));
-    desk.coming().take_if(|coming| !is_on_tip || *coming == desk.tip());
+    let landed = aside(move || try_to_land(&at, &with, landing)).await;
     drop(one_at_a_time);
     landed
+}
+
+/// What was laid early, if it lies over the tip; else it is laid over that now.
+async fn in_turn(
+    desk: &Arc<Desk>,
+    parcel: &Parcel,
+    found: Arc<Found>,
+    early: Option<Laid>,
+) -> Outcome<Result<Landing, Stuck>> {
+    if let Some(laid) = early.filter(|laid| laid.on == desk.tip()) {
+        return Ok(Ok(laid.landing));
+    }
+    let (at, with) = (desk.clone(), parcel.clone());
+    aside(move || lay_in_turn(&at, &with, &found)).await
 }
 
 /// What may land, once it is sure that nothing else was written.
@@ -107,27 +138,15 @@ fn try_to_audit(desk: &Desk, parcel: &Parcel) -> Result<Found, Stuck> {
         return Err(refuse(desk, parcel, &audited, &judged.outside, None)?);
     }
     if judged.outside.is_empty() {
-        return found(&trees, audited, judged.landing, Vec::new());
+        return Found::of(&trees, audited, judged.landing, Vec::new());
     }
     match amending::amend(desk, parcel, &judged)? {
         Amended::Go(amended) => {
             let landing = audited.changes.clone();
-            found(&trees, audited, landing, amended)
+            Found::of(&trees, audited, landing, amended)
         }
         Amended::NoGo(why) => Err(refuse(desk, parcel, &audited, &judged.outside, why)?),
     }
-}
-
-/// What may land; `amended` is the part of it that the claim was widened by.
-fn found(
-    trees: &Trees,
-    audited: Audited,
-    landing: Vec<Change>,
-    amended: Vec<ClaimPath>,
-) -> Result<Found, Stuck> {
-    let vanished = trees.vanished(&audited)?.into_iter().map(ClaimPath::dir);
-    let unseen = amended.into_iter().chain(vanished).collect();
-    Ok(Found { audited, landing, unseen })
 }
 
 /// Puts on record how good the claim was, once an attempt: the audit may be repeated.
@@ -141,19 +160,24 @@ fn measure(desk: &Desk, parcel: &Parcel, audited: &Audited, prefix: &str) -> Out
     desk.record(Some(id), Fact::ClaimMeasured { attempt, quality })
 }
 
-/// Makes the commit for the tip that is about to be, before its turn: whoever has the turn is not waited for. Nothing says that it
-/// will be the tip, and what cannot be made is tried again in turn.
-fn lay_early(desk: &Desk, parcel: &Parcel, found: &Found) -> Option<Laid> {
+/// Lays it over what is about to be the tip, before its turn: then it need not be done in it. That which others have to be taken in for is
+/// not, since the tip moves by that.
+fn lay_early(desk: &Desk, parcel: &Parcel, found: &Found, on: Oid) -> Option<Laid> {
     if !found.unseen.is_empty() {
         return None;
     }
-    let trees = desk.trees().ok()?;
-    let on = desk.coming().clone().unwrap_or_else(|| desk.tip());
-    let landing = lay(&trees, parcel, found, &on).ok()?;
-    if let Landing::Ready { commit, .. } = &landing {
-        *desk.coming() = Some(commit.clone());
-    }
+    // What goes wrong is told when it is done in turn.
+    let landing = lay(&*desk.trees().ok()?, parcel, found, &on).ok()?;
     Some(Laid { on, landing })
+}
+
+/// Lays it over the tip; nothing lands meanwhile.
+fn lay_in_turn(desk: &Desk, parcel: &Parcel, found: &Found) -> Result<Landing, Stuck> {
+    let trees = desk.trees()?;
+    if !found.unseen.is_empty() {
+        advancing::take_in_now(desk, &trees, &found.unseen)?;
+    }
+    Ok(lay(&trees, parcel, found, &trees.tip()?)?)
 }
 
 fn lay(trees: &Trees, parcel: &Parcel, found: &Found, on: &str) -> Result<Landing, TreesError> {
@@ -164,21 +188,8 @@ fn lay(trees: &Trees, parcel: &Parcel, found: &Found, on: &str) -> Result<Landin
     trees.prepare(tree, &found.audited, judged, words, on)
 }
 
-fn try_to_land(
-    desk: &Desk,
-    parcel: &Parcel,
-    found: &Found,
-    laid: Option<Laid>,
-) -> Result<(), Stuck> {
-    let trees = desk.trees()?;
-    if !found.unseen.is_empty() {
-        advancing::take_in_now(desk, &trees, &found.unseen)?;
-    }
-    let (tip, task) = (trees.tip()?, &parcel.task);
-    let landing = match laid.filter(|laid| laid.on == tip) {
-        Some(laid) => laid.landing,
-        None => lay(&trees, parcel, found, &tip)?,
-    };
+fn try_to_land(desk: &Desk, parcel: &Parcel, landing: Landing) -> Result<(), Stuck> {
+    let (trees, task) = (desk.trees()?, &parcel.task);
     match landing {
         Landing::Nothing => Ok(desk.record(Some(&task.task.id), completed(parcel, None))?),
         Landing::Moved(paths) => Ok(stale(desk, &task.task.id, parcel.attempt, paths)?),

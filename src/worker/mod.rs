@@ -185,6 +185,7 @@ async fn carry_on(
             *desk.fixing() = fixing;
             parked::hold_again(&desk, unsettled);
             resume::bury(&desk)?;
+            resume::clear_unused(&desk);
             if let Some(ending) = ending {
                 desk.end_fixing().await;
                 closing::finish(&desk, &ending).await?;

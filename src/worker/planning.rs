@@ -20,9 +20,6 @@ use crate::model::status::TaskPhase;
 use crate::runs::RunFolder;
 use crate::trees::{self, Ground};
 
-/// The number of the tree of a place that only reads.
-const VIEW: u32 = 1;
-
 /// Begins to look at the workspace; one that is made waits for the disk.
 pub(super) fn begin_fixing(
     root: &Root,
@@ -157,7 +154,7 @@ pub(super) async fn with_view<T>(
     if desk.is_in_place()? {
         return look(desk.plain_cwd()?).await;
     }
-    let tree = early::tree(desk, place, VIEW).await?;
+    let tree = early::tree(desk, place, early::FIRST).await?;
     let found = look(tree.cwd()).await;
     // What was found is paid for: a snapshot that will not go is no reason to lose it.
     let _gives_way_to_the_next = with_trees(desk, move |trees| trees.remove(&tree)).await;

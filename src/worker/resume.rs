@@ -23,7 +23,7 @@ use crate::model::outcome::{Failure, FailureKind, Tokens};
 use crate::model::status::{JobPhase, TaskPhase};
 use crate::os::seeded;
 use crate::runs::{RunFolder, Want};
-use crate::trees::{Trees, TreesError};
+use crate::trees::{self, Trees, TreesError};
 
 /// Ends everything of the job that still lives; gives back what would not die. Nothing of the job was started yet by this
 /// worker, so everything that carries its mark is old.
@@ -41,6 +41,15 @@ pub(super) fn fence(folder: &RunFolder, job: &Job, book: &Book) -> Vec<u32> {
         survivors.extend(fence::fence_job(&job.id));
     }
     survivors
+}
+
+/// Removes the trees that the old worker did not come to removing.
+pub(super) fn clear_unused(desk: &Desk) {
+    let state = desk.book.state(JobState::clone);
+    if let Some(workspace) = &state.workspace {
+        let unused = state.unused_trees();
+        let _gives_way_to_the_next = trees::clear_unused(workspace, &desk.folder, unused);
+    }
 }
 
 /// Removes the leases that the old worker held: it is fenced, and what it did has landed or never will. What an interrupted

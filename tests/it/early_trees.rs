@@ -87,6 +87,45 @@ fn what_a_dead_worker_made_early_gives_way_to_a_new_tree() {
 }
 
 #[test]
+fn what_a_dead_worker_made_early_goes_with_its_job() {
+    let parts = [part("t1"), part("t2")];
+    let stage = Stage::new("dead-killed", &giving_roles(Script::of(parts), &[]));
+    let (running, job) = stage.start(&[]);
+    stage.until_raised("asked");
+    stage.site.until("both trees", PATIENCE, || tree(&job, "t2").is_some());
+    job.slay_worker();
+    running.wait(PATIENCE);
+    // That of the agent who was asked, and both of the tasks.
+    assert_eq!(registered(&stage), 3);
+    assert_eq!(stage.call(&["kill", &job.id]).code, Some(0));
+    assert_eq!(job.stands().0, "killed");
+    assert_eq!(registered(&stage), 0);
+    for task in ["t1", "t2"] {
+        assert!(!job.dir().join(task).join("tree-1").exists(), "{task}");
+    }
+}
+
+#[test]
+fn a_tree_of_a_task_that_was_killed_before_it_began_goes_with_the_next_worker() {
+    let parts = [part("t1"), part("t2")];
+    let script = Script::of(parts).working("t1", &[raise("t1-works"), wait_for("t1-may")]);
+    let roles = [("t1", "executor"), ("t2", "executor")];
+    let stage = Stage::new("dead-task", &giving_roles(script, &roles));
+    let (running, job) = stage.start(&[]);
+    stage.until_raised("asked");
+    stage.site.until("both trees", PATIENCE, || tree(&job, "t2").is_some());
+    assert_eq!(stage.call(&["kill", &format!("{}/t2", job.id)]).code, Some(0));
+    stage.raise("go");
+    stage.until_raised("t1-works");
+    job.slay_worker();
+    running.wait(PATIENCE);
+    stage.raise("t1-may");
+    job.go_on();
+    assert_eq!(job.landed(), ["t1"]);
+    assert!(!job.dir().join("t2/tree-1").exists());
+}
+
+#[test]
 fn a_task_that_turns_out_to_read_looks_at_the_tree_that_was_made_for_it() {
     let script = Script::of([part("look").role("planner"), part("t1")]);
     let stage =

@@ -78,6 +78,9 @@ fn the_first_tasks_are_known_with_the_plan_where_they_get_trees_and_nobody_is_as
     assert_eq!(first(&story, two), ["a", "c"].map(id), "as many as begin at once");
     let asked = Options { approve: true, ..Options::default() };
     assert_eq!(first(&story, asked), [], "a person may want another plan");
+    let mut free = Options::default();
+    free.roles.entry(Role::Planner).or_default().sandbox = Some(Sandbox::DangerFullAccess);
+    assert_eq!(first(&story, free), [], "who gives out the roles could write there");
     story.state.workspace.as_mut().expect("fixed").isolation = Isolation::InPlace;
     assert_eq!(first(&story, Options::default()), [], "they work in the directory itself");
 }
