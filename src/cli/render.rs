@@ -238,7 +238,7 @@ fn worker(row: &Row) -> String {
 fn tasks(tasks: &[TaskStatus], view: &View) -> String {
     let cells = |t: &TaskStatus| {
         let mut state = t.state.as_str().to_owned();
-        if let Some(until) = t.until {
+        if let Some(until) = t.until.filter(|until| *until > view.now) {
             let _ = write!(state, " until {}", view.clock_time(until));
         }
         let attempt = if t.attempt == 0 { String::new() } else { t.attempt.to_string() };

@@ -385,6 +385,17 @@ fn run_follows_its_job_to_the_end_and_ends_as_it_does() {
 }
 
 #[test]
+fn the_built_in_script_has_a_word_for_a_task_that_cannot_be_done() {
+    let site = Site::new("given-up");
+    let words = ["--plan", "single", "--max-attempts", "1", "--setup", "exit 3", "--rehearse"];
+    let words = [&["run", "Greet"][..], &words].concat();
+    let ended = site.run(&mut rehearsed(&site, &words));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stdout.contains("\"exit 3\" ended with 3"), "{ended:?}");
+    assert!(!ended.stdout.contains("could not be asked"), "{ended:?}");
+}
+
+#[test]
 fn an_interrupted_run_ends_its_job() {
     let site = Site::new("interrupt");
     let run = site.spawn(&mut rehearsed(&site, &["run", "Greet", "--rehearse"]));

@@ -104,6 +104,17 @@ look: numerus logs a-abc234/api
 }
 
 #[test]
+fn a_task_shows_the_moment_that_it_waits_for_until_that_has_come() {
+    let mut due = task("t1", "executor", "pending", &json!([]));
+    for (until, expected) in [("12:00:01", "pending until 12:00:01"), ("12:00:00", "pending  ")] {
+        due["until"] = json!(format!("2026-03-04T{until}Z"));
+        let shown = row("a-abc234", "running", &[due.clone()]);
+        let shown = detail(&shown, &[], "", "/r", &view(90));
+        assert!(shown.contains(&format!("t1    executor  {expected}")), "{shown}");
+    }
+}
+
+#[test]
 fn an_ended_job_says_why_and_shows_its_branch() {
     let mut ended = row("a-abc234", "failed", &[task("t1", "executor", "failed", &json!([]))]);
     ended.status.reason = Some("task_failed".into());
