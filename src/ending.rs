@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::codex::fence;
 use crate::hooks;
+use crate::logic::lifecycle::unused_trees;
 use crate::logic::report::{Found, report as summary};
 use crate::logic::state::JobState;
 use crate::model::event::Fact;
@@ -163,7 +164,7 @@ pub fn publish(
 /// What a dead worker left of trees goes; one that cannot be removed must not keep a job from ending.
 fn clear_unused(held: &Held) {
     if let Some(workspace) = &held.state.workspace {
-        let unused = held.state.unused_trees();
+        let unused = unused_trees(&held.state);
         let _stays_until_the_job_is_removed = trees::clear_unused(workspace, &held.folder, unused);
     }
 }

@@ -33,7 +33,7 @@ use lease::Standing;
 pub use lease::{Judgement, Lease, NoGo, Pending};
 
 /// Longest wait for the folder's lock, which is held for one judging at a time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest lease file that is read, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -47,7 +47,7 @@ pub enum LeaseError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// Someone sits on the folder's lock.
-    #[error("lock {}: held for more than a minute", .0.display())]
+    #[error("lock {}: held for more than 10 s", .0.display())]
     Busy(PathBuf),
     /// The same attempt of the same task has a living claim already.
     #[error("claim for {job}/{task}: its file {} is held", path.display(), job = holder.job, task = holder.task)]
@@ -74,14 +74,14 @@ pub struct Leases {
 }
 
 /// What a hint can mean for a claim that waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// It would be judged as before.
     None,
-    /// A lease or a claim is gone.
+    /// A lease or a claim is gone, or may be.
     Release,
-    /// A holder may have died: its lock comes free in a moment.
-    Death,
+    /// This one was closed: its holder has died, and its lock is [free](Leases::is_free) in a moment, or it was only replaced.
+    Closed(PathBuf),
 }
 
 /// A file of the folder, and whether the process that wrote it lives.
@@ -129,11 +129,17 @@ impl Leases {
         let is_lease = |path: &&PathBuf| {
             path.file_name().is_some_and(|n| n.to_str().is_some_and(is_lease_name))
         };
-        let mut leases = hint.paths.iter().filter(is_lease).peekable();
-        if hint.paths.is_empty() || (hint.change == Change::Closed && leases.peek().is_some()) {
-            return News::Death;
+        let leases: Vec<&PathBuf> = hint.paths.iter().filter(is_lease).collect();
+        if hint.paths.is_empty() || leases.iter().any(|path| !path.exists()) {
+            return News::Release;
         }
-        if leases.any(|path| !path.exists()) { News::Release } else { News::None }
+        let closed = leases.first().filter(|_| hint.change == Change::Closed);
+        closed.map_or(News::None, |path| News::Closed((*path).clone()))
+    }
+
+    /// Whether nobody holds a claim or lease any more whose file seemed to be closed: its holder has died.
+    pub fn is_free(path: &Path) -> bool {
+        lock::is_held(path).is_ok_and(|is_held| !is_held)
     }
 
     /// Puts a claim into the queue, behind all that are there. A dead file of the very same attempt is replaced: the

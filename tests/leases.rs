@@ -1,9 +1,9 @@
 //! Many processes on one lease folder: nobody holds what conflicts, the dead are buried, those who wait go on.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -61,7 +61,7 @@ fn acquire(scratch: &Path, leases: &Leases, mut pending: Pending) -> Lease {
     })
     .unwrap();
     watch.add(leases.dir()).unwrap();
-    let mut looks_again = 0;
+    let (mut closed, mut looks) = (BTreeSet::new(), 0);
     loop {
         let no_go = match pending.judge(&arbiter::judge).unwrap() {
             Judgement::Go(lease) => return lease,
@@ -74,12 +74,21 @@ fn acquire(scratch: &Path, leases: &Leases, mut pending: Pending) -> Lease {
         if !no_go.dead.is_empty() {
             continue;
         }
-        let patience = if looks_again > 0 { Duration::from_millis(10) } else { NEVER };
-        match heard.recv_timeout(patience) {
-            Ok(News::Death) => looks_again = 3,
-            Ok(_) => {}
-            Err(_) if looks_again > 0 => looks_again -= 1,
-            Err(e) => panic!("no news: {e}"),
+        loop {
+            let patience = if looks > 0 { Duration::from_millis(10) } else { NEVER };
+            match heard.recv_timeout(patience) {
+                Ok(News::Closed(path)) => {
+                    closed.insert(path);
+                    looks = 3;
+                }
+                Ok(_) => break,
+                Err(_) if looks > 0 => looks -= 1,
+                Err(e) => panic!("no news: {e}"),
+            }
+            if closed.iter().any(|path: &PathBuf| Leases::is_free(path)) {
+                closed.clear();
+                break;
+            }
         }
     }
 }

@@ -208,13 +208,14 @@ fn what_goes_or_dies_is_news_for_who_waits_and_what_comes_is_none() {
     fsx::put_new(&leases.dir().join(here), b"{").expect("put");
     let others: &[&str] = &[".lock", ".abc.tmp", ".bad-a.t1.1.json", "note.txt", "json"];
     for (names, change, expected) in [
-        (&[][..], Change::Other, News::Death),
+        (&[][..], Change::Other, News::Release),
         (others, Change::Closed, News::None),
         (others, Change::Other, News::None),
-        (&[".lock", here], Change::Closed, News::Death),
+        (&[".lock", here], Change::Closed, News::Closed(leases.dir().join(here))),
         (&[here], Change::Renamed, News::None),
         (&[".abc.tmp", here], Change::Other, News::None),
         (&[here, gone], Change::Other, News::Release),
+        (&[gone], Change::Closed, News::Release),
     ] {
         let paths = names.iter().map(|name| leases.dir().join(name)).collect();
         assert_eq!(Leases::news(&Hint { paths, change }), expected, "{names:?} {change:?}");

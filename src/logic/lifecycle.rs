@@ -129,6 +129,22 @@ pub fn first_tasks(state: &JobState, job: &Job, now: Timestamp) -> Vec<TaskId> {
     }
 }
 
+/// The trees that are of no use as long as nobody works on the job, each by its place and number: those of attempts that have not begun
+/// or have landed, and those that are only looked at. Those of attempts that did not land are kept.
+pub fn unused_trees(state: &JobState) -> Vec<(&str, u32)> {
+    let mut unused: Vec<(&str, u32)> = ["plan", "roles", "verify", "queen"].map(|p| (p, 1)).into();
+    for task in &state.tasks {
+        let place = task.task.id.as_str();
+        unused.push((place, task.attempt + 1));
+        if !task.task.role.writes() {
+            unused.push((place, 1));
+        } else if task.phase == TaskPhase::Succeeded {
+            unused.push((place, task.attempt));
+        }
+    }
+    unused
+}
+
 /// Whether a step leads to a session, now or later.
 fn spends(step: &Step) -> bool {
     match step {

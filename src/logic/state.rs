@@ -386,18 +386,6 @@ impl JobState {
         self.branch.is_none() && self.has_landed()
     }
 
-    /// The trees that are of no use as long as nobody works on the job, each by its place and number: those of tasks that have not begun
-    /// or have landed, and those that are only looked at. Those of attempts that did not land are kept.
-    pub fn unused_trees(&self) -> Vec<(&str, u32)> {
-        let of_task = |task: &TaskState| match task.phase {
-            _ if task.attempt == 0 || !task.task.role.writes() => Some(1),
-            TaskPhase::Succeeded => Some(task.attempt),
-            _ => None,
-        };
-        let of_tasks = self.tasks.iter().filter_map(|t| Some((t.task.id.as_str(), of_task(t)?)));
-        of_tasks.chain(["plan", "roles", "verify"].map(|place| (place, 1))).collect()
-    }
-
     /// The plan as it stands, for `plan-N.json`.
     pub fn plan(&self) -> Plan {
         Plan {

@@ -39,16 +39,19 @@ impl FileLock {
     pub fn acquire(path: &Path, patience: Duration) -> Result<Option<Self>> {
         let deadline = clock::since_boot() + patience;
         let mut rest = Duration::from_micros(500);
-        loop {
-            if let Some(lock) = Self::try_acquire(path)? {
-                return Ok(Some(lock));
-            }
+        let mut file = fsx::open_append(path)?;
+        // Opened once: each closing is an event for whoever watches the folder.
+        while !try_exclusive(&file).map_err(fsx::at(path))? {
             if clock::since_boot() >= deadline {
                 return Ok(None);
             }
             clock::pause(rest);
             rest = (rest * 2).min(LONGEST_REST);
+            if !fsx::is_at(&file, path) {
+                file = fsx::open_append(path)?;
+            }
         }
+        Ok(Some(Self { file, path: path.to_owned() }))
     }
 
     /// Locks a file that is already open for writing, before it gets its name; `None` if someone holds it.

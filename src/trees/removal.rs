@@ -1,6 +1,7 @@
 //! The end of a job's traces in its repository, when the job itself is removed: where its result is, its registered trees, its
 //! refs. A branch is never touched.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::os::git::Git;
 use crate::runs::{Place, RunFolder};
 
 use super::own::own_branches;
-use super::tree::{Birth, read_admin};
+use super::tree::Birth;
 use super::{Foreign, Tree, Trees, TreesError, copy};
 
 /// Longest time for a copy of a repository, however large it is.
@@ -133,8 +134,11 @@ pub fn clear_unused<'a>(
         return Ok(());
     }
     let trees = Trees::to_read(workspace, folder);
-    let mut unused = unused.into_iter();
-    unused.try_for_each(|(place, number)| trees.clear(&folder.place(place), number))
+    let entries = trees.entries()?;
+    // One that cannot be removed keeps no other one.
+    let clear = |(place, number)| trees.clear(&folder.place(place), number, &entries);
+    let all: Vec<_> = unused.into_iter().map(clear).collect();
+    all.into_iter().collect()
 }
 
 /// Removes a run folder that was put aside, even where an agent has closed folders in it.
@@ -146,20 +150,37 @@ pub fn remove_run(dir: &Path) -> Result<(), TreesError> {
 }
 
 impl Trees {
-    /// Removes a tree that somebody else has made, if it is there.
-    fn clear(&self, place: &Place, attempt: u32) -> Result<(), TreesError> {
-        let dir = place.tree(attempt);
-        if dir.symlink_metadata().is_err() {
-            return Ok(());
-        }
-        match read_admin(&dir) {
-            Ok(admin) => {
+    /// Removes a tree that somebody else has made, or what is left of one.
+    fn clear(
+        &self,
+        place: &Place,
+        number: u32,
+        entries: &BTreeMap<PathBuf, PathBuf>,
+    ) -> Result<(), TreesError> {
+        let dir = place.tree(number);
+        match entries.get(&dir) {
+            Some(admin) => {
                 let (prefix, base) = (self.workspace().prefix.clone(), Oid::new());
-                self.remove(&Tree::known(place, attempt, &prefix, base, admin, Birth::default()))
+                let birth = Birth::default();
+                self.remove(&Tree::known(place, number, &prefix, base, admin.clone(), birth))
             }
-            // Git has not come to naming it.
-            Err(_) => copy::remove_any(&dir),
+            // Git has not come to naming it, or knows nothing of it any more.
+            None => copy::remove_any(&dir),
         }
+    }
+
+    /// The entries that the repository keeps of its trees, by the tree that each names.
+    fn entries(&self) -> Result<BTreeMap<PathBuf, PathBuf>, TreesError> {
+        let worktrees = Path::new(&self.workspace().git_dir).join("worktrees");
+        let mut entries = BTreeMap::new();
+        for name in fsx::list(&worktrees)? {
+            let admin = worktrees.join(name);
+            let back = fsx::read_optional(&admin.join("gitdir")).ok().flatten().unwrap_or_default();
+            if let Some(dir) = Path::new(back.trim_end()).parent() {
+                entries.insert(dir.to_owned(), admin);
+            }
+        }
+        Ok(entries)
     }
 
     /// The trees below the job's run folder that the repository knows of.

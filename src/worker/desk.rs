@@ -179,14 +179,18 @@ impl Desk {
     }
 
     /// The lease folder of the workspace, shared by all roots that work on it.
-    pub(super) fn leases(&self) -> Outcome<Leases> {
+    pub(super) fn lease_folder(&self) -> Outcome<PathBuf> {
         let workspace = self.workspace()?;
-        let dir = if workspace.git_dir.is_empty() {
+        Ok(if workspace.git_dir.is_empty() {
             self.root.store().join("leases/plain")
         } else {
             of_repository(&workspace)
-        };
-        Leases::open(&dir).map_err(|e| bug(e.to_string()))
+        })
+    }
+
+    /// The same, opened.
+    pub(super) fn leases(&self) -> Outcome<Leases> {
+        Leases::open(&self.lease_folder()?).map_err(|e| bug(e.to_string()))
     }
 
     /// What is put before a claim's paths in the lease folder: they are relative to the repository's top, or, where there

@@ -1,5 +1,7 @@
 //! From a claim to a lease: a place in the queue, a watch on the folder, and judging again whenever something there ends.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use crate::codex::fence;
 use crate::leases::{Judgement, Lease, LeaseError, Leases, News, NoGo, Pending};
 use crate::logic::arbiter;
 use crate::logic::claims::from_top;
+use crate::logic::classify;
 use crate::model::claim::{
     Claim, ClaimRecord, Conflict, Holder, LeaseFile, Verdict, VerdictRecord,
 };
@@ -26,12 +29,14 @@ use crate::runs::Runs;
 
 /// Time after which a waiting claim is judged again although nothing woke it.
 const RESCAN: Duration = Duration::from_secs(60);
-/// The same where the kernel has no watches to give.
+/// The same where nothing would wake it: the kernel has no watches to give, or somebody else is to bury a dead holder.
 const WITHOUT_WATCH: Duration = Duration::from_secs(1);
-/// Time after a hint at which a waiting claim is judged once more: the kernel tells of a death before it frees the lock.
+/// Time after which it is looked whether a holder has died that seems to have: the kernel tells of a death before it frees the lock.
 const ECHO: Duration = Duration::from_millis(10);
-/// How often that is done after one hint.
+/// How often that is done.
 const ECHOES: u32 = 3;
+/// How often somebody may sit on the folder's lock for as long as it is waited for, before the attempt is made again.
+const MOST_BUSY: u32 = 60;
 
 /// A claim on its way to its lease.
 pub(super) struct Case<'a> {
@@ -61,9 +66,10 @@ impl HeldLease {
 
 /// Waits until the claim is granted. Who has to wait begins to listen and is judged again, so that no release is missed.
 pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -> Outcome<Lease> {
-    let (leases, mut pending) = request(desk, &case).await?;
+    let (leases, mut pending) = request(desk, &case, stop).await?;
     let mut stop = stop.clone();
     let (mut known, mut ear): (Option<Vec<Conflict>>, Option<Ear>) = (None, None);
+    let mut busy = 0;
     loop {
         let (back, judgement) = aside(move || {
             let judgement = pending.judge(&arbiter::judge);
@@ -71,12 +77,18 @@ pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -
         })
         .await?;
         pending = back;
-        let nogo = match judgement.map_err(trouble)? {
-            Judgement::Go(lease) => {
+        let nogo = match judgement {
+            Err(LeaseError::Busy(_)) if busy < MOST_BUSY => {
+                busy += 1;
+                still_wanted(&stop)?;
+                continue;
+            }
+            Err(error) => return Err(trouble(error)),
+            Ok(Judgement::Go(lease)) => {
                 granted(desk, &mut case, known.is_some())?;
                 return Ok(lease);
             }
-            Judgement::NoGo(nogo) => nogo,
+            Ok(Judgement::NoGo(nogo)) => nogo,
         };
         if known.as_ref() != Some(&nogo.conflicts) {
             blocked(desk, &mut case, &nogo.conflicts)?;
@@ -94,71 +106,119 @@ pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -
 
 /// What a claim that waits hears of the lease folder.
 struct Ear {
-    wake: Arc<Notify>,
-    /// Whether a holder seems to have died since it was asked last.
-    death: Arc<AtomicBool>,
+    rumours: Arc<Rumours>,
     /// `None` where the kernel has none to give.
     watch: Option<Watch>,
-    /// How often it is still judged again soon.
-    echoes: u32,
+    /// How often it is judged again soon without a hint.
+    looks: u32,
+}
+
+/// What the watch has heard since it was asked last.
+#[derive(Default)]
+struct Rumours {
+    wake: Notify,
+    has_release: AtomicBool,
+    /// Files that were closed: their holders have died, or go on under another file of that name.
+    closed: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Rumours {
+    fn hear(&self, hint: &Hint) {
+        match Leases::news(hint) {
+            News::None => return,
+            News::Release => self.has_release.store(true, Ordering::Release),
+            News::Closed(path) => drop(self.closed().insert(path)),
+        }
+        self.wake.notify_one();
+    }
+
+    fn closed(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_death(&self) -> bool {
+        self.closed().iter().any(|path| Leases::is_free(path))
+    }
 }
 
 impl Ear {
     fn open(leases: &Leases) -> Self {
-        let (wake, death) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-        // As after a death: a holder may have died before this, and its lock comes free only now.
-        Self { watch: watch_folder(leases, &wake, &death), wake, death, echoes: ECHOES }
+        let rumours = Arc::<Rumours>::default();
+        let heard = rumours.clone();
+        let watch = Watch::new(move |hint| heard.hear(&hint)).ok();
+        let watch = watch.and_then(|mut watch| watch.add(leases.dir()).ok().map(|()| watch));
+        // A holder may have died before this, and its lock comes free only now.
+        Self { rumours, watch, looks: ECHOES }
     }
 
-    /// Waits for a hint; after one of a death, for its echoes as well.
+    /// Waits until the claim may be judged otherwise.
     async fn wait(&mut self, nogo: &NoGo, stop: &mut Stop) -> Outcome<()> {
         for path in &nogo.watch_paths {
             // One that is gone already has left its mark on the folder.
             let _gone = self.watch.as_mut().map(|watch| watch.add(path));
         }
-        let rescan = if self.watch.is_some() { RESCAN } else { WITHOUT_WATCH };
-        let patience = if self.echoes > 0 { ECHO } else { rescan };
-        tokio::select! {
-            () = self.wake.notified() => {
-                if self.death.swap(false, Ordering::AcqRel) {
-                    self.echoes = ECHOES;
+        let mut echoes = 0;
+        loop {
+            let patience = if self.looks > 0 || echoes > 0 { ECHO } else { self.rescan(nogo) };
+            tokio::select! {
+                () = self.rumours.wake.notified() => {
+                    if self.rumours.has_release.swap(false, Ordering::AcqRel) {
+                        return Ok(());
+                    }
+                    echoes = ECHOES;
                 }
+                () = tokio::time::sleep(patience) => match echoes {
+                    0 => {
+                        self.looks = self.looks.saturating_sub(1);
+                        return Ok(());
+                    }
+                    _ if self.rumours.has_death() => {
+                        self.rumours.closed().clear();
+                        return Ok(());
+                    }
+                    1 => {
+                        self.rumours.closed().clear();
+                        echoes = 0;
+                    }
+                    _ => echoes -= 1,
+                },
+                failure = told_to_stop(stop) => return Err(failure),
             }
-            () = tokio::time::sleep(patience) => self.echoes = self.echoes.saturating_sub(1),
-            failure = told_to_stop(stop) => return Err(failure),
         }
-        Ok(())
+    }
+
+    /// When it is judged again although nothing was heard: soon where a dead holder could not be buried yet, of which nothing tells.
+    fn rescan(&self, nogo: &NoGo) -> Duration {
+        let hears = self.watch.is_some() && nogo.dead.is_empty();
+        if hears { RESCAN } else { WITHOUT_WATCH }
     }
 }
 
-/// A watch on the lease folder; `None` where the kernel has none to give.
-fn watch_folder(leases: &Leases, wake: &Arc<Notify>, death: &Arc<AtomicBool>) -> Option<Watch> {
-    let (bell, death) = (wake.clone(), death.clone());
-    let ring = move |hint: Hint| {
-        let news = Leases::news(&hint);
-        if news == News::Death {
-            death.store(true, Ordering::Release);
-        }
-        if news != News::None {
-            bell.notify_one();
-        }
-    };
-    let mut watch = Watch::new(ring).ok()?;
-    watch.add(leases.dir()).is_ok().then_some(watch)
-}
-
 /// Opens the lease folder and takes a place in its queue.
-async fn request(desk: &Arc<Desk>, case: &Case<'_>) -> Outcome<(Leases, Pending)> {
+async fn request(desk: &Arc<Desk>, case: &Case<'_>, stop: &Stop) -> Outcome<(Leases, Pending)> {
     let holder = Holder { job: desk.job.id.clone(), task: case.task.clone() };
     let claim = from_top(case.claim, &desk.lease_prefix()?);
-    let (attempt, desk) = (case.attempt, desk.clone());
-    let asked = aside(move || {
-        let leases = desk.leases()?;
-        let root = desk.root.path().to_string_lossy().into_owned();
-        let pending = leases.request(holder, attempt, claim, &root);
-        Ok((leases, pending.map_err(trouble)?))
-    });
-    asked.await?
+    let (dir, attempt) = (desk.lease_folder()?, case.attempt);
+    let root = desk.root.path().to_string_lossy().into_owned();
+    for _round in 0..MOST_BUSY {
+        let (dir, holder, claim, root) = (dir.clone(), holder.clone(), claim.clone(), root.clone());
+        let asked = aside(move || {
+            let leases = Leases::open(&dir)?;
+            let pending = leases.request(holder, attempt, claim, &root)?;
+            Ok((leases, pending))
+        });
+        match asked.await? {
+            Err(LeaseError::Busy(_)) => still_wanted(stop)?,
+            asked => return asked.map_err(trouble),
+        }
+    }
+    Err(trouble(LeaseError::Busy(dir)))
+}
+
+/// Whether nobody wants the task to stop.
+fn still_wanted(stop: &Stop) -> Outcome<()> {
+    let reason = *stop.borrow();
+    reason.map_or(Ok(()), |reason| Err(classify::stopped(reason)))
 }
 
 /// Fences and buries the leases of dead holders; `true` if one was buried, so that judging again may help.

@@ -11,7 +11,7 @@ use super::in_place;
 use crate::codex::{fence, rollout};
 use crate::leases::Leases;
 use crate::logic::base::Advancing;
-use crate::logic::lifecycle::Ending;
+use crate::logic::lifecycle::{Ending, unused_trees};
 use crate::logic::retry::{self, Follows, Next};
 use crate::logic::state::JobState;
 use crate::logic::task::{Landing, TaskState};
@@ -47,7 +47,7 @@ pub(super) fn fence(folder: &RunFolder, job: &Job, book: &Book) -> Vec<u32> {
 pub(super) fn clear_unused(desk: &Desk) {
     let state = desk.book.state(JobState::clone);
     if let Some(workspace) = &state.workspace {
-        let unused = state.unused_trees();
+        let unused = unused_trees(&state);
         let _gives_way_to_the_next = trees::clear_unused(workspace, &desk.folder, unused);
     }
 }

@@ -86,6 +86,21 @@ fn the_first_tasks_are_known_with_the_plan_where_they_get_trees_and_nobody_is_as
 }
 
 #[test]
+fn trees_of_attempts_that_did_not_land_are_kept_and_no_others() {
+    let names = ["new", "landed", "failed", "claims", "reads"];
+    let mut story = Story::planned(&names.map(|name| task(name, &[])));
+    for (name, attempt) in [("landed", 2), ("failed", 1), ("claims", 1), ("reads", 3)] {
+        story.tell(Some(name), Fact::TaskStarted { attempt });
+    }
+    story.done("landed").failed("failed");
+    story.state.tasks[4].task.role = Role::Reviewer;
+    let views = [("plan", 1), ("roles", 1), ("verify", 1), ("queen", 1)];
+    let of_tasks = [("new", 1), ("landed", 3), ("landed", 2), ("failed", 2), ("claims", 2)];
+    let of_readers = [("reads", 4), ("reads", 1)];
+    assert_eq!(unused_trees(&story.state), [&views[..], &of_tasks, &of_readers].concat());
+}
+
+#[test]
 fn a_failed_task_takes_its_dependents_with_it_and_no_other() {
     let mut story =
         Story::planned(&[task("a", &[]), task("b", &["a"]), task("c", &["b"]), task("d", &[])]);
