@@ -39,6 +39,8 @@ pub struct Held {
     pub state: JobState,
     /// The accepted job.
     pub job: Job,
+    /// Whether nothing of the journal is destroyed.
+    pub is_whole: bool,
 }
 
 impl Held {
@@ -57,7 +59,7 @@ impl Held {
         if state.claimed {
             folder.finish_taking(&lock, &job, &mut journal);
         }
-        Ok(Self { folder, lock, journal, state, job })
+        Ok(Self { folder, lock, journal, state, job, is_whole: replay.damage.is_none() })
     }
 
     /// Takes the lock of a job without a worker and opens its run folder; `None` if someone holds it.
@@ -93,6 +95,9 @@ pub fn fence(held: &Held) -> Vec<u32> {
 /// Those of the system; whatever was done stays done, and ending the job again does the rest.
 pub fn finish(spool: &Spool, held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()> {
     let _carries_on = reserve::spend();
+    if !held.state.phase.is_final() {
+        clear_unused(held);
+    }
     write_down(held, ending, now)?;
     let settled = settle(spool, &held.folder, &held.state, &held.job);
     hooks::rouse(spool.root(), held.folder.job());
@@ -111,7 +116,6 @@ pub fn write_down(held: &mut Held, ending: &Ending, now: Timestamp) -> Result<()
         return Ok(());
     }
     publish_held(held, now);
-    clear_unused(held);
     tell(&held.folder, &held.state, &held.job, ending, &[])?;
     let fact = Fact::Finished {
         state: ending.phase,
@@ -161,9 +165,10 @@ pub fn publish(
     Ok(branch)
 }
 
-/// What a dead worker left of trees goes; one that cannot be removed must not keep a job from ending.
+/// What a dead worker left of trees goes, unless the journal does not tell all that happened; one that cannot be removed must not
+/// keep a job from ending.
 fn clear_unused(held: &Held) {
-    if let Some(workspace) = &held.state.workspace {
+    if let Some(workspace) = held.state.workspace.as_ref().filter(|_| held.is_whole) {
         let unused = unused_trees(&held.state);
         let _stays_until_the_job_is_removed = trees::clear_unused(workspace, &held.folder, unused);
     }

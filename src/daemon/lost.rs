@@ -152,7 +152,7 @@ impl Daemon {
         let written = if is_no_file(&path) { RunFolder::beside(&path)? } else { path.clone() };
         let (journal, replay) = Journal::open(&written, folder.job())?;
         let state = JobState::replay(&replay.events);
-        let mut held = Held { folder, lock, journal, state, job };
+        let mut held = Held { folder, lock, journal, state, job, is_whole: false };
         refuse_to_end_alive(&held)?;
         let message =
             format!("{}: {damage}; everything that is left of it is kept", Code::Corrupt.as_str());

@@ -76,10 +76,11 @@ impl<'a> Talk<'a> {
             if listens {
                 self.mouth.speak();
             }
-            if says {
+            // What it said last is there when it has ended.
+            if says || has_ended {
                 self.stdout.hear(&mut chunk);
             }
-            if complains {
+            if complains || has_ended {
                 self.stderr.hear(&mut chunk);
             }
             if has_ended {

@@ -71,6 +71,11 @@ impl Place {
         self.dir.join(format!("tree-{attempt}"))
     }
 
+    /// Its index as git made it.
+    pub fn tree_index(&self, attempt: u32) -> PathBuf {
+        self.dir.join(format!("tree-{attempt}.index"))
+    }
+
     /// The folder for the temporary files of one attempt's tools, or of the commands of this name.
     pub fn temp(&self, of: impl std::fmt::Display) -> PathBuf {
         self.dir.join(format!("{TEMP}{of}"))

@@ -1,5 +1,5 @@
-//! The end of a job's traces in its repository, when the job itself is removed: where its result is, its registered trees, its
-//! refs. A branch is never touched.
+//! The end of a job's traces in its repository. When the job itself is removed: where its result is, its registered trees, its
+//! refs; a branch is never touched. When somebody else takes it up or ends it: the trees that a dead worker left and nobody needs.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -158,15 +158,20 @@ impl Trees {
         entries: &BTreeMap<PathBuf, PathBuf>,
     ) -> Result<(), TreesError> {
         let dir = place.tree(number);
-        match entries.get(&dir) {
-            Some(admin) => {
-                let (prefix, base) = (self.workspace().prefix.clone(), Oid::new());
-                let birth = Birth::default();
-                self.remove(&Tree::known(place, number, &prefix, base, admin.clone(), birth))
-            }
+        let real = dir.strip_prefix(self.folder.dir()).map(|below| self.real_folder().join(below));
+        let Some(admin) = entries.get(&real.unwrap_or_else(|_| dir.clone())) else {
             // Git has not come to naming it, or knows nothing of it any more.
-            None => copy::remove_any(&dir),
-        }
+            copy::remove_any(&dir)?;
+            return Ok(fsx::remove(&place.tree_index(number))?);
+        };
+        let (prefix, base) = (self.workspace().prefix.clone(), Oid::new());
+        let birth = Birth::default();
+        self.remove(&Tree::known(place, number, &prefix, base, admin.clone(), birth))
+    }
+
+    /// The run folder as git names it.
+    fn real_folder(&self) -> PathBuf {
+        self.folder.dir().canonicalize().unwrap_or_else(|_| self.folder.dir().to_owned())
     }
 
     /// The entries that the repository keeps of its trees, by the tree that each names.

@@ -132,7 +132,7 @@ impl Tree {
 
     /// The index as it was when the tree was made.
     pub(super) fn fresh_index(&self) -> PathBuf {
-        self.place.dir().join(format!("tree-{}.index", self.attempt))
+        self.place.tree_index(self.attempt)
     }
 
     /// What a claimed path, relative to [`Tree::cwd`], names in the tree: for `logic::claims::normalise`.

@@ -57,7 +57,7 @@ pub(super) struct Desk {
     pub(super) lanes: tokio::sync::Semaphore,
     /// One landing at a time.
     pub(super) landing: tokio::sync::Mutex<()>,
-    /// One that is next, and is made ready meanwhile; the commit that the one before is about to make the tip.
+    /// One that is next, and is made ready meanwhile; the commit that the last one has made the tip, or is about to.
     pub(super) laying: tokio::sync::Mutex<Option<Oid>>,
     /// One question to the queen at a time.
     pub(super) queen: tokio::sync::Mutex<()>,

@@ -1,12 +1,13 @@
 //! From a claim to a lease: a place in the queue, a watch on the folder, and judging again whenever something there ends.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::desk::{Desk, Outcome, Stop, aside, bug};
 use super::stuck::Stuck;
@@ -31,7 +32,8 @@ use crate::runs::Runs;
 const RESCAN: Duration = Duration::from_secs(60);
 /// The same where nothing would wake it: the kernel has no watches to give, or somebody else is to bury a dead holder.
 const WITHOUT_WATCH: Duration = Duration::from_secs(1);
-/// Time after which it is looked whether a holder has died that seems to have: the kernel tells of a death before it frees the lock.
+/// Time after which it is looked again whether a holder has died that seems to have, or may have before anybody listened: the kernel tells
+/// of a death before it frees the lock.
 const ECHO: Duration = Duration::from_millis(10);
 /// How often that is done.
 const ECHOES: u32 = 3;
@@ -90,6 +92,7 @@ pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -
             }
             Ok(Judgement::NoGo(nogo)) => nogo,
         };
+        busy = 0;
         if known.as_ref() != Some(&nogo.conflicts) {
             blocked(desk, &mut case, &nogo.conflicts)?;
             known = Some(nogo.conflicts.clone());
@@ -109,6 +112,8 @@ struct Ear {
     rumours: Arc<Rumours>,
     /// `None` where the kernel has none to give.
     watch: Option<Watch>,
+    /// When what was closed is looked at.
+    echo: Interval,
     /// How often it is judged again soon without a hint.
     looks: u32,
 }
@@ -118,8 +123,8 @@ struct Ear {
 struct Rumours {
     wake: Notify,
     has_release: AtomicBool,
-    /// Files that were closed: their holders have died, or go on under another file of that name.
-    closed: Mutex<BTreeSet<PathBuf>>,
+    /// Files that were closed, and how often each is still looked at: its holder has died, or goes on under another file of that name.
+    closed: Mutex<BTreeMap<PathBuf, u32>>,
 }
 
 impl Rumours {
@@ -127,17 +132,25 @@ impl Rumours {
         match Leases::news(hint) {
             News::None => return,
             News::Release => self.has_release.store(true, Ordering::Release),
-            News::Closed(path) => drop(self.closed().insert(path)),
+            News::Closed(path) => drop(self.closed().insert(path, ECHOES)),
         }
         self.wake.notify_one();
     }
 
-    fn closed(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+    fn closed(&self) -> MutexGuard<'_, BTreeMap<PathBuf, u32>> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks at what was closed; whether a holder has died.
     fn has_death(&self) -> bool {
-        self.closed().iter().any(|path| Leases::is_free(path))
+        let mut has_death = false;
+        self.closed().retain(|path, looks| {
+            let is_free = Leases::is_free(path);
+            has_death |= is_free;
+            *looks = looks.saturating_sub(1);
+            !is_free && *looks > 0
+        });
+        has_death
     }
 }
 
@@ -147,41 +160,33 @@ impl Ear {
         let heard = rumours.clone();
         let watch = Watch::new(move |hint| heard.hear(&hint)).ok();
         let watch = watch.and_then(|mut watch| watch.add(leases.dir()).ok().map(|()| watch));
+        let mut echo = tokio::time::interval(ECHO);
+        echo.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A holder may have died before this, and its lock comes free only now.
-        Self { rumours, watch, looks: ECHOES }
+        Self { rumours, watch, echo, looks: ECHOES }
     }
 
     /// Waits until the claim may be judged otherwise.
     async fn wait(&mut self, nogo: &NoGo, stop: &mut Stop) -> Outcome<()> {
-        for path in &nogo.watch_paths {
-            // One that is gone already has left its mark on the folder.
-            let _gone = self.watch.as_mut().map(|watch| watch.add(path));
-        }
-        let mut echoes = 0;
+        let patience = if self.looks > 0 { ECHO } else { self.rescan(nogo) };
+        self.looks = self.looks.saturating_sub(1);
+        // However much is heard meanwhile.
+        let again = tokio::time::sleep(patience);
+        tokio::pin!(again);
         loop {
-            let patience = if self.looks > 0 || echoes > 0 { ECHO } else { self.rescan(nogo) };
+            let is_in_doubt = !self.rumours.closed().is_empty();
             tokio::select! {
                 () = self.rumours.wake.notified() => {
                     if self.rumours.has_release.swap(false, Ordering::AcqRel) {
                         return Ok(());
                     }
-                    echoes = ECHOES;
                 }
-                () = tokio::time::sleep(patience) => match echoes {
-                    0 => {
-                        self.looks = self.looks.saturating_sub(1);
+                _ = self.echo.tick(), if is_in_doubt => {
+                    if self.rumours.has_death() {
                         return Ok(());
                     }
-                    _ if self.rumours.has_death() => {
-                        self.rumours.closed().clear();
-                        return Ok(());
-                    }
-                    1 => {
-                        self.rumours.closed().clear();
-                        echoes = 0;
-                    }
-                    _ => echoes -= 1,
-                },
+                }
+                () = &mut again => return Ok(()),
                 failure = told_to_stop(stop) => return Err(failure),
             }
         }
@@ -232,7 +237,11 @@ async fn bury(leases: &Leases, nogo: &NoGo) -> Outcome<bool> {
         for lease in dead {
             let is_worked_on = || is_worked_on(&lease);
             if !is_worked_on() && fence::fence_job(&lease.holder.job).is_empty() {
-                buried |= leases.bury(&lease, &is_worked_on).map_err(trouble)?;
+                buried |= match leases.bury(&lease, &is_worked_on) {
+                    // It is judged again soon.
+                    Err(LeaseError::Busy(_)) => false,
+                    done => done.map_err(trouble)?,
+                };
             }
         }
         Ok(buried)
