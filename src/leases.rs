@@ -8,8 +8,8 @@
 //!
 //! Waking: who has to wait watches [`Leases::dir`] and *then* has its claim judged again. A release shows there as a removal, a
 //! holder's death as a close after writing, and so does a file that is replaced. The lock of the dead is let go a moment after that
-//! hint, so a waiter looks at that lock for some 10 ms and judges again if it is free; as hints may be lost, now and then without one. Nothing is flushed: leases mean nothing after a
-//! power cut, and what that leaves behind is garbage with a free lock.
+//! hint, so a waiter looks at that lock three times, 10 ms apart, and judges again if it is free; as hints may be lost, now and then
+//! without one. Nothing is flushed: leases mean nothing after a power cut, and what that leaves behind is garbage with a free lock.
 //!
 //! Diagnostics: a file that nobody holds and that cannot be read is set aside as `.bad-<name>`; one that somebody holds
 //! fails the judging, since it may stand in the way.
