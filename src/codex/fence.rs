@@ -87,6 +87,24 @@ pub fn end_session(
     vec![0]
 }
 
+/// The same of a session that nothing is left of, as a few looks tell: mostly an agent ends with all that it started. Whether it was so; if
+/// not, nothing was done.
+pub fn has_ended(
+    job: &JobId,
+    place: &str,
+    group: Option<&Cgroup>,
+    session_lock: &Path,
+    leader: u32,
+) -> bool {
+    let is_empty = group.is_none_or(|group| group.members().is_empty());
+    let is_gone = || family::is_gone(&[(JOB_MARK, job.as_str()), (PLACE_MARK, place)], leader);
+    let has_ended = is_empty && is_gone() && !lock::is_held(session_lock).unwrap_or(true);
+    if has_ended {
+        group.iter().for_each(|group| group.remove());
+    }
+    has_ended
+}
+
 /// Fences a session of a worker that died; gives back what would not die.
 pub fn fence(job: &JobId, start: &SessionStart, session_lock: &Path) -> Vec<u32> {
     if start.boot_id != process::boot_id() {

@@ -3,8 +3,9 @@
 //! the job file start in the same way, without terminal, prompt and lock of their own, and enter a control group first.
 //!
 //! Arguments: `LOCK PROMPT STDERR CGROUP-PROCS BOUNDS -- PROGRAM ARGS…`, `-` for what there is none of; or the name of a pipe that
-//! tells, sooner or later, where orders with these words are. Without orders it leaves. Exits with 127 and a line on stderr
-//! when any of it fails: nothing of codex has run then.
+//! tells, sooner or later, where orders with these words are. Those are prepared, and obeyed when the pipe says [`GO`]: until then
+//! the journal may not say yet that codex begins. Without orders, or without that word, it leaves. Exits with 127 and a line on
+//! stderr when any of it fails: nothing of codex has run then.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -26,6 +27,8 @@ use crate::os::{cgroup, env, family, fsx, memory, pipe, process};
 /// How long a session waits for the lock of the one before it in the same place.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
+/// The word after which codex may begin.
+pub(super) const GO: &[u8] = b"go";
 /// Exit code for "codex was never reached".
 const NOT_REACHED: u8 = 127;
 
@@ -44,13 +47,11 @@ pub fn run(args: &[OsString]) -> u8 {
     NOT_REACHED
 }
 
-/// Waits for orders and prepares what they say; `None` when whoever was to give them is gone or needs nothing.
+/// Waits for orders, prepares what they say and waits for the word; `None` when whoever was to give them is gone or needs nothing.
 fn stand_by(name: &Path) -> Result<Option<Command>> {
     process::interrupt_with_parent()?;
-    let written = pipe::read_all(name)?;
-    if written.is_empty() {
-        return Ok(None);
-    }
+    let mut heard = pipe::Words::of(name)?;
+    let Some(written) = heard.hear()? else { return Ok(None) };
     let Orders { cwd, env, words } = Orders::of_bytes(&memory::read_all(&written)?)?;
     // As the environment has it: of two of one name the last counts.
     let mark = |name: &str| {
@@ -60,7 +61,7 @@ fn stand_by(name: &Path) -> Result<Option<Command>> {
     let mut codex = prepare(&words, mark)?;
     env::enter(&cwd).map_err(fsx::at(&cwd))?;
     codex.env_clear().envs(env);
-    Ok(Some(codex))
+    Ok((heard.hear()?.as_deref() == Some(GO)).then_some(codex))
 }
 
 /// A mark that this process was given.

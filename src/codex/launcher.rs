@@ -2,12 +2,13 @@
 //! it is, which waits for its orders. What takes long at the start of a session (a process, a terminal, the group if there is
 //! time for that) is done while the session before it runs; of the first one before its job is known.
 //!
-//! Promises: one that stands by has begun nothing of codex, and no session: those begin with the orders, after the journal
-//! says so. It leaves when whoever made it is gone, and is ended when it is not needed any more.
+//! Promises: one that stands by has begun nothing of codex, nor has one that was briefed, which gets everything ready while the journal
+//! is flushed: codex begins with the word after that. It leaves when whoever made it is gone, and is ended when it is not needed any
+//! more.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{Error, PipeReader, PipeWriter, Result, Write};
+use std::io::{Error, PipeReader, PipeWriter, Result};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -16,6 +17,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::enclosing::Enclosing;
 use super::fence::{JOB_MARK, group_prefix};
+use super::launch::GO;
 use super::orders::Orders;
 use super::program;
 use crate::model::id::JobId;
@@ -55,7 +57,7 @@ struct Maker {
 
 /// One that stands by.
 pub(super) struct Launcher {
-    /// Until it has its orders.
+    /// Until it is told to begin.
     process: Option<PtyProcess>,
     group: Option<Cgroup>,
     enclosing: Option<Enclosing>,
@@ -65,12 +67,14 @@ pub(super) struct Launcher {
     orders: PipeWriter,
     /// Its own end of that way, which it opens by its name.
     held: Option<PipeReader>,
+    /// What that way tells the name of.
+    briefed: Option<memory::Held>,
 }
 
-/// What a process that has its orders may still have to read: the pipe, and what that tells the name of.
-pub(super) type Orderly = (Option<PipeReader>, memory::Held);
+/// What a process that was told to begin may still have to read: the pipe, and what that tells the name of.
+pub(super) type Orderly = (Option<PipeReader>, Option<memory::Held>);
 
-/// One that has its orders.
+/// One that was told to begin.
 pub(super) struct Launched {
     /// The process.
     pub(super) process: PtyProcess,
@@ -78,7 +82,7 @@ pub(super) struct Launched {
     pub(super) group: Option<Cgroup>,
     /// How it gets there, if it was not there when it got its orders.
     pub(super) enclosing: Option<Enclosing>,
-    /// To be held until the process has ended: by then it has read its orders.
+    /// To be held until the process has ended: by then it has read its orders and the word.
     pub(super) orders: Orderly,
 }
 
@@ -169,9 +173,10 @@ impl Maker {
         let env = known.into_iter().chain(mark);
         let env = env.map(|(name, value)| (name.into(), value.into())).collect();
         let process = self.spawner.spawn(PtyCommand { argv, env, cwd: "/".into() })?;
-        let (process, held) = (Some(process), Some(held));
+        let (process, held, briefed) = (Some(process), Some(held), None);
         let (group, enclosing, is_settled) = (None, None, false);
-        let mut launcher = Launcher { process, group, enclosing, is_settled, orders, held };
+        let mut launcher =
+            Launcher { process, group, enclosing, is_settled, orders, held, briefed };
         launcher.settle(self);
         Ok(launcher)
     }
@@ -206,20 +211,30 @@ impl Launcher {
         self.process.as_ref().is_some_and(|process| process.target.lives())
     }
 
-    /// Gives it its orders.
+    /// Gives it its orders, which it gets ready to obey.
     ///
     /// # Errors
     /// When the system has no room for them. It is ended then.
-    pub(super) fn launch(mut self, orders: &Orders) -> Result<Launched> {
+    pub(super) fn brief(mut self, orders: &Orders) -> Result<Self> {
+        let briefed = memory::Held::new(&orders.to_bytes())?;
+        // A name fits into the smallest pipe, so this waits for nobody.
+        pipe::say(&self.orders, &briefed.name())?;
+        self.briefed = Some(briefed);
+        Ok(self)
+    }
+
+    /// Tells it to obey. One that could not has left, as a session that has ended.
+    ///
+    /// # Errors
+    /// Those of the system. It is ended then.
+    pub(super) fn launch(mut self) -> Result<Launched> {
         let process = self.process.as_ref().ok_or_else(|| Error::other("launched before"))?;
         // What it starts from now on is where it is.
         let is_inside = self.group().is_some_and(|group| group.members().contains(&process.pid));
-        let held = memory::Held::new(&orders.to_bytes())?;
-        // A name fits into the smallest pipe, so this waits for nobody.
-        self.orders.write_all(&held.name())?;
+        pipe::say(&self.orders, GO)?;
         let process = self.process.take().ok_or_else(|| Error::other("launched before"))?;
         let enclosing = self.enclosing.take().filter(|_| !is_inside);
-        let orders = (self.held.take(), held);
+        let orders = (self.held.take(), self.briefed.take());
         Ok(Launched { process, group: self.group.take(), enclosing, orders })
     }
 }

@@ -90,6 +90,14 @@ impl Log {
             // Where a join is not possible, those parts are given up rather than kept beside a log that goes on.
             parts::remove(path)?;
         }
+        Self::open_whole(path, style, budget)
+    }
+
+    /// The same of one that has no parts beside it.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn open_whole(path: &Path, style: Style, budget: &Arc<Budget>) -> Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             style,

@@ -17,6 +17,7 @@ use crate::logic::supervise::Vitals;
 use crate::logic::transcript::{Line, Parsed, Transcript};
 use crate::os::pty::{PtyChild, PtyOutput};
 use crate::os::{clock, threads};
+use crate::runs::parts;
 
 /// Most bytes that are read from the terminal at a time; each time, the logs are written.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -141,7 +142,9 @@ impl Logs {
     /// # Errors
     /// When a log cannot be opened or the system has no more descriptors or threads to give.
     pub(super) fn open(spec: &SessionSpec) -> Result<(Self, PipeWriter)> {
-        let open = |path: PathBuf, style| Log::open(&path, style, &spec.logs);
+        // Looked for once for all three of them.
+        let open = if parts::are_in(spec.place.dir())? { Log::open } else { Log::open_whole };
+        let open = |path: PathBuf, style| open(&path, style, &spec.logs);
         let output = Output {
             raw: open(spec.place.stdout_log(), Style::Text)?,
             events: open(spec.place.transcript(), Style::Events)?,

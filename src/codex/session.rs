@@ -1,12 +1,12 @@
 //! One `codex exec` in one PTY, from the durable intent to start it to its fenced end.
 //!
 //! A thread reads the terminal and writes the logs; another waits for the process; this loop turns what they tell into
-//! inputs of `logic::supervise` and carries out its effects. The order at the start: intent on disk, then the orders for a
-//! process that stands by. At the end: nothing of it lives, then the end on disk.
+//! inputs of `logic::supervise` and carries out its effects. The order at the start: intent on disk, then the word for a
+//! process that stands by with its orders. At the end: nothing of it lives, then the end on disk.
 
 use std::ffi::OsString;
 use std::io::{Error, PipeWriter, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,13 +131,17 @@ pub async fn run(
     stop: watch::Receiver<Option<StopReason>>,
 ) -> Result<Ended> {
     prepare(spec)?;
-    let residue_before = (spec.cwd.canonicalize().ok(), residue(spec));
+    // Without links on the way: the kernel is told where things are. One that is gone is found at the start.
+    let home = spec.cwd.canonicalize().ok();
+    let residue_before = residue(spec);
     let launcher = launchers.take().await;
     let (logs, stderr) = Logs::open(spec)?;
-    let group = launcher.as_ref().ok().and_then(Launcher::group);
+    let orders = orders(codex, spec, home.as_deref(), pipe::name_of(&stderr))?;
+    // It gets ready while the intent is flushed.
+    let briefed = launcher.and_then(|launcher| launcher.brief(&orders));
+    let group = briefed.as_ref().ok().and_then(Launcher::group);
     record(Fact::SessionStarting(starting(spec, group)))?;
-    let orders = orders(codex, spec, pipe::name_of(&stderr))?;
-    let launched = match launcher.and_then(|launcher| launcher.launch(&orders)) {
+    let launched = match briefed.and_then(Launcher::launch) {
         Ok(launched) => launched,
         Err(error) => return never_started(spec, &error, record),
     };
@@ -154,7 +158,7 @@ pub async fn run(
         tokio::task::spawn_blocking(move || logs.close()).await.map_err(Error::other)?;
     }
     let live = watched?;
-    remove_residue(spec, &residue_before);
+    remove_residue(spec, (home, residue_before));
     conclude(codex, spec, live, record)
 }
 
@@ -196,12 +200,18 @@ async fn supervise(
 }
 
 /// Ends all that is left of the session, apart from the loop; gives back what would not die. The first process goes first: as
-/// long as it reads its orders it carries no mark of the session, and it is not to become codex any more.
+/// long as it waits for its word it is not to become codex any more.
 async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u32>> {
     let (job, place, lock) = (spec.job.clone(), spec.place_name.clone(), spec.place.session_lock());
     // Who could write may have had somebody else on the machine start something (`at`), and is looked for everywhere.
-    let born =
-        if spec.sandbox == Sandbox::ReadOnly { Born::Below(leader.pid()) } else { Born::WithUs };
+    let is_below = spec.sandbox == Sandbox::ReadOnly;
+    if is_below
+        && !leader.lives()
+        && fence::has_ended(&job, &place, group.as_ref(), &lock, leader.pid())
+    {
+        return Ok(Vec::new());
+    }
+    let born = if is_below { Born::Below(leader.pid()) } else { Born::WithUs };
     let end = move || {
         leader.kill();
         fence::end_session(&job, &place, group.as_ref(), &lock, born)
@@ -252,17 +262,20 @@ pub(super) fn last_message(spec: &SessionSpec) -> PathBuf {
 }
 
 /// What the process that stands by is to become.
-fn orders(codex: &Codex, spec: &SessionSpec, stderr: OsString) -> Result<Orders> {
+fn orders(
+    codex: &Codex,
+    spec: &SessionSpec,
+    home: Option<&Path>,
+    stderr: OsString,
+) -> Result<Orders> {
     let marks = [(JOB_MARK, spec.job.to_string()), (PLACE_MARK, spec.place_name.clone())];
     let schema = spec.schema.as_ref().map(|_| spec.place.schema(spec.number));
     let (last, temp) = (last_message(spec), temp(spec));
     fsx::remove(&last)?;
-    // Without links on the way: the kernel is told where things are. One that is gone is found at the start.
-    let cwd = spec.cwd.canonicalize().unwrap_or_else(|_| spec.cwd.clone());
     let opened = spec.opened.as_ref().filter(|opened| !opened.is_everything());
     let call = Call {
         sandbox: spec.sandbox,
-        bounds: opened.map(|opened| Bounds { cwd: &cwd, opened }),
+        bounds: opened.map(|opened| Bounds { cwd: home.unwrap_or(&spec.cwd), opened }),
         network: spec.network,
         model: spec.model.as_deref(),
         profile: spec.profile.as_deref(),
@@ -376,8 +389,8 @@ fn residue(spec: &SessionSpec) -> Vec<PathBuf> {
 
 /// Removes what codex's sandbox left: only what is empty and was not there before, and only where the session began: who
 /// has no sandbox can put a link to somebody else's folder in its place.
-fn remove_residue(spec: &SessionSpec, (home, before): &(Option<PathBuf>, Vec<PathBuf>)) {
-    if spec.cwd.canonicalize().ok() != *home {
+fn remove_residue(spec: &SessionSpec, (home, before): (Option<PathBuf>, Vec<PathBuf>)) {
+    if spec.cwd.canonicalize().ok() != home {
         return;
     }
     for path in residue(spec).iter().filter(|path| !before.contains(path)) {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Judge, LeaseError, Leases, Result, Seen};
+use super::{Judge, LeaseError, Leases, Result, Seen, read_regular};
 use crate::model::claim::{Claim, Conflict, LeaseFile, LeaseState};
 use crate::os::fsx;
 use crate::os::lock::FileLock;
@@ -74,7 +74,34 @@ pub struct NoGo {
     /// Of those in the way, the leases of dead holders: fence the job, then [`Leases::bury`].
     pub dead: Vec<LeaseFile>,
     /// The files of the living ones in the way.
-    pub watch_paths: Vec<PathBuf>,
+    pub(super) in_way: Vec<Mark>,
+}
+
+/// Claims and leases in the way of one that is judged again whenever one of them goes, and says for whom it waits now; as long as more
+/// are there it is not: where many want the same, each that goes would have each of the others judged, by a look at them all.
+const FEW: usize = 8;
+
+impl NoGo {
+    /// Whether the claim may be judged otherwise by now, though nobody in its way has died.
+    pub fn may_have_changed(&self) -> bool {
+        let standing = self.in_way.iter().filter(|mark| mark.stands()).take(FEW + 1).count();
+        standing <= FEW && standing < self.in_way.len()
+    }
+}
+
+/// One claim in its place, or the lease that it became: who comes again under that name has another ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) path: PathBuf,
+    ticket: u64,
+}
+
+impl Mark {
+    fn stands(&self) -> bool {
+        let file = read_regular(&self.path).ok();
+        let file: Option<LeaseFile> = file.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        file.is_some_and(|file| file.ticket == self.ticket)
+    }
 }
 
 impl Pending {
@@ -127,9 +154,12 @@ fn judged(leases: &Leases, judge: &Judge<'_>, claim: &LeaseFile, others: &[Seen]
     let (alive, dead): (Vec<&Seen>, Vec<&Seen>) =
         others.iter().filter(is_in_way).partition(|seen| seen.is_alive);
     let dead = dead.into_iter().map(|seen| seen.file.clone()).collect();
-    let path = |seen: &Seen| leases.path_of(&seen.file.holder, seen.file.attempt);
-    let watch_paths = alive.into_iter().map(path).collect();
-    Some(NoGo { conflicts, dead, watch_paths })
+    let mark = |seen: &Seen| {
+        let file = &seen.file;
+        Mark { path: leases.path_of(&file.holder, file.attempt), ticket: file.ticket }
+    };
+    let in_way = alive.into_iter().map(mark).collect();
+    Some(NoGo { conflicts, dead, in_way })
 }
 
 /// A granted claim. Dropping it releases it.

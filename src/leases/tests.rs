@@ -48,6 +48,10 @@ fn no_go(pending: &mut Pending) -> NoGo {
 }
 
 /// A lease file as a dead process leaves it: there, and locked by nobody.
+fn in_way(why: &NoGo) -> Vec<PathBuf> {
+    why.in_way.iter().map(|mark| mark.path.clone()).collect()
+}
+
 fn leave_dead(leases: &Leases, task: &str, state: LeaseState, paths: &[&str]) -> LeaseFile {
     let file = LeaseFile {
         version: 1,
@@ -72,7 +76,7 @@ fn a_claim_waits_for_a_lease_and_gets_it_when_that_is_released() {
     assert_eq!((lease.file().state, lease.file().ticket), (LeaseState::Held, 1));
     let why = no_go(&mut second);
     assert_eq!(why.conflicts[0].held_by, holder("t1"));
-    assert_eq!(why.watch_paths, [leases.dir().join("job-abc234.t1.1.json")]);
+    assert_eq!(in_way(&why), [leases.dir().join("job-abc234.t1.1.json")]);
     assert_eq!(why.dead, []);
     lease.release().expect("release");
     assert_eq!(go(&mut second).file().ticket, 2);
@@ -110,7 +114,7 @@ fn a_dead_holders_lease_counts_until_it_is_buried() {
     leave_dead(&leases, "t3", LeaseState::Waiting, &["a"]);
     let mut pending = ask(&leases, "t2", &["a"]);
     let why = no_go(&mut pending);
-    assert_eq!((why.dead.as_slice(), why.watch_paths.len()), ([dead.clone()].as_slice(), 0));
+    assert_eq!((why.dead.as_slice(), in_way(&why).len()), ([dead.clone()].as_slice(), 0));
     assert_eq!(why.conflicts.len(), 1, "the dead one's waiting claim is swept away");
     assert!(leases.bury(&dead, &|| false).expect("bury"));
     assert!(!leases.bury(&dead, &|| false).expect("bury"), "buried once");
@@ -248,7 +252,7 @@ fn a_claim_stands_behind_all_that_are_there_and_is_withdrawn_when_dropped() {
     assert_eq!(all[1].file().map(|f| (f.ticket, f.state)), Some((2, LeaseState::Waiting)));
     let why = no_go(&mut all[2]);
     let paths = ["t3", "t1"].map(|task| leases.path_of(&holder(task), 1));
-    assert_eq!((why.watch_paths.as_slice(), why.dead.len()), (&paths[..], 0));
+    assert_eq!((in_way(&why).as_slice(), why.dead.len()), (&paths[..], 0));
     let lease = go(&mut all[0]);
     assert_eq!((lease.file().state, lease.file().ticket), (LeaseState::Held, 1));
     assert!(lease.is_current() && all[0].file().is_none());
@@ -257,6 +261,38 @@ fn a_claim_stands_behind_all_that_are_there_and_is_withdrawn_when_dropped() {
     lease.release().expect("release");
     assert!(!lease.is_current());
     assert_eq!(leases.survey().expect("survey").seen, []);
+}
+
+#[test]
+fn of_a_crowd_that_wants_the_same_only_those_whose_turn_is_near_are_judged_again() {
+    const CROWD: usize = 30;
+    let (_dir, leases) = folder();
+    let names: Vec<String> = (0..CROWD).map(|n| format!("t{n}")).collect();
+    let mut all: Vec<Pending> = names.iter().map(|task| ask(&leases, task, &["a"])).collect();
+    let held = go(&mut all[0]);
+    let mut whys: Vec<NoGo> = all[1..].iter_mut().map(no_go).collect();
+    assert!(whys.iter().all(|why| !why.may_have_changed()), "nobody has gone");
+    held.release().expect("release");
+    let may = |whys: &[NoGo]| whys.iter().take_while(|why| why.may_have_changed()).count();
+    let after = |whys: &[NoGo]| whys.iter().skip(may(whys)).any(NoGo::may_have_changed);
+    assert_eq!((may(&whys), after(&whys)), (9, false), "who has eight or fewer left in the way");
+    // However long the others were not judged, each one's turn comes.
+    for (n, (claim, why)) in all[1..].iter_mut().zip(&mut whys).enumerate() {
+        assert!(why.may_have_changed(), "claim {n}");
+        go(claim).release().expect("release");
+    }
+}
+
+#[test]
+fn one_in_the_way_that_comes_again_under_its_name_is_another() {
+    let (_dir, leases) = folder();
+    let older = ask(&leases, "t1", &["a"]);
+    let mut younger = ask(&leases, "t2", &["a"]);
+    let why = no_go(&mut younger);
+    assert!(!why.may_have_changed());
+    drop(older);
+    let _behind = ask(&leases, "t1", &["a"]);
+    assert!(why.may_have_changed());
 }
 
 #[test]

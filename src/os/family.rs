@@ -241,6 +241,18 @@ pub fn carriers_below(marks: &[(&str, &str)], first: u32) -> Vec<u32> {
     census_below(marks, first).carriers
 }
 
+/// Whether nothing is left of a family, as far as two looks below its first process and at orphans tell, which wait for nothing and end
+/// nobody. Who could not look so says no.
+pub fn is_gone(marks: &[(&str, &str)], first: u32) -> bool {
+    let is_clear = || {
+        let seen = census_below(marks, first);
+        let is_whole = seen.all.len() < MOST_BELOW && !reap_orphans(&seen.all);
+        is_whole && seen.carriers.is_empty() && strays(marks, &seen.all).is_empty()
+    };
+    // A list of children may lack one while another one ends, hardly twice in a row: as in a sweep.
+    is_adopted(marks) && tells_of_children() && is_clear() && is_clear()
+}
+
 /// Ends every process of a family, again and again until none is left; gives back what would not die within a bound, as process 0
 /// who was not caught.
 pub fn sweep(marks: &[(&str, &str)], born: Born) -> Vec<u32> {

@@ -2,8 +2,8 @@
 //! inherits nothing can open it.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Result, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
@@ -26,16 +26,41 @@ pub fn name_of(end: &impl AsRawFd) -> OsString {
     format!("/proc/{}/fd/{}", process::own_pid(), end.as_raw_fd()).into()
 }
 
-/// All that is written into the pipe of that name until nobody has its writing end any more.
+/// What ends a word in a pipe.
+const END: u8 = 0;
+
+/// Says a word, which contains no NUL, to whoever reads [`Words`] at the other end.
 ///
 /// # Errors
-/// Those of the system, with the name.
-#[expect(clippy::disallowed_methods, reason = "a pipe is no file that could be lost")]
-pub fn read_all(name: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut pipe = OpenOptions::new().read(true).open(name).map_err(fsx::at(name))?;
-    pipe.read_to_end(&mut bytes).map_err(fsx::at(name))?;
-    Ok(bytes)
+/// When nobody is there.
+pub fn say(mut writer: &PipeWriter, word: &[u8]) -> Result<()> {
+    writer.write_all(&[word, &[END]].concat())
+}
+
+/// The words that come through a pipe.
+#[derive(Debug)]
+pub struct Words(BufReader<File>);
+
+impl Words {
+    /// Those of the pipe of that name.
+    ///
+    /// # Errors
+    /// Those of the system, with the name.
+    #[expect(clippy::disallowed_methods, reason = "a pipe is no file that could be lost")]
+    pub fn of(name: &Path) -> Result<Self> {
+        let pipe = OpenOptions::new().read(true).open(name).map_err(fsx::at(name))?;
+        Ok(Self(BufReader::new(pipe)))
+    }
+
+    /// Waits for the next whole one; `None` when nobody can say one any more.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn hear(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut word = Vec::new();
+        self.0.read_until(END, &mut word)?;
+        Ok((word.pop() == Some(END)).then_some(word))
+    }
 }
 
 /// Makes the pipe of that name this program's stderr.
@@ -84,10 +109,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_by_its_name_once_nobody_writes_any_more() {
+    fn words_come_whole_and_one_by_one_until_nobody_says_any_more() {
         let (held, mut writer) = pair().expect("a pipe");
-        writer.write_all(b"words").expect("room");
+        let mut words = Words::of(Path::new(&name_of(&held))).expect("its name");
+        say(&writer, b"one").expect("room");
+        say(&writer, b"").expect("room");
+        assert_eq!(words.hear().expect("read"), Some(b"one".to_vec()));
+        assert_eq!(words.hear().expect("read"), Some(Vec::new()));
+        writer.write_all(b"cut o").expect("room");
         drop(writer);
-        assert_eq!(read_all(Path::new(&name_of(&held))).expect("read"), b"words");
+        assert_eq!(words.hear().expect("read"), None);
     }
 }

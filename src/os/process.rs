@@ -8,6 +8,7 @@ use std::io::{Read as _, Result};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -63,7 +64,10 @@ pub fn interrupt_with_parent() -> Result<()> {
 
 /// An identifier of this run of the kernel: what was started under another one is gone.
 pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    // No process lives longer than that.
+    static BOOT: OnceLock<String> = OnceLock::new();
+    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    BOOT.get_or_init(|| read().trim().to_owned()).clone()
 }
 
 /// When a process started, in clock ticks after boot; `None` if it is gone.

@@ -278,17 +278,27 @@ impl RunFolder {
             .ok()
     }
 
-    /// Puts `plan-N.json` durably, then its copy `plan.json`.
+    /// Writes `plan-N.json` and its copy `plan.json`: for people; the journal has the same facts.
     ///
     /// # Errors
-    /// Those of the system; a `plan-N.json` that is there already is left as it is.
-    pub fn put_plan(&self, plan: &Plan) -> Result<()> {
-        let json = to_json(plan)?;
-        let numbered = self.dir.join(format!("plan-{}.json", plan.number));
-        if !numbered.exists() {
-            fsx::put_new(&numbered, &json)?;
-        }
+    /// Those of the system.
+    pub fn write_plan(&self, plan: &Plan) -> Result<()> {
+        fsx::replace_derived(&self.numbered(plan.number), &to_json(plan)?)?;
         self.write_current_plan(plan)
+    }
+
+    /// The same of a plan that was written before, with the tasks that it was given since: `plan-N.json` only where a power cut took it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn mend_plan(&self, plan: &Plan) -> Result<()> {
+        let numbered = self.numbered(plan.number);
+        let is_whole = read_json(&numbered).is_ok_and(|found: Option<Plan>| found.is_some());
+        if is_whole { self.write_current_plan(plan) } else { self.write_plan(plan) }
+    }
+
+    fn numbered(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("plan-{number}.json"))
     }
 
     /// Replaces `plan.json` by the plan as it stands, tasks that were added since included.

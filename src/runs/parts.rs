@@ -75,6 +75,14 @@ pub fn of(log: &Path) -> Result<Option<Parts>> {
     Ok(Some(Parts { after, parts }))
 }
 
+/// Whether there is a part of any log in a folder.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn are_in(dir: &Path) -> Result<bool> {
+    Ok(fsx::list(dir)?.iter().any(|name| name.contains(MARK)))
+}
+
 fn numbers(log: &Path, name: &str) -> Option<(u64, u64)> {
     let name = name.strip_prefix(log.file_name()?.to_str()?)?.strip_prefix(MARK)?;
     let (after, start) = name.split_once('-')?;

@@ -10,7 +10,7 @@ use crate::model::id::{JobId, MAX_ID_BYTES};
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::pty::Spawner;
-use crate::os::{fsx, process};
+use crate::os::{clock, fsx, process};
 use crate::runs::Runs;
 
 /// What takes long and is the same whatever the job is. Where there turns out to be none, dropping it ends what was begun.
@@ -33,6 +33,8 @@ impl Ready {
         let inside = runtime.enter();
         let launchers = begin(settings);
         drop(inside);
+        // Kept from now on: the first session's record is looked for by it.
+        let _kept = clock::zone();
         Ok(Self { launchers, runtime })
     }
 }

@@ -221,7 +221,10 @@ fn is_found_again(fact: &Fact, job: &Job) -> bool {
 /// being put back, which is done again.
 fn due(fact: &Fact) -> Due {
     match fact {
-        Fact::SessionEnded(_) | Fact::PlanCreated { .. } | Fact::ClaimRecorded { .. } => Due::Soon,
+        Fact::SessionEnded(_)
+        | Fact::PlanCreated { .. }
+        | Fact::RolesAssigned { .. }
+        | Fact::ClaimRecorded { .. } => Due::Soon,
         Fact::WorkerStarted { .. }
         | Fact::ClaimBlocked { .. }
         | Fact::ClaimUnblocked { .. }

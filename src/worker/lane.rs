@@ -187,7 +187,8 @@ impl Attempt<'_> {
         } else {
             landing::move_to_tip(self.desk, tree).await?
         };
-        let summary = match self.execution(claimed, &changed).await {
+        let question = self.order(claimed, &changed).await?;
+        let summary = match self.execution(question).await {
             Ok(summary) => summary,
             Err(failure) => {
                 if failure.kind == FailureKind::Task {
@@ -211,8 +212,15 @@ impl Attempt<'_> {
 
     async fn work_in_place(self, claimed: &Claimed) -> Outcome<()> {
         let (desk, task, number) = (self.desk, self.task, self.number);
-        let before = in_place::prepare(desk, task, number, &self.cwd, &claimed.claim).await?;
-        match self.execution(claimed, &[]).await {
+        // The copy waits for the disk; what the agent is asked is put together meanwhile.
+        let copying = in_place::prepare(desk, task, number, &self.cwd, &claimed.claim);
+        let (before, question) = tokio::join!(copying, self.order(claimed, &[]));
+        let before = before?;
+        let worked = match question {
+            Ok(question) => self.execution(question).await,
+            Err(failure) => Err(failure),
+        };
+        match worked {
             Ok(summary) => in_place::conclude(desk, task, number, before, summary).await,
             Err(failure) => {
                 let (desk, id) = (desk.clone(), task.task.id.clone());
@@ -222,8 +230,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Lets the agent do what it claimed, on the thread that claimed it.
-    async fn execution(&self, claimed: &Claimed, changed: &[String]) -> Outcome<String> {
+    /// What the agent is asked to do: what it claimed, on the thread that claimed it.
+    async fn order(&self, claimed: &Claimed, changed: &[String]) -> Outcome<Question> {
         let id = &self.task.task.id;
         self.desk.record(Some(id), Fact::TaskStarted { attempt: self.number })?;
         let opened = enforcing::opened(self.desk, self.tree.as_ref(), &claimed.claim).await?;
@@ -232,7 +240,11 @@ impl Attempt<'_> {
         let name = if claimed.has_begun { "continue" } else { "execute" };
         let prompt = self.desk.asker.prompts.render(name, &facts).map_err(bug)?;
         let question = self.question(SessionKind::Execute, prompt);
-        let question = question.with_thread(claimed.thread.clone()).with_opened(opened);
+        Ok(question.with_thread(claimed.thread.clone()).with_opened(opened))
+    }
+
+    /// Lets the agent do it.
+    async fn execution(&self, question: Question) -> Outcome<String> {
         let told = self.desk.asker.tell(question, self.stop).await;
         let reply = told.map_err(parked::lost_thread)?;
         Ok(words::summary(&reply.message))

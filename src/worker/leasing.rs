@@ -68,42 +68,50 @@ impl HeldLease {
 
 /// Waits until the claim is granted. Who has to wait begins to listen and is judged again, so that no release is missed.
 pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -> Outcome<Lease> {
-    let (leases, mut pending) = request(desk, &case, stop).await?;
+    let (leases, mut judged) = request(desk, &case, stop).await?;
     let mut stop = stop.clone();
     let (mut known, mut ear): (Option<Vec<Conflict>>, Option<Ear>) = (None, None);
     let mut busy = 0;
     loop {
-        let (back, judgement) = aside(move || {
-            let judgement = pending.judge(&arbiter::judge);
-            (pending, judgement)
-        })
-        .await?;
-        pending = back;
-        let nogo = match judgement {
+        match judged.judgement {
             Err(LeaseError::Busy(_)) if busy < MOST_BUSY => {
                 busy += 1;
                 still_wanted(&stop)?;
-                continue;
             }
             Err(error) => return Err(trouble(error)),
             Ok(Judgement::Go(lease)) => {
                 granted(desk, &mut case, known.is_some())?;
                 return Ok(lease);
             }
-            Ok(Judgement::NoGo(nogo)) => nogo,
-        };
-        busy = 0;
-        if known.as_ref() != Some(&nogo.conflicts) {
-            blocked(desk, &mut case, &nogo.conflicts)?;
-            known = Some(nogo.conflicts.clone());
+            Ok(Judgement::NoGo(nogo)) => {
+                busy = 0;
+                if known.as_ref() != Some(&nogo.conflicts) {
+                    blocked(desk, &mut case, &nogo.conflicts)?;
+                    known = Some(nogo.conflicts.clone());
+                }
+                if !bury(&leases, &nogo).await? {
+                    match &mut ear {
+                        None => ear = Some(Ear::open(&leases)),
+                        Some(ear) => ear.wait(&nogo, &mut stop).await?,
+                    }
+                }
+            }
         }
-        if bury(&leases, &nogo).await? {
-            continue;
-        }
-        match &mut ear {
-            None => ear = Some(Ear::open(&leases)),
-            Some(ear) => ear.wait(&nogo, &mut stop).await?,
-        }
+        let pending = judged.pending;
+        judged = aside(move || Judged::of(pending)).await?;
+    }
+}
+
+/// A claim after a judging.
+struct Judged {
+    pending: Pending,
+    judgement: Result<Judgement, LeaseError>,
+}
+
+impl Judged {
+    fn of(mut pending: Pending) -> Self {
+        let judgement = pending.judge(&arbiter::judge);
+        Self { pending, judgement }
     }
 }
 
@@ -177,7 +185,7 @@ impl Ear {
             let is_in_doubt = !self.rumours.closed().is_empty();
             tokio::select! {
                 () = self.rumours.wake.notified() => {
-                    if self.rumours.has_release.swap(false, Ordering::AcqRel) {
+                    if self.rumours.has_release.swap(false, Ordering::AcqRel) && nogo.may_have_changed() {
                         return Ok(());
                     }
                 }
@@ -199,8 +207,8 @@ impl Ear {
     }
 }
 
-/// Opens the lease folder and takes a place in its queue.
-async fn request(desk: &Arc<Desk>, case: &Case<'_>, stop: &Stop) -> Outcome<(Leases, Pending)> {
+/// Opens the lease folder, takes a place in its queue and has the claim judged there: mostly it may go.
+async fn request(desk: &Arc<Desk>, case: &Case<'_>, stop: &Stop) -> Outcome<(Leases, Judged)> {
     let holder = Holder { job: desk.job.id.clone(), task: case.task.clone() };
     let claim = from_top(case.claim, &desk.lease_prefix()?);
     let (dir, attempt) = (desk.lease_folder()?, case.attempt);
@@ -210,7 +218,7 @@ async fn request(desk: &Arc<Desk>, case: &Case<'_>, stop: &Stop) -> Outcome<(Lea
         let asked = aside(move || {
             let leases = Leases::open(&dir)?;
             let pending = leases.request(holder, attempt, claim, &root)?;
-            Ok((leases, pending))
+            Ok((leases, Judged::of(pending)))
         });
         match asked.await? {
             Err(LeaseError::Busy(_)) => still_wanted(stop)?,

@@ -131,7 +131,6 @@ fn brief(plan: &Plan) -> Value {
     json!({ "objective": plan.objective, "tasks": plan.tasks.iter().map(task).collect::<Vec<_>>() })
 }
 
-/// `plan-N.json` is on disk before the journal names it.
 fn assign(desk: &Desk, tasks: Vec<Task>, strategy: String) -> Outcome<()> {
     let mut plan = desk.book.state(JobState::plan);
     plan.strategy.clone_from(&strategy);
@@ -140,7 +139,7 @@ fn assign(desk: &Desk, tasks: Vec<Task>, strategy: String) -> Outcome<()> {
             task.clone_from(assigned);
         }
     }
-    desk.folder.put_plan(&plan).map_err(|e| bug(format!("cannot write the plan: {e}")))?;
+    desk.folder.write_plan(&plan).map_err(|e| bug(format!("cannot write the plan: {e}")))?;
     desk.record(None, Fact::RolesAssigned { plan: plan.number, tasks, strategy })
 }
 

@@ -105,7 +105,7 @@ pub(super) fn repair(
     }
     if state.strategy.is_some() {
         // Tasks may have been added just before the old worker died.
-        folder.write_current_plan(&state.plan())?;
+        folder.mend_plan(&state.plan())?;
     }
     Ok(ending)
 }

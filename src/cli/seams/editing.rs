@@ -159,7 +159,7 @@ pub(in crate::cli) fn replan(
     record(&mut held, created).map_err(cannot)?;
     let mut whole = held.state.plan();
     whole.strategy.clone_from(&strategy);
-    folder.put_plan(&whole).map_err(cannot)?;
+    folder.write_plan(&whole).map_err(cannot)?;
     record(&mut held, Fact::RolesAssigned { plan, tasks, strategy }).map_err(cannot)?;
     record(&mut held, rest).map_err(cannot)
 }
