@@ -99,8 +99,8 @@ pub fn has_ended(
     let is_empty = group.is_none_or(|group| group.members().is_empty());
     let is_gone = || family::is_gone(&[(JOB_MARK, job.as_str()), (PLACE_MARK, place)], leader);
     let has_ended = is_empty && is_gone() && !lock::is_held(session_lock).unwrap_or(true);
-    if has_ended {
-        group.iter().for_each(|group| group.remove());
+    if let Some(group) = group.filter(|_| has_ended) {
+        group.remove();
     }
     has_ended
 }

@@ -1,7 +1,6 @@
 //! The workers: started as children, found alive by their locks, told to end. A worker is a process of its own session;
 //! nothing of it depends on the daemon's life.
 
-use std::fs::File;
 use std::io::Result;
 use std::path::Path;
 use std::process::Stdio;
@@ -179,13 +178,9 @@ impl Daemon {
     }
 
     fn spawn(&mut self, job: &JobId) -> Result<(u32, Option<u64>)> {
-        // A worker reads the settings anew: what is wrong with them is no fault of the job's.
-        crate::root::open(&self.desk.root, false).map_err(std::io::Error::other)?;
-        // Where it cannot be opened a worker could not say why it ended.
-        let log = fsx::open_append(&self.desk.runs.folder(job).worker_log())?;
         let mut child = match self.spare.take().and_then(|spare| spare.tell(job)) {
             Some(child) => child,
-            None => self.begin(job, log)?,
+            None => self.begin(job)?,
         };
         let pid = child.id().unwrap_or(0);
         // Nobody has waited for it yet, so the number is still its own.
@@ -199,7 +194,11 @@ impl Daemon {
         Ok((pid, started))
     }
 
-    fn begin(&self, job: &JobId, log: File) -> Result<Child> {
+    fn begin(&self, job: &JobId) -> Result<Child> {
+        // A worker reads the settings anew: what is wrong with them is no fault of the job's.
+        crate::root::open(&self.desk.root, false).map_err(std::io::Error::other)?;
+        // Where it cannot be opened a worker could not say why it ended.
+        let log = fsx::open_append(&self.desk.runs.folder(job).worker_log())?;
         let program = match &self.options.program {
             Some(program) => program.clone(),
             None => env::own_binary()?,

@@ -8,6 +8,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::book::Book;
 use super::early::Early;
+use super::listening::Listening;
 use super::stuck::Stuck;
 use crate::codex::log_budget::Budget;
 use crate::codex::prompt::Prompts;
@@ -59,6 +60,8 @@ pub(super) struct Desk {
     pub(super) landing: tokio::sync::Mutex<()>,
     /// One that is next, and is made ready meanwhile; the commit that the last one has made the tip, or is about to.
     pub(super) laying: tokio::sync::Mutex<Option<Oid>>,
+    /// What claims that wait listen to.
+    pub(super) listening: Listening,
     /// One question to the queen at a time.
     pub(super) queen: tokio::sync::Mutex<()>,
     /// What earlier jobs on this workspace teach about claims; looked up once.
@@ -119,6 +122,7 @@ impl Desk {
             lanes: tokio::sync::Semaphore::new(max_parallel),
             landing: tokio::sync::Mutex::new(()),
             laying: tokio::sync::Mutex::default(),
+            listening: Listening::default(),
             queen: tokio::sync::Mutex::new(()),
             lessons: tokio::sync::OnceCell::new(),
             bell: Notify::new(),

@@ -1,19 +1,12 @@
-//! From a claim to a lease: a place in the queue, a watch on the folder, and judging again whenever something there ends.
+//! From a claim to a lease: a place in the queue, an ear for the folder, and judging again whenever something there ends.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use tokio::sync::Notify;
-use tokio::time::{Interval, MissedTickBehavior};
 
 use super::desk::{Desk, Outcome, Stop, aside, bug};
+use super::listening::Ear;
 use super::stuck::Stuck;
-use crate::codex::ask::told_to_stop;
 use crate::codex::fence;
-use crate::leases::{Judgement, Lease, LeaseError, Leases, News, NoGo, Pending};
+use crate::leases::{Judgement, Lease, LeaseError, Leases, NoGo, Pending};
 use crate::logic::arbiter;
 use crate::logic::claims::from_top;
 use crate::logic::classify;
@@ -25,18 +18,8 @@ use crate::model::id::TaskId;
 use crate::model::outcome::Failure;
 use crate::model::root::Root;
 use crate::os::clock;
-use crate::os::watch::{Hint, Watch};
 use crate::runs::Runs;
 
-/// Time after which a waiting claim is judged again although nothing woke it.
-const RESCAN: Duration = Duration::from_secs(60);
-/// The same where nothing would wake it: the kernel has no watches to give, or somebody else is to bury a dead holder.
-const WITHOUT_WATCH: Duration = Duration::from_secs(1);
-/// Time after which it is looked again whether a holder has died that seems to have, or may have before anybody listened: the kernel tells
-/// of a death before it frees the lock.
-const ECHO: Duration = Duration::from_millis(10);
-/// How often that is done.
-const ECHOES: u32 = 3;
 /// How often somebody may sit on the folder's lock for as long as it is waited for, before the attempt is made again.
 const MOST_BUSY: u32 = 60;
 
@@ -91,7 +74,7 @@ pub(super) async fn acquire(desk: &Arc<Desk>, mut case: Case<'_>, stop: &Stop) -
                 }
                 if !bury(&leases, &nogo).await? {
                     match &mut ear {
-                        None => ear = Some(Ear::open(&leases)),
+                        None => ear = Some(Ear::open(&desk.listening, &leases)),
                         Some(ear) => ear.wait(&nogo, &mut stop).await?,
                     }
                 }
@@ -112,98 +95,6 @@ impl Judged {
     fn of(mut pending: Pending) -> Self {
         let judgement = pending.judge(&arbiter::judge);
         Self { pending, judgement }
-    }
-}
-
-/// What a claim that waits hears of the lease folder.
-struct Ear {
-    rumours: Arc<Rumours>,
-    /// `None` where the kernel has none to give.
-    watch: Option<Watch>,
-    /// When what was closed is looked at.
-    echo: Interval,
-    /// How often it is judged again soon without a hint.
-    looks: u32,
-}
-
-/// What the watch has heard since it was asked last.
-#[derive(Default)]
-struct Rumours {
-    wake: Notify,
-    has_release: AtomicBool,
-    /// Files that were closed, and how often each is still looked at: its holder has died, or goes on under another file of that name.
-    closed: Mutex<BTreeMap<PathBuf, u32>>,
-}
-
-impl Rumours {
-    fn hear(&self, hint: &Hint) {
-        match Leases::news(hint) {
-            News::None => return,
-            News::Release => self.has_release.store(true, Ordering::Release),
-            News::Closed(path) => drop(self.closed().insert(path, ECHOES)),
-        }
-        self.wake.notify_one();
-    }
-
-    fn closed(&self) -> MutexGuard<'_, BTreeMap<PathBuf, u32>> {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Looks at what was closed; whether a holder has died.
-    fn has_death(&self) -> bool {
-        let mut has_death = false;
-        self.closed().retain(|path, looks| {
-            let is_free = Leases::is_free(path);
-            has_death |= is_free;
-            *looks = looks.saturating_sub(1);
-            !is_free && *looks > 0
-        });
-        has_death
-    }
-}
-
-impl Ear {
-    fn open(leases: &Leases) -> Self {
-        let rumours = Arc::<Rumours>::default();
-        let heard = rumours.clone();
-        let watch = Watch::new(move |hint| heard.hear(&hint)).ok();
-        let watch = watch.and_then(|mut watch| watch.add(leases.dir()).ok().map(|()| watch));
-        let mut echo = tokio::time::interval(ECHO);
-        echo.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A holder may have died before this, and its lock comes free only now.
-        Self { rumours, watch, echo, looks: ECHOES }
-    }
-
-    /// Waits until the claim may be judged otherwise.
-    async fn wait(&mut self, nogo: &NoGo, stop: &mut Stop) -> Outcome<()> {
-        let patience = if self.looks > 0 { ECHO } else { self.rescan(nogo) };
-        self.looks = self.looks.saturating_sub(1);
-        // However much is heard meanwhile.
-        let again = tokio::time::sleep(patience);
-        tokio::pin!(again);
-        loop {
-            let is_in_doubt = !self.rumours.closed().is_empty();
-            tokio::select! {
-                () = self.rumours.wake.notified() => {
-                    if self.rumours.has_release.swap(false, Ordering::AcqRel) && nogo.may_have_changed() {
-                        return Ok(());
-                    }
-                }
-                _ = self.echo.tick(), if is_in_doubt => {
-                    if self.rumours.has_death() {
-                        return Ok(());
-                    }
-                }
-                () = &mut again => return Ok(()),
-                failure = told_to_stop(stop) => return Err(failure),
-            }
-        }
-    }
-
-    /// When it is judged again although nothing was heard: soon where a dead holder could not be buried yet, of which nothing tells.
-    fn rescan(&self, nogo: &NoGo) -> Duration {
-        let hears = self.watch.is_some() && nogo.dead.is_empty();
-        if hears { RESCAN } else { WITHOUT_WATCH }
     }
 }
 

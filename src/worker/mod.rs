@@ -19,6 +19,7 @@ mod in_place;
 mod landing;
 mod lane;
 mod leasing;
+mod listening;
 mod memory;
 mod mending;
 mod parcel;

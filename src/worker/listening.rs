@@ -1,0 +1,207 @@
+//! What claims that wait hear of the lease folder: one watch for all of a worker's, however many wait. Each look at the folder opens every
+//! file in it, of which the kernel tells each watch: with one for each claim that waits most of a look went into that.
+//!
+//! A watch only wakes: hints may be lost, so a claim is judged now and then without one.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::desk::{Outcome, Stop};
+use crate::codex::ask::told_to_stop;
+use crate::leases::{Leases, News, NoGo};
+use crate::os::watch::Watch;
+
+/// Time after which a waiting claim is judged again although nothing woke it.
+const RESCAN: Duration = Duration::from_secs(60);
+/// The same where nothing would wake it: the kernel has no watches to give, or somebody else is to bury a dead holder.
+const WITHOUT_WATCH: Duration = Duration::from_secs(1);
+/// Time after which it is looked again whether a holder has died that seems to have, or may have before anybody listened: the kernel tells
+/// of a death before it frees the lock.
+const ECHO: Duration = Duration::from_millis(10);
+/// How often that is done.
+const ECHOES: u32 = 3;
+/// Where the claims of one worker find the watch that they share, as long as one of them waits.
+#[derive(Default)]
+pub(super) struct Listening(Mutex<Weak<Listener>>);
+
+impl Listening {
+    /// The watch that others listen to already, or a new one.
+    fn join(&self, leases: &Leases, rumours: &Arc<Rumours>) -> Arc<Listener> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let listener = known.upgrade().unwrap_or_else(|| Arc::new(Listener::begin(leases)));
+        listener.audience.add(rumours);
+        *known = Arc::downgrade(&listener);
+        listener
+    }
+}
+
+/// One watch, and who listens to it.
+struct Listener {
+    audience: Arc<Audience>,
+    /// `None` where the kernel has none to give.
+    watch: Option<Watch>,
+}
+
+impl Listener {
+    fn begin(leases: &Leases) -> Self {
+        let audience = Arc::<Audience>::default();
+        let told = audience.clone();
+        let watch = Watch::new(move |hint| told.tell(&Leases::news(&hint))).ok();
+        let watch = watch.and_then(|mut watch| watch.add(leases.dir()).ok().map(|()| watch));
+        Self { audience, watch }
+    }
+}
+
+/// Who is told of news; who has gone is left out.
+#[derive(Default)]
+struct Audience(Mutex<Vec<Weak<Rumours>>>);
+
+impl Audience {
+    fn add(&self, rumours: &Arc<Rumours>) {
+        let mut all = self.lock();
+        all.retain(|one| one.strong_count() > 0);
+        all.push(Arc::downgrade(rumours));
+    }
+
+    fn tell(&self, news: &News) {
+        if *news != News::None {
+            self.lock().iter().filter_map(Weak::upgrade).for_each(|one| one.hear(news));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Rumours>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a claim that waits hears of the lease folder.
+pub(super) struct Ear {
+    rumours: Arc<Rumours>,
+    listener: Arc<Listener>,
+    /// When what was closed is looked at.
+    echo: Interval,
+    /// How often it is judged again soon without a hint.
+    looks: u32,
+}
+
+/// What the watch has heard since it was asked last.
+#[derive(Default)]
+struct Rumours {
+    wake: Notify,
+    has_release: AtomicBool,
+    /// Files that were closed, and how often each is still looked at: its holder has died, or goes on under another file of that name.
+    closed: Mutex<BTreeMap<PathBuf, u32>>,
+}
+
+impl Rumours {
+    fn hear(&self, news: &News) {
+        match news {
+            News::None => return,
+            News::Release => self.has_release.store(true, Ordering::Release),
+            News::Closed(path) => drop(self.closed().insert(path.clone(), ECHOES)),
+        }
+        self.wake.notify_one();
+    }
+
+    fn closed(&self) -> MutexGuard<'_, BTreeMap<PathBuf, u32>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at what was closed; whether a holder has died.
+    fn has_death(&self) -> bool {
+        let mut has_death = false;
+        self.closed().retain(|path, looks| {
+            let is_free = Leases::is_free(path);
+            has_death |= is_free;
+            *looks = looks.saturating_sub(1);
+            !is_free && *looks > 0
+        });
+        has_death
+    }
+}
+
+impl Ear {
+    /// Listens from now on, to what the others of this worker listen to.
+    pub(super) fn open(listening: &Listening, leases: &Leases) -> Self {
+        let rumours = Arc::<Rumours>::default();
+        let listener = listening.join(leases, &rumours);
+        let mut echo = tokio::time::interval(ECHO);
+        echo.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A holder may have died before this, and its lock comes free only now.
+        Self { rumours, listener, echo, looks: ECHOES }
+    }
+
+    /// Waits until the claim may be judged otherwise.
+    pub(super) async fn wait(&mut self, nogo: &NoGo, stop: &mut Stop) -> Outcome<()> {
+        let patience = if self.looks > 0 { ECHO } else { self.rescan(nogo) };
+        self.looks = self.looks.saturating_sub(1);
+        // However much is heard meanwhile.
+        let again = tokio::time::sleep(patience);
+        tokio::pin!(again);
+        loop {
+            let is_in_doubt = !self.rumours.closed().is_empty();
+            tokio::select! {
+                () = self.rumours.wake.notified() => {
+                    if self.rumours.has_release.swap(false, Ordering::AcqRel) && nogo.may_have_changed() {
+                        return Ok(());
+                    }
+                }
+                _ = self.echo.tick(), if is_in_doubt => {
+                    if self.rumours.has_death() {
+                        return Ok(());
+                    }
+                }
+                () = &mut again => return Ok(()),
+                failure = told_to_stop(stop) => return Err(failure),
+            }
+        }
+    }
+
+    /// When it is judged again although nothing was heard: soon where a dead holder could not be buried yet, of which nothing tells.
+    fn rescan(&self, nogo: &NoGo) -> Duration {
+        let hears = self.listener.watch.is_some() && nogo.dead.is_empty();
+        if hears { RESCAN } else { WITHOUT_WATCH }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::fsx;
+
+    async fn hears_of_a_release(ear: &Ear) {
+        let heard = tokio::time::timeout(Duration::from_secs(20), ear.rumours.wake.notified());
+        heard.await.expect("a hint");
+        assert!(ear.rumours.has_release.swap(false, Ordering::AcqRel));
+    }
+
+    #[tokio::test]
+    async fn all_claims_of_a_worker_that_wait_hear_by_one_watch_which_ends_with_the_last() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let leases = Leases::open(&dir.path().join("leases")).expect("leases");
+        let listening = Listening::default();
+        let known = || listening.0.lock().expect("nobody panicked").upgrade();
+        let first = Ear::open(&listening, &leases);
+        let second = Ear::open(&listening, &leases);
+        assert!(Arc::ptr_eq(&first.listener, &second.listener));
+        let lease = leases.dir().join("a-abc234.t1.1.json");
+        fsx::put(&lease, b"{}").expect("made");
+        fsx::remove(&lease).expect("removed");
+        hears_of_a_release(&first).await;
+        hears_of_a_release(&second).await;
+        drop(first);
+        fsx::put(&lease, b"{}").expect("made");
+        fsx::remove(&lease).expect("removed");
+        hears_of_a_release(&second).await;
+        drop(second);
+        assert!(known().is_none(), "nobody waits any more");
+        let third = Ear::open(&listening, &leases);
+        assert_eq!(third.listener.audience.lock().len(), 1);
+    }
+}
