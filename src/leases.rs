@@ -6,10 +6,10 @@
 //! holder's lease counts as held until someone who has fenced that job buries it. Waiting claims of the dead are swept
 //! away by whoever looks, since nothing was ever written under them.
 //!
-//! Waking: who has to wait watches [`Leases::dir`] and *then* has its claim judged again. A release shows there as a removal, a
-//! holder's death as a close after writing, and so does a file that is replaced. The lock of the dead is let go a moment after that
-//! hint, so a waiter looks at that lock three times, 10 ms apart, and judges again if it is free; as hints may be lost, now and then
-//! without one. Nothing is flushed: leases mean nothing after a power cut, and what that leaves behind is garbage with a free lock.
+//! Waking: who has to wait watches [`Leases::dir`] and *then* has its claim judged again. A release shows there as a removal; where
+//! many are in the way, only who is [near](NoGo::may_have_changed) is judged for it. A holder's death shows as a close after writing, and
+//! so does a file that is replaced. The lock of the dead is let go a moment after that hint, so a waiter looks at that lock three
+//! times, 10 ms apart, and judges again if it is free; as hints may be lost, now and then without one. Nothing is flushed: leases mean nothing after a power cut, and what that leaves behind is garbage with a free lock.
 //!
 //! Diagnostics: a file that nobody holds and that cannot be read is set aside as `.bad-<name>`; one that somebody holds
 //! fails the judging, since it may stand in the way.
@@ -78,8 +78,10 @@ pub struct Leases {
 pub enum News {
     /// It would be judged as before.
     None,
-    /// A lease or a claim is gone, or may be.
+    /// A lease or a claim is gone.
     Release,
+    /// Anything may have happened: the kernel lost count, or the folder is not where it was.
+    Lost,
     /// This one was closed: its holder has died, and its lock is [free](Leases::is_free) in a moment, or it was only replaced.
     Closed(PathBuf),
 }
@@ -125,12 +127,15 @@ impl Leases {
     /// What a hint of a watch of [`Leases::dir`] can mean for a claim that waits. Every judging touches the folder's lock: who woke for that
     /// would wake everyone else in turn, for ever. Nor does a claim that comes, or is granted, let any other go: where many wait,
     /// each of them would be judged again for each.
-    pub fn news(hint: &Hint) -> News {
+    pub fn news(&self, hint: &Hint) -> News {
+        if hint.paths.is_empty() || hint.paths.contains(&self.dir) {
+            return News::Lost;
+        }
         let is_lease = |path: &&PathBuf| {
             path.file_name().is_some_and(|n| n.to_str().is_some_and(is_lease_name))
         };
         let leases: Vec<&PathBuf> = hint.paths.iter().filter(is_lease).collect();
-        if hint.paths.is_empty() || leases.iter().any(|path| !path.exists()) {
+        if leases.iter().any(|path| !path.exists()) {
             return News::Release;
         }
         let closed = leases.first().filter(|_| hint.change == Change::Closed);

@@ -53,8 +53,9 @@ fn log(scratch: &Path, word: &str, file: &LeaseFile) {
 /// Waits for GO as a worker does: watch, judge, wait for news; a dead holder is fenced (here: nothing to do) and buried.
 fn acquire(scratch: &Path, leases: &Leases, mut pending: Pending) -> Lease {
     let (news, heard) = mpsc::channel();
+    let of = leases.clone();
     let mut watch = Watch::new(move |hint| {
-        let heard = Leases::news(&hint);
+        let heard = of.news(&hint);
         if heard != News::None {
             news.send(heard).unwrap_or_default();
         }
@@ -81,6 +82,7 @@ fn acquire(scratch: &Path, leases: &Leases, mut pending: Pending) -> Lease {
                     closed.insert(path);
                     looks = 3;
                 }
+                Ok(News::Release) if !no_go.may_have_changed() => {}
                 Ok(_) => break,
                 Err(_) if looks > 0 => looks -= 1,
                 Err(e) => panic!("no news: {e}"),

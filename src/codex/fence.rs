@@ -87,17 +87,11 @@ pub fn end_session(
     vec![0]
 }
 
-/// The same of a session that nothing is left of, as a few looks tell: mostly an agent ends with all that it started. Whether it was so; if
-/// not, nothing was done.
-pub fn has_ended(
-    job: &JobId,
-    place: &str,
-    group: Option<&Cgroup>,
-    session_lock: &Path,
-    leader: u32,
-) -> bool {
+/// The same of a session that nothing is left of, as a few looks tell that wait for nobody: mostly an agent ends with all that it started.
+/// Whether it was so; if not, nothing was done.
+pub fn has_ended(job: &JobId, group: Option<&Cgroup>, session_lock: &Path, leader: u32) -> bool {
     let is_empty = group.is_none_or(|group| group.members().is_empty());
-    let is_gone = || family::is_gone(&[(JOB_MARK, job.as_str()), (PLACE_MARK, place)], leader);
+    let is_gone = || family::is_gone(job.as_str(), leader);
     let has_ended = is_empty && is_gone() && !lock::is_held(session_lock).unwrap_or(true);
     if let Some(group) = group.filter(|_| has_ended) {
         group.remove();

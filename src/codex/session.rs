@@ -199,16 +199,13 @@ async fn supervise(
     Ok(live)
 }
 
-/// Ends all that is left of the session, apart from the loop; gives back what would not die. The first process goes first: as
-/// long as it waits for its word it is not to become codex any more.
+/// Ends all that is left of the session, apart from the loop; gives back what would not die. The first process goes first: it is not
+/// to become codex any more, and as long as it reads its orders it carries no mark of the session.
 async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u32>> {
     let (job, place, lock) = (spec.job.clone(), spec.place_name.clone(), spec.place.session_lock());
     // Who could write may have had somebody else on the machine start something (`at`), and is looked for everywhere.
     let is_below = spec.sandbox == Sandbox::ReadOnly;
-    if is_below
-        && !leader.lives()
-        && fence::has_ended(&job, &place, group.as_ref(), &lock, leader.pid())
-    {
+    if is_below && fence::has_ended(&job, group.as_ref(), &lock, leader.pid()) {
         return Ok(Vec::new());
     }
     let born = if is_below { Born::Below(leader.pid()) } else { Born::WithUs };

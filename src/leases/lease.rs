@@ -11,7 +11,7 @@ use crate::os::lock::FileLock;
 /// A file of our own in the folder, with its lock. Dropping it takes the file away.
 ///
 /// It is taken away without the folder's lock, so that letting go never waits: a judging that runs at the same time
-/// sees it or does not, and in both cases the removal wakes who waits.
+/// sees it or does not, and in both cases the removal wakes who waits and is near.
 #[derive(Debug)]
 pub(super) struct Standing {
     file: LeaseFile,
@@ -75,6 +75,8 @@ pub struct NoGo {
     pub dead: Vec<LeaseFile>,
     /// The files of the living ones in the way.
     pub(super) in_way: Vec<Mark>,
+    /// The claim's own.
+    own: Mark,
 }
 
 /// Claims and leases in the way of one that is judged again whenever one of them goes, and says for whom it waits now; as long as more
@@ -82,8 +84,11 @@ pub struct NoGo {
 const FEW: usize = 8;
 
 impl NoGo {
-    /// Whether the claim may be judged otherwise by now, though nobody in its way has died.
+    /// Whether the claim may be judged otherwise by now, though nobody in its way has died; also if its own file is gone.
     pub fn may_have_changed(&self) -> bool {
+        if !self.own.stands() {
+            return true;
+        }
         let standing = self.in_way.iter().filter(|mark| mark.stands()).take(FEW + 1).count();
         standing <= FEW && standing < self.in_way.len()
     }
@@ -154,12 +159,12 @@ fn judged(leases: &Leases, judge: &Judge<'_>, claim: &LeaseFile, others: &[Seen]
     let (alive, dead): (Vec<&Seen>, Vec<&Seen>) =
         others.iter().filter(is_in_way).partition(|seen| seen.is_alive);
     let dead = dead.into_iter().map(|seen| seen.file.clone()).collect();
-    let mark = |seen: &Seen| {
-        let file = &seen.file;
-        Mark { path: leases.path_of(&file.holder, file.attempt), ticket: file.ticket }
+    let mark = |file: &LeaseFile| Mark {
+        path: leases.path_of(&file.holder, file.attempt),
+        ticket: file.ticket,
     };
-    let in_way = alive.into_iter().map(mark).collect();
-    Some(NoGo { conflicts, dead, in_way })
+    let in_way = alive.into_iter().map(|seen| mark(&seen.file)).collect();
+    Some(NoGo { conflicts, dead, in_way, own: mark(claim) })
 }
 
 /// A granted claim. Dropping it releases it.

@@ -47,11 +47,11 @@ fn no_go(pending: &mut Pending) -> NoGo {
     }
 }
 
-/// A lease file as a dead process leaves it: there, and locked by nobody.
 fn in_way(why: &NoGo) -> Vec<PathBuf> {
     why.in_way.iter().map(|mark| mark.path.clone()).collect()
 }
 
+/// A lease file as a dead process leaves it: there, and locked by nobody.
 fn leave_dead(leases: &Leases, task: &str, state: LeaseState, paths: &[&str]) -> LeaseFile {
     let file = LeaseFile {
         version: 1,
@@ -212,7 +212,8 @@ fn what_goes_or_dies_is_news_for_who_waits_and_what_comes_is_none() {
     fsx::put_new(&leases.dir().join(here), b"{").expect("put");
     let others: &[&str] = &[".lock", ".abc.tmp", ".bad-a.t1.1.json", "note.txt", "json"];
     for (names, change, expected) in [
-        (&[][..], Change::Other, News::Release),
+        (&[][..], Change::Other, News::Lost),
+        (&[""], Change::Other, News::Lost),
         (others, Change::Closed, News::None),
         (others, Change::Other, News::None),
         (&[".lock", here], Change::Closed, News::Closed(leases.dir().join(here))),
@@ -222,7 +223,7 @@ fn what_goes_or_dies_is_news_for_who_waits_and_what_comes_is_none() {
         (&[gone], Change::Closed, News::Release),
     ] {
         let paths = names.iter().map(|name| leases.dir().join(name)).collect();
-        assert_eq!(Leases::news(&Hint { paths, change }), expected, "{names:?} {change:?}");
+        assert_eq!(leases.news(&Hint { paths, change }), expected, "{names:?} {change:?}");
     }
 }
 
@@ -281,6 +282,17 @@ fn of_a_crowd_that_wants_the_same_only_those_whose_turn_is_near_are_judged_again
         assert!(why.may_have_changed(), "claim {n}");
         go(claim).release().expect("release");
     }
+}
+
+#[test]
+fn a_claim_whose_own_file_was_taken_away_is_judged() {
+    let (_dir, leases) = folder();
+    let _older = ask(&leases, "t1", &["a"]);
+    let mut younger = ask(&leases, "t2", &["a"]);
+    let why = no_go(&mut younger);
+    fsx::remove(&leases.path_of(&holder("t2"), 1)).expect("remove");
+    assert!(why.may_have_changed());
+    assert!(matches!(younger.judge(&plain), Err(LeaseError::NotWaiting(_))));
 }
 
 #[test]

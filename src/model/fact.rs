@@ -57,7 +57,7 @@ pub enum Fact {
         /// Its tasks.
         tasks: Vec<Task>,
     },
-    /// Every task of the plan has its role; `plan-N.json` is on disk.
+    /// Every task of the plan has its role.
     #[serde(rename = "job.roles_assigned")]
     RolesAssigned {
         /// The plan's number.

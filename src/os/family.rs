@@ -241,16 +241,20 @@ pub fn carriers_below(marks: &[(&str, &str)], first: u32) -> Vec<u32> {
     census_below(marks, first).carriers
 }
 
-/// Whether nothing is left of a family, as far as two looks below its first process and at orphans tell, which wait for nothing and end
-/// nobody. Who could not look so says no.
-pub fn is_gone(marks: &[(&str, &str)], first: u32) -> bool {
-    let is_clear = || {
-        let seen = census_below(marks, first);
-        let is_whole = seen.all.len() < MOST_BELOW && !reap_orphans(&seen.all);
-        is_whole && seen.carriers.is_empty() && strays(marks, &seen.all).is_empty()
-    };
+/// Whether nothing is left of a family whose outer mark this is, and whose first process was this child of ours, as far as two looks tell
+/// that wait for nobody: that one is gone, so what it started has come to us, and nobody is here but children of our own. Whoever
+/// cannot be told from it by that alone, and who cannot look so, means no.
+pub fn is_gone(outer: &str, first: u32) -> bool {
+    // Held over the start of a child: whoever starts one now is not waited for.
+    let Ok(known) = CHILDREN.try_lock() else { return false };
+    let own = own_pid();
+    let is_our_child =
+        |seen: Look, pid: u32| seen.parent == own && is_known(&known, pid, seen.started);
+    let is_nobodys = |pid: u32| look(pid).is_none_or(|seen| is_our_child(seen, pid));
+    let is_clear =
+        || look(first).is_none() && children_of_first_thread().into_iter().all(is_nobodys);
     // A list of children may lack one while another one ends, hardly twice in a row: as in a sweep.
-    is_adopted(marks) && tells_of_children() && is_clear() && is_clear()
+    is_adopted(&[("", outer)]) && tells_of_children() && is_clear() && is_clear()
 }
 
 /// Ends every process of a family, again and again until none is left; gives back what would not die within a bound, as process 0

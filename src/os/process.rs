@@ -64,10 +64,14 @@ pub fn interrupt_with_parent() -> Result<()> {
 
 /// An identifier of this run of the kernel: what was started under another one is gone.
 pub fn boot_id() -> String {
-    // No process lives longer than that.
+    // No process lives longer than that. What could not be read is read again.
     static BOOT: OnceLock<String> = OnceLock::new();
-    let read = || fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    BOOT.get_or_init(|| read().trim().to_owned()).clone()
+    if let Some(boot) = BOOT.get() {
+        return boot.clone();
+    }
+    let read = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot = read.trim().to_owned();
+    if boot.is_empty() { boot } else { BOOT.get_or_init(|| boot).clone() }
 }
 
 /// When a process started, in clock ticks after boot; `None` if it is gone.

@@ -287,13 +287,17 @@ impl RunFolder {
         self.write_current_plan(plan)
     }
 
-    /// The same of a plan that was written before, with the tasks that it was given since: `plan-N.json` only where a power cut took it.
+    /// The same of a plan that was written before, with the tasks that it was given since: `plan-N.json` only where a power cut took
+    /// it, or left one of an attempt that was lost.
     ///
     /// # Errors
     /// Those of the system.
     pub fn mend_plan(&self, plan: &Plan) -> Result<()> {
         let numbered = self.numbered(plan.number);
-        let is_whole = read_json(&numbered).is_ok_and(|found: Option<Plan>| found.is_some());
+        let is_it =
+            |found: Plan| found.strategy == plan.strategy && plan.tasks.starts_with(&found.tasks);
+        let is_whole =
+            read_json(&numbered).is_ok_and(|found: Option<Plan>| found.is_some_and(is_it));
         if is_whole { self.write_current_plan(plan) } else { self.write_plan(plan) }
     }
 
@@ -373,4 +377,56 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 
 fn is_file(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PROTOCOL_VERSION;
+    use crate::model::claim::Resources;
+    use crate::model::plan::{Role, Task};
+    use crate::model::root::Root;
+    use crate::runs::Runs;
+
+    #[test]
+    fn a_plan_file_is_written_again_where_a_power_cut_took_it_and_stays_as_it_was_made_else() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let root = Root::new(dir.path());
+        fsx::make_dirs(&root.runs()).expect("runs");
+        let job = JobId::parse("a-abc234").expect("id");
+        let folder = Runs::of(&root).create(&job).expect("folder");
+        let task = |id: &str| Task {
+            id: TaskId::parse(id).expect("id"),
+            summary: id.to_owned(),
+            description: id.to_owned(),
+            dependencies: Vec::new(),
+            resources: Resources::default(),
+            role: Role::Executor,
+            notes: String::new(),
+        };
+        let plan = |strategy: &str, ids: &[&str]| Plan {
+            version: PROTOCOL_VERSION,
+            number: 1,
+            objective: "x".to_owned(),
+            strategy: strategy.to_owned(),
+            tasks: ids.iter().map(|id| task(id)).collect(),
+        };
+        let numbered = folder.dir().join("plan-1.json");
+        let read = |path: &Path| read_json::<Plan>(path).expect("whole").expect("there");
+        let (made, now) = (plan("in order", &["one"]), plan("in order", &["one", "two"]));
+        folder.write_plan(&made).expect("written");
+        folder.mend_plan(&now).expect("whole");
+        assert_eq!(read(&numbered), made, "as it was made");
+        assert_eq!(read(&folder.dir().join("plan.json")), now);
+        for left in
+            [&b""[..], b"{", b"null", &to_json(&plan("all at once", &["one"])).expect("json")]
+        {
+            fsx::put(&numbered, left).expect("put");
+            folder.mend_plan(&now).expect("mended");
+            assert_eq!(read(&numbered), now, "{}", String::from_utf8_lossy(left));
+        }
+        fsx::remove(&numbered).expect("removed");
+        folder.mend_plan(&now).expect("mended");
+        assert_eq!(read(&numbered), now);
+    }
 }

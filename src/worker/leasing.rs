@@ -1,4 +1,4 @@
-//! From a claim to a lease: a place in the queue, an ear for the folder, and judging again whenever something there ends.
+//! From a claim to a lease: a place in the queue, an ear for the folder, and judging again when what is in the way goes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -4,6 +4,7 @@
 //! A watch only wakes: hints may be lost, so a claim is judged now and then without one.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -26,15 +27,17 @@ const WITHOUT_WATCH: Duration = Duration::from_secs(1);
 const ECHO: Duration = Duration::from_millis(10);
 /// How often that is done.
 const ECHOES: u32 = 3;
+
 /// Where the claims of one worker find the watch that they share, as long as one of them waits.
 #[derive(Default)]
 pub(super) struct Listening(Mutex<Weak<Listener>>);
 
 impl Listening {
-    /// The watch that others listen to already, or a new one.
+    /// The watch that others listen to already, if it hears of the folder as it is now; else a new one.
     fn join(&self, leases: &Leases, rumours: &Arc<Rumours>) -> Arc<Listener> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let listener = known.upgrade().unwrap_or_else(|| Arc::new(Listener::begin(leases)));
+        let heard = known.upgrade().filter(|listener| listener.hears(leases));
+        let listener = heard.unwrap_or_else(|| Arc::new(Listener::begin(leases)));
         listener.audience.add(rumours);
         *known = Arc::downgrade(&listener);
         listener
@@ -46,15 +49,32 @@ struct Listener {
     audience: Arc<Audience>,
     /// `None` where the kernel has none to give.
     watch: Option<Watch>,
+    /// Which folder it is on.
+    folder: Option<Number>,
+}
+
+/// A folder's device and number.
+type Number = (u64, u64);
+
+fn number_of(leases: &Leases) -> Option<Number> {
+    let meta = std::fs::symlink_metadata(leases.dir()).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 impl Listener {
     fn begin(leases: &Leases) -> Self {
-        let audience = Arc::<Audience>::default();
-        let told = audience.clone();
-        let watch = Watch::new(move |hint| told.tell(&Leases::news(&hint))).ok();
+        let (audience, folder) = (Arc::<Audience>::default(), number_of(leases));
+        let (told, of) = (audience.clone(), leases.clone());
+        let watch = Watch::new(move |hint| told.tell(&of.news(&hint))).ok();
         let watch = watch.and_then(|mut watch| watch.add(leases.dir()).ok().map(|()| watch));
-        Self { audience, watch }
+        // One that was replaced meanwhile is not known to be heard of.
+        let folder = folder.filter(|folder| number_of(leases) == Some(*folder));
+        Self { audience, watch, folder }
+    }
+
+    /// Whether it hears of a folder as that is now.
+    fn hears(&self, leases: &Leases) -> bool {
+        self.watch.is_some() && self.folder.is_some() && self.folder == number_of(leases)
     }
 }
 
@@ -95,6 +115,7 @@ pub(super) struct Ear {
 struct Rumours {
     wake: Notify,
     has_release: AtomicBool,
+    is_lost: AtomicBool,
     /// Files that were closed, and how often each is still looked at: its holder has died, or goes on under another file of that name.
     closed: Mutex<BTreeMap<PathBuf, u32>>,
 }
@@ -104,6 +125,7 @@ impl Rumours {
         match news {
             News::None => return,
             News::Release => self.has_release.store(true, Ordering::Release),
+            News::Lost => self.is_lost.store(true, Ordering::Release),
             News::Closed(path) => drop(self.closed().insert(path.clone(), ECHOES)),
         }
         self.wake.notify_one();
@@ -111,6 +133,13 @@ impl Rumours {
 
     fn closed(&self) -> MutexGuard<'_, BTreeMap<PathBuf, u32>> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what was heard may let a claim go.
+    fn may_matter(&self, nogo: &NoGo) -> bool {
+        let is_lost = self.is_lost.swap(false, Ordering::AcqRel);
+        let has_release = self.has_release.swap(false, Ordering::AcqRel);
+        is_lost || has_release && nogo.may_have_changed()
     }
 
     /// Looks at what was closed; whether a holder has died.
@@ -131,6 +160,10 @@ impl Ear {
     pub(super) fn open(listening: &Listening, leases: &Leases) -> Self {
         let rumours = Arc::<Rumours>::default();
         let listener = listening.join(leases, &rumours);
+        Self::at(listener, rumours)
+    }
+
+    fn at(listener: Arc<Listener>, rumours: Arc<Rumours>) -> Self {
         let mut echo = tokio::time::interval(ECHO);
         echo.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A holder may have died before this, and its lock comes free only now.
@@ -148,7 +181,7 @@ impl Ear {
             let is_in_doubt = !self.rumours.closed().is_empty();
             tokio::select! {
                 () = self.rumours.wake.notified() => {
-                    if self.rumours.has_release.swap(false, Ordering::AcqRel) && nogo.may_have_changed() {
+                    if self.rumours.may_matter(nogo) {
                         return Ok(());
                     }
                 }
@@ -173,7 +206,71 @@ impl Ear {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::leases::{Judgement, Pending};
+    use crate::logic::arbiter;
+    use crate::model::claim::{Claim, ClaimPath, Holder};
+    use crate::model::id::{JobId, TaskId};
     use crate::os::fsx;
+
+    fn ask(leases: &Leases, task: &str, path: &str) -> Pending {
+        let job = JobId::parse("a-abc234").expect("id");
+        let holder = Holder { job, task: TaskId::parse(task).expect("id") };
+        let claim = Claim { reads: Vec::new(), writes: vec![ClaimPath::file(path)] };
+        leases.request(holder, 1, claim, "/root").expect("a place")
+    }
+
+    fn no_go(pending: &mut Pending) -> NoGo {
+        match pending.judge(&arbiter::judge).expect("judged") {
+            Judgement::Go(lease) => panic!("{lease:?}"),
+            Judgement::NoGo(nogo) => nogo,
+        }
+    }
+
+    /// Whether the claim is to be judged at once.
+    async fn is_woken(ear: &mut Ear, nogo: &NoGo) -> bool {
+        let (_told, mut stop) = tokio::sync::watch::channel(None);
+        tokio::select! {
+            biased;
+            woken = ear.wait(nogo, &mut stop) => woken.is_ok(),
+            () = std::future::ready(()) => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_wakes_for_one_that_was_in_its_way_and_for_what_may_have_been_missed_alone() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let leases = Leases::open(&dir.path().join("leases")).expect("leases");
+        let (first, beside) = (ask(&leases, "t1", "a"), ask(&leases, "t2", "b"));
+        let mut waiting = ask(&leases, "t3", "a");
+        let nogo = no_go(&mut waiting);
+        // Hints are given by hand: that the kernel gives them is the other test's.
+        let audience = Arc::default();
+        let listener = Arc::new(Listener { audience, watch: None, folder: None });
+        let mut ear = Ear::at(listener, Arc::default());
+        drop(beside);
+        ear.rumours.hear(&News::Release);
+        assert!(!is_woken(&mut ear, &nogo).await, "that one was in nobody's way");
+        ear.rumours.hear(&News::Lost);
+        assert!(is_woken(&mut ear, &nogo).await, "anything may have happened");
+        assert!(!is_woken(&mut ear, &nogo).await, "once");
+        drop(first);
+        ear.rumours.hear(&News::Release);
+        assert!(is_woken(&mut ear, &nogo).await);
+    }
+
+    #[tokio::test]
+    async fn a_watch_on_a_folder_that_was_replaced_is_not_listened_to() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let path = dir.path().join("leases");
+        let leases = Leases::open(&path).expect("leases");
+        let listening = Listening::default();
+        let before = Ear::open(&listening, &leases);
+        fsx::move_to(&path, &dir.path().join("old")).expect("moved");
+        let leases = Leases::open(&path).expect("made anew");
+        let after = Ear::open(&listening, &leases);
+        assert!(!Arc::ptr_eq(&before.listener, &after.listener));
+        assert!(Arc::ptr_eq(&after.listener, &Ear::open(&listening, &leases).listener));
+    }
 
     async fn hears_of_a_release(ear: &Ear) {
         let heard = tokio::time::timeout(Duration::from_secs(20), ear.rumours.wake.notified());

@@ -202,3 +202,33 @@ fn a_worker_that_nothing_needed_is_gone_when_its_daemon_has_ended() {
     assert_eq!(daemon.wait(PATIENCE).code, Some(0));
     assert_eq!(yard.processes(), [0_u32; 0]);
 }
+
+/// What a process that stands by becomes of these words in its pipe.
+fn told(site: &crate::site::Site, words: &[u8]) -> (bool, std::process::Output) {
+    let [orders, pipe, made] = ["orders", "pipe", "made"].map(|name| site.path().join(name));
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let mut pieces = vec!["/".to_owned(), "A=b".to_owned(), "--".to_owned()];
+    pieces.extend(["-", "-", "-", "-", "-", "--", "/bin/mkdir"].map(str::to_owned));
+    pieces.push(text(&made));
+    let body = pieces.join("\0") + "\0";
+    fs::write(&orders, format!("{}\0{body}", body.len())).unwrap();
+    let whole = [text(&orders).as_bytes(), b"\0", words].concat();
+    fs::write(&pipe, whole).unwrap();
+    let numerus = env!("CARGO_BIN_EXE_numerus");
+    let out = std::process::Command::new(numerus).arg("__session").arg(&pipe).output().unwrap();
+    let has_begun = made.exists();
+    fs::remove_dir(made).unwrap_or_default();
+    (has_begun, out)
+}
+
+#[test]
+fn who_has_its_orders_begins_with_the_word_alone() {
+    let site = crate::site::Site::new("the-word");
+    for (words, expected) in
+        [(&b"go\0"[..], true), (b"", false), (b"go", false), (b"stay\0", false), (b"\0", false)]
+    {
+        let (has_begun, out) = told(&site, words);
+        assert_eq!(has_begun, expected, "{words:?}: {out:?}");
+        assert!(out.status.success(), "{words:?}: {out:?}");
+    }
+}

@@ -208,7 +208,7 @@ impl<'a> Disk<'a> {
             Some(["runs", name]) => !name.contains('.'),
             Some(["runs", _, name]) => {
                 let durable = ["taking", "job.json", "events.ndjson", "summary.md"];
-                durable.contains(name) || name.starts_with("plan-") || name.starts_with("want.")
+                durable.contains(name) || name.starts_with("want.")
             }
             Some(["store", name]) => *name == "memory.ndjson",
             _ => false,
