@@ -135,7 +135,8 @@ impl Leases {
             path.file_name().is_some_and(|n| n.to_str().is_some_and(is_lease_name))
         };
         let leases: Vec<&PathBuf> = hint.paths.iter().filter(is_lease).collect();
-        if leases.iter().any(|path| !path.exists()) {
+        let has_gone = hint.change == Change::Removed && !leases.is_empty();
+        if has_gone || leases.iter().any(|path| !path.exists()) {
             return News::Release;
         }
         let closed = leases.first().filter(|_| hint.change == Change::Closed);
@@ -174,6 +175,8 @@ impl Leases {
             claim,
             root: root.to_owned(),
         };
+        // A dead one's name goes first: who waited for that hears of it.
+        fsx::remove(&path)?;
         let held = Standing::publish(&path, file)?;
         Ok(Pending::new(self.clone(), path, held))
     }

@@ -101,11 +101,12 @@ impl Looks {
             Change::Renamed => Told::Renamed,
             Change::Closed => Told::Closed(now),
             Change::Written => Told::Writing,
-            Change::Other => Told::Made,
+            Change::Other | Change::Removed => Told::Made,
         };
         let look = self.names.entry(name.to_owned()).or_insert_with(|| Look::of(None, (0, 0)));
         // A name that was only touched is no news to what is known of it.
-        if change != Change::Other || look.told == Told::Nothing {
+        let tells_how = !matches!(change, Change::Other | Change::Removed);
+        if tells_how || look.told == Told::Nothing {
             look.told = told;
         }
         look.due = Some(now);

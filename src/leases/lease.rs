@@ -74,7 +74,7 @@ pub struct NoGo {
     /// Of those in the way, the leases of dead holders: fence the job, then [`Leases::bury`].
     pub dead: Vec<LeaseFile>,
     /// The files of the living ones in the way.
-    pub(super) in_way: Vec<Mark>,
+    in_way: Vec<Mark>,
     /// The claim's own.
     own: Mark,
 }
@@ -84,6 +84,11 @@ pub struct NoGo {
 const FEW: usize = 8;
 
 impl NoGo {
+    /// The files of the living ones in the way.
+    pub fn in_way(&self) -> impl Iterator<Item = &Path> {
+        self.in_way.iter().map(|mark| mark.path.as_path())
+    }
+
     /// Whether the claim may be judged otherwise by now, though nobody in its way has died; also if its own file is gone.
     pub fn may_have_changed(&self) -> bool {
         if !self.own.stands() {
@@ -94,18 +99,22 @@ impl NoGo {
     }
 }
 
-/// One claim in its place, or the lease that it became: who comes again under that name has another ticket.
+/// One claim in its place, or the lease that it became: who comes again under that name has another ticket, or waits again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) path: PathBuf,
+struct Mark {
+    path: PathBuf,
     ticket: u64,
+    is_held: bool,
 }
 
 impl Mark {
     fn stands(&self) -> bool {
         let file = read_regular(&self.path).ok();
         let file: Option<LeaseFile> = file.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        file.is_some_and(|file| file.ticket == self.ticket)
+        let is_it = |file: &LeaseFile| {
+            file.ticket == self.ticket && (file.state == LeaseState::Held || !self.is_held)
+        };
+        file.as_ref().is_some_and(is_it)
     }
 }
 
@@ -162,6 +171,7 @@ fn judged(leases: &Leases, judge: &Judge<'_>, claim: &LeaseFile, others: &[Seen]
     let mark = |file: &LeaseFile| Mark {
         path: leases.path_of(&file.holder, file.attempt),
         ticket: file.ticket,
+        is_held: file.state == LeaseState::Held,
     };
     let in_way = alive.into_iter().map(|seen| mark(&seen.file)).collect();
     Some(NoGo { conflicts, dead, in_way, own: mark(claim) })

@@ -48,7 +48,7 @@ fn no_go(pending: &mut Pending) -> NoGo {
 }
 
 fn in_way(why: &NoGo) -> Vec<PathBuf> {
-    why.in_way.iter().map(|mark| mark.path.clone()).collect()
+    why.in_way().map(Path::to_owned).collect()
 }
 
 /// A lease file as a dead process leaves it: there, and locked by nobody.
@@ -221,6 +221,8 @@ fn what_goes_or_dies_is_news_for_who_waits_and_what_comes_is_none() {
         (&[".abc.tmp", here], Change::Other, News::None),
         (&[here, gone], Change::Other, News::Release),
         (&[gone], Change::Closed, News::Release),
+        (&[here], Change::Removed, News::Release),
+        (others, Change::Removed, News::None),
     ] {
         let paths = names.iter().map(|name| leases.dir().join(name)).collect();
         assert_eq!(leases.news(&Hint { paths, change }), expected, "{names:?} {change:?}");

@@ -15,7 +15,9 @@ pub enum Change {
     Closed,
     /// Someone writes to it.
     Written,
-    /// Anything else: made, removed, touched.
+    /// Its name is gone, or was: another may have it by now.
+    Removed,
+    /// Anything else: made, touched.
     Other,
 }
 
@@ -80,11 +82,12 @@ fn change(kind: EventKind) -> Option<Change> {
         EventKind::Access(_) => None,
         EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(Change::Renamed),
         EventKind::Modify(ModifyKind::Data(_)) => Some(Change::Written),
-        EventKind::Any
-        | EventKind::Create(_)
-        | EventKind::Modify(_)
-        | EventKind::Remove(_)
-        | EventKind::Other => Some(Change::Other),
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+            Some(Change::Removed)
+        }
+        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Other => {
+            Some(Change::Other)
+        }
     }
 }
 
@@ -118,6 +121,20 @@ mod tests {
             .paths
             .contains(&d.path().join("a"))
         {}
+    }
+
+    #[test]
+    fn a_name_that_goes_is_told_also_where_another_file_has_it_at_once() {
+        let d = tempfile::tempdir().expect("scratch");
+        let path = d.path().join("a");
+        fsx::put_new(&path, b"x").expect("put");
+        let (tx, rx) = mpsc::channel();
+        let mut watch = Watch::new(move |h| drop(tx.send(h))).expect("watch");
+        watch.add(d.path()).expect("add");
+        fsx::remove(&path).expect("removed");
+        fsx::put_new(&path, b"y").expect("put again");
+        let hint = || rx.recv_timeout(Duration::from_secs(20)).expect("a hint");
+        while hint() != (Hint { paths: vec![path.clone()], change: Change::Removed }) {}
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -106,8 +106,8 @@ pub(super) struct Ear {
     listener: Arc<Listener>,
     /// When what was closed is looked at.
     echo: Interval,
-    /// How often it is judged again soon without a hint.
-    looks: u32,
+    /// Whether it is only beginning to listen.
+    is_new: bool,
 }
 
 /// What the watch has heard since it was asked last.
@@ -133,6 +133,11 @@ impl Rumours {
 
     fn closed(&self) -> MutexGuard<'_, BTreeMap<PathBuf, u32>> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes these for closed.
+    fn doubt<'a>(&self, paths: impl Iterator<Item = &'a Path>) {
+        self.closed().extend(paths.map(|path| (path.to_owned(), ECHOES)));
     }
 
     /// Whether what was heard may let a claim go.
@@ -166,16 +171,17 @@ impl Ear {
     fn at(listener: Arc<Listener>, rumours: Arc<Rumours>) -> Self {
         let mut echo = tokio::time::interval(ECHO);
         echo.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A holder may have died before this, and its lock comes free only now.
-        Self { rumours, listener, echo, looks: ECHOES }
+        Self { rumours, listener, echo, is_new: true }
     }
 
     /// Waits until the claim may be judged otherwise.
     pub(super) async fn wait(&mut self, nogo: &NoGo, stop: &mut Stop) -> Outcome<()> {
-        let patience = if self.looks > 0 { ECHO } else { self.rescan(nogo) };
-        self.looks = self.looks.saturating_sub(1);
+        if std::mem::take(&mut self.is_new) {
+            // A holder may have died before this, and its lock comes free only now.
+            self.rumours.doubt(nogo.in_way());
+        }
         // However much is heard meanwhile.
-        let again = tokio::time::sleep(patience);
+        let again = tokio::time::sleep(self.rescan(nogo));
         tokio::pin!(again);
         loop {
             let is_in_doubt = !self.rumours.closed().is_empty();
