@@ -7,9 +7,10 @@
 //! away by whoever looks, since nothing was ever written under them.
 //!
 //! Waking: who has to wait watches [`Leases::dir`] and *then* has its claim judged again. A release shows there as a removal; where
-//! many are in the way, only who is [near](NoGo::may_have_changed) is judged for it. A holder's death shows as a close after writing, and
-//! so does a file that is replaced. The lock of the dead is let go a moment after that hint, so a waiter looks at that lock three
-//! times, 10 ms apart, and judges again if it is free; as hints may be lost, now and then without one. Nothing is flushed: leases mean nothing after a power cut, and what that leaves behind is garbage with a free lock.
+//! many are in the way, only who is [near](NoGo::may_have_changed) is judged for it. A holder's death shows as a close after writing,
+//! and so does a file that is replaced. The lock of the dead is let go a moment after that hint, so a waiter looks at that lock three
+//! times, 10 ms apart, and judges again if it is free; as hints may be lost, now and then without one. Nothing is flushed: leases
+//! mean nothing after a power cut, and what that leaves behind is garbage with a free lock.
 //!
 //! Diagnostics: a file that nobody holds and that cannot be read is set aside as `.bad-<name>`; one that somebody holds
 //! fails the judging, since it may stand in the way.
@@ -135,8 +136,7 @@ impl Leases {
             path.file_name().is_some_and(|n| n.to_str().is_some_and(is_lease_name))
         };
         let leases: Vec<&PathBuf> = hint.paths.iter().filter(is_lease).collect();
-        let has_gone = hint.change == Change::Removed && !leases.is_empty();
-        if has_gone || leases.iter().any(|path| !path.exists()) {
+        if hint.change == Change::Removed && !leases.is_empty() {
             return News::Release;
         }
         let closed = leases.first().filter(|_| hint.change == Change::Closed);
@@ -145,7 +145,8 @@ impl Leases {
 
     /// Whether nobody holds a claim or lease any more whose file seemed to be closed: its holder has died.
     pub fn is_free(path: &Path) -> bool {
-        lock::is_held(path).is_ok_and(|is_held| !is_held)
+        // In this order: the name of what is released goes before the lock.
+        lock::is_held(path).is_ok_and(|is_held| !is_held) && path.exists()
     }
 
     /// Puts a claim into the queue, behind all that are there. A dead file of the very same attempt is replaced: the

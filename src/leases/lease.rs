@@ -73,8 +73,9 @@ pub struct NoGo {
     pub conflicts: Vec<Conflict>,
     /// Of those in the way, the leases of dead holders: fence the job, then [`Leases::bury`].
     pub dead: Vec<LeaseFile>,
-    /// The files of the living ones in the way.
+    /// The files of the living ones in the way, and of the dead.
     in_way: Vec<Mark>,
+    graves: Vec<Mark>,
     /// The claim's own.
     own: Mark,
 }
@@ -84,14 +85,20 @@ pub struct NoGo {
 const FEW: usize = 8;
 
 impl NoGo {
-    /// The files of the living ones in the way.
-    pub fn in_way(&self) -> impl Iterator<Item = &Path> {
-        self.in_way.iter().map(|mark| mark.path.as_path())
+    /// The files of those in the way that may have died by now: all holders, and claims that wait where those are few. A dead claim is
+    /// swept away by whoever looks, and with many in the way somebody else does.
+    pub fn doubtful(&self) -> impl Iterator<Item = &Path> {
+        let are_few = self.in_way.len() <= FEW;
+        self.in_way
+            .iter()
+            .filter(move |mark| mark.is_held || are_few)
+            .map(|mark| mark.path.as_path())
     }
 
-    /// Whether the claim may be judged otherwise by now, though nobody in its way has died; also if its own file is gone.
+    /// Whether the claim may be judged otherwise by now, though nobody in its way has died since: also where a dead one was buried, by
+    /// whomever, or its own file is gone.
     pub fn may_have_changed(&self) -> bool {
-        if !self.own.stands() {
+        if !self.own.stands() || !self.graves.iter().all(Mark::stands) {
             return true;
         }
         let standing = self.in_way.iter().filter(|mark| mark.stands()).take(FEW + 1).count();
@@ -167,14 +174,15 @@ fn judged(leases: &Leases, judge: &Judge<'_>, claim: &LeaseFile, others: &[Seen]
     let is_in_way = |seen: &&Seen| conflicts.iter().any(|c| c.held_by == seen.file.holder);
     let (alive, dead): (Vec<&Seen>, Vec<&Seen>) =
         others.iter().filter(is_in_way).partition(|seen| seen.is_alive);
-    let dead = dead.into_iter().map(|seen| seen.file.clone()).collect();
     let mark = |file: &LeaseFile| Mark {
         path: leases.path_of(&file.holder, file.attempt),
         ticket: file.ticket,
         is_held: file.state == LeaseState::Held,
     };
-    let in_way = alive.into_iter().map(|seen| mark(&seen.file)).collect();
-    Some(NoGo { conflicts, dead, in_way, own: mark(claim) })
+    let marks = |all: &[&Seen]| all.iter().map(|seen| mark(&seen.file)).collect();
+    let (in_way, graves, own) = (marks(&alive), marks(&dead), mark(claim));
+    let dead = dead.into_iter().map(|seen| seen.file.clone()).collect();
+    Some(NoGo { conflicts, dead, in_way, graves, own })
 }
 
 /// A granted claim. Dropping it releases it.

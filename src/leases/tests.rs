@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::claim::{ClaimPath, Mode};
 use crate::model::id::{JobId, TaskId};
+use crate::os::watch::Watch;
 
 fn holder(task: &str) -> Holder {
     Holder { job: JobId::parse("job-abc234").expect("id"), task: TaskId::parse(task).expect("id") }
@@ -48,7 +49,7 @@ fn no_go(pending: &mut Pending) -> NoGo {
 }
 
 fn in_way(why: &NoGo) -> Vec<PathBuf> {
-    why.in_way().map(Path::to_owned).collect()
+    why.doubtful().map(Path::to_owned).collect()
 }
 
 /// A lease file as a dead process leaves it: there, and locked by nobody.
@@ -219,8 +220,9 @@ fn what_goes_or_dies_is_news_for_who_waits_and_what_comes_is_none() {
         (&[".lock", here], Change::Closed, News::Closed(leases.dir().join(here))),
         (&[here], Change::Renamed, News::None),
         (&[".abc.tmp", here], Change::Other, News::None),
-        (&[here, gone], Change::Other, News::Release),
-        (&[gone], Change::Closed, News::Release),
+        (&[here, gone], Change::Other, News::None),
+        (&[gone], Change::Closed, News::Closed(leases.dir().join(gone))),
+        (&[gone], Change::Removed, News::Release),
         (&[here], Change::Removed, News::Release),
         (others, Change::Removed, News::None),
     ] {
@@ -284,6 +286,59 @@ fn of_a_crowd_that_wants_the_same_only_those_whose_turn_is_near_are_judged_again
         assert!(why.may_have_changed(), "claim {n}");
         go(claim).release().expect("release");
     }
+}
+
+#[test]
+fn a_burial_by_somebody_else_is_a_change() {
+    let (_dir, leases) = folder();
+    let dead = leave_dead(&leases, "t1", LeaseState::Held, &["a", "b"]);
+    let mut pending = ask(&leases, "t2", &["b"]);
+    let why = no_go(&mut pending);
+    assert!(!why.may_have_changed());
+    assert!(leases.bury(&dead, &|| false).expect("bury"));
+    assert!(why.may_have_changed());
+    go(&mut pending);
+}
+
+#[test]
+fn a_lease_that_went_and_waits_again_with_the_same_ticket_is_another() {
+    let (_dir, leases) = folder();
+    let _held = go(&mut ask(&leases, "t0", &["c"]));
+    let mut waiting = ask(&leases, "t2", &["a", "c"]);
+    let mut late = go(&mut ask(&leases, "t1", &["b"]));
+    assert_eq!(late.amend(writes(&["a"]), &plain).expect("amend"), None);
+    let ticket = late.file().ticket;
+    let why = no_go(&mut waiting);
+    assert_eq!(in_way(&why).len(), 2);
+    drop(late);
+    let again = ask(&leases, "t1", &["a"]);
+    assert_eq!(again.file().expect("waits").ticket, ticket);
+    assert!(why.may_have_changed());
+}
+
+#[test]
+fn who_asks_again_over_its_own_dead_claim_is_heard_of_as_one_that_has_gone() {
+    let (_dir, leases) = folder();
+    leave_dead(&leases, "t1", LeaseState::Waiting, &["a"]);
+    let (tell, heard) = std::sync::mpsc::channel();
+    let of = leases.clone();
+    let mut watch = Watch::new(move |hint| drop(tell.send(of.news(&hint)))).expect("a watch");
+    watch.add(leases.dir()).expect("watched");
+    let _again = ask(&leases, "t1", &["a"]);
+    let news = || heard.recv_timeout(std::time::Duration::from_secs(20)).expect("news");
+    while news() != News::Release {}
+}
+
+#[test]
+fn what_was_released_is_not_taken_for_what_died() {
+    let (_dir, leases) = folder();
+    let held = go(&mut ask(&leases, "t1", &["a"]));
+    let path = leases.path_of(&holder("t1"), 1);
+    assert!(!Leases::is_free(&path), "it lives");
+    drop(held);
+    assert!(!Leases::is_free(&path), "it is gone");
+    leave_dead(&leases, "t1", LeaseState::Held, &["a"]);
+    assert!(Leases::is_free(&path), "it has died");
 }
 
 #[test]

@@ -245,6 +245,10 @@ pub fn carriers_below(marks: &[(&str, &str)], first: u32) -> Vec<u32> {
 /// that wait for nobody: that one is gone, so what it started has come to us, and nobody is here but children of our own. Whoever
 /// cannot be told from it by that alone, and who cannot look so, means no.
 pub fn is_gone(outer: &str, first: u32) -> bool {
+    is_adopted(&[("", outer)]) && tells_of_children() && nobody_came(first)
+}
+
+fn nobody_came(first: u32) -> bool {
     // Held over the start of a child: whoever starts one now is not waited for.
     let Ok(known) = CHILDREN.try_lock() else { return false };
     let own = own_pid();
@@ -254,7 +258,7 @@ pub fn is_gone(outer: &str, first: u32) -> bool {
     let is_clear =
         || look(first).is_none() && children_of_first_thread().into_iter().all(is_nobodys);
     // A list of children may lack one while another one ends, hardly twice in a row: as in a sweep.
-    is_adopted(&[("", outer)]) && tells_of_children() && is_clear() && is_clear()
+    is_clear() && is_clear()
 }
 
 /// Ends every process of a family, again and again until none is left; gives back what would not die within a bound, as process 0
@@ -423,6 +427,23 @@ mod tests {
         assert!(other.try_wait().expect("alive").is_none());
         other.kill().expect("end it");
         other.wait().expect("ended");
+    }
+
+    #[test]
+    fn a_first_process_that_has_ended_alone_is_gone_and_nobody_is_waited_for_to_know_it() {
+        // Children of other tests are children of their threads, and not of the first.
+        let mut first = Command::new("sleep").arg("1000").spawn().expect("a");
+        assert!(!nobody_came(first.id()), "it lives");
+        first.kill().expect("end it");
+        first.wait().expect("ended");
+        let told = spawn(|| Ok(nobody_came(first.id())), |_| own_pid()).expect("started");
+        assert!(!told, "while a child is started, by others too, nobody knows");
+        let is_gone = |_| {
+            clock::pause(BIRTH_REST);
+            nobody_came(first.id())
+        };
+        // Other tests start children of their own now and then.
+        assert!((0..1000).any(is_gone));
     }
 
     #[test]

@@ -294,8 +294,10 @@ impl RunFolder {
     /// Those of the system.
     pub fn mend_plan(&self, plan: &Plan) -> Result<()> {
         let numbered = self.numbered(plan.number);
-        let is_it =
-            |found: Plan| found.strategy == plan.strategy && plan.tasks.starts_with(&found.tasks);
+        let is_it = |found: Plan| {
+            let of = |plan: &Plan| (plan.number, plan.objective.clone(), plan.strategy.clone());
+            of(&found) == of(plan) && plan.tasks.starts_with(&found.tasks)
+        };
         let is_whole =
             read_json(&numbered).is_ok_and(|found: Option<Plan>| found.is_some_and(is_it));
         if is_whole { self.write_current_plan(plan) } else { self.write_plan(plan) }

@@ -51,6 +51,8 @@ struct Listener {
     watch: Option<Watch>,
     /// Which folder it is on.
     folder: Option<Number>,
+    /// Whether something has become of that folder: its number may be another's by now.
+    is_off: Arc<AtomicBool>,
 }
 
 /// A folder's device and number.
@@ -64,17 +66,25 @@ fn number_of(leases: &Leases) -> Option<Number> {
 impl Listener {
     fn begin(leases: &Leases) -> Self {
         let (audience, folder) = (Arc::<Audience>::default(), number_of(leases));
-        let (told, of) = (audience.clone(), leases.clone());
-        let watch = Watch::new(move |hint| told.tell(&of.news(&hint))).ok();
+        let (told, of, is_off) = (audience.clone(), leases.clone(), Arc::<AtomicBool>::default());
+        let off = is_off.clone();
+        let watch = Watch::new(move |hint| {
+            if hint.paths.iter().any(|path| path == of.dir()) {
+                off.store(true, Ordering::Release);
+            }
+            told.tell(&of.news(&hint));
+        });
+        let watch = watch.ok();
         let watch = watch.and_then(|mut watch| watch.add(leases.dir()).ok().map(|()| watch));
         // One that was replaced meanwhile is not known to be heard of.
         let folder = folder.filter(|folder| number_of(leases) == Some(*folder));
-        Self { audience, watch, folder }
+        Self { audience, watch, folder, is_off }
     }
 
     /// Whether it hears of a folder as that is now.
     fn hears(&self, leases: &Leases) -> bool {
-        self.watch.is_some() && self.folder.is_some() && self.folder == number_of(leases)
+        let is_there = self.folder.is_some() && self.folder == number_of(leases);
+        self.watch.is_some() && is_there && !self.is_off.load(Ordering::Acquire)
     }
 }
 
@@ -178,7 +188,7 @@ impl Ear {
     pub(super) async fn wait(&mut self, nogo: &NoGo, stop: &mut Stop) -> Outcome<()> {
         if std::mem::take(&mut self.is_new) {
             // A holder may have died before this, and its lock comes free only now.
-            self.rumours.doubt(nogo.in_way());
+            self.rumours.doubt(nogo.doubtful());
         }
         // However much is heard meanwhile.
         let again = tokio::time::sleep(self.rescan(nogo));
@@ -251,7 +261,8 @@ mod tests {
         let nogo = no_go(&mut waiting);
         // Hints are given by hand: that the kernel gives them is the other test's.
         let audience = Arc::default();
-        let listener = Arc::new(Listener { audience, watch: None, folder: None });
+        let listener =
+            Arc::new(Listener { audience, watch: None, folder: None, is_off: Arc::default() });
         let mut ear = Ear::at(listener, Arc::default());
         drop(beside);
         ear.rumours.hear(&News::Release);
@@ -276,6 +287,12 @@ mod tests {
         let after = Ear::open(&listening, &leases);
         assert!(!Arc::ptr_eq(&before.listener, &after.listener));
         assert!(Arc::ptr_eq(&after.listener, &Ear::open(&listening, &leases).listener));
+        // A folder that is removed leaves its number to the next one, often to one of its own name.
+        fsx::remove_tree(&path).expect("removed");
+        let gone = tokio::time::timeout(Duration::from_secs(20), after.rumours.wake.notified());
+        gone.await.expect("a hint");
+        let leases = Leases::open(&path).expect("made anew");
+        assert!(!Arc::ptr_eq(&after.listener, &Ear::open(&listening, &leases).listener));
     }
 
     async fn hears_of_a_release(ear: &Ear) {
