@@ -3,7 +3,7 @@
 //! the job file start in the same way, without terminal, prompt and lock of their own, and enter a control group first.
 //!
 //! Arguments: `LOCK PROMPT STDERR CGROUP-PROCS BOUNDS -- PROGRAM ARGS…`, `-` for what there is none of; or the name of a pipe that
-//! tells, sooner or later, where orders with these words are. Those are prepared, and obeyed when the pipe says [`GO`]: until then
+//! tells, sooner or later, where orders with these words are. Those are prepared, and obeyed when the pipe says `go`: until then
 //! the journal may not say yet that codex begins. Without orders, or without that word, it leaves. Exits with 127 and a line on
 //! stderr when any of it fails: nothing of codex has run then.
 

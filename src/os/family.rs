@@ -241,22 +241,18 @@ pub fn carriers_below(marks: &[(&str, &str)], first: u32) -> Vec<u32> {
     census_below(marks, first).carriers
 }
 
-/// Whether nothing is left of a family whose outer mark this is, and whose first process was this child of ours, as far as two looks tell
-/// that wait for nobody: that one is gone, so what it started has come to us, and nobody is here but children of our own. Whoever
-/// cannot be told from it by that alone, and who cannot look so, means no.
+/// Whether nothing is left of a family with this outer mark, whose first process was this child of ours, as two looks tell that wait for
+/// nobody: that one is gone, so what it started has come to us, and only children of our own are here. Else, or where none can look, no.
 pub fn is_gone(outer: &str, first: u32) -> bool {
     is_adopted(&[("", outer)]) && tells_of_children() && nobody_came(first)
 }
 
 fn nobody_came(first: u32) -> bool {
-    // Held over the start of a child: whoever starts one now is not waited for.
-    let Ok(known) = CHILDREN.try_lock() else { return false };
-    let own = own_pid();
-    let is_our_child =
-        |seen: Look, pid: u32| seen.parent == own && is_known(&known, pid, seen.started);
-    let is_nobodys = |pid: u32| look(pid).is_none_or(|seen| is_our_child(seen, pid));
-    let is_clear =
-        || look(first).is_none() && children_of_first_thread().into_iter().all(is_nobodys);
+    // Whoever starts a child now is not waited for.
+    let (Ok(known), own) = (CHILDREN.try_lock(), own_pid()) else { return false };
+    let is_ours = |pid, seen: Look| seen.parent == own && is_known(&known, pid, seen.started);
+    let is_ours = |pid| look(pid).is_none_or(|seen| is_ours(pid, seen));
+    let is_clear = || look(first).is_none() && children_of_first_thread().into_iter().all(is_ours);
     // A list of children may lack one while another one ends, hardly twice in a row: as in a sweep.
     is_clear() && is_clear()
 }
