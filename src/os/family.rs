@@ -242,18 +242,18 @@ pub fn carriers_below(marks: &[(&str, &str)], first: u32) -> Vec<u32> {
 }
 
 /// Whether nothing is left of a family with this outer mark, whose first process was this child of ours, as two looks tell that wait for
-/// nobody: that one is gone, so what it started has come to us, and only children of our own are here. Else, or where none can look, no.
+/// nobody (a list of children may lack one while another one ends, hardly twice in a row): that one is gone, so what it started has come to us, and only children of our own are here. Else, or where none can look, no.
 pub fn is_gone(outer: &str, first: u32) -> bool {
-    is_adopted(&[("", outer)]) && tells_of_children() && nobody_came(first)
+    is_adopted(&[("", outer)])
+        && tells_of_children()
+        && nobody_came(first, children_of_first_thread)
 }
 
-fn nobody_came(first: u32) -> bool {
+fn nobody_came(first: u32, who_is_here: impl Fn() -> Vec<u32>) -> bool {
     // Whoever starts a child now is not waited for.
     let (Ok(known), own) = (CHILDREN.try_lock(), own_pid()) else { return false };
-    let is_ours = |pid, seen: Look| seen.parent == own && is_known(&known, pid, seen.started);
-    let is_ours = |pid| look(pid).is_none_or(|seen| is_ours(pid, seen));
-    let is_clear = || look(first).is_none() && children_of_first_thread().into_iter().all(is_ours);
-    // A list of children may lack one while another one ends, hardly twice in a row: as in a sweep.
+    let ours = |pid| look(pid).is_none_or(|l| l.parent == own && is_known(&known, pid, l.started));
+    let is_clear = || look(first).is_none() && who_is_here().into_iter().all(ours);
     is_clear() && is_clear()
 }
 
@@ -427,19 +427,26 @@ mod tests {
 
     #[test]
     fn a_first_process_that_has_ended_alone_is_gone_and_nobody_is_waited_for_to_know_it() {
-        // Children of other tests are children of their threads, and not of the first.
+        // Who is here is told: a thread that ends leaves its children to the first one, and so do those of other tests.
         let mut first = Command::new("sleep").arg("1000").spawn().expect("a");
-        assert!(!nobody_came(first.id()), "it lives");
+        let mut stranger = Command::new("sleep").arg("1000").spawn().expect("b");
+        let (first_pid, stranger_pid) = (first.id(), stranger.id());
+        assert!(!nobody_came(first_pid, Vec::new), "it lives");
         first.kill().expect("end it");
         first.wait().expect("ended");
-        let told = spawn(|| Ok(nobody_came(first.id())), |_| own_pid()).expect("started");
-        assert!(!told, "while a child is started, by others too, nobody knows");
-        let is_gone = |_| {
-            clock::pause(BIRTH_REST);
-            nobody_came(first.id())
+        let told = spawn(|| Ok(nobody_came(first_pid, Vec::new)), |_| own_pid()).expect("started");
+        assert!(!told, "while a child is started nobody knows");
+        // Other tests start children, too.
+        let is_told = |here: &[u32]| {
+            (0..1000).any(|_| {
+                clock::pause(BIRTH_REST);
+                nobody_came(first_pid, || here.to_vec())
+            })
         };
-        // Other tests start children of their own now and then.
-        assert!((0..1000).any(is_gone));
+        assert!(is_told(&[]) && is_told(&[first_pid]));
+        assert!(!nobody_came(first_pid, || vec![stranger_pid]));
+        stranger.kill().expect("end it");
+        stranger.wait().expect("ended");
     }
 
     #[test]
