@@ -241,8 +241,8 @@ pub fn carriers_below(marks: &[(&str, &str)], first: u32) -> Vec<u32> {
     census_below(marks, first).carriers
 }
 
-/// Whether nothing is left of a family with this outer mark, whose first process was this child of ours, as two looks tell that wait for
-/// nobody (a list of children may lack one while another one ends, hardly twice in a row): that one is gone, so what it started has come to us, and only children of our own are here. Else, or where none can look, no.
+/// Whether nothing is left of a family with this outer mark, whose first process was our child: two looks, which wait for nobody (a list
+/// of children may lack one, hardly twice in a row), find that one gone, so what it started came to us, and only our own children here.
 pub fn is_gone(outer: &str, first: u32) -> bool {
     is_adopted(&[("", outer)])
         && tells_of_children()
