@@ -116,7 +116,7 @@ pub(super) struct Ear {
     listener: Arc<Listener>,
     /// When what was closed is looked at.
     echo: Interval,
-    /// Whether it is only beginning to listen.
+    /// Whether it is only beginning to listen, or may have missed something.
     is_new: bool,
 }
 
@@ -152,9 +152,7 @@ impl Rumours {
 
     /// Whether what was heard may let a claim go.
     fn may_matter(&self, nogo: &NoGo) -> bool {
-        let is_lost = self.is_lost.swap(false, Ordering::AcqRel);
-        let has_release = self.has_release.swap(false, Ordering::AcqRel);
-        is_lost || has_release && nogo.may_have_changed()
+        self.has_release.swap(false, Ordering::AcqRel) && nogo.may_have_changed()
     }
 
     /// Looks at what was closed; whether a holder has died.
@@ -187,7 +185,7 @@ impl Ear {
     /// Waits until the claim may be judged otherwise.
     pub(super) async fn wait(&mut self, nogo: &NoGo, stop: &mut Stop) -> Outcome<()> {
         if std::mem::take(&mut self.is_new) {
-            // A holder may have died before this, and its lock comes free only now.
+            // A holder may have died unheard, and its lock comes free only now.
             self.rumours.doubt(nogo.doubtful());
         }
         // However much is heard meanwhile.
@@ -197,7 +195,8 @@ impl Ear {
             let is_in_doubt = !self.rumours.closed().is_empty();
             tokio::select! {
                 () = self.rumours.wake.notified() => {
-                    if self.rumours.may_matter(nogo) {
+                    self.is_new = self.rumours.is_lost.swap(false, Ordering::AcqRel);
+                    if self.is_new || self.rumours.may_matter(nogo) {
                         return Ok(());
                     }
                 }
@@ -269,6 +268,7 @@ mod tests {
         assert!(!is_woken(&mut ear, &nogo).await, "that one was in nobody's way");
         ear.rumours.hear(&News::Lost);
         assert!(is_woken(&mut ear, &nogo).await, "anything may have happened");
+        assert!(ear.is_new, "a death, too, whose lock is not free yet");
         assert!(!is_woken(&mut ear, &nogo).await, "once");
         drop(first);
         ear.rumours.hear(&News::Release);
