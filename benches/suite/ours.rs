@@ -183,12 +183,12 @@ impl Ours {
         let jobs = max_jobs.to_string();
         // What it works on ends with it, so that nothing of a measure is left.
         let mut command = self.command(&["daemon", "--stop-jobs", "--max-jobs", &jobs]);
-        self.daemon = Some(Running::start(&mut command)?);
         let log = self.path("store/daemon.ndjson");
-        until("the daemon has started", PATIENCE, || {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            Ok(text.contains("daemon_started"))
-        })
+        let starts =
+            || fs::read_to_string(&log).unwrap_or_default().matches("daemon_started").count();
+        let before = starts();
+        self.daemon = Some(Running::start(&mut command)?);
+        until("the daemon has started", PATIENCE, || Ok(starts() > before))
     }
 
     /// Ends the daemon, and with it what it works on.

@@ -25,6 +25,7 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
         });
     }
     rows.push(ours(jobs)?);
+    rows.push(after_a_rest(size.of(3, 30))?);
     Ok(rows)
 }
 
@@ -53,13 +54,34 @@ fn ours(jobs: usize) -> io::Result<Row> {
     ours.start(2)?;
     let mut spans = Vec::new();
     for number in 0..WARM_UP + jobs {
-        ours.scratch.marks.drain();
-        let before = ours.drop_job(&format!("job{number}"), "")?;
-        let mark = ours.scratch.marks.wait(Kind::Start, PATIENCE)?;
-        spans.push(millis(before, mark.at));
-        ours.wait_done(number + 1, PATIENCE)?;
-        pause(GAP);
+        spans.push(span(&ours, number)?);
     }
     spans.drain(..WARM_UP);
     Ok(Row::new("Numerus", &spread(spans)))
+}
+
+/// Each file is the first of its daemon, so that no worker waits for it, as after a rest.
+fn after_a_rest(jobs: usize) -> io::Result<Row> {
+    let mut ours = Ours::new(&one_task(0), "")?;
+    let mut spans = Vec::new();
+    for number in 0..=jobs {
+        ours.start(2)?;
+        // What it does at its start is over by then.
+        pause(GAP * 10);
+        spans.push(span(&ours, number)?);
+        ours.stop();
+    }
+    // The first one makes what later ones find.
+    spans.remove(0);
+    Ok(Row::new("Numerus, after a rest", &spread(spans)))
+}
+
+/// From dropping a job to its agent, in milliseconds; comes back when the job is over.
+fn span(ours: &Ours, number: usize) -> io::Result<f64> {
+    ours.scratch.marks.drain();
+    let before = ours.drop_job(&format!("job{number}"), "")?;
+    let mark = ours.scratch.marks.wait(Kind::Start, PATIENCE)?;
+    ours.wait_done(number + 1, PATIENCE)?;
+    pause(GAP);
+    Ok(millis(before, mark.at))
 }
