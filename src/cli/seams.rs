@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use super::lookup;
 use crate::bus::Bus;
 use crate::codex::{Codex, account};
-use crate::daemon::take::{self, Desk, Taken};
+use crate::daemon::take::{Desk, Taken, nobody};
 use crate::daemon::{self, reading};
 use crate::ending::{self, Ending, Held};
 use crate::error::{Exit, Failure};
@@ -34,6 +34,7 @@ use crate::logic::frontmatter;
 use crate::logic::schedule::{self, Hold, Waiting};
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
+use crate::model::order::Order;
 use crate::model::rejection::Reason;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
@@ -43,7 +44,7 @@ use crate::root::RootError;
 use crate::runs::{RunFolder, Runs, Want};
 use crate::spool::Spool;
 use crate::store::holds::Holds;
-use crate::worker::{Left, Ready};
+use crate::worker::{Left, Orders, Ready};
 
 pub(super) use self::applying::{bring, of_trees};
 pub(super) use self::doctor::{broken_settings, codex_is_there, examine, lacks_login, preflight};
@@ -137,7 +138,7 @@ pub(super) fn take(root: &Root, job: &JobId) -> Result<(), Failure> {
 /// Takes a dropped file: the job that it became, or `None` if it is gone.
 pub(super) fn take_file(root: &Root, name: &OsStr) -> Result<Option<JobId>, Failure> {
     let desk = Desk::new(root, open(root)?);
-    match desk.take(name).map_err(|e| Failure::system("take the job", &e))? {
+    match desk.take(name, &mut nobody).map_err(|e| Failure::system("take the job", &e))? {
         Taken::Rejected { reason, .. } => Err(refused(&reason)),
         Taken::Later(why) => Err(Failure::new(Exit::Blocked, why)),
         Taken::Gone => Ok(None),
@@ -159,7 +160,7 @@ pub(super) fn may_begin(root: &Root, folder: &RunFolder, state: &JobState) -> Re
         return Ok(());
     };
     let desk = Desk::new(root, open(root)?);
-    let waiting = Waiting { rest: None, ..take::waiting(&job, state) };
+    let waiting = Waiting { rest: None, ..Waiting::of(&job, state) };
     let schedule = schedule::decide(&[waiting], &|id| desk.other(id), 1, clock::now());
     let blocked = |why: String| Failure::new(Exit::Blocked, format!("{} {why}", job.id));
     if let Some((_, other)) = schedule.fail.first() {
@@ -251,15 +252,35 @@ fn carry_on(root: &Root, settings: &Settings, job: &JobId, ready: Ready) -> Resu
 /// The same for a job that the daemon tells on standard input, if it does.
 pub(super) fn work_when_told(root: &Root) -> Result<Exit, Failure> {
     // What goes wrong with these is said where the job's worker is to say it.
-    let made = open(root).and_then(|settings| Ok((make_ready(&settings)?, settings)));
-    match crate::worker::job_of_input(root) {
-        Ok(Some(job)) => {
-            let (ready, settings) = made?;
-            carry_on(root, &settings, &job, ready)
-        }
-        Ok(None) => Ok(Exit::Done),
-        Err(e) => Err(Failure::system("hear of a job", &e)),
+    let mut made = open(root).and_then(|settings| Ok((make_ready(&settings)?, settings)));
+    let mut orders = Orders::of_input();
+    let mut hear = || orders.hear(root).map_err(|e| Failure::system("hear of a job", &e));
+    let mut told = hear()?;
+    let is_foretold = matches!(told, Some(Order::Soon(_)));
+    if let Some(Order::Soon(job)) = told {
+        made = renew(root, made).map(|(ready, settings)| {
+            let ready = ready.foresee(root, &settings, *job);
+            (ready, settings)
+        });
+        told = hear()?;
     }
+    let Some(Order::Begin(job)) = told else { return Ok(Exit::Done) };
+    let (ready, settings) = if is_foretold { made } else { renew(root, made) }?;
+    carry_on(root, &settings, &job, ready)
+}
+
+/// What was made ready, if it still fits the settings, which are others by now where somebody has changed them since.
+fn renew(
+    root: &Root,
+    made: Result<(Ready, Settings), Failure>,
+) -> Result<(Ready, Settings), Failure> {
+    let Ok((ready, seen)) = made else {
+        let settings = open(root)?;
+        return Ok((make_ready(&settings)?, settings));
+    };
+    let settings = crate::root::settings(root).map_err(|e| unusable(&e))?;
+    let ready = if seen == settings { ready } else { make_ready(&settings)? };
+    Ok((ready, settings))
 }
 
 fn unfit(why: &str) -> Failure {

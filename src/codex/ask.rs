@@ -106,7 +106,7 @@ impl Asker {
     ///
     /// # Errors
     /// The failure, typed.
-    pub async fn ask<A: JsonSchema + Serialize + DeserializeOwned, T>(
+    pub async fn ask<A: JsonSchema + Serialize + DeserializeOwned + 'static, T>(
         &self,
         question: Question,
         check: impl Fn(A) -> std::result::Result<T, Vec<String>>,

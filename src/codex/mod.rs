@@ -43,3 +43,11 @@ pub use launcher::Launchers;
 pub use program::Codex;
 pub use question::{Question, Reply};
 pub use session::{Ended, Record, SessionSpec};
+
+use crate::model::plan::PlanAnswer;
+
+/// Makes ready, and keeps, what the first session of a process would have to wait for.
+pub fn get_ready() {
+    prompt::get_ready();
+    let _kept = schema::strict::<PlanAnswer>();
+}

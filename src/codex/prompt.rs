@@ -4,6 +4,7 @@
 //! from outside is inserted as text, never read as a template.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value as Facts};
@@ -23,6 +24,21 @@ const TEMPLATES: [(&str, &str); 8] = [
     ("queen", include_str!("../prompts/queen.md")),
     ("repair", include_str!("../prompts/repair.md")),
 ];
+
+/// What all templates are rendered by; made once.
+static ENVIRONMENT: LazyLock<Result<Environment<'static>, String>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    let syntax = SyntaxConfig::builder().trim_blocks(true).build();
+    environment.set_syntax(syntax.map_err(|e| e.to_string())?);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    Ok(environment)
+});
+
+/// Makes ready what the first prompt of a process would have to wait for.
+pub(super) fn get_ready() {
+    let _used_later = LazyLock::force(&ENVIRONMENT);
+}
 
 /// Renders prompts for one root.
 #[derive(Debug, Clone)]
@@ -47,11 +63,7 @@ impl Prompts {
             TEMPLATES.iter().find(|(n, _)| *n == name).map(|(_, text)| (*text).to_owned());
         let template =
             own.or(builtin).ok_or_else(|| format!("there is no prompt called {name}"))?;
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-        let syntax = SyntaxConfig::builder().trim_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|e| e.to_string())?);
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        let environment = ENVIRONMENT.as_ref().map_err(Clone::clone)?;
         let rendered = environment.render_str(&template, Facts::from(Serde(facts)));
         rendered.map_err(|e| format!("the prompt {} is no valid template: {e}", path.display()))
     }

@@ -2,6 +2,10 @@
 //! takes: every property required, `additionalProperties: false`, no `oneOf`, `format`, bounds or defaults. Codex passes
 //! any schema on and checks no answer, so both are done here.
 
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
@@ -14,8 +18,16 @@ const DROPPED: [&str; 6] = ["$schema", "title", "format", "minimum", "maximum", 
 /// Most problems that a model is told at once.
 const MAX_PROBLEMS: usize = 20;
 
-/// The strict schema of a type.
-pub fn strict<T: JsonSchema>() -> Value {
+/// Those that were made before.
+static MADE: Mutex<BTreeMap<TypeId, Value>> = Mutex::new(BTreeMap::new());
+
+/// The strict schema of a type; made once.
+pub fn strict<T: JsonSchema + 'static>() -> Value {
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(TypeId::of::<T>()).or_insert_with(make::<T>).clone()
+}
+
+fn make<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     tighten(&mut schema);
@@ -170,7 +182,9 @@ mod tests {
     }
 
     /// Whether an answer is taken, and whether its schema is content with it.
-    fn verdicts<T: JsonSchema + Serialize + DeserializeOwned>(answer: &Value) -> (bool, bool) {
+    fn verdicts<T: JsonSchema + Serialize + DeserializeOwned + 'static>(
+        answer: &Value,
+    ) -> (bool, bool) {
         let schema = strict::<T>();
         let taken = read::<T>(&schema, &answer.to_string()).is_ok();
         (taken, problems(&schema, answer).expect("schema").is_empty())

@@ -43,7 +43,7 @@ use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
 use self::metrics::Metrics;
 use self::overview::Overview;
-use self::spare::Spare;
+use self::spare::Spares;
 use self::take::Desk;
 use self::workers::Live;
 use crate::error::Exit;
@@ -137,8 +137,8 @@ struct Daemon {
     inputs: UnboundedSender<Input>,
     /// Jobs that were taken and have not ended.
     jobs: BTreeMap<JobId, Live>,
-    /// A worker that begins before its job is known.
-    spare: Option<Spare>,
+    /// The worker that begins before its job is known.
+    spares: Spares,
     /// Jobs seen to have ended, with their file where it belongs.
     settled: BTreeSet<JobId>,
     /// Jobs to look at again.
@@ -216,7 +216,7 @@ impl Daemon {
             moves: None,
             inputs,
             jobs: BTreeMap::new(),
-            spare: None,
+            spares: Spares::default(),
             settled: BTreeSet::new(),
             unchecked: BTreeSet::new(),
             watched_locks: BTreeSet::new(),
@@ -251,6 +251,7 @@ impl Daemon {
         self.look_before_work();
         self.clear();
         let exit = self.work_on(&mut heard, lock).await;
+        self.dismiss_spare().await;
         self.see_overview_told().await;
         exit
     }
@@ -270,7 +271,7 @@ impl Daemon {
                 self.check_marked();
                 self.take_what_is_whole();
                 self.schedule();
-                self.dismiss_spare().await;
+                self.look_after_spare().await;
             }
             if let Some(code) = self.end_of_work() {
                 self.record(&Fact::DaemonStopped { reason: "done".to_owned() });
@@ -385,7 +386,11 @@ impl Daemon {
         let told = self.metrics.due(self.busy() > 0).map(|at| at.saturating_sub(now));
         let page = self.overview.due().map(|at| at.saturating_sub(now));
         let round = self.next_round.map(|at| at.saturating_sub(now));
-        [wall, looks, retry, told, page, round].into_iter().flatten().fold(rescan, Duration::min)
+        let spare = self.spare_due().map(|at| at.saturating_sub(now));
+        [wall, looks, retry, told, page, round, spare]
+            .into_iter()
+            .flatten()
+            .fold(rescan, Duration::min)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Daemon, Stop};
 use crate::ending::{self, Ending, Held};
 use crate::hooks;
 use crate::logic::rescan;
-use crate::logic::schedule::{self, Hold, Schedule};
+use crate::logic::schedule::{self, Hold, Schedule, Waiting};
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
 use crate::os::clock;
@@ -103,7 +103,8 @@ impl Daemon {
             return self.looks.postpone(name, now + LOCKED_REST);
         }
         self.call_spare();
-        match self.desk.take(name) {
+        let Self { desk, spares, .. } = self;
+        match desk.take(name, &mut |job| spares.foretell(job)) {
             Ok(Taken::Later(why)) => {
                 self.keeps_waiting = true;
                 self.leave_for(name, why);
@@ -147,7 +148,7 @@ impl Daemon {
             }),
             Taken::Job(fresh) => {
                 let job = fresh.job;
-                let waiting = super::take::waiting(&job, &JobState::default());
+                let waiting = Waiting::of(&job, &JobState::default());
                 let mut live = Live::new(waiting);
                 live.journal_bytes = super::reconcile::journal_bytes(&fresh.folder);
                 hooks::rouse(&self.desk.root, &job.id);

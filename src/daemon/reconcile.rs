@@ -8,11 +8,12 @@ use super::Daemon;
 use super::log::Fact;
 use super::lost::{self, Record};
 use super::queue::end_held;
-use super::take::{self, Taken};
+use super::take::Taken;
 use super::workers::Live;
 use crate::ending::{self, Ending, Held};
 use crate::logic::recover::{self, Lies, Repair, Run};
 use crate::logic::rescan::WITHOUT_EVENTS;
+use crate::logic::schedule::Waiting;
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
 use crate::model::job::Job;
@@ -297,7 +298,7 @@ impl Daemon {
     fn update(&mut self, accepted: &Job, state: &JobState, is_held: bool) {
         let job = &accepted.id;
         let folder = self.desk.runs.folder(job);
-        let mut waiting = take::waiting(accepted, state);
+        let mut waiting = Waiting::of(accepted, state);
         waiting.wants_killed = folder.wants(Want::Killed);
         waiting.wants_paused = folder.wants(Want::Paused);
         let rests = waiting.rest.is_some();

@@ -56,6 +56,7 @@ pub(super) mod tests {
     use crate::daemon::take::Desk;
     use crate::daemon::{Input, Options, watching};
     use crate::logic::rescan::{Ears, RARE, SOON};
+    use crate::logic::schedule::Waiting;
     use crate::logic::state::JobState;
     use crate::model::id::JobId;
     use crate::model::job::{Job, Options as Asked, Origin};
@@ -98,7 +99,7 @@ pub(super) mod tests {
             origin: Origin { name: String::new(), bytes: 0, sha256: String::new(), uid: 0 },
             created_at: jiff::Timestamp::UNIX_EPOCH,
         };
-        Live::new(crate::daemon::take::waiting(&job, &JobState::default()))
+        Live::new(Waiting::of(&job, &JobState::default()))
     }
 
     #[test]

@@ -31,6 +31,12 @@ const ID_TRIES: u32 = 8;
 /// How long a folder is left to whoever puts it away.
 const A_MOMENT: Duration = Duration::from_millis(20);
 
+/// Who hears what a job will be, once that is known, while it is made one.
+pub type Foretell<'a> = &'a mut dyn FnMut(&Job);
+
+/// In the place of somebody who would hear of it.
+pub fn nobody(_job: &Job) {}
+
 /// Where jobs are taken to.
 #[derive(Debug, Clone)]
 pub struct Desk {
@@ -99,11 +105,11 @@ impl Desk {
         Self { root: root.clone(), spool: Spool::of(root), runs: Runs::of(root), settings }
     }
 
-    /// Takes one file of `incoming/`, which the caller holds to be whole.
+    /// Takes one file of `incoming/`, which the caller holds to be whole. `foretell` hears of the job before it is one.
     ///
     /// # Errors
     /// Those of the system; then the file is where it was, or claimed, and will be taken later.
-    pub fn take(&self, name: &OsStr) -> Result<Taken> {
+    pub fn take(&self, name: &OsStr, foretell: Foretell<'_>) -> Result<Taken> {
         // Before anything moves: a part of the root that is gone may come back with another file of this job.
         crate::root::check(&self.root).map_err(Error::other)?;
         self.spool.incoming_identity()?;
@@ -118,7 +124,7 @@ impl Desk {
         let format = Format::of(name);
         let Some(room) = self.make_room(name)? else { return Ok(Taken::Gone) };
         let claimed = self.spool.take(name, room.folder.job(), format);
-        match self.go_on(room, claimed, name) {
+        match self.go_on(room, claimed, name, foretell) {
             Err(e) if is_gone(&from, &e) => Ok(Taken::Gone),
             taken => taken,
         }
@@ -140,13 +146,19 @@ impl Desk {
         let Occupied::Ours(room) = self.occupy(job)? else { return Ok(Taken::Gone) };
         let furnished = furnish(&room.folder);
         let claimed = furnished.and_then(|()| self.spool.claim_prepared(prepared, job));
-        self.go_on(room, claimed, format!("{job}.json").as_ref())
+        self.go_on(room, claimed, format!("{job}.json").as_ref(), &mut nobody)
     }
 
     /// Goes on with a file that was to become claimed; where that failed its room is left.
-    fn go_on(&self, room: Room, claimed: Result<PathBuf>, name: &OsStr) -> Result<Taken> {
+    fn go_on(
+        &self,
+        room: Room,
+        claimed: Result<PathBuf>,
+        name: &OsStr,
+        foretell: Foretell<'_>,
+    ) -> Result<Taken> {
         match claimed {
-            Ok(claimed) => self.accept(room.folder, room.lock, &claimed, name),
+            Ok(claimed) => self.accept(room.folder, room.lock, (&claimed, name), foretell),
             Err(e) => {
                 // A rename whose flush failed has been made: the file is taken again, and for that its folder stays.
                 if !self.spool.has_taken(room.folder.job()) {
@@ -173,7 +185,7 @@ impl Desk {
         let Some(path) = found else { return Ok(Taken::Gone) };
         let name = path.file_name().unwrap_or_default().to_owned();
         folder.clear_temps(&lock)?;
-        self.accept(folder, lock, &path, &name)
+        self.accept(folder, lock, (&path, &name), &mut nobody)
     }
 
     /// Sees a taking through that was cut short, if this job's was and nobody is at it.
@@ -280,14 +292,15 @@ impl Desk {
         &self,
         folder: RunFolder,
         lock: FileLock,
-        taken: &Path,
-        name: &OsStr,
+        (taken, name): (&Path, &OsStr),
+        foretell: Foretell<'_>,
     ) -> Result<Taken> {
         let limit = self.settings.max_objective_bytes;
         let may_be_copied = |uid, linked| self.refuse_owner(uid, linked).is_none();
         let (claimed, content) = self.spool.bring(taken, limit, may_be_copied)?;
         match self.read(content, name, &folder, clock::now())? {
             Ok(job) => {
+                foretell(&job);
                 self.put(&folder, &job, &claimed)?;
                 // Where it stays, the journal says more.
                 let _stays = folder.end_taking(&lock);
@@ -328,7 +341,7 @@ impl Desk {
     /// A job's status as the queue sees it: one that waits for another job, or for its time, rests.
     pub fn status(&self, job: &Job, state: &JobState) -> Status {
         let mut status = state.status(job);
-        let waiting = waiting(job, state);
+        let waiting = Waiting::of(job, state);
         let others = |id: &str| self.other(id);
         let schedule = schedule::decide(&[waiting], &others, 1, clock::now());
         let hold = schedule.hold.into_iter().next().map(|(_, hold)| hold);
@@ -359,22 +372,6 @@ impl Desk {
                 _ => Other::Badly,
             },
         }
-    }
-}
-
-/// A job as the schedule sees it; its wishes are looked at by whoever decides.
-pub fn waiting(job: &Job, state: &JobState) -> Waiting {
-    Waiting {
-        id: job.id.clone(),
-        priority: job.options.priority,
-        created_at: job.created_at,
-        after: job.options.after.clone(),
-        not_before: job.options.not_before,
-        is_begun: state.started_at.is_some(),
-        rest: schedule::Rest::of(state),
-        account: schedule::Account::Unknown,
-        wants_paused: false,
-        wants_killed: false,
     }
 }
 

@@ -28,7 +28,7 @@ fn incoming(desk: &Desk, name: impl AsRef<OsStr>) -> PathBuf {
 
 fn drop_file(desk: &Desk, name: &str, bytes: &[u8]) -> Taken {
     fsx::put_new(&incoming(desk, name), bytes).expect("drop");
-    desk.take(OsStr::new(name)).expect("take")
+    desk.take(OsStr::new(name), &mut nobody).expect("take")
 }
 
 fn accepted(taken: Taken) -> Job {
@@ -106,7 +106,7 @@ fn what_is_no_file_is_moved_aside_unopened() {
     mknodat(CWD, incoming(&desk, "fifo.md"), FileType::Fifo, 0o600.into(), 0).expect("fifo");
     let socket = std::os::unix::net::UnixListener::bind(incoming(&desk, "socket")).expect("bind");
     for name in ["link.md", "loop.md", "folder.md", "fifo.md", "socket"] {
-        let taken = desk.take(OsStr::new(name)).expect("take");
+        let taken = desk.take(OsStr::new(name), &mut nobody).expect("take");
         assert_eq!(code(&taken), Some(Code::NotRegular), "{name}");
         let kept = desk.spool.folder(Place::Rejected).join(name);
         assert!(std::fs::symlink_metadata(&kept).is_ok(), "{name} is kept");
@@ -122,14 +122,14 @@ fn odd_names_are_only_names() {
     for name in [&b"-rf"[..], b"--help.md", b"\xff\xfe", b"a\nb.md", b"..%2f..", &[b'x'; 255]] {
         let name = OsStr::from_bytes(name);
         fsx::put_new(&incoming(&desk, name), b"x").expect("drop");
-        accepted(desk.take(name).expect("take"));
+        accepted(desk.take(name, &mut nobody).expect("take"));
     }
 }
 
 #[test]
 fn a_file_that_is_gone_is_nothing() {
     let (_d, desk) = desk();
-    assert!(matches!(desk.take(OsStr::new("a.md")), Ok(Taken::Gone)));
+    assert!(matches!(desk.take(OsStr::new("a.md"), &mut nobody), Ok(Taken::Gone)));
     assert_eq!(desk.runs.jobs().expect("runs"), []);
 }
 

@@ -220,7 +220,7 @@ fn what_lies_wrong_at_the_start_is_put_right() {
     let moved = site
         .submit("moved-abcdef", r#"{"objective": "good", "not_before": "2999-01-01T00:00:00Z"}"#);
     for job in [&vanished, &moved] {
-        drop(site.desk.take(format!("{job}.json").as_ref()).expect("take"));
+        drop(site.desk.take(format!("{job}.json").as_ref(), &mut take::nobody).expect("take"));
     }
     fsx::remove(&spool.find(&vanished).expect("file").1).expect("vanish");
     let (_, path) = spool.find(&moved).expect("file");
@@ -379,7 +379,7 @@ fn a_running_job_whose_file_is_moved_to_killed_is_killed() {
 /// A job that waits for its time, as if a worker had died in a session of it.
 fn abandoned(site: &Site, id: &str) -> JobId {
     let job = site.submit(id, r#"{"objective": "x", "not_before": "2999-01-01T00:00:00Z"}"#);
-    drop(site.desk.take(format!("{id}.json").as_ref()).expect("take"));
+    drop(site.desk.take(format!("{id}.json").as_ref(), &mut take::nobody).expect("take"));
     let folder = site.desk.runs.folder(&job);
     fsx::make_dirs(folder.place("plan").session_lock().parent().expect("place")).expect("place");
     let start = SessionStart {

@@ -178,10 +178,11 @@ impl Daemon {
     }
 
     fn spawn(&mut self, job: &JobId) -> Result<(u32, Option<u64>)> {
-        let mut child = match self.spare.take().and_then(|spare| spare.tell(job)) {
-            Some(child) => child,
-            None => self.begin(job)?,
-        };
+        let mut child =
+            match self.spares.take(job, clock::since_boot()).and_then(|spare| spare.tell(job)) {
+                Some(child) => child,
+                None => self.begin(job)?,
+            };
         let pid = child.id().unwrap_or(0);
         // Nobody has waited for it yet, so the number is still its own.
         let started = process::start_time(pid);
@@ -267,7 +268,7 @@ mod tests {
             },
             created_at: jiff::Timestamp::UNIX_EPOCH,
         };
-        let waiting = crate::daemon::take::waiting(&job, &crate::logic::state::JobState::default());
+        let waiting = Waiting::of(&job, &crate::logic::state::JobState::default());
         let mut live = Live::new(waiting);
         assert!(!live.is_stuck(2) && live.is_stuck(3));
         live.excuse(3);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::state::JobState;
 use crate::model::duration::was_ahead;
 use crate::model::id::JobId;
-use crate::model::job::After;
+use crate::model::job::{After, Job};
 use crate::model::status::PauseReason;
 
 /// How a job named in `after` stands.
@@ -86,6 +86,24 @@ pub struct Waiting {
     pub wants_paused: bool,
     /// Whether someone wants it ended.
     pub wants_killed: bool,
+}
+
+impl Waiting {
+    /// A job as its journal has it; its wishes and its account are looked at by whoever decides.
+    pub fn of(job: &Job, state: &JobState) -> Self {
+        Self {
+            id: job.id.clone(),
+            priority: job.options.priority,
+            created_at: job.created_at,
+            after: job.options.after.clone(),
+            not_before: job.options.not_before,
+            is_begun: state.started_at.is_some(),
+            rest: Rest::of(state),
+            account: Account::Unknown,
+            wants_paused: false,
+            wants_killed: false,
+        }
+    }
 }
 
 /// Why a job does not start.

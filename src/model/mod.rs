@@ -13,6 +13,7 @@ pub mod fields;
 pub mod id;
 pub mod job;
 pub mod memory;
+pub mod order;
 pub mod outcome;
 pub mod plan;
 pub mod rejection;

@@ -1,12 +1,14 @@
 //! A worker before its job: what it has ready by then, and how one that was started before it was known is told, on its standard
 //! input.
 
-use std::io::{BufRead, Read, Result};
+use std::io::{BufRead, Read, Result, StdinLock};
 
 use tokio::runtime::{Builder, Runtime};
 
+use super::foreseeing::Foreseen;
 use crate::codex::Launchers;
-use crate::model::id::{JobId, MAX_ID_BYTES};
+use crate::model::job::Job;
+use crate::model::order::{LONGEST_LINE, Order};
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::os::pty::Spawner;
@@ -19,6 +21,8 @@ pub struct Ready {
     pub(super) launchers: std::result::Result<Launchers, String>,
     /// Its end waits for one that is just being started.
     pub(super) runtime: Runtime,
+    /// What is known of the job that was foretold, if one was.
+    pub(super) foreseen: Option<Foreseen>,
 }
 
 impl Ready {
@@ -35,7 +39,18 @@ impl Ready {
         drop(inside);
         // Kept from now on: the first session's record is looked for by it.
         let _kept = clock::zone();
-        Ok(Self { launchers, runtime })
+        crate::codex::get_ready();
+        Ok(Self { launchers, runtime, foreseen: None })
+    }
+
+    /// Finds out what there is to know of a job that may come. What stands by is that job's from now on.
+    #[must_use]
+    pub fn foresee(mut self, root: &Root, settings: &Settings, job: Job) -> Self {
+        let _inside = self.runtime.enter();
+        let launchers = self.launchers.as_ref().ok();
+        self.foreseen =
+            launchers.and_then(|launchers| Foreseen::of(root, settings, job, launchers));
+        self
     }
 }
 
@@ -48,20 +63,29 @@ fn begin(settings: &Settings) -> std::result::Result<Launchers, String> {
     Ok(launchers)
 }
 
-/// Waits for the name of a job, and says from then on what there is to say in that job's log. `None` when there is none: whoever
-/// started this process needs no worker now, or is gone.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn job_of_input(root: &Root) -> Result<Option<JobId>> {
-    let mut line = String::new();
-    let bound = u64::try_from(MAX_ID_BYTES + 1).unwrap_or(u64::MAX);
-    std::io::stdin().lock().take(bound).read_line(&mut line)?;
-    // A name that was cut off is nobody's.
-    let Some(job) = line.strip_suffix('\n').and_then(|name| JobId::parse(name).ok()) else {
-        return Ok(None);
-    };
-    let log = fsx::open_append(&Runs::of(root).folder(&job).worker_log())?;
-    rustix::stdio::dup2_stderr(log)?;
-    Ok(Some(job))
+/// Where a worker that was started before its job was known is told what it is: its standard input.
+#[derive(Debug)]
+pub struct Orders(StdinLock<'static>);
+
+impl Orders {
+    /// Those on standard input.
+    pub fn of_input() -> Self {
+        Self(std::io::stdin().lock())
+    }
+
+    /// Waits for the next. With that to begin, what there is to say is said in the job's log. `None` when there is none: whoever
+    /// started this process needs no worker now, or is gone.
+    ///
+    /// # Errors
+    /// Those of the system, with the path.
+    pub fn hear(&mut self, root: &Root) -> Result<Option<Order>> {
+        let mut line = Vec::new();
+        self.0.by_ref().take(LONGEST_LINE as u64).read_until(b'\n', &mut line)?;
+        let told = Order::of_line(&line);
+        if let Some(Order::Begin(job)) = &told {
+            let log = fsx::open_append(&Runs::of(root).folder(job).worker_log())?;
+            rustix::stdio::dup2_stderr(log)?;
+        }
+        Ok(told)
+    }
 }

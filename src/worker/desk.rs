@@ -8,11 +8,12 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::book::Book;
 use super::early::Early;
+use super::foreseeing::{Foreseen, Tools};
 use super::listening::Listening;
 use super::stuck::Stuck;
 use crate::codex::log_budget::Budget;
 use crate::codex::prompt::Prompts;
-use crate::codex::{Asker, Codex, Launchers, sandbox};
+use crate::codex::{Asker, Launchers};
 use crate::leases::Leases;
 use crate::logic::lifecycle;
 use crate::logic::state::JobState;
@@ -20,16 +21,13 @@ use crate::logic::supervise::StopReason;
 use crate::logic::task::TaskState;
 use crate::model::event::Fact;
 use crate::model::id::TaskId;
-use crate::model::job::{Job, Sandbox};
+use crate::model::job::Job;
 use crate::model::outcome::{Failure, FailureKind};
-use crate::model::plan::Role;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
 use crate::model::workspace::{Isolation, Oid, Workspace};
 use crate::os::clock;
 use crate::runs::RunFolder;
-use crate::store::holds::Holds;
-use crate::store::starts::StartSlots;
 use crate::trees::{Trees, TreesError};
 
 /// The way to be told to stop.
@@ -73,25 +71,19 @@ pub(super) struct Desk {
 impl Desk {
     /// Puts everything in its place; a sentence when codex cannot be used.
     pub(super) fn set_up(
-        root: &Root,
-        settings: &Settings,
+        (root, settings): (&Root, &Settings),
         folder: &RunFolder,
         job: Job,
         book: Book,
-        launchers: Result<Launchers, String>,
+        (launchers, foreseen): (Result<Launchers, String>, Option<Foreseen>),
     ) -> Result<Arc<Self>, String> {
-        let codex = Codex::for_job(root, settings, &job)?;
+        let known = foreseen.and_then(|foreseen| foreseen.tools_of(&job));
+        let Tools { codex, slots, holds } =
+            known.map_or_else(|| Tools::find(root, settings, &job), Ok)?;
         let launchers = launchers?;
         launchers.dedicate(&job.id);
-        let is_confined = job.options.sandbox_of(Role::Executor) != Sandbox::DangerFullAccess;
-        if is_confined && !codex.is_rehearsal() {
-            sandbox::check(&codex, &root.store(), sandbox::PATIENCE)
-                .map_err(|lack| lack.to_string())?;
-        }
-        let slots = StartSlots::open(&root.store()).map_err(|e| e.to_string())?;
         let (recorder, purse, purse_of) = (book.clone(), book.clone(), job.clone());
         let ahead = book.clone();
-        let holds = Holds::open(&root.store()).map_err(|e| e.to_string())?;
         let asker = Asker {
             codex,
             job: job.clone(),

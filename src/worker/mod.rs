@@ -15,6 +15,7 @@ mod cycle;
 mod desk;
 mod early;
 mod enforcing;
+mod foreseeing;
 mod in_place;
 mod landing;
 mod lane;
@@ -55,9 +56,10 @@ use crate::os::signals::Listener;
 use crate::os::{clock, family, process, reserve};
 use crate::runs::{RunFolder, Runs, Want};
 
-pub use awaiting::{Ready, job_of_input};
+pub use awaiting::{Orders, Ready};
 use book::Book;
 use desk::Desk;
+use foreseeing::Foreseen;
 use providing::Providing;
 use telling::Teller;
 
@@ -87,7 +89,7 @@ pub fn run(
     settings: &Settings,
     job: &JobId,
     bus: &Bus,
-    Ready { launchers, runtime }: Ready,
+    Ready { launchers, runtime, foreseen }: Ready,
 ) -> Result<Left> {
     let _carries_on = reserve::spend();
     family::adopt_orphans(job.as_str())?;
@@ -100,9 +102,9 @@ pub fn run(
     })?;
     // What cannot be cleared away is in nobody's way.
     let _stays = folder.clear_temps(&lock);
-    let telling = Teller::start(root, &folder, lock.clone(), bus);
+    let telling = Teller::start(&runtime, (root, &folder), lock.clone(), bus);
     let standing = launchers.as_ref().ok().cloned();
-    let ground = (root, settings, launchers);
+    let ground = ((root, settings), (launchers, foreseen));
     let left = runtime.block_on(async {
         let left = work(ground, &folder, lock.clone(), bus, signals).await;
         if let Some(standing) = standing {
@@ -129,7 +131,8 @@ fn take_lock(folder: &RunFolder) -> Result<Option<FileLock>> {
 }
 
 /// What a worker has before it looks at its job.
-type Ground<'a> = (&'a Root, &'a Settings, std::result::Result<Launchers, String>);
+type Ground<'a> =
+    ((&'a Root, &'a Settings), (std::result::Result<Launchers, String>, Option<Foreseen>));
 
 async fn work(
     ground: Ground<'_>,
@@ -153,7 +156,7 @@ async fn work(
 }
 
 async fn carry_on(
-    (root, settings, launchers): Ground<'_>,
+    ((root, settings), prepared): Ground<'_>,
     folder: &RunFolder,
     job: &Job,
     book: &Book,
@@ -181,7 +184,7 @@ async fn carry_on(
     // A fresh repository is made in the run folder, beside whatever else is put in its place now.
     let is_to_be_made = job.options.workspace.is_none() && book.state(|s| s.workspace.is_none());
     let fixing = is_to_be_made.then(|| planning::begin_fixing(root, folder, &job.options, &home));
-    match Desk::set_up(root, settings, folder, job.clone(), book.clone(), launchers) {
+    match Desk::set_up((root, settings), folder, job.clone(), book.clone(), prepared) {
         Ok(desk) => {
             *desk.fixing() = fixing;
             parked::hold_again(&desk, unsettled);

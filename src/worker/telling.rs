@@ -1,14 +1,17 @@
-//! Keeps the job's report fresh while the worker lives, in a thread of its own: nothing waits for it, and it rests far longer
-//! than it works. The page of a job that has ended is written by whoever ended it. The overview of all jobs is a daemon's to write;
-//! where none leads it is written when the worker has begun and when it ends, whatever became of the report.
+//! Keeps the job's report fresh while the worker lives, in a thread of its own once the job has lasted a moment: nothing waits for it,
+//! and it rests far longer than it works. The page of a job that has ended is written by whoever ended it. The overview of all jobs is
+//! a daemon's to write; where none leads it is written when the worker has begun and when it ends, whatever became of the report.
 //!
 //! Diagnostics: a page that cannot be written is noted in `worker.log` once, and tried again with the next fact.
 
 use std::io::Result;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::task::AbortHandle;
 
 use crate::bus::{Bus, Subscription};
 use crate::model::root::Root;
@@ -17,18 +20,40 @@ use crate::os::lock::FileLock;
 use crate::report;
 use crate::runs::RunFolder;
 
-/// How long after the first fact the first page is written: of a job that is quick, the last one is all that anybody needs.
+/// How long after its start the first page is written: of a job that is quick, the last one is all that anybody needs.
 const FIRST: Duration = Duration::from_secs(1);
 /// How long lies between two pages at least, and how many times as long as a page took.
 const REST: Duration = Duration::from_secs(5);
 const SHARE: u32 = 50;
 
-/// The thread; it ends when this is dropped, with a last page if anything has happened since.
+/// Has it done, until it is dropped: then with a last page if anything has happened since.
 pub(super) struct Teller {
     listening: Option<Subscription>,
-    /// Ends its rest, too, when it is dropped.
+    /// Ends the thread's rest, too, when it is dropped.
     lasting: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// Starts the thread.
+    beginning: AbortHandle,
+    doing: Arc<Mutex<Doing>>,
+}
+
+/// By whom it is done.
+enum Doing {
+    /// By nobody yet.
+    Later(Desk),
+    /// By the thread.
+    Now(JoinHandle<()>),
+    /// By nobody any more: no thread could be had, or it is over.
+    No,
+}
+
+impl Doing {
+    /// Starts the thread. Where none can be had, there is no page until the end.
+    fn begin(&mut self) {
+        if let Self::Later(desk) = std::mem::replace(self, Self::No) {
+            let thread = std::thread::Builder::new().name("report".to_owned());
+            *self = thread.spawn(move || desk.work()).map_or(Self::No, Self::Now);
+        }
+    }
 }
 
 /// What the thread knows.
@@ -37,27 +62,47 @@ struct Desk {
     folder: RunFolder,
     lock: Arc<FileLock>,
     has_complained: bool,
+    /// One where anything has happened since the last page.
+    facts: Receiver<()>,
+    over: Receiver<()>,
 }
 
 impl Teller {
-    /// Starts it. Where no thread can be had, there is no page until the end.
-    pub(super) fn start(root: &Root, folder: &RunFolder, lock: Arc<FileLock>, bus: &Bus) -> Self {
+    /// Begins with it, in a moment, on a thread that the runtime's loop starts.
+    pub(super) fn start(
+        runtime: &Runtime,
+        (root, folder): (&Root, &RunFolder),
+        lock: Arc<FileLock>,
+        bus: &Bus,
+    ) -> Self {
         let (tell, facts) = sync_channel(1);
         let (lasting, over) = channel();
         let listening = bus.subscribe("*", move |_| wake(&tell));
         let (root, folder) = (root.clone(), folder.clone());
-        let desk = Desk { root, folder, lock, has_complained: false };
-        let thread = std::thread::Builder::new().name("report".to_owned());
-        let thread = thread.spawn(move || desk.work(&facts, &over)).ok();
-        Self { listening: Some(listening), lasting: Some(lasting), thread }
+        let desk = Desk { root, folder, lock, has_complained: false, facts, over };
+        let doing = Arc::new(Mutex::new(Doing::Later(desk)));
+        let later = doing.clone();
+        let beginning = runtime.spawn(async move {
+            tokio::time::sleep(FIRST).await;
+            held(&later).begin();
+        });
+        let beginning = beginning.abort_handle();
+        Self { listening: Some(listening), lasting: Some(lasting), beginning, doing }
     }
+}
+
+fn held(doing: &Mutex<Doing>) -> MutexGuard<'_, Doing> {
+    doing.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Teller {
     fn drop(&mut self) {
+        self.beginning.abort();
         drop((self.listening.take(), self.lasting.take()));
-        if let Some(thread) = self.thread.take() {
-            let _a_page_is_no_reason_to_fail = thread.join();
+        match std::mem::replace(&mut *held(&self.doing), Doing::No) {
+            Doing::Later(desk) => desk.work(),
+            Doing::Now(thread) => drop(thread.join()),
+            Doing::No => {}
         }
     }
 }
@@ -68,12 +113,12 @@ fn wake(tell: &SyncSender<()>) {
 }
 
 impl Desk {
-    fn work(mut self, facts: &Receiver<()>, over: &Receiver<()>) {
-        let (mut rest, mut has_begun) = (FIRST, false);
-        while facts.recv().is_ok() {
+    fn work(mut self) {
+        let (mut rest, mut has_begun) = (Duration::ZERO, false);
+        while self.facts.recv().is_ok() {
             // No fact wakes a rest: the next one waits in the queue, and all others are as good as that one.
-            let is_over = over.recv_timeout(rest) != Err(RecvTimeoutError::Timeout);
-            facts.try_iter().for_each(drop);
+            let is_over = self.over.recv_timeout(rest) != Err(RecvTimeoutError::Timeout);
+            self.facts.try_iter().for_each(drop);
             let began = clock::since_boot();
             self.write(|desk| report::refresh(&desk.folder, true));
             if !std::mem::replace(&mut has_begun, true) && !is_over {
@@ -105,6 +150,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::event::{Event, Fact};
     use crate::model::id::JobId;
     use crate::os::fsx;
     use crate::runs::Runs;
@@ -125,7 +171,7 @@ mod tests {
         drop(tell);
         let (lasting, over) = channel();
         drop(lasting);
-        Desk { root: root.clone(), folder, lock, has_complained: false }.work(&facts, &over);
+        Desk { root: root.clone(), folder, lock, has_complained: false, facts, over }.work();
         root
     }
 
@@ -149,5 +195,55 @@ mod tests {
         });
         assert!(leads.is_some() && !report::overview_path(&root).exists());
         assert!(Spool::of(&root).is_overview_behind(), "it is told");
+    }
+
+    /// A worker that has published one fact, and the page of its job.
+    fn teller(dir: &std::path::Path, runtime: &Runtime) -> (Teller, std::path::PathBuf) {
+        let root = Root::new(dir);
+        Spool::of(&root).create().expect("spool");
+        for made in [root.runs(), root.store()] {
+            fsx::make_dirs(&made).expect("made");
+        }
+        let job = JobId::parse("a-abc234").expect("id");
+        let folder = Runs::of(&root).create(&job).expect("folder");
+        let lock = Arc::new(folder.try_lock().expect("lock").expect("free"));
+        let bus = Bus::new();
+        let teller = Teller::start(runtime, (&root, &folder), lock, &bus);
+        bus.publish(&Event {
+            seq: 1,
+            ts: jiff::Timestamp::UNIX_EPOCH,
+            fact: Fact::Resumed {},
+            job_id: job,
+            task_id: None,
+        });
+        (teller, root.runs().join("index.html"))
+    }
+
+    #[test]
+    fn a_quick_worker_has_its_last_page_written_without_a_thread() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let (teller, page) = teller(dir.path(), &runtime.expect("runtime"));
+        assert!(matches!(*held(&teller.doing), Doing::Later(_)) && !page.exists());
+        drop(teller);
+        assert!(page.is_file());
+    }
+
+    #[test]
+    fn one_that_lasts_has_it_written_by_a_thread() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("runtime");
+        let (teller, page) = teller(dir.path(), &runtime);
+        runtime.block_on(async {
+            let begun = async {
+                while !page.exists() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), begun).await.expect("it is written");
+        });
+        assert!(matches!(*held(&teller.doing), Doing::Now(_)));
+        drop(teller);
     }
 }

@@ -203,6 +203,97 @@ fn a_worker_that_nothing_needed_is_gone_when_its_daemon_has_ended() {
     assert_eq!(yard.processes(), [0_u32; 0]);
 }
 
+/// The workers that wait for a job and are ready for it.
+fn waiting(yard: &Yard) -> Vec<u32> {
+    let is_spare = |pid: &u32| words(*pid).ends_with(&["worker".into(), "-".into(), String::new()]);
+    let spares = yard.processes().into_iter().filter(is_spare);
+    spares.filter(|pid| !standing_below(*pid).is_empty()).collect()
+}
+
+/// The worker that waits, once the job that came before is over.
+fn until_one_waits(yard: &Yard, before: &str) -> u32 {
+    let job = yard.until_in("done", before);
+    let ended = yard.worker(&job);
+    let next = || waiting(yard).into_iter().find(|pid| *pid != ended);
+    yard.until("the next one waits", || next().is_some());
+    next().unwrap()
+}
+
+#[test]
+fn the_next_worker_waits_for_the_next_file_and_goes_with_its_daemon() {
+    let yard = Yard::new("kept");
+    let daemon = yard.daemon(&[]);
+    yard.drop_job("x", "x", "");
+    let kept = until_one_waits(&yard, "x-");
+    yard.drop_job("y", "hold-y", "");
+    yard.until_reached("hold-y");
+    assert_eq!(yard.worker(&yard.job("y-").unwrap()), kept);
+    yard.let_go("hold-y");
+    until_one_waits(&yard, "y-");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(PATIENCE).code, Some(0));
+    assert_eq!(yard.processes(), [0_u32; 0]);
+}
+
+#[test]
+fn a_worker_that_waited_knows_the_settings_as_they_are_by_then() {
+    let yard = Yard::new("kept-settings");
+    let settings = fs::read_to_string(yard.site.root().join("numerus.toml")).unwrap();
+    let _daemon = yard.daemon(&[]);
+    yard.drop_job("x", "x", "");
+    until_one_waits(&yard, "x-");
+    yard.set_settings(&format!("{settings}resources = {{open_files = 777}}\n"));
+    yard.drop_job("y", "hold-y", "");
+    yard.until_reached("hold-y");
+    let agents = processes_with_env("NUMERUS_JOB", &yard.job("y-").unwrap()).into_iter();
+    let limits = |pid| fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+    let is_bound = |limits: String| {
+        limits.lines().any(|line| line.starts_with("Max open files") && line.contains(" 777 "))
+    };
+    assert!(agents.map(limits).any(is_bound));
+    yard.let_go("hold-y");
+    until_one_waits(&yard, "y-");
+    yard.set_settings("max_jbos = 2\n");
+    yard.drop_job("broken", "broken", "");
+    yard.until("it is told", || {
+        let log = yard.job("broken-").map(|job| yard.run(&job).join("worker.log"));
+        log.is_some_and(|log| fs::read_to_string(log).is_ok_and(|said| said.contains("max_jbos")))
+    });
+    yard.set_settings(&settings);
+    yard.until_in("done", "broken-");
+}
+
+#[test]
+fn what_was_foretold_is_used_for_that_job_alone() {
+    let yard = Yard::new("foretold");
+    let other = yard.path("other.json");
+    fs::write(&other, r#"{"version": 1, "scenes": []}"#).unwrap();
+    let daemon = yard.daemon(&[]);
+    let [own, another] = ["own", "another"].map(|stem| yard.resting(stem));
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(PATIENCE).code, Some(0));
+    let read = |job: &str| fs::read_to_string(yard.run(job).join("job.json")).unwrap();
+    let mut told: Vec<serde_json::Value> =
+        [&own, &another].map(|job| serde_json::from_str(&read(job)).unwrap()).into();
+    // As nobody would have it: with what is in the file this job's agent would have nothing to play.
+    told[1]["options"]["rehearse"] = other.to_str().unwrap().into();
+    for (job, told) in [(&own, &told[0]), (&another, &told[1])] {
+        let input = yard.path("input");
+        fs::write(&input, format!("{told}\n{job}\n")).unwrap();
+        let mut worker = yard.numerus(&["worker", "-"]);
+        let ended = worker.stdin(Stdio::from(fs::File::open(&input).unwrap())).output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert_eq!(yard.end_of(job).0, "done", "{job}");
+        assert_eq!(yard.processes(), [0_u32; 0]);
+    }
+    let input = yard.path("input");
+    fs::write(&input, format!("{}\n", told[0])).unwrap();
+    let mut worker = yard.numerus(&["worker", "-"]);
+    let ended = worker.stdin(Stdio::from(fs::File::open(&input).unwrap())).output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "no job came of it");
+    assert_eq!(yard.processes(), [0_u32; 0]);
+}
+
 /// What a process that stands by becomes of these words in its pipe.
 fn told(site: &crate::site::Site, words: &[u8]) -> (bool, std::process::Output) {
     let [orders, pipe, made] = ["orders", "pipe", "made"].map(|name| site.path().join(name));

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::{
-    Desk, Failure, Held, PATIENCE, Runs, Spool, Taken, Want, clock, ending, open, refused,
+    Desk, Failure, Held, PATIENCE, Runs, Spool, Taken, Want, clock, ending, nobody, open, refused,
 };
 use crate::error::Exit;
 use crate::hooks;
@@ -28,7 +28,7 @@ pub(in crate::cli) fn take_to_rest(root: &Root, file: &Path) -> Result<(), Failu
     let cannot = |e: std::io::Error| Failure::system("take the job", &e);
     super::until_whole(root, file)?;
     let desk = Desk::new(root, open(root)?);
-    match desk.take(file.file_name().unwrap_or_default()).map_err(cannot)? {
+    match desk.take(file.file_name().unwrap_or_default(), &mut nobody).map_err(cannot)? {
         Taken::Rejected { reason, .. } => Err(refused(&reason)),
         Taken::Later(why) => Err(Failure::new(Exit::Blocked, why)),
         Taken::Gone => Ok(()),
