@@ -274,13 +274,11 @@ fn renew(
     root: &Root,
     made: Result<(Ready, Settings), Failure>,
 ) -> Result<(Ready, Settings), Failure> {
-    let Ok((ready, seen)) = made else {
-        let settings = open(root)?;
-        return Ok((make_ready(&settings)?, settings));
-    };
-    let settings = crate::root::settings(root).map_err(|e| unusable(&e))?;
-    let ready = if seen == settings { ready } else { make_ready(&settings)? };
-    Ok((ready, settings))
+    let settings = open(root)?;
+    match made {
+        Ok((ready, seen)) if seen == settings => Ok((ready, settings)),
+        _ => Ok((make_ready(&settings)?, settings)),
+    }
 }
 
 fn unfit(why: &str) -> Failure {

@@ -46,8 +46,8 @@ type Standing = VecDeque<Standby>;
 /// What is needed to make one.
 #[derive(Clone)]
 struct Maker {
-    /// What is started, before the name of the pipe; this program, but for tests.
-    words: Vec<OsString>,
+    /// What is started, before the name of the pipe; `None` is this program, but for tests.
+    words: Option<Vec<OsString>>,
     spawner: Spawner,
     /// Whose sessions they are for, once that is known.
     job: Arc<OnceLock<JobId>>,
@@ -88,14 +88,10 @@ pub(super) struct Launched {
 
 impl Launchers {
     /// None yet.
-    ///
-    /// # Errors
-    /// When this program does not find itself.
-    pub fn new(spawner: Spawner, settings: &Settings) -> Result<Self> {
-        let words = vec![env::own_binary()?.into(), "__session".into()];
+    pub fn new(spawner: Spawner, settings: &Settings) -> Self {
         let (job, made, bounds) = (Arc::default(), Arc::default(), program::bounds(settings));
-        let maker = Maker { words, spawner, job, bounds, made };
-        Ok(Self { maker, standing: Arc::default() })
+        let maker = Maker { words: None, spawner, job, bounds, made };
+        Self { maker, standing: Arc::default() }
     }
 
     /// Tells whose sessions they are for, once: before one is taken. Those that began before carry no mark, and get their group
@@ -166,7 +162,7 @@ impl Launchers {
 impl Maker {
     fn make(&self) -> Result<Launcher> {
         let (held, orders) = pipe::pair()?;
-        let argv = [self.words.clone(), vec![pipe::name_of(&held)]].concat();
+        let argv = [self.words()?, vec![pipe::name_of(&held)]].concat();
         // Codex gets an environment of its own. What portable-pty does not find here it asks the machine for.
         let known = [("HOME", "/"), ("SHELL", "/bin/sh")];
         let mark = self.job.get().map(|job| (JOB_MARK, job.as_str()));
@@ -179,6 +175,14 @@ impl Maker {
             Launcher { process, group, enclosing, is_settled, orders, held, briefed };
         launcher.settle(self);
         Ok(launcher)
+    }
+
+    /// Asked each time: the program's file may have been replaced since the last one.
+    fn words(&self) -> Result<Vec<OsString>> {
+        match &self.words {
+            Some(words) => Ok(words.clone()),
+            None => Ok(vec![env::own_binary()?.into(), "__session".into()]),
+        }
     }
 
     /// A control group for the next one of this job.
@@ -260,8 +264,8 @@ mod tests {
     /// Launchers of nobody yet, each of them a program that waits for the end of the pipe.
     fn launchers() -> Launchers {
         let spawner = Spawner::start().expect("thread");
-        let mut launchers = Launchers::new(spawner, &Settings::default()).expect("found");
-        launchers.maker.words = vec!["/bin/cat".into()];
+        let mut launchers = Launchers::new(spawner, &Settings::default());
+        launchers.maker.words = Some(vec!["/bin/cat".into()]);
         launchers
     }
 

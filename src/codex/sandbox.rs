@@ -36,9 +36,8 @@ pub fn check(codex: &Codex, store: &Path, patience: Duration) -> std::result::Re
         what: format!("cannot try codex's sandbox: {e}"),
         hint: "see whether the root can be written".to_owned(),
     };
-    let remembered = store.join(REMEMBERED);
-    let here = fingerprint(codex);
-    if fsx::read_optional(&remembered).ok().flatten().as_deref() == Some(here.as_str()) {
+    let (remembered, here) = (store.join(REMEMBERED), fingerprint(codex));
+    if is_remembered(store, &here) {
         return Ok(());
     }
     let probe = store.join(format!(".sandbox-{}", random::base32(8).map_err(cannot)?));
@@ -53,6 +52,15 @@ pub fn check(codex: &Codex, store: &Path, patience: Duration) -> std::result::Re
                 .to_owned(),
         }),
     }
+}
+
+/// Whether they are known to, without another look.
+pub fn is_known(codex: &Codex, store: &Path) -> bool {
+    is_remembered(store, &fingerprint(codex))
+}
+
+fn is_remembered(store: &Path, here: &str) -> bool {
+    fsx::read_optional(&store.join(REMEMBERED)).ok().flatten().as_deref() == Some(here)
 }
 
 /// What the answer depends on.

@@ -251,7 +251,7 @@ impl Daemon {
         self.look_before_work();
         self.clear();
         let exit = self.work_on(&mut heard, lock).await;
-        self.dismiss_spare().await;
+        self.dismiss_spares().await;
         self.see_overview_told().await;
         exit
     }
@@ -271,8 +271,8 @@ impl Daemon {
                 self.check_marked();
                 self.take_what_is_whole();
                 self.schedule();
-                self.look_after_spare().await;
             }
+            self.look_after_spare();
             if let Some(code) = self.end_of_work() {
                 self.record(&Fact::DaemonStopped { reason: "done".to_owned() });
                 self.write_metrics();
@@ -386,7 +386,7 @@ impl Daemon {
         let told = self.metrics.due(self.busy() > 0).map(|at| at.saturating_sub(now));
         let page = self.overview.due().map(|at| at.saturating_sub(now));
         let round = self.next_round.map(|at| at.saturating_sub(now));
-        let spare = self.spare_due().map(|at| at.saturating_sub(now));
+        let spare = self.spare_due(now).map(|at| at.saturating_sub(now));
         [wall, looks, retry, told, page, round, spare]
             .into_iter()
             .flatten()

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Daemon, Stop};
@@ -32,6 +33,8 @@ const A_WHILE: Duration = Duration::from_millis(25);
 #[derive(Debug, Default)]
 pub(super) struct Spares {
     ready: Option<Spare>,
+    /// Those that were sent away and are not seen gone yet. None begins before they are.
+    leaving: JoinSet<()>,
     /// When the next one begins, in boot time; `None` when none is to begin before a file comes.
     begin_at: Option<Duration>,
     /// Until when one is kept, in boot time.
@@ -53,21 +56,21 @@ impl Spares {
     /// Takes the one that is kept, for a job that begins: another one follows.
     pub(super) fn take(&mut self, job: &JobId, now: Duration) -> Option<Spare> {
         (self.begin_at, self.until) = (Some(now + A_WHILE), now + KEPT_FOR);
-        let is_anothers = |spare: &mut Spare| spare.foretold.as_ref().is_some_and(|of| of != job);
-        if self.ready.as_mut().is_some_and(is_anothers) { None } else { self.ready.take() }
+        self.ready.take_if(|spare| spare.foretold.as_ref().is_none_or(|of| of == job))
     }
 
-    /// Tells the one that is kept, if one is, what its job may be.
+    /// Tells the one that is kept, if one is, what its job may be; not of one that waits for something before it may begin.
     pub(super) fn foretell(&mut self, job: &Job) {
-        if let Some(spare) = &mut self.ready {
+        let may_begin = job.options.after.is_empty() && job.options.not_before.is_none();
+        if let Some(spare) = self.ready.as_mut().filter(|_| may_begin) {
             spare.foretell(job);
         }
     }
 
     /// When something is to be done about it, in boot time, as long as it is of use.
-    fn due(&self) -> Option<Duration> {
+    fn due(&self, now: Duration) -> Option<Duration> {
         let end = self.ready.as_ref().map(|_| self.until);
-        end.or(self.begin_at.filter(|at| *at < self.until))
+        end.or(self.begin_at.filter(|at| (*at).max(now) < self.until))
     }
 
     /// `is_of_use`: whether a file that came now could start at once.
@@ -144,14 +147,18 @@ impl Daemon {
 
     fn begin_spare(&mut self) {
         self.spares.begin_at = None;
-        // Without it the job's worker begins when the job may.
-        self.spares.ready = Spare::begin(&self.desk.root).ok();
+        while self.spares.leaving.try_join_next().is_some() {}
+        if self.spares.leaving.is_empty() {
+            // Without it the job's worker begins when the job may.
+            self.spares.ready = Spare::begin(&self.desk.root).ok();
+        }
     }
 
     /// Whether a file that came now could start at once.
     fn could_use_spare(&self) -> bool {
         let is_ours = self.options.program.is_none() && self.stop == Stop::No;
-        is_ours && self.is_fit() && self.queued == 0 && self.busy() < self.lanes
+        let takes = self.ground.is_firm() && self.ground.is_open() && self.is_fit();
+        is_ours && takes && self.queued == 0 && self.busy() < self.lanes
     }
 
     /// Whether one is kept where that could be. A daemon that is to do its work once waits for no file.
@@ -160,30 +167,40 @@ impl Daemon {
     }
 
     /// When something is to be done about the one that is kept, in boot time.
-    pub(super) fn spare_due(&self) -> Option<Duration> {
-        if self.keeps_spare() { self.spares.due() } else { None }
+    pub(super) fn spare_due(&self, now: Duration) -> Option<Duration> {
+        if self.keeps_spare() { self.spares.due(now) } else { None }
     }
 
-    /// Keeps one as long as files are likely to come that could start at once, and sends away who is not needed.
-    pub(super) async fn look_after_spare(&mut self) {
-        match self.spares.care(self.keeps_spare(), clock::since_boot()) {
+    /// Keeps one as long as files are likely to come that could start at once, and sends away who is not needed: another may be, in a
+    /// while.
+    pub(super) fn look_after_spare(&mut self) {
+        let now = clock::since_boot();
+        match self.spares.care(self.keeps_spare(), now) {
             Care::Leave => {}
-            Care::Dismiss => self.dismiss_spare().await,
+            Care::Dismiss => {
+                self.spares.begin_at = Some(now + A_WHILE);
+                let needless = self.spares.ready.take();
+                needless.map(|spare| self.spares.leaving.spawn(spare.end()));
+            }
             Care::Begin => self.begin_spare(),
         }
     }
 
-    /// Sees the one that is kept gone: where a daemon has ended nothing of it is left.
-    pub(super) async fn dismiss_spare(&mut self) {
+    /// Sees all of them gone: where a daemon has ended nothing of them is left.
+    pub(super) async fn dismiss_spares(&mut self) {
         if let Some(spare) = self.spares.ready.take() {
             spare.end().await;
         }
+        while self.spares.leaving.join_next().await.is_some() {}
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
+    use crate::model::job::{Options, Origin};
 
     const NOW: Duration = Duration::from_secs(1000);
 
@@ -212,7 +229,7 @@ mod tests {
             (true, None, Duration::ZERO, true, Care::Dismiss),
         ] {
             let ready = is_there.then(waiting);
-            let spares = Spares { ready, begin_at, until };
+            let spares = Spares { ready, begin_at, until, ..Spares::default() };
             let case = (is_there, begin_at, until, is_of_use);
             assert_eq!(spares.care(is_of_use, NOW), expected, "{case:?}");
         }
@@ -221,21 +238,29 @@ mod tests {
     #[test]
     fn the_next_one_begins_a_while_after_a_job_and_is_kept_for_the_one_after_that() {
         let mut spares = Spares::default();
-        assert_eq!(spares.due(), None, "nothing to do before the first job");
+        assert_eq!(spares.due(NOW), None, "nothing to do before the first job");
         assert!(spares.take(&job(), NOW).is_none());
-        assert_eq!(spares.due(), Some(NOW + A_WHILE));
+        assert_eq!(spares.due(NOW), Some(NOW + A_WHILE));
         (spares.ready, spares.begin_at) = (Some(waiting()), None);
-        assert_eq!(spares.due(), Some(NOW + KEPT_FOR));
+        assert_eq!(spares.due(NOW), Some(NOW + KEPT_FOR));
         assert!(spares.take(&job(), NOW + KEPT_FOR / 2).is_some());
         spares.ready = Some(waiting());
         assert_eq!(spares.care(true, NOW + KEPT_FOR), Care::Leave, "from the last job on");
     }
 
     #[test]
-    fn nobody_wakes_for_one_that_is_due_too_late() {
-        let begin_at = Some(NOW + KEPT_FOR);
-        let spares = Spares { ready: None, begin_at, until: NOW + KEPT_FOR };
-        assert_eq!(spares.due(), None);
+    fn whoever_is_due_has_something_to_do_so_that_nobody_wakes_in_vain() {
+        let times = [0, 999, 1000, 1001, 1059, 1060, 1061].map(Duration::from_secs);
+        let begins = times.map(Some).into_iter().chain([None]);
+        for (begin_at, until) in begins.flat_map(|at| times.map(|until| (at, until))) {
+            for is_there in [false, true] {
+                let ready = is_there.then(waiting);
+                let spares = Spares { ready, begin_at, until, ..Spares::default() };
+                let is_due = spares.due(NOW).is_some_and(|at| at <= NOW);
+                let has_to = spares.care(true, NOW) != Care::Leave;
+                assert_eq!(is_due, has_to, "{begin_at:?} {until:?} {is_there}");
+            }
+        }
     }
 
     #[test]
@@ -247,5 +272,31 @@ mod tests {
         assert_eq!(spares.care(true, NOW), Care::Dismiss);
         spares.ready = Some(told(job()));
         assert!(spares.take(&job(), NOW).is_some());
+    }
+
+    #[test]
+    fn a_job_that_may_begin_is_foretold_once() {
+        let (mut input, orders) = std::io::pipe().expect("a pipe");
+        let spare = Spare { child: channel().1, orders, foretold: None };
+        let mut spares = Spares { ready: Some(spare), ..Spares::default() };
+        let later = |job: &Job| {
+            let options = Options { not_before: Some(job.created_at), ..Options::default() };
+            Job { options, ..job.clone() }
+        };
+        let job = Job {
+            version: 1,
+            id: job(),
+            objective: "x".into(),
+            options: Options::default(),
+            origin: Origin { name: "a.md".into(), bytes: 1, sha256: "0".repeat(64), uid: 0 },
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        for told in [&later(&job), &job, &job] {
+            spares.foretell(told);
+        }
+        drop(spares);
+        let mut said = Vec::new();
+        input.read_to_end(&mut said).expect("read");
+        assert_eq!(Order::of_line(&said), Some(Order::Soon(Box::new(job))), "one line");
     }
 }

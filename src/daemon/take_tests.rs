@@ -46,6 +46,29 @@ fn code(taken: &Taken) -> Option<Code> {
 }
 
 #[test]
+fn the_job_is_foretold_as_it_will_be_and_a_file_that_becomes_none_is_not() {
+    let (_d, desk) = desk();
+    let told = |name: &str, content: &[u8]| {
+        fsx::put_new(&incoming(&desk, name), content).expect("drop");
+        let mut told = Vec::new();
+        let mut hear = |job: &Job| {
+            assert!(
+                desk.runs.folder(&job.id).read_job().expect("read").is_none(),
+                "before it is one"
+            );
+            told.push(job.clone());
+        };
+        let taken = desk.take(OsStr::new(name), &mut hear).expect("take");
+        (told, taken)
+    };
+    let (told_of, Taken::Job(fresh)) = told("a.md", b"x") else { panic!("no job") };
+    assert_eq!(told_of.as_slice(), std::slice::from_ref(&fresh.job));
+    assert_eq!(fresh.folder.read_job().expect("read"), Some(fresh.job));
+    let (told_of, taken) = told("b.json", b"{");
+    assert!(told_of.is_empty() && matches!(taken, Taken::Rejected { .. }));
+}
+
+#[test]
 fn a_good_file_becomes_a_claimed_job() {
     let (_d, desk) = desk();
     let text = b"---\npriority: 3\n---\nFix it\n";

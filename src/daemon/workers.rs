@@ -178,11 +178,13 @@ impl Daemon {
     }
 
     fn spawn(&mut self, job: &JobId) -> Result<(u32, Option<u64>)> {
-        let mut child =
-            match self.spares.take(job, clock::since_boot()).and_then(|spare| spare.tell(job)) {
-                Some(child) => child,
-                None => self.begin(job)?,
-            };
+        // One that waited ends where the settings are wrong by now. Whoever starts once more looks at them first.
+        let is_first = self.jobs.get(job).is_none_or(|live| !live.has_worked);
+        let kept = if is_first { self.spares.take(job, clock::since_boot()) } else { None };
+        let mut child = match kept.and_then(|spare| spare.tell(job)) {
+            Some(child) => child,
+            None => self.begin(job)?,
+        };
         let pid = child.id().unwrap_or(0);
         // Nobody has waited for it yet, so the number is still its own.
         let started = process::start_time(pid);

@@ -43,22 +43,17 @@ impl Ready {
         Ok(Self { launchers, runtime, foreseen: None })
     }
 
-    /// Finds out what there is to know of a job that may come. What stands by is that job's from now on.
+    /// Finds out what there is to know of a job that may come.
     #[must_use]
-    pub fn foresee(mut self, root: &Root, settings: &Settings, job: Job) -> Self {
-        let _inside = self.runtime.enter();
-        let launchers = self.launchers.as_ref().ok();
-        self.foreseen =
-            launchers.and_then(|launchers| Foreseen::of(root, settings, job, launchers));
-        self
+    pub fn foresee(self, root: &Root, settings: &Settings, job: Job) -> Self {
+        Self { foreseen: Foreseen::of(root, settings, job), ..self }
     }
 }
 
 /// Has the first one stand by.
 fn begin(settings: &Settings) -> std::result::Result<Launchers, String> {
     let spawner = Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
-    let launchers = Launchers::new(spawner, settings)
-        .map_err(|e| format!("cannot find this program's own file: {e}"))?;
+    let launchers = Launchers::new(spawner, settings);
     launchers.prepare();
     Ok(launchers)
 }

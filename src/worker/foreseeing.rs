@@ -1,13 +1,14 @@
 //! What a worker finds out before its job is its own: by what it is told of it while the file is taken, which waits for the disk.
 //!
-//! Promises: nothing of the job is begun, and nothing is written that belongs to it. What was found out is used only where the job
-//! is, in every word, the one that was foretold.
+//! Promises: codex is not called, nothing of the job begins, and nothing is made but what any job of the root needs. What was found
+//! out is used only where the job is, in every word, the one that was foretold.
 
-use crate::codex::{Codex, Launchers, sandbox};
+use crate::codex::{Codex, sandbox};
 use crate::model::job::{Job, Sandbox};
 use crate::model::plan::Role;
 use crate::model::root::Root;
 use crate::model::settings::Settings;
+use crate::store::StoreError;
 use crate::store::holds::Holds;
 use crate::store::starts::StartSlots;
 
@@ -22,15 +23,30 @@ impl Tools {
     /// Finds them; a sentence when codex cannot be used.
     pub(super) fn find(root: &Root, settings: &Settings, job: &Job) -> Result<Self, String> {
         let codex = Codex::for_job(root, settings, job)?;
-        let is_confined = job.options.sandbox_of(Role::Executor) != Sandbox::DangerFullAccess;
-        if is_confined && !codex.is_rehearsal() {
+        if is_confined(&codex, job) {
             sandbox::check(&codex, &root.store(), sandbox::PATIENCE)
                 .map_err(|lack| lack.to_string())?;
         }
-        let slots = StartSlots::open(&root.store()).map_err(|e| e.to_string())?;
-        let holds = Holds::open(&root.store()).map_err(|e| e.to_string())?;
+        Self::of(codex, root).map_err(|e| e.to_string())
+    }
+
+    /// Finds them where that takes no look at codex itself.
+    fn known(root: &Root, settings: &Settings, job: &Job) -> Option<Self> {
+        let codex = Codex::for_job(root, settings, job).ok()?;
+        let is_known = !is_confined(&codex, job) || sandbox::is_known(&codex, &root.store());
+        if is_known { Self::of(codex, root).ok() } else { None }
+    }
+
+    fn of(codex: Codex, root: &Root) -> Result<Self, StoreError> {
+        let (slots, holds) = (StartSlots::open(&root.store())?, Holds::open(&root.store())?);
         Ok(Self { codex, slots, holds })
     }
+}
+
+/// Whether codex's sandbox is to hold what the job's agents do.
+fn is_confined(codex: &Codex, job: &Job) -> bool {
+    let sandbox = job.options.sandbox_of(Role::Executor);
+    sandbox != Sandbox::DangerFullAccess && !codex.is_rehearsal()
 }
 
 /// What is known of a job that was foretold.
@@ -40,17 +56,10 @@ pub(super) struct Foreseen {
 }
 
 impl Foreseen {
-    /// Finds it out; `None` where something is wrong, which is then found, and said, by whoever has the job.
-    pub(super) fn of(
-        root: &Root,
-        settings: &Settings,
-        job: Job,
-        launchers: &Launchers,
-    ) -> Option<Self> {
-        let tools = Tools::find(root, settings, &job).ok();
-        // Last: it takes a thread, and whoever takes the file needs a processor, too.
-        launchers.dedicate(&job.id);
-        Some(Self { job, tools: tools? })
+    /// Finds it out; `None` where something is wrong or not known, which is then found, and said, by whoever has the job.
+    pub(super) fn of(root: &Root, settings: &Settings, job: Job) -> Option<Self> {
+        let tools = Tools::known(root, settings, &job)?;
+        Some(Self { job, tools })
     }
 
     /// The tools, where it is this job.

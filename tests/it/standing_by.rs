@@ -236,16 +236,32 @@ fn the_next_worker_waits_for_the_next_file_and_goes_with_its_daemon() {
 }
 
 #[test]
+fn a_file_that_rests_leaves_the_next_one_its_worker() {
+    let yard = Yard::new("kept-rests");
+    let _daemon = yard.daemon(&[]);
+    yard.drop_job("x", "x", "");
+    let kept = until_one_waits(&yard, "x-");
+    yard.resting("later");
+    yard.drop_job("y", "hold-y", "");
+    yard.until_reached("hold-y");
+    assert_eq!(yard.worker(&yard.job("y-").unwrap()), kept);
+    yard.let_go("hold-y");
+    yard.until_in("done", "y-");
+}
+
+#[test]
 fn a_worker_that_waited_knows_the_settings_as_they_are_by_then() {
     let yard = Yard::new("kept-settings");
     let settings = fs::read_to_string(yard.site.root().join("numerus.toml")).unwrap();
     let _daemon = yard.daemon(&[]);
     yard.drop_job("x", "x", "");
-    until_one_waits(&yard, "x-");
+    let kept = until_one_waits(&yard, "x-");
     yard.set_settings(&format!("{settings}resources = {{open_files = 777}}\n"));
     yard.drop_job("y", "hold-y", "");
     yard.until_reached("hold-y");
-    let agents = processes_with_env("NUMERUS_JOB", &yard.job("y-").unwrap()).into_iter();
+    let job = yard.job("y-").unwrap();
+    assert_eq!(yard.worker(&job), kept);
+    let agents = processes_with_env("NUMERUS_JOB", &job).into_iter();
     let limits = |pid| fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
     let is_bound = |limits: String| {
         limits.lines().any(|line| line.starts_with("Max open files") && line.contains(" 777 "))
@@ -259,12 +275,14 @@ fn a_worker_that_waited_knows_the_settings_as_they_are_by_then() {
         let log = yard.job("broken-").map(|job| yard.run(&job).join("worker.log"));
         log.is_some_and(|log| fs::read_to_string(log).is_ok_and(|said| said.contains("max_jbos")))
     });
+    let refused = |fact: &serde_json::Value| fact["message"].to_string().contains("max_jbos");
+    yard.until("it is not tried on and on", || yard.facts("trouble").iter().any(refused));
     yard.set_settings(&settings);
     yard.until_in("done", "broken-");
 }
 
 #[test]
-fn what_was_foretold_is_used_for_that_job_alone() {
+fn what_was_foretold_of_another_job_is_not_used() {
     let yard = Yard::new("foretold");
     let other = yard.path("other.json");
     fs::write(&other, r#"{"version": 1, "scenes": []}"#).unwrap();
