@@ -73,6 +73,11 @@ impl Spares {
         end.or(self.begin_at.filter(|at| (*at).max(now) < self.until))
     }
 
+    /// Whether nobody is kept and nobody will be, before another job begins.
+    fn has_nothing(&self, now: Duration) -> bool {
+        self.ready.is_none() && self.due(now).is_none()
+    }
+
     /// `is_of_use`: whether a file that came now could start at once.
     fn care(&self, is_of_use: bool, now: Duration) -> Care {
         let is_kept = is_of_use && now < self.until;
@@ -146,11 +151,13 @@ impl Daemon {
     }
 
     fn begin_spare(&mut self) {
-        self.spares.begin_at = None;
         while self.spares.leaving.try_join_next().is_some() {}
         if self.spares.leaving.is_empty() {
+            self.spares.begin_at = None;
             // Without it the job's worker begins when the job may.
             self.spares.ready = Spare::begin(&self.desk.root).ok();
+        } else {
+            self.spares.begin_at = Some(clock::since_boot() + A_WHILE);
         }
     }
 
@@ -168,13 +175,17 @@ impl Daemon {
 
     /// When something is to be done about the one that is kept, in boot time.
     pub(super) fn spare_due(&self, now: Duration) -> Option<Duration> {
-        if self.keeps_spare() { self.spares.due(now) } else { None }
+        // Asked last: it looks at all jobs.
+        self.spares.due(now).filter(|_| self.keeps_spare())
     }
 
     /// Keeps one as long as files are likely to come that could start at once, and sends away who is not needed: another may be, in a
     /// while.
     pub(super) fn look_after_spare(&mut self) {
         let now = clock::since_boot();
+        if self.spares.has_nothing(now) {
+            return;
+        }
         match self.spares.care(self.keeps_spare(), now) {
             Care::Leave => {}
             Care::Dismiss => {
@@ -259,6 +270,7 @@ mod tests {
                 let is_due = spares.due(NOW).is_some_and(|at| at <= NOW);
                 let has_to = spares.care(true, NOW) != Care::Leave;
                 assert_eq!(is_due, has_to, "{begin_at:?} {until:?} {is_there}");
+                assert!(!(has_to && spares.has_nothing(NOW)), "{begin_at:?} {until:?} {is_there}");
             }
         }
     }
