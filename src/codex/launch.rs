@@ -22,7 +22,7 @@ use super::orders::Orders;
 use crate::logic::classify::NOT_PREPARED;
 use crate::os::bounds::Bounds;
 use crate::os::lock::FileLock;
-use crate::os::{cgroup, env, family, fsx, memory, pipe, process};
+use crate::os::{cgroup, env, family, fsx, memory, pipe, process, pty};
 
 /// How long a session waits for the lock of the one before it in the same place.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -49,6 +49,9 @@ pub fn run(args: &[OsString]) -> u8 {
 
 /// Waits for orders, prepares what they say and waits for the word; `None` when whoever was to give them is gone or needs nothing.
 fn stand_by(name: &Path) -> Result<Option<Command>> {
+    pty::settle_in()?;
+    // Nobody's folder is in use by who only waits.
+    env::enter(Path::new("/"))?;
     process::interrupt_with_parent()?;
     let mut heard = pipe::Words::of(name)?;
     let Some(written) = heard.hear()? else { return Ok(None) };

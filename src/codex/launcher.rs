@@ -163,12 +163,12 @@ impl Maker {
     fn make(&self) -> Result<Launcher> {
         let (held, orders) = pipe::pair()?;
         let argv = [self.words()?, vec![pipe::name_of(&held)]].concat();
-        // Codex gets an environment of its own. What portable-pty does not find here it asks the machine for.
-        let known = [("HOME", "/"), ("SHELL", "/bin/sh")];
+        // Codex gets an environment of its own. Until then it has one that says something: who has none may be just being born, and
+        // whoever looks for a family waits for that.
         let mark = self.job.get().map(|job| (JOB_MARK, job.as_str()));
-        let env = known.into_iter().chain(mark);
+        let env = [("HOME", "/")].into_iter().chain(mark);
         let env = env.map(|(name, value)| (name.into(), value.into())).collect();
-        let process = self.spawner.spawn(PtyCommand { argv, env, cwd: "/".into() })?;
+        let process = self.spawner.spawn(PtyCommand { argv, env })?;
         let (process, held, briefed) = (Some(process), Some(held), None);
         let (group, enclosing, is_settled) = (None, None, false);
         let mut launcher =
@@ -298,6 +298,9 @@ mod tests {
         let begun = launchers.standing().pop_front().expect("begun");
         let early = begun.await.expect("made").expect("stands by");
         assert!(early.lives() && early.group().is_none() && groups().is_empty());
+        let pid = early.process.as_ref().expect("without orders").pid;
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).expect("its own");
+        assert!(!environment.is_empty(), "it would be waited for as one that is being born");
         launchers.standing().push_back(spawn_blocking(|| Ok(early)));
         // One more is just being made.
         launchers.prepare();

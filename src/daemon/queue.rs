@@ -15,6 +15,7 @@ use crate::logic::rescan;
 use crate::logic::schedule::{self, Hold, Schedule, Waiting};
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
+use crate::model::job::Job;
 use crate::os::clock;
 use crate::spool::{Kind, Spool};
 
@@ -102,9 +103,14 @@ impl Daemon {
         if stamp.kind == Kind::Regular && self.desk.spool.is_locked(name) {
             return self.looks.postpone(name, now + LOCKED_REST);
         }
-        self.call_spare();
+        let is_next = self.call_spare();
         let Self { desk, spares, .. } = self;
-        match desk.take(name, &mut |job| spares.foretell(job)) {
+        let mut foretell = |job: &Job| {
+            if is_next {
+                spares.foretell(job);
+            }
+        };
+        match desk.take(name, &mut foretell) {
             Ok(Taken::Later(why)) => {
                 self.keeps_waiting = true;
                 self.leave_for(name, why);

@@ -16,15 +16,16 @@ use crate::model::id::JobId;
 use crate::model::job::{Job, Origin};
 use crate::model::rejection::Reason;
 use crate::os::digest;
+use crate::os::fsx::Flushing;
 use crate::runs::RunFolder;
 use crate::spool::{Content, Format, Kind, Place};
 
 impl Desk {
-    /// Judges what a taken file holds.
+    /// Judges what a file holds that was taken under this name, perhaps a moment ago.
     pub(super) fn read(
         &self,
         content: Content,
-        name: &OsStr,
+        (name, taking): (&OsStr, &mut Flushing),
         folder: &RunFolder,
         now: Timestamp,
     ) -> Result<std::result::Result<Job, Reason>> {
@@ -32,7 +33,7 @@ impl Desk {
             Ok(allowed) => allowed,
             Err(reason) => return Ok(Err(reason)),
         };
-        let admitted = match self.admit(&bytes, Format::of(name), folder.job())? {
+        let admitted = match self.admit(&bytes, Format::of(name), (folder.job(), taking))? {
             Ok(admitted) => admitted,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -86,7 +87,7 @@ impl Desk {
         &self,
         bytes: &[u8],
         format: Format,
-        job: &JobId,
+        (job, taking): (&JobId, &mut Flushing),
     ) -> Result<std::result::Result<Admitted, Reason>> {
         let shape = match format {
             Format::Markdown => Shape::Markdown,
@@ -106,6 +107,8 @@ impl Desk {
             }
         }
         if let Some(key) = &admitted.options.key {
+            // A key is a job's for ever: its file must be the job's by then.
+            taking.end()?;
             self.keep_keys()?;
             let first = self.spool.claim_key(key, job)?;
             if first != *job {

@@ -1,6 +1,7 @@
 //! A worker that begins before its job is known: its process starts while a file is taken, which waits for the disk, and is
 //! told its job when that may begin. Soon after a job has begun the next such worker begins, and waits as long as another file is
-//! likely to come. One at a time; what is not needed is sent away.
+//! likely to come; where jobs wait for a lane already, it begins at once, and is ready when there is one. One at a time; what is not
+//! needed is sent away.
 
 use std::io::{PipeWriter, Result, Write};
 use std::process::Stdio;
@@ -53,9 +54,11 @@ enum Care {
 }
 
 impl Spares {
-    /// Takes the one that is kept, for a job that begins: another one follows.
-    pub(super) fn take(&mut self, job: &JobId, now: Duration) -> Option<Spare> {
-        (self.begin_at, self.until) = (Some(now + A_WHILE), now + KEPT_FOR);
+    /// Takes the one that is kept, for a job that begins: another one follows. `others_wait`: whether jobs wait for a lane, so that it
+    /// is needed for sure.
+    pub(super) fn take(&mut self, job: &JobId, others_wait: bool, now: Duration) -> Option<Spare> {
+        let rest = if others_wait { Duration::ZERO } else { A_WHILE };
+        (self.begin_at, self.until) = (Some(now + rest), now + KEPT_FOR);
         self.ready.take_if(|spare| spare.foretold.as_ref().is_none_or(|of| of == job))
     }
 
@@ -78,7 +81,7 @@ impl Spares {
         self.ready.is_none() && self.due(now).is_none()
     }
 
-    /// `is_of_use`: whether a file that came now could start at once.
+    /// `is_of_use`: whether a job could start soon.
     fn care(&self, is_of_use: bool, now: Duration) -> Care {
         let is_kept = is_of_use && now < self.until;
         match (&self.ready, self.begin_at) {
@@ -143,11 +146,13 @@ impl Spare {
 }
 
 impl Daemon {
-    /// Has a worker begin for the job that a file is about to become, if that could start at once.
-    pub(super) fn call_spare(&mut self) {
-        if self.spares.ready.is_none() && self.could_use_spare() {
+    /// Has a worker begin for the job that a file is about to become, if that could start at once; whether it could.
+    pub(super) fn call_spare(&mut self) -> bool {
+        let is_next = self.takes_workers() && !self.has_waiting_jobs() && self.has_lane();
+        if is_next && self.spares.ready.is_none() {
             self.begin_spare();
         }
+        is_next
     }
 
     fn begin_spare(&mut self) {
@@ -161,16 +166,26 @@ impl Daemon {
         }
     }
 
-    /// Whether a file that came now could start at once.
-    fn could_use_spare(&self) -> bool {
+    /// Whether workers of ours are begun at all.
+    fn takes_workers(&self) -> bool {
         let is_ours = self.options.program.is_none() && self.stop == Stop::No;
-        let takes = self.ground.is_firm() && self.ground.is_open() && self.is_fit();
-        is_ours && takes && self.queued == 0 && self.busy() < self.lanes
+        is_ours && self.ground.is_firm() && self.ground.is_open() && self.is_fit()
     }
 
-    /// Whether one is kept where that could be. A daemon that is to do its work once waits for no file.
+    fn has_lane(&self) -> bool {
+        self.busy() < self.lanes
+    }
+
+    /// Whether jobs wait for a lane, and for nothing else.
+    pub(super) fn has_waiting_jobs(&self) -> bool {
+        self.queued > 0
+    }
+
+    /// Whether one is kept where that could be: for a job that waits for a lane, or for a file that could start at once. A daemon that
+    /// is to do its work once waits for no file.
     fn keeps_spare(&self) -> bool {
-        !self.options.once && self.could_use_spare()
+        let awaits_file = || !self.options.once && self.has_lane();
+        self.takes_workers() && (self.has_waiting_jobs() || awaits_file())
     }
 
     /// When something is to be done about the one that is kept, in boot time.
@@ -250,13 +265,20 @@ mod tests {
     fn the_next_one_begins_a_while_after_a_job_and_is_kept_for_the_one_after_that() {
         let mut spares = Spares::default();
         assert_eq!(spares.due(NOW), None, "nothing to do before the first job");
-        assert!(spares.take(&job(), NOW).is_none());
+        assert!(spares.take(&job(), false, NOW).is_none());
         assert_eq!(spares.due(NOW), Some(NOW + A_WHILE));
         (spares.ready, spares.begin_at) = (Some(waiting()), None);
         assert_eq!(spares.due(NOW), Some(NOW + KEPT_FOR));
-        assert!(spares.take(&job(), NOW + KEPT_FOR / 2).is_some());
+        assert!(spares.take(&job(), false, NOW + KEPT_FOR / 2).is_some());
         spares.ready = Some(waiting());
         assert_eq!(spares.care(true, NOW + KEPT_FOR), Care::Leave, "from the last job on");
+    }
+
+    #[test]
+    fn where_jobs_wait_for_a_lane_the_next_one_begins_at_once() {
+        let mut spares = Spares::default();
+        assert!(spares.take(&job(), true, NOW).is_none());
+        assert_eq!((spares.due(NOW), spares.care(true, NOW)), (Some(NOW), Care::Begin));
     }
 
     #[test]
@@ -280,10 +302,10 @@ mod tests {
         let other = JobId::parse("b-abc234").expect("id");
         let told = |foretold| Spare { foretold: Some(foretold), ..waiting() };
         let mut spares = Spares { ready: Some(told(other)), ..Spares::default() };
-        assert!(spares.take(&job(), NOW).is_none());
+        assert!(spares.take(&job(), false, NOW).is_none());
         assert_eq!(spares.care(true, NOW), Care::Dismiss);
         spares.ready = Some(told(job()));
-        assert!(spares.take(&job(), NOW).is_some());
+        assert!(spares.take(&job(), false, NOW).is_some());
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Taking: one file of `incoming/` becomes a job, or is put aside with the reason.
 //!
-//! The order is the promise: run folder, its lock, the rename, the accepted copy, `job.claimed` flushed. A death before
+//! The order is the promise: run folder, its lock, the rename, the accepted copy, both on disk, `job.claimed` flushed. A death before
 //! the rename leaves the dropper's file where it was; one after it leaves a claimed file that is taken again from the
 //! reading on. The lock is held throughout, so nobody else ever sees a job that is half there.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::lost::{self, Record};
@@ -23,7 +23,7 @@ use crate::model::status::{JobPhase, Status};
 use crate::os::lock::FileLock;
 use crate::os::{clock, fsx, random};
 use crate::runs::{Journal, RunFolder, Runs};
-use crate::spool::{Format, Place, Spool};
+use crate::spool::{Claim, Format, Place, Spool};
 
 /// How many ids are tried for one file.
 const ID_TRIES: u32 = 8;
@@ -153,12 +153,12 @@ impl Desk {
     fn go_on(
         &self,
         room: Room,
-        claimed: Result<PathBuf>,
+        claimed: Result<Claim>,
         name: &OsStr,
         foretell: Foretell<'_>,
     ) -> Result<Taken> {
         match claimed {
-            Ok(claimed) => self.accept(room.folder, room.lock, (&claimed, name), foretell),
+            Ok(claim) => self.accept(room.folder, room.lock, (claim, name), foretell),
             Err(e) => {
                 // A rename whose flush failed has been made: the file is taken again, and for that its folder stays.
                 if !self.spool.has_taken(room.folder.job()) {
@@ -185,7 +185,7 @@ impl Desk {
         let Some(path) = found else { return Ok(Taken::Gone) };
         let name = path.file_name().unwrap_or_default().to_owned();
         folder.clear_temps(&lock)?;
-        self.accept(folder, lock, (&path, &name), &mut nobody)
+        self.accept(folder, lock, (Claim::flushed(path), &name), &mut nobody)
     }
 
     /// Sees a taking through that was cut short, if this job's was and nobody is at it.
@@ -292,21 +292,24 @@ impl Desk {
         &self,
         folder: RunFolder,
         lock: FileLock,
-        (taken, name): (&Path, &OsStr),
+        (mut claim, name): (Claim, &OsStr),
         foretell: Foretell<'_>,
     ) -> Result<Taken> {
         let limit = self.settings.max_objective_bytes;
         let may_be_copied = |uid, linked| self.refuse_owner(uid, linked).is_none();
-        let (claimed, content) = self.spool.bring(taken, limit, may_be_copied)?;
-        match self.read(content, name, &folder, clock::now())? {
+        let (claimed, content) = self.spool.bring(&claim.path, limit, may_be_copied)?;
+        match self.read(content, (name, &mut claim.flushing), &folder, clock::now())? {
             Ok(job) => {
                 foretell(&job);
-                self.put(&folder, &job, &claimed)?;
+                // Nobody sees a job whose file a power cut could put back.
+                folder.put_job_after(&job, || claim.flushing.end())?;
+                self.accepted(&folder, &job, &claimed)?;
                 // Where it stays, the journal says more.
                 let _stays = folder.end_taking(&lock);
                 Ok(Taken::Job(Box::new(Fresh { job, folder, lock })))
             }
             Err(reason) => {
+                claim.flushing.end()?;
                 let rejected = self.put_aside(&claimed, name, reason)?;
                 // Nothing but our own lock and perhaps a copy of what lies in rejected/ now.
                 fsx::remove_tree(folder.dir())?;
@@ -323,9 +326,9 @@ impl Desk {
         }
     }
 
-    /// Puts the accepted job into its run folder; with the flush of `job.claimed` it will reach exactly one end.
-    fn put(&self, folder: &RunFolder, job: &Job, claimed: &Path) -> Result<()> {
-        folder.put_job(job)?;
+    /// Writes down that the job whose folder has its `job.json` was accepted; with the flush of `job.claimed` it will reach exactly
+    /// one end.
+    fn accepted(&self, folder: &RunFolder, job: &Job, claimed: &Path) -> Result<()> {
         let (mut journal, replay) = Journal::open(&folder.journal(), folder.job())?;
         let mut state = JobState::replay(&replay.events);
         let file = claimed.file_name().unwrap_or_default().to_string_lossy().into_owned();

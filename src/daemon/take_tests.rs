@@ -203,6 +203,26 @@ fn a_name_dropped_again_does_not_disturb_the_taking_that_was_cut_short() {
 }
 
 #[test]
+fn a_file_that_a_power_cut_put_back_is_taken_as_if_it_had_never_been() {
+    let (_d, desk) = desk();
+    let before = accepted(drop_file(&desk, "fix-abc234.md", b"x"));
+    // What is written beside the flush of the file's new name may have reached the disk without it.
+    let claimed = desk.spool.taken(&before.id).expect("claimed");
+    fsx::move_to(&claimed, &incoming(&desk, "fix-abc234.md")).expect("put back");
+    let folder = desk.runs.folder(&before.id);
+    for name in ["job.json", "events.ndjson", "status.json"] {
+        fsx::remove(&folder.dir().join(name)).expect("not there yet");
+    }
+    drop(fsx::open_append(&folder.journal()).expect("empty"));
+    let lock = folder.try_lock().expect("lock").expect("free");
+    folder.begin_taking(&lock).expect("still marked");
+    drop(lock);
+    let again = desk.take(OsStr::new("fix-abc234.md"), &mut nobody).expect("take");
+    assert_eq!(accepted(again).id, before.id);
+    assert!(desk.spool.has(Place::Claimed, &before.id));
+}
+
+#[test]
 fn a_folder_that_is_another_s_stays_when_it_cannot_be_used() {
     let (_d, desk) = desk();
     let id = JobId::parse("fix-abc234").expect("id");

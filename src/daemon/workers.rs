@@ -180,7 +180,8 @@ impl Daemon {
     fn spawn(&mut self, job: &JobId) -> Result<(u32, Option<u64>)> {
         // One that waited ends where the settings are wrong by now. Whoever starts once more looks at them first.
         let is_first = self.jobs.get(job).is_none_or(|live| !live.has_worked);
-        let kept = if is_first { self.spares.take(job, clock::since_boot()) } else { None };
+        let (others_wait, now) = (self.has_waiting_jobs(), clock::since_boot());
+        let kept = if is_first { self.spares.take(job, others_wait, now) } else { None };
         let mut child = match kept.and_then(|spare| spare.tell(job)) {
             Some(child) => child,
             None => self.begin(job)?,

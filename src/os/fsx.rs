@@ -15,12 +15,15 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
 pub use self::copying::{copy_new, is_same, put_new_by};
-pub use self::moving::{exchange, move_to, publish, rename_derived, rename_over, rename_spare};
+pub use self::moving::{
+    begin_move, exchange, move_to, publish, rename_derived, rename_over, rename_spare,
+};
 pub use self::reading::{
     disk_bytes, is_at, list, list_os, open_hostile, open_own, read_at_most, read_bounded,
     read_head, read_optional, read_tail, refuse_irregular,
 };
 pub use self::temps::{clear_old_temps, clear_temps, is_older, is_temp};
+pub use self::together::Flushing;
 use self::together::put_together;
 use super::{random, reserve, seeded};
 
@@ -79,7 +82,17 @@ pub fn put_new(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// Those of the system, with the path; then the older one is still there.
 pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
-    put_without_dir(path, bytes, Onto::Any)?;
+    put_after(path, bytes, || Ok(()))
+}
+
+/// As [`put`]: the file gets its name once `settled` is done, which begins when its bytes are on disk.
+///
+/// # Errors
+/// Those of [`put`] and of `settled`.
+pub fn put_after(path: &Path, bytes: &[u8], settled: impl FnOnce() -> Result<()>) -> Result<()> {
+    let temp = written_by(path, bytes, &mut flush_bytes)?;
+    settled().inspect_err(|_| drop(remove_quietly(&temp)))?;
+    give_name(&temp, path, Onto::Any)?;
     sync_dir(parent(path))
 }
 
@@ -139,8 +152,7 @@ pub fn replace_derived(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Those of the system, with the path.
 pub fn replace_spare(path: &Path, bytes: &[u8]) -> Result<()> {
     let temp = write_beside(path, bytes, &mut |_| Ok(()))?;
-    let named = rename_onto(&temp, path, Onto::Any);
-    named.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
+    give_name(&temp, path, Onto::Any)
 }
 
 fn put_without_dir(path: &Path, bytes: &[u8], onto: Onto) -> Result<()> {
@@ -158,8 +170,13 @@ fn put_flushed_by(
     flush: &mut dyn FnMut(&File) -> Result<()>,
 ) -> Result<()> {
     let temp = written_by(path, bytes, flush)?;
-    let named = rename_onto(&temp, path, onto);
-    named.inspect_err(|_| drop(remove_quietly(&temp))).map_err(at(path))
+    give_name(&temp, path, onto)
+}
+
+/// Gives a whole file its name; none is left after an error.
+fn give_name(temp: &Path, path: &Path, onto: Onto) -> Result<()> {
+    let named = rename_onto(temp, path, onto);
+    named.inspect_err(|_| drop(remove_quietly(temp))).map_err(at(path))
 }
 
 /// As [`write_beside`], once more where the first one failed.

@@ -14,19 +14,17 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
-use super::{clock, env};
+use super::clock;
 
 /// This process.
 pub fn own_pid() -> u32 {
     std::process::id()
 }
 
-/// A call of this program, or one in its place: `PROGRAM --root ROOT WORDS…`. It finds a `SHELL`, an empty one where there is none: portable-pty
-/// looks for one that is not set among the users of the machine, by libraries that a program that is linked as a whole should not load.
+/// A call of this program, or one in its place: `PROGRAM --root ROOT WORDS…`.
 pub fn own_call(program: &Path, root: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.arg("--root").arg(root).args(words);
-    command.env("SHELL", env::var_os("SHELL").unwrap_or_default());
     command
 }
 

@@ -1,9 +1,11 @@
 //! The one door to signals (signal-hook): those that ask a program to end become calls.
 
 use std::io::Result;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use signal_hook::consts::{SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::{Handle, Signals};
 
 /// SIGINT's number.
@@ -17,6 +19,30 @@ pub const HANG_UP: i32 = SIGHUP;
 pub const CONTINUE: i32 = SIGCONT;
 /// SIGWINCH's number.
 pub const RESIZE: i32 = SIGWINCH;
+
+/// What a program in a terminal of its own may count on not to be ignored.
+const NEVER_IGNORED: [i32; 6] = [SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// Has what this process starts from now on ignore none of the signals that end a program or tell it of a child, whatever this one was
+/// started with, as by `nohup`. To this process they still mean nothing, unless it [listens](Listener).
+///
+/// # Errors
+/// When the handlers cannot be installed, or the kernel does not tell.
+pub fn hand_down_none_ignored() -> Result<()> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    for signal in NEVER_IGNORED.into_iter().filter(|signal| is_ignored(*signal, &status)) {
+        // What a process handles, and does not ignore, is as ever in what it starts.
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
+}
+
+/// Whether a process ignores a signal, by what the kernel tells of it.
+fn is_ignored(signal: i32, status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
 
 /// Listens until it is dropped; from then on the signals pass unheard.
 #[derive(Debug)]

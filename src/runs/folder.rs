@@ -184,10 +184,18 @@ impl RunFolder {
     /// # Errors
     /// Those of the system.
     pub fn put_job(&self, job: &Job) -> Result<()> {
+        self.put_job_after(job, || Ok(()))
+    }
+
+    /// As [`RunFolder::put_job`]: `job.json` gets its name once `settled` is done, which begins when its bytes are on disk.
+    ///
+    /// # Errors
+    /// Those of the system and of `settled`.
+    pub fn put_job_after(&self, job: &Job, settled: impl FnOnce() -> Result<()>) -> Result<()> {
         let json = to_json(job)?;
         drop(fsx::open_append(&self.journal())?);
         let _is_in_the_job_file_too = self.put_objective(job);
-        fsx::put(&self.job_file(), &json)
+        fsx::put_after(&self.job_file(), &json, settled)
     }
 
     fn put_objective(&self, job: &Job) -> Result<()> {

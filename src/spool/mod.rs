@@ -25,8 +25,8 @@ pub use self::replacing::CutOff;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::JobPhase;
-use crate::os::lock;
-use crate::os::{fsx, random};
+use crate::os::fsx::{self, Flushing};
+use crate::os::{lock, random};
 
 /// How long what somebody wrote in an editor outlives the job that it was of.
 const EDITS_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -36,6 +36,22 @@ const EDITS_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Identity {
     device: u64,
     inode: u64,
+}
+
+/// A file that is a job's by its name, which may still be on its way to the disk.
+#[derive(Debug)]
+pub struct Claim {
+    /// Where it lies now.
+    pub path: PathBuf,
+    /// The folders that it came from and went to: until they are flushed a power cut may put it back.
+    pub flushing: Flushing,
+}
+
+impl Claim {
+    /// One that has its name for good.
+    pub fn flushed(path: PathBuf) -> Self {
+        Self { path, flushing: Flushing::done() }
+    }
 }
 
 /// `spool/` of a root.
@@ -162,11 +178,11 @@ impl Spool {
     ///
     /// # Errors
     /// `NotFound` if it is gone, `AlreadyExists` if that job has a file; otherwise those of the system.
-    pub fn take(&self, name: &OsStr, job: &JobId, format: Format) -> Result<PathBuf> {
+    pub fn take(&self, name: &OsStr, job: &JobId, format: Format) -> Result<Claim> {
         let (from, to) = (self.folder(Place::Incoming).join(name), self.claimed_path(job, format));
-        match fsx::move_to(&from, &to) {
-            Err(e) if is_across(&e) => hold(&from, job, format),
-            moved => moved.map(|()| to),
+        match fsx::begin_move(&from, &to) {
+            Err(e) if is_across(&e) => hold(&from, job, format).map(Claim::flushed),
+            moved => moved.map(|flushing| Claim { path: to, flushing }),
         }
     }
 
@@ -345,7 +361,7 @@ mod tests {
         assert_eq!(spool.find(&job).expect("found").0, Place::Failed);
         spool.end(&job, JobPhase::Failed).expect("ending twice is ending once");
         let gone = spool.take(name, &job, Format::Json);
-        assert_eq!(gone.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
+        assert_eq!(gone.map(|claim| claim.path).map_err(|e| e.kind()), Err(ErrorKind::NotFound));
     }
 
     #[test]

@@ -372,6 +372,7 @@ mod tests {
         index.rebuild(three(), Timestamp::UNIX_EPOCH).expect("rebuild");
         let before = index.all().expect("all");
         drop(index);
+        db::settle(&path);
         for spoil in [None, Some(b"garbage".repeat(100))] {
             fsx::remove(&path).expect("remove");
             if let Some(bytes) = spoil {
@@ -383,6 +384,8 @@ mod tests {
             assert!(Index::open_reader(&dir.path().join("store")).expect("look").is_none());
             index.rebuild(three(), Timestamp::UNIX_EPOCH).expect("rebuild");
             assert_eq!(index.all().expect("all"), before);
+            drop(index);
+            db::settle(&path);
         }
         let reader = Index::open_reader(&dir.path().join("store")).expect("open").expect("there");
         assert_eq!(reader.all().expect("all"), before);
@@ -396,6 +399,7 @@ mod tests {
         index.rebuild(many, Timestamp::UNIX_EPOCH).expect("rebuild");
         drop(index);
         let path = dir.path().join("store/tasks.db");
+        db::settle(&path);
         let mut bytes = std::fs::read(&path).expect("bytes");
         // The first page and the tables' names are whole, and nothing else.
         bytes[2 * 4096..].fill(0xff);

@@ -80,9 +80,7 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
     }
     let (at, end) = (desk.clone(), end.clone());
     aside(move || {
-        remember(&at, &end);
-        let clashes = advancing::clashes(&at);
-        at.book.state(|state| ending::tell(&at.folder, state, &at.job, &end, &clashes))?;
+        leave_word(&at, &end)?;
         let Ending { phase, reason, message } = end;
         if seeded::bug("done-before-finished") {
             Spool::of(&at.root).end(&at.job.id, phase)?;
@@ -92,6 +90,19 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
     })
     .await
     .map_err(|failure| Error::other(failure.message))?
+}
+
+/// Leaves what later jobs and people are to know of it: both wait for the disk, and for git, each on a thread of its own.
+fn leave_word(desk: &Desk, end: &Ending) -> Result<()> {
+    let state = desk.book.state(JobState::clone);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("memory".to_owned());
+        if thread.spawn_scoped(scope, || remember(desk, end)).is_err() {
+            remember(desk, end);
+        }
+        let clashes = advancing::clashes(desk);
+        ending::tell(&desk.folder, &state, &desk.job, end, &clashes)
+    })
 }
 
 /// What follows from the journal's end; done once more by the next worker if this one dies before.

@@ -167,6 +167,51 @@ fn a_session_inherits_its_lock_and_no_other_descriptor_of_ours() {
     assert_eq!(processes_called(&time), [0_u32; 0]);
 }
 
+/// The signals that a process ignores, the first one in the lowest bit.
+fn ignored(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0");
+    u64::from_str_radix(mask.trim(), 16).unwrap()
+}
+
+#[test]
+fn a_session_has_no_descriptor_and_ignores_no_signal_that_its_worker_was_started_with() {
+    let time = unmistakable_time();
+    let command = json!({"command": format!("sleep {time}")});
+    let stage = Stage::new("heir-of-none", &Script::of([part("t1")]).working("t1", &[command]));
+    let (running, job) = stage.start(&[]);
+    stage.site.until("it works", PATIENCE, || processes_called(&time).len() >= 2);
+    let before = processes_called(&time);
+    job.slay_worker();
+    drop(running);
+    let held = stage.flag("held");
+    std::fs::write(&held, "").unwrap();
+    let worker = stage.numerus(&["worker", &job.id]);
+    let mut shell = stage.site.command("sh");
+    shell.envs(worker.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.args(["-c", "trap '' QUIT ALRM CHLD; exec 9<\"$0\"; exec \"$@\""]).arg(&held);
+    let again = stage.site.spawn(shell.arg(worker.get_program()).args(worker.get_args()));
+    stage.site.until("it works again", PATIENCE, || {
+        processes_called(&time).iter().filter(|pid| !before.contains(pid)).count() >= 2
+    });
+    let holds = |pid: u32| {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|link| link == held)
+    };
+    let quit_alarm_child = 1 << (3 - 1) | 1 << (14 - 1) | 1 << (17 - 1);
+    let worker = job.worker().as_raw_nonzero().get().unsigned_abs();
+    assert!(holds(worker) && ignored(worker) & quit_alarm_child == 0);
+    let family = processes_with_env("NUMERUS_TASK", "t1");
+    assert!(family.len() >= 2);
+    for pid in family {
+        assert!(!holds(pid) && ignored(pid) & quit_alarm_child == 0, "{pid}");
+    }
+    job.slay_worker();
+    drop(again);
+    assert_eq!(stage.call(&["kill", &job.id]).code, Some(0));
+    assert_eq!(processes_called(&time), [0_u32; 0]);
+}
+
 #[test]
 fn no_source_signals_a_number() {
     let sources = walkdir::WalkDir::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));

@@ -2,10 +2,12 @@
 //! told its job later. None of them outlives what it was begun for.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{self, OpenptFlags};
 
 use crate::rehearsal::{Job, Script, Stage, part, raise, wait_for};
 use crate::site::{PATIENCE, Running, processes_with_env};
@@ -312,6 +314,15 @@ fn what_was_foretold_of_another_job_is_not_used() {
     assert_eq!(yard.processes(), [0_u32; 0]);
 }
 
+/// A terminal, as one who looks at it has it, and as the program in it.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let screen = pty::openpt(flags).unwrap();
+    pty::grantpt(&screen).and_then(|()| pty::unlockpt(&screen)).unwrap();
+    let terminal = pty::ioctl_tiocgptpeer(&screen, flags).unwrap();
+    (screen, terminal)
+}
+
 /// What a process that stands by becomes of these words in its pipe.
 fn told(site: &crate::site::Site, words: &[u8]) -> (bool, std::process::Output) {
     let [orders, pipe, made] = ["orders", "pipe", "made"].map(|name| site.path().join(name));
@@ -323,8 +334,9 @@ fn told(site: &crate::site::Site, words: &[u8]) -> (bool, std::process::Output) 
     fs::write(&orders, format!("{}\0{body}", body.len())).unwrap();
     let whole = [text(&orders).as_bytes(), b"\0", words].concat();
     fs::write(&pipe, whole).unwrap();
-    let numerus = env!("CARGO_BIN_EXE_numerus");
-    let out = std::process::Command::new(numerus).arg("__session").arg(&pipe).output().unwrap();
+    let mut session = std::process::Command::new(env!("CARGO_BIN_EXE_numerus"));
+    let (_screen, terminal) = terminal();
+    let out = session.arg("__session").arg(&pipe).stdin(terminal).output().unwrap();
     let has_begun = made.exists();
     fs::remove_dir(made).unwrap_or_default();
     (has_begun, out)

@@ -96,6 +96,9 @@ impl<'a> Disk<'a> {
             self.unmarked.extend(path.parent().map(Path::to_owned));
         }
         if self.is_durable(path) {
+            if path.starts_with(self.root.join("spool/keys")) {
+                self.acknowledge("a key");
+            }
             let folder = path.parent().unwrap_or(path).to_owned();
             self.pending.entry(folder).or_default().push(shown(call));
         }
@@ -333,6 +336,13 @@ fn rules_see() {
                 line("job.claimed"),
             ],
             "before /r/spool/incoming is flushed",
+        ),
+        (
+            vec![
+                onto("/r/spool/incoming/a", "/r/spool/claimed/j.md"),
+                onto("/r/spool/keys/.x.tmp", "/r/spool/keys/k"),
+            ],
+            "a key before /r/spool/claimed is flushed",
         ),
         (vec![at("mkdir", "/r/spool/done/x"), line("job.claimed")], "before /r/spool/done is"),
         (vec![onto("/r/spool/claimed/j.md", file)], "before job.finished"),

@@ -68,7 +68,8 @@ pub(crate) static ALL: [Scenario; SCENARIOS] = [
         has_repository: false,
         prepare: |world| {
             world.drop_file("bad.md", "---\nnonsense: 1\n---\nx\n");
-            world.drop_job("good.md", "do good", "not_before: 2999-01-01T00:00:00Z\n");
+            let options = "not_before: 2999-01-01T00:00:00Z\nkey: nightly\n";
+            world.drop_job("good.md", "do good", options);
         },
         act: daemon,
         recover: daemon,

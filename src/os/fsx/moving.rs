@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags};
 
-use super::{Onto, at, parent, remove, rename_onto, sync_dir};
+use super::{Flushing, Onto, at, parent, remove, rename_onto, sync_dir};
 use crate::os::{reserve, seeded};
 
 /// Renames, replacing nothing, then flushes both folders: the one transition of a spool.
@@ -22,11 +22,25 @@ pub fn move_to(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// Those of [`move_to`].
 pub fn publish(from: &Path, to: &Path) -> Result<()> {
+    rename_new(from, to)?;
+    sync_dir(parent(to))
+}
+
+/// As [`move_to`], with both folders still being flushed when this comes back: nobody may rely on it, or tell of it, before that has
+/// [ended](Flushing::end).
+///
+/// # Errors
+/// Those of [`move_to`], but for those of the flush.
+pub fn begin_move(from: &Path, to: &Path) -> Result<Flushing> {
+    rename_new(from, to)?;
+    Ok(Flushing::begin([to, from].map(|path| parent(path).to_owned())))
+}
+
+fn rename_new(from: &Path, to: &Path) -> Result<()> {
     if seeded::bug("copy-instead-of-rename") && from.is_file() {
         return std::fs::copy(from, to).and_then(|_| remove(from));
     }
-    reserve::write_with(to, || rename_onto(from, to, Onto::Free)).map_err(at(from))?;
-    sync_dir(parent(to))
+    reserve::write_with(to, || rename_onto(from, to, Onto::Free)).map_err(at(from))
 }
 
 /// Two names of one folder change what they stand for, in one step, and the folder is flushed.

@@ -1,14 +1,43 @@
-//! Several files at once: written and flushed side by side, and none gets its name before all are written. The last one is
-//! written by the caller's own thread, so that a single file needs no other.
+//! Several flushes at once: files are written and flushed side by side, and none gets its name before all are written. The last one
+//! is written by the caller's own thread, so that a single file needs no other. Folders are flushed beside whatever else is done.
 //!
 //! Diagnostics: as those of the one door; a thread that cannot be had is done without.
 
 use std::fs::File;
 use std::io::{Error, Result};
 use std::path::{Path, PathBuf};
-use std::thread::ScopedJoinHandle;
+use std::thread::{Builder, JoinHandle, ScopedJoinHandle};
 
-use super::{Onto, at, flush_bytes, remove_quietly, rename_onto};
+use super::{Onto, at, flush_bytes, remove_quietly, rename_onto, sync_dir};
+
+/// Folders that are being flushed beside what the caller does meanwhile.
+#[derive(Debug)]
+pub struct Flushing(std::result::Result<JoinHandle<Result<()>>, Result<()>>);
+
+impl Flushing {
+    /// Of folders that are flushed already.
+    pub fn done() -> Self {
+        Self(Err(Ok(())))
+    }
+
+    /// Begins, one folder after the other; where no thread can be had they are flushed before this comes back.
+    pub(super) fn begin<const N: usize>(dirs: [PathBuf; N]) -> Self {
+        let flush = |dirs: &[PathBuf]| dirs.iter().try_for_each(|dir| sync_dir(dir));
+        let theirs = dirs.clone();
+        let thread = Builder::new().name("flush".to_owned()).spawn(move || flush(&theirs));
+        Self(thread.map_err(|_no_thread| flush(&dirs)))
+    }
+
+    /// Waits until they are flushed, if they are not yet.
+    ///
+    /// # Errors
+    /// Those of the system, with the path, once.
+    pub fn end(&mut self) -> Result<()> {
+        let lost = |_| Err(Error::other("the thread that flushed it was lost"));
+        let begun = std::mem::replace(self, Self::done()).0;
+        begun.map_or_else(|done| done, |thread| thread.join().unwrap_or_else(lost))
+    }
+}
 
 /// Writes a new file beside a path, and has it flushed by the last one.
 pub(super) type Writer = fn(&Path, &[u8], &mut dyn FnMut(&File) -> Result<()>) -> Result<PathBuf>;
@@ -29,7 +58,7 @@ fn write_together(files: &[(PathBuf, &[u8])], write: Writer) -> Result<Vec<PathB
     let written: Vec<Result<PathBuf>> = std::thread::scope(|scope| {
         let begin = |(path, bytes)| {
             let write = move || write(path, bytes, &mut flush_bytes);
-            let thread = std::thread::Builder::new().name("flush".to_owned());
+            let thread = Builder::new().name("flush".to_owned());
             thread.spawn_scoped(scope, write).map_err(|_no_thread| write())
         };
         let (last, others) = files.split_last().unzip();

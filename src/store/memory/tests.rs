@@ -127,6 +127,7 @@ fn a_lost_or_spoiled_database_is_made_anew_from_the_truth() {
     let before = filled(&dir).entries("one").expect("entries");
     let path = dir.path().join("memory.db");
     for spoil in [None, Some(b"garbage".repeat(100))] {
+        db::settle(&path);
         fsx::remove(&path).expect("remove");
         if let Some(bytes) = spoil {
             fsx::put(&path, &bytes).expect("spoil");
@@ -144,6 +145,7 @@ fn a_database_whose_damage_is_met_is_put_aside_and_made_anew() {
     let dir = tempfile::tempdir().expect("scratch");
     let before = filled(&dir).entries("one").expect("entries");
     let path = dir.path().join("memory.db");
+    db::settle(&path);
     let mut bytes = std::fs::read(&path).expect("bytes");
     // The tables' names are whole, and nothing else.
     bytes[2 * 4096..].fill(0xff);
@@ -203,6 +205,7 @@ fn a_truth_that_is_lost_is_written_again_from_the_database_else_from_a_copy_and_
         if let Some(bytes) = truth_left {
             fsx::put(&truth, bytes).expect("put");
         }
+        db::settle(&dir.path().join("memory.db"));
         if !has_database {
             fsx::put(&dir.path().join("memory.db"), &b"garbage".repeat(100)).expect("spoil");
         }
