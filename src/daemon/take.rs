@@ -332,7 +332,10 @@ impl Desk {
         let (mut journal, replay) = Journal::open(&folder.journal(), folder.job())?;
         let mut state = JobState::replay(&replay.events);
         let file = claimed.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        for fact in [Fact::Submitted { origin: job.origin.clone() }, Fact::Claimed { file }] {
+        // A taker may have died between the two.
+        let is_told = replay.events.iter().any(|e| matches!(e.fact, Fact::Submitted { .. }));
+        let submitted = (!is_told).then(|| Fact::Submitted { origin: job.origin.clone() });
+        for fact in submitted.into_iter().chain([Fact::Claimed { file }]) {
             state.apply(&journal.append(fact, None, job.created_at)?);
         }
         journal.flush()?;

@@ -326,6 +326,23 @@ fn a_taking_that_was_cut_short_is_done_again() {
 }
 
 #[test]
+fn a_taking_that_was_cut_short_between_its_two_lines_is_told_of_once() {
+    let (_d, desk) = desk();
+    let job = accepted(drop_file(&desk, "fix-abc234.md", b"x"));
+    let folder = desk.runs.folder(&job.id);
+    let lock = folder.try_lock().expect("lock").expect("free");
+    let journal = std::fs::read_to_string(folder.journal()).expect("two lines");
+    let first = journal.lines().next().expect("one");
+    fsx::put(&folder.journal(), format!("{first}\n").as_bytes()).expect("cut");
+    fsx::remove(&folder.dir().join("status.json")).expect("not there yet");
+    folder.begin_taking(&lock).expect("still marked");
+    accepted(desk.take_again(folder.clone(), lock).expect("again"));
+    let journal = std::fs::read_to_string(folder.journal()).expect("two lines");
+    assert_eq!(journal.matches("job.submitted").count(), 1, "{journal}");
+    assert!(journal.ends_with('\n') && journal.lines().count() == 2, "{journal}");
+}
+
+#[test]
 fn a_taking_that_was_cut_short_is_seen_through_once_and_only_where_nobody_is_at_it() {
     let (_d, desk) = desk();
     fsx::put_new(&incoming(&desk, "fix-abc234.md"), b"x").expect("drop");

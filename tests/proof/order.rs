@@ -317,6 +317,7 @@ fn rules_see() {
     let journal = || at("fdatasync", "/r/runs/j/events.ndjson");
     let exec = |head: &str| Call { head: head.to_owned(), ..at("execve", "/bin/numerus") };
     let (session, by) = (|| exec("numerus __codex exec -"), || exec("numerus __session /p"));
+    let taken = || onto("/r/spool/incoming/a", "/r/spool/claimed/j.md");
     let tip = || onto("/w/refs/numerus/j/tip.lock", "/w/refs/numerus/j/tip");
     let print = || at("write", "/out");
     let cases: Vec<(Vec<Call>, &str)> = vec![
@@ -330,20 +331,10 @@ fn rules_see() {
         (vec![onto(temp, dropped), at("fsync", "/r/spool/incoming"), print()], ""),
         (vec![print(), onto(temp, dropped)], "before a file lies in incoming"),
         (
-            vec![
-                onto("/r/spool/incoming/a", "/r/spool/claimed/j.md"),
-                at("fsync", "/r/spool/claimed"),
-                line("job.claimed"),
-            ],
-            "before /r/spool/incoming is flushed",
+            vec![taken(), at("fsync", "/r/spool/claimed"), line("job.claimed")],
+            "before /r/spool/inc",
         ),
-        (
-            vec![
-                onto("/r/spool/incoming/a", "/r/spool/claimed/j.md"),
-                onto("/r/spool/keys/.x.tmp", "/r/spool/keys/k"),
-            ],
-            "a key before /r/spool/claimed is flushed",
-        ),
+        (vec![taken(), onto(temp, "/r/spool/keys/k")], "a key before /r/spool/claimed is flushed"),
         (vec![at("mkdir", "/r/spool/done/x"), line("job.claimed")], "before /r/spool/done is"),
         (vec![onto("/r/spool/claimed/j.md", file)], "before job.finished"),
         (

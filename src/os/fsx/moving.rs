@@ -33,7 +33,7 @@ pub fn publish(from: &Path, to: &Path) -> Result<()> {
 /// Those of [`move_to`], but for those of the flush.
 pub fn begin_move(from: &Path, to: &Path) -> Result<Flushing> {
     rename_new(from, to)?;
-    Ok(Flushing::begin([to, from].map(|path| parent(path).to_owned())))
+    Ok(Flushing::begin(&[to, from].map(parent)))
 }
 
 fn rename_new(from: &Path, to: &Path) -> Result<()> {

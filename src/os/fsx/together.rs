@@ -21,11 +21,11 @@ impl Flushing {
     }
 
     /// Begins, one folder after the other; where no thread can be had they are flushed before this comes back.
-    pub(super) fn begin<const N: usize>(dirs: [PathBuf; N]) -> Self {
-        let flush = |dirs: &[PathBuf]| dirs.iter().try_for_each(|dir| sync_dir(dir));
-        let theirs = dirs.clone();
-        let thread = Builder::new().name("flush".to_owned()).spawn(move || flush(&theirs));
-        Self(thread.map_err(|_no_thread| flush(&dirs)))
+    pub(super) fn begin(dirs: &[&Path]) -> Self {
+        let theirs: Vec<PathBuf> = dirs.iter().map(|dir| (*dir).to_owned()).collect();
+        let flush = move || theirs.iter().try_for_each(|dir| sync_dir(dir));
+        let thread = Builder::new().name("flush".to_owned()).spawn(flush);
+        Self(thread.map_err(|_no_thread| dirs.iter().try_for_each(|dir| sync_dir(dir))))
     }
 
     /// Waits until they are flushed, if they are not yet.
