@@ -1,5 +1,5 @@
-//! `numerus __session`: what happens in the new terminal before codex itself runs there. Seals the family, sets up the
-//! descriptors, locks the session's lock so that codex inherits it, and becomes codex. Commands of
+//! `numerus __session`: what happens in the new terminal before codex itself runs there. Makes itself at home in it, seals the family,
+//! sets up the descriptors, locks the session's lock so that codex inherits it, and becomes codex. Commands of
 //! the job file start in the same way, without terminal, prompt and lock of their own, and enter a control group first.
 //!
 //! Arguments: `LOCK PROMPT STDERR CGROUP-PROCS BOUNDS -- PROGRAM ARGS…`, `-` for what there is none of; or the name of a pipe that

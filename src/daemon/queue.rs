@@ -103,7 +103,10 @@ impl Daemon {
         if stamp.kind == Kind::Regular && self.desk.spool.is_locked(name) {
             return self.looks.postpone(name, now + LOCKED_REST);
         }
-        let is_next = self.call_spare();
+        let is_next = self.is_next();
+        if is_next {
+            self.call_spare();
+        }
         let Self { desk, spares, .. } = self;
         let mut foretell = |job: &Job| {
             if is_next {

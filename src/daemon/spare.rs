@@ -1,7 +1,7 @@
 //! A worker that begins before its job is known: its process starts while a file is taken, which waits for the disk, and is
 //! told its job when that may begin. Soon after a job has begun the next such worker begins, and waits as long as another file is
-//! likely to come; where jobs wait for a lane already, it begins at once, and is ready when there is one. One at a time; what is not
-//! needed is sent away.
+//! likely to come; where jobs wait for a lane already, it begins at once, so that it is mostly ready when there is one. One at a time;
+//! what is not needed is sent away.
 
 use std::io::{PipeWriter, Result, Write};
 use std::process::Stdio;
@@ -146,13 +146,16 @@ impl Spare {
 }
 
 impl Daemon {
-    /// Has a worker begin for the job that a file is about to become, if that could start at once; whether it could.
-    pub(super) fn call_spare(&mut self) -> bool {
-        let is_next = self.takes_workers() && !self.has_waiting_jobs() && self.has_lane();
-        if is_next && self.spares.ready.is_none() {
+    /// Whether the job that a file is about to become could start at once.
+    pub(super) fn is_next(&self) -> bool {
+        self.takes_workers() && !self.has_waiting_jobs() && self.has_lane()
+    }
+
+    /// Has a worker begin for it, if none waits.
+    pub(super) fn call_spare(&mut self) {
+        if self.spares.ready.is_none() {
             self.begin_spare();
         }
-        is_next
     }
 
     fn begin_spare(&mut self) {

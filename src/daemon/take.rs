@@ -1,6 +1,6 @@
 //! Taking: one file of `incoming/` becomes a job, or is put aside with the reason.
 //!
-//! The order is the promise: run folder, its lock, the rename, the accepted copy, both on disk, `job.claimed` flushed. A death before
+//! The order is the promise: run folder, its lock, the rename on disk, the accepted copy, `job.claimed` flushed. A death before
 //! the rename leaves the dropper's file where it was; one after it leaves a claimed file that is taken again from the
 //! reading on. The lock is held throughout, so nobody else ever sees a job that is half there.
 
@@ -23,7 +23,7 @@ use crate::model::status::{JobPhase, Status};
 use crate::os::lock::FileLock;
 use crate::os::{clock, fsx, random};
 use crate::runs::{Journal, RunFolder, Runs};
-use crate::spool::{Claim, Format, Place, Spool};
+use crate::spool::{Format, Place, Spool, Taking};
 
 /// How many ids are tried for one file.
 const ID_TRIES: u32 = 8;
@@ -153,7 +153,7 @@ impl Desk {
     fn go_on(
         &self,
         room: Room,
-        claimed: Result<Claim>,
+        claimed: Result<Taking>,
         name: &OsStr,
         foretell: Foretell<'_>,
     ) -> Result<Taken> {
@@ -185,7 +185,7 @@ impl Desk {
         let Some(path) = found else { return Ok(Taken::Gone) };
         let name = path.file_name().unwrap_or_default().to_owned();
         folder.clear_temps(&lock)?;
-        self.accept(folder, lock, (Claim::flushed(path), &name), &mut nobody)
+        self.accept(folder, lock, (Taking::flushed(path), &name), &mut nobody)
     }
 
     /// Sees a taking through that was cut short, if this job's was and nobody is at it.
@@ -292,7 +292,7 @@ impl Desk {
         &self,
         folder: RunFolder,
         lock: FileLock,
-        (mut claim, name): (Claim, &OsStr),
+        (mut claim, name): (Taking, &OsStr),
         foretell: Foretell<'_>,
     ) -> Result<Taken> {
         let limit = self.settings.max_objective_bytes;

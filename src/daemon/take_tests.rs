@@ -203,23 +203,29 @@ fn a_name_dropped_again_does_not_disturb_the_taking_that_was_cut_short() {
 }
 
 #[test]
-fn a_file_that_a_power_cut_put_back_is_taken_as_if_it_had_never_been() {
+fn nothing_of_a_job_has_its_name_before_its_file_is_the_jobs_for_good() {
     let (_d, desk) = desk();
-    let before = accepted(drop_file(&desk, "fix-abc234.md", b"x"));
-    // What is written beside the flush of the file's new name may have reached the disk without it.
-    let claimed = desk.spool.taken(&before.id).expect("claimed");
-    fsx::move_to(&claimed, &incoming(&desk, "fix-abc234.md")).expect("put back");
-    let folder = desk.runs.folder(&before.id);
-    for name in ["job.json", "events.ndjson", "status.json"] {
-        fsx::remove(&folder.dir().join(name)).expect("not there yet");
-    }
-    drop(fsx::open_append(&folder.journal()).expect("empty"));
+    let job = accepted(drop_file(&desk, "fix.md", b"x"));
+    let folder = desk.runs.create(&JobId::parse("b-abc234").expect("id")).expect("folder");
     let lock = folder.try_lock().expect("lock").expect("free");
-    folder.begin_taking(&lock).expect("still marked");
-    drop(lock);
-    let again = desk.take(OsStr::new("fix-abc234.md"), &mut nobody).expect("take");
-    assert_eq!(accepted(again).id, before.id);
-    assert!(desk.spool.has(Place::Claimed, &before.id));
+    folder.begin_taking(&lock).expect("mark");
+    let written = || fsx::list(folder.dir()).expect("names");
+    let cut = folder.put_job_after(&job, || {
+        let names = written();
+        assert!(
+            names.iter().all(|name| ["taking", "worker.lock"].contains(&name.as_str())
+                || fsx::is_temp(Path::new(name))),
+            "{names:?}"
+        );
+        assert_eq!(names.len(), 3, "its bytes are there: {names:?}");
+        // As a power cut leaves it.
+        fsx::put(&folder.dir().join(".aaaabbbbccccdddd.tmp"), b"{").expect("left");
+        Err(Error::other("it was put back"))
+    });
+    cut.expect_err("it is told");
+    assert_eq!(written().len(), 3, "{:?}", written());
+    desk.runs.put_away(&lock, folder.job()).expect("put away");
+    assert!(!folder.dir().exists() && !desk.runs.dir().join(".aside").exists());
 }
 
 #[test]

@@ -217,8 +217,8 @@ mod tests {
     }
 
     #[test]
-    fn a_program_leads_a_session_in_its_own_terminal() {
-        let (said, code, pid) = played("test -t 1 && ps -o sid= -p $$ | tr -d ' '; exit 3");
+    fn a_program_has_a_terminal_and_ends_with_its_own_code() {
+        let (said, code, pid) = played("test -t 0 -a -t 1 -a -t 2 && echo $$; exit 3");
         assert_eq!((said, code), (pid.to_string(), Some(3)));
     }
 }

@@ -1,6 +1,6 @@
-//! The one door to signals (signal-hook): those that ask a program to end become calls.
+//! The one door to signals (signal-hook): those that ask a program to end become calls, and what this process starts ignores none of some.
 
-use std::io::Result;
+use std::io::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -20,28 +20,28 @@ pub const CONTINUE: i32 = SIGCONT;
 /// SIGWINCH's number.
 pub const RESIZE: i32 = SIGWINCH;
 
-/// What a program in a terminal of its own may count on not to be ignored.
+/// What a program in a terminal of its own may count on not to be ignored: as portable-pty has it.
 const NEVER_IGNORED: [i32; 6] = [SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
-/// Has what this process starts from now on ignore none of the signals that end a program or tell it of a child, whatever this one was
-/// started with, as by `nohup`. To this process they still mean nothing, unless it [listens](Listener).
+/// Has what this process starts from now on ignore none of ALRM, CHLD, HUP, INT, QUIT and TERM, whatever this one was started with, as by
+/// `nohup`. To this process they still mean nothing, unless it [listens](Listener).
 ///
 /// # Errors
 /// When the handlers cannot be installed, or the kernel does not tell.
 pub fn hand_down_none_ignored() -> Result<()> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    for signal in NEVER_IGNORED.into_iter().filter(|signal| is_ignored(*signal, &status)) {
+    let mask = ignored(&std::fs::read_to_string("/proc/self/status")?);
+    let mask = mask.ok_or_else(|| Error::other("the kernel does not tell what is ignored"))?;
+    for signal in NEVER_IGNORED.into_iter().filter(|signal| mask >> (signal - 1) & 1 == 1) {
         // What a process handles, and does not ignore, is as ever in what it starts.
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
     Ok(())
 }
 
-/// Whether a process ignores a signal, by what the kernel tells of it.
-fn is_ignored(signal: i32, status: &str) -> bool {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    mask >> (signal - 1) & 1 == 1
+/// The signals that a process ignores, the first one in the lowest bit, by what the kernel tells of it.
+fn ignored(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
 }
 
 /// Listens until it is dropped; from then on the signals pass unheard.
@@ -92,6 +92,14 @@ mod tests {
 
     use super::*;
     use crate::os::process::{self, Target};
+
+    #[test]
+    fn what_is_ignored_is_read_from_what_the_kernel_tells() {
+        let status =
+            "Name:\tx\nSigBlk:\t00000001\nSigIgn:\t0000000000000004\nSigCgt:\t0000000180000000\n";
+        assert_eq!(ignored(status), Some(1 << (signal_hook::consts::SIGQUIT - 1)));
+        assert_eq!((ignored("Name:\tx\n"), ignored("SigIgn:\tx\n")), (None, None));
+    }
 
     #[test]
     fn a_signal_becomes_a_call() {

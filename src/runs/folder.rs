@@ -187,15 +187,18 @@ impl RunFolder {
         self.put_job_after(job, || Ok(()))
     }
 
-    /// As [`RunFolder::put_job`]: `job.json` gets its name once `settled` is done, which begins when its bytes are on disk.
+    /// As [`RunFolder::put_job`]: nothing of it has its name before `settled` is done, which begins when the bytes of `job.json` are on
+    /// disk.
     ///
     /// # Errors
     /// Those of the system and of `settled`.
     pub fn put_job_after(&self, job: &Job, settled: impl FnOnce() -> Result<()>) -> Result<()> {
-        let json = to_json(job)?;
-        drop(fsx::open_append(&self.journal())?);
-        let _is_in_the_job_file_too = self.put_objective(job);
-        fsx::put_after(&self.job_file(), &json, settled)
+        fsx::put_after(&self.job_file(), &to_json(job)?, || {
+            settled()?;
+            drop(fsx::open_append(&self.journal())?);
+            let _is_in_the_job_file_too = self.put_objective(job);
+            Ok(())
+        })
     }
 
     fn put_objective(&self, job: &Job) -> Result<()> {

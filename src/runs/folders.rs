@@ -75,8 +75,8 @@ impl Runs {
         }
     }
 
-    /// Puts a run folder that never became a job's out of the way: removed if it holds nothing but its lock and its mark, else
-    /// kept in `runs/.aside/`. The caller holds its lock.
+    /// Puts a run folder that never became a job's out of the way: removed if it holds nothing but its lock, its mark and what somebody
+    /// did not come to giving a name, else kept in `runs/.aside/`. The caller holds its lock.
     ///
     /// # Errors
     /// Those of the system.
@@ -84,7 +84,7 @@ impl Runs {
         let folder = self.folder(job);
         let is_ours = |name: &OsString| {
             let path = folder.dir().join(name);
-            path == lock.path() || is_mark(&path)
+            path == lock.path() || is_mark(&path) || is_unfinished(&path)
         };
         let holds_more = !fsx::list_os(folder.dir())?.iter().all(is_ours);
         if holds_more { self.move_aside(job) } else { fsx::remove_tree(folder.dir()) }
@@ -114,6 +114,11 @@ impl Runs {
     pub fn jobs(&self) -> Result<Vec<JobId>> {
         Ok(fsx::list(&self.dir)?.iter().filter_map(|n| JobId::parse(n).ok()).collect())
     }
+}
+
+/// Whether a file is one that never got its name.
+fn is_unfinished(path: &Path) -> bool {
+    fsx::is_temp(path) && path.symlink_metadata().is_ok_and(|meta| meta.is_file())
 }
 
 /// Moves something to `.aside/` in `runs/`, under a name that begins so and that nothing there has.

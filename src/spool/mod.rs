@@ -40,14 +40,14 @@ pub struct Identity {
 
 /// A file that is a job's by its name, which may still be on its way to the disk.
 #[derive(Debug)]
-pub struct Claim {
+pub struct Taking {
     /// Where it lies now.
     pub path: PathBuf,
     /// The folders that it came from and went to: until they are flushed a power cut may put it back.
     pub flushing: Flushing,
 }
 
-impl Claim {
+impl Taking {
     /// One that has its name for good.
     pub fn flushed(path: PathBuf) -> Self {
         Self { path, flushing: Flushing::done() }
@@ -178,11 +178,11 @@ impl Spool {
     ///
     /// # Errors
     /// `NotFound` if it is gone, `AlreadyExists` if that job has a file; otherwise those of the system.
-    pub fn take(&self, name: &OsStr, job: &JobId, format: Format) -> Result<Claim> {
+    pub fn take(&self, name: &OsStr, job: &JobId, format: Format) -> Result<Taking> {
         let (from, to) = (self.folder(Place::Incoming).join(name), self.claimed_path(job, format));
         match fsx::begin_move(&from, &to) {
-            Err(e) if is_across(&e) => hold(&from, job, format).map(Claim::flushed),
-            moved => moved.map(|flushing| Claim { path: to, flushing }),
+            Err(e) if is_across(&e) => hold(&from, job, format).map(Taking::flushed),
+            moved => moved.map(|flushing| Taking { path: to, flushing }),
         }
     }
 

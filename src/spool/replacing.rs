@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::across::is_across;
-use super::{Claim, Format, Place, Spool};
+use super::{Format, Place, Spool, Taking};
 use crate::model::id::JobId;
 use crate::os::fsx;
 
@@ -46,9 +46,9 @@ impl Spool {
     ///
     /// # Errors
     /// As for [`Spool::take`].
-    pub fn claim_prepared(&self, prepared: &Path, new: &JobId) -> Result<Claim> {
+    pub fn claim_prepared(&self, prepared: &Path, new: &JobId) -> Result<Taking> {
         let claimed = self.claimed_path(new, Format::Json);
-        fsx::move_to(prepared, &claimed).map(|()| Claim::flushed(claimed))
+        fsx::move_to(prepared, &claimed).map(|()| Taking::flushed(claimed))
     }
 
     fn successor_file(&self, old: &JobId) -> PathBuf {

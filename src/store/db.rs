@@ -23,7 +23,8 @@ pub(super) type Result<T> = std::result::Result<T, StoreError>;
 
 /// Longest wait for another process that opens or appends.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A log that is longer than so many bytes, some twenty jobs, is brought over by who opens it for writing: who opens it first reads it.
+/// A log that is longer than so many bytes, some twenty jobs, is brought over by who opens its database for writing: all of it is read
+/// by who opens that while nobody else has it open.
 const LONG_LOG: u64 = 400_000;
 /// Damaged files that are kept of one database.
 const MAX_PUT_ASIDE: u32 = 1000;
@@ -32,8 +33,8 @@ const MAX_PUT_ASIDE: u32 = 1000;
 pub(super) const SETTINGS: [(&str, &str, &str); 7] = [
     ("busy_timeout", "5000", "5000"),
     ("journal_mode", "WAL", "wal"),
-    // Whole after a power cut, at most without the newest rows: both databases only repeat what files say.
-    ("synchronous", "NORMAL", "1"),
+    // A row that was written survives a power cut: nobody looks for a single one that is missing.
+    ("synchronous", "FULL", "2"),
     ("foreign_keys", "ON", "1"),
     ("trusted_schema", "OFF", "0"),
     ("cell_size_check", "ON", "1"),
@@ -119,14 +120,15 @@ fn prepare(path: &Path, schema: &Schema) -> Result<Connection> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = connect(path, flags)?;
-    if with_ending(path, "-wal").metadata().is_ok_and(|log| log.len() > LONG_LOG) {
-        bring_over(&connection).map_err(said(path))?;
-    }
     for setting in SETTINGS {
         set(&connection, path, setting)?;
     }
     if version_of(&connection, path, schema)? < schema.migrations.len() {
         migrate(&mut connection, path, schema)?;
+    }
+    if with_ending(path, "-wal").metadata().is_ok_and(|log| log.len() > LONG_LOG) {
+        bring_over(&connection).map_err(said(path))?;
+        set(&connection, path, SETTINGS[0])?;
     }
     Ok(connection)
 }
@@ -139,10 +141,14 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Brings what was written over from the log into the database, and empties the log, unless somebody reads or writes at this moment.
+/// Brings what was written over from the log into the database, and empties the log, unless somebody reads or writes at this moment:
+/// this connection waits for nobody any more.
 fn bring_over(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
-    connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+    match connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
+        brought => brought,
+    }
 }
 
 fn set(connection: &Connection, path: &Path, setting: (&'static str, &str, &str)) -> Result<()> {

@@ -167,6 +167,13 @@ fn a_session_inherits_its_lock_and_no_other_descriptor_of_ours() {
     assert_eq!(processes_called(&time), [0_u32; 0]);
 }
 
+/// The session that a process belongs to, and its terminal, 0 for none.
+fn session_and_terminal(pid: u32) -> Option<(u32, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(3).map_while(|n| n.parse().ok());
+    Some((fields.next()?, fields.next()?))
+}
+
 /// The signals that a process ignores, the first one in the lowest bit.
 fn ignored(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -175,7 +182,7 @@ fn ignored(pid: u32) -> u64 {
 }
 
 #[test]
-fn a_session_has_no_descriptor_and_ignores_no_signal_that_its_worker_was_started_with() {
+fn a_session_has_a_terminal_of_its_own_and_nothing_that_its_worker_was_started_with() {
     let time = unmistakable_time();
     let command = json!({"command": format!("sleep {time}")});
     let stage = Stage::new("heir-of-none", &Script::of([part("t1")]).working("t1", &[command]));
@@ -203,6 +210,8 @@ fn a_session_has_no_descriptor_and_ignores_no_signal_that_its_worker_was_started
     assert!(holds(worker) && ignored(worker) & quit_alarm_child == 0);
     let family = processes_with_env("NUMERUS_TASK", "t1");
     assert!(family.len() >= 2);
+    let leads = |pid: &u32| session_and_terminal(*pid).is_some_and(|(s, t)| s == *pid && t != 0);
+    assert!(family.iter().any(leads), "{family:?}");
     for pid in family {
         assert!(!holds(pid) && ignored(pid) & quit_alarm_child == 0, "{pid}");
     }

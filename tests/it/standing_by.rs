@@ -238,6 +238,31 @@ fn the_next_worker_waits_for_the_next_file_and_goes_with_its_daemon() {
 }
 
 #[test]
+fn the_next_worker_waits_for_a_lane_as_well_and_is_the_one_of_the_first_in_line() {
+    let yard = Yard::new("kept-lane");
+    let _daemon = yard.daemon(&["--max-jobs", "1"]);
+    yard.drop_job("x", "hold-x", "");
+    yard.until_reached("hold-x");
+    for stem in ["y", "z"] {
+        yard.drop_job(stem, &format!("hold-{stem}"), "");
+        yard.until_in("claimed", &format!("{stem}-"));
+    }
+    let at_work = |stem: &str| yard.worker(&yard.job(stem).unwrap());
+    let x = at_work("x-");
+    let next = |busy: u32| waiting(&yard).into_iter().find(|pid| *pid != busy);
+    yard.until("one waits though no lane is free", || next(x).is_some());
+    let kept = next(x).unwrap();
+    yard.let_go("hold-x");
+    yard.until_reached("hold-y");
+    assert_eq!(at_work("y-"), kept);
+    yard.until("the next one waits", || next(kept).is_some());
+    for stem in ["y", "z"] {
+        yard.let_go(&format!("hold-{stem}"));
+        yard.until_in("done", &format!("{stem}-"));
+    }
+}
+
+#[test]
 fn a_file_that_rests_leaves_the_next_one_its_worker() {
     let yard = Yard::new("kept-rests");
     let _daemon = yard.daemon(&[]);

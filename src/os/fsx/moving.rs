@@ -30,10 +30,10 @@ pub fn publish(from: &Path, to: &Path) -> Result<()> {
 /// [ended](Flushing::end).
 ///
 /// # Errors
-/// Those of [`move_to`], but for those of the flush.
+/// Those of [`move_to`]; those of the flush mostly when it ends.
 pub fn begin_move(from: &Path, to: &Path) -> Result<Flushing> {
     rename_new(from, to)?;
-    Ok(Flushing::begin(&[to, from].map(parent)))
+    Flushing::begin(&[to, from].map(parent))
 }
 
 fn rename_new(from: &Path, to: &Path) -> Result<()> {

@@ -10,32 +10,62 @@ use std::thread::{Builder, JoinHandle, ScopedJoinHandle};
 
 use super::{Onto, at, flush_bytes, remove_quietly, rename_onto, sync_dir};
 
-/// Folders that are being flushed beside what the caller does meanwhile.
+/// Folders that are being flushed beside what the caller does meanwhile. Dropping it waits for that as well.
 #[derive(Debug)]
-pub struct Flushing(std::result::Result<JoinHandle<Result<()>>, Result<()>>);
+#[must_use = "what was not flushed does not survive a power cut"]
+pub struct Flushing(State);
+
+/// How far it is.
+#[derive(Debug)]
+enum State {
+    Going(JoinHandle<Result<()>>),
+    Done,
+    Failed,
+}
 
 impl Flushing {
     /// Of folders that are flushed already.
     pub fn done() -> Self {
-        Self(Err(Ok(())))
+        Self(State::Done)
     }
 
     /// Begins, one folder after the other; where no thread can be had they are flushed before this comes back.
-    pub(super) fn begin(dirs: &[&Path]) -> Self {
+    ///
+    /// # Errors
+    /// Those of the system, with the path, where that failed.
+    pub(super) fn begin(dirs: &[&Path]) -> Result<Self> {
         let theirs: Vec<PathBuf> = dirs.iter().map(|dir| (*dir).to_owned()).collect();
         let flush = move || theirs.iter().try_for_each(|dir| sync_dir(dir));
-        let thread = Builder::new().name("flush".to_owned()).spawn(flush);
-        Self(thread.map_err(|_no_thread| dirs.iter().try_for_each(|dir| sync_dir(dir))))
+        Ok(Self(match Builder::new().name("flush".to_owned()).spawn(flush) {
+            Ok(thread) => State::Going(thread),
+            Err(_no_thread) => {
+                dirs.iter().try_for_each(|dir| sync_dir(dir))?;
+                State::Done
+            }
+        }))
     }
 
     /// Waits until they are flushed, if they are not yet.
     ///
     /// # Errors
-    /// Those of the system, with the path, once.
+    /// Those of the system, with the path; later ones say only that it failed.
     pub fn end(&mut self) -> Result<()> {
         let lost = |_| Err(Error::other("the thread that flushed it was lost"));
-        let begun = std::mem::replace(self, Self::done()).0;
-        begun.map_or_else(|done| done, |thread| thread.join().unwrap_or_else(lost))
+        let ended = match std::mem::replace(&mut self.0, State::Failed) {
+            State::Going(thread) => thread.join().unwrap_or_else(lost),
+            State::Done => Ok(()),
+            State::Failed => Err(Error::other("a folder could not be flushed")),
+        };
+        if ended.is_ok() {
+            self.0 = State::Done;
+        }
+        ended
+    }
+}
+
+impl Drop for Flushing {
+    fn drop(&mut self) {
+        let _whoever_needs_it_has_asked = self.end();
     }
 }
 
