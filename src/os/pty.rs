@@ -156,12 +156,14 @@ fn open(command: &PtyCommand) -> Result<PtyProcess> {
 }
 
 /// Makes the process at home in the terminal that it was [spawned](Spawner::spawn) in, before it does anything else: it leads a session of
-/// its own, to which the terminal belongs, and has no descriptor of whoever started it. Whoever started it may have inherited some.
+/// its own, to which the terminal belongs, has no descriptor of whoever started it and blocks no signal. Whoever started it may have
+/// inherited both.
 ///
 /// # Errors
 /// Those of the system: it leads a session, or there is no terminal.
 pub fn settle_in() -> Result<()> {
     portable_pty::unix::close_random_fds();
+    signals::block_none()?;
     rustix::process::setsid()?;
     Ok(rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?)
 }

@@ -174,11 +174,11 @@ fn session_and_terminal(pid: u32) -> Option<(u32, u32)> {
     Some((fields.next()?, fields.next()?))
 }
 
-/// The signals that a process ignores, the first one in the lowest bit.
-fn ignored(pid: u32) -> u64 {
+/// The signals that a process ignores (`SigIgn`) or blocks (`SigBlk`), the first one in the lowest bit.
+fn signals(pid: u32, which: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0");
-    u64::from_str_radix(mask.trim(), 16).unwrap()
+    let mask = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
+    u64::from_str_radix(mask.unwrap_or("0").trim(), 16).unwrap()
 }
 
 #[test]
@@ -196,7 +196,8 @@ fn a_session_has_a_terminal_of_its_own_and_nothing_that_its_worker_was_started_w
     let worker = stage.numerus(&["worker", &job.id]);
     let mut shell = stage.site.command("sh");
     shell.envs(worker.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.args(["-c", "trap '' QUIT ALRM CHLD; exec 9<\"$0\"; exec \"$@\""]).arg(&held);
+    let shut_off = "--ignore-signal=QUIT,ALRM,CHLD --block-signal=HUP,INT";
+    shell.args(["-c", &format!("exec 9<\"$0\"; exec env {shut_off} \"$@\"")]).arg(&held);
     let again = stage.site.spawn(shell.arg(worker.get_program()).args(worker.get_args()));
     stage.site.until("it works again", PATIENCE, || {
         processes_called(&time).iter().filter(|pid| !before.contains(pid)).count() >= 2
@@ -207,13 +208,15 @@ fn a_session_has_a_terminal_of_its_own_and_nothing_that_its_worker_was_started_w
     };
     let quit_alarm_child = 1 << (3 - 1) | 1 << (14 - 1) | 1 << (17 - 1);
     let worker = job.worker().as_raw_nonzero().get().unsigned_abs();
-    assert!(holds(worker) && ignored(worker) & quit_alarm_child == 0);
+    assert!(holds(worker) && signals(worker, "SigBlk") != 0);
+    assert_eq!(signals(worker, "SigIgn") & quit_alarm_child, 0);
     let family = processes_with_env("NUMERUS_TASK", "t1");
     assert!(family.len() >= 2);
     let leads = |pid: &u32| session_and_terminal(*pid).is_some_and(|(s, t)| s == *pid && t != 0);
     assert!(family.iter().any(leads), "{family:?}");
     for pid in family {
-        assert!(!holds(pid) && ignored(pid) & quit_alarm_child == 0, "{pid}");
+        let shut_off = signals(pid, "SigIgn") & quit_alarm_child | signals(pid, "SigBlk");
+        assert!(!holds(pid) && shut_off == 0, "{pid}");
     }
     job.slay_worker();
     drop(again);
