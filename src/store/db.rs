@@ -371,6 +371,23 @@ mod tests {
     }
 
     #[test]
+    fn a_long_log_stays_while_somebody_writes_and_the_database_opens_all_the_same() {
+        let (_dir, path) = scratch();
+        let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000)
+                    INSERT INTO a SELECT i FROM n";
+        let writer = open(&path, &SCHEMA).expect("new");
+        writer.execute_batch(rows).expect("rows");
+        writer.execute_batch("BEGIN IMMEDIATE; INSERT INTO a VALUES (1)").expect("begin");
+        let connection = open(&path, &SCHEMA).expect("open");
+        assert_eq!(count(&connection, "a"), 100_000);
+        assert_eq!(read_pragma(&connection, "busy_timeout").expect("read"), SETTINGS[0].2);
+        writer.execute_batch("COMMIT").expect("commit");
+        drop(open(&path, &SCHEMA).expect("open"));
+        let log = with_ending(&path, "-wal");
+        assert_eq!(log.metadata().expect("it stays").len(), 0, "nobody is in its way");
+    }
+
+    #[test]
     fn a_database_of_someone_else_is_put_aside_not_written() {
         let (dir, path) = scratch();
         let foreign = Connection::open(&path).expect("open");
