@@ -258,8 +258,9 @@ fn of_files(world: &World) -> Vec<String> {
 /// Whether anybody writes in a folder who submits, takes or makes the root: what is left there is cleared away once it is
 /// old.
 fn is_shared(folder: Option<&Path>) -> bool {
-    let shared = ["root/spool/tmp", "root/spool", "root/spool/rejected", "root/runs", "root/store"];
-    folder.is_some_and(|folder| shared.iter().any(|one| folder.ends_with(one)))
+    let spool = ["root/spool/tmp", "root/spool", "root/spool/rejected", "root/spool/keys"];
+    let shared = spool.into_iter().chain(["root/runs", "root/store"]);
+    folder.is_some_and(|folder| shared.into_iter().any(|one| folder.ends_with(one)))
 }
 
 /// The whole lines of a journal; one that was torn by a death is closed and passed over.
