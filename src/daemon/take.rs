@@ -158,7 +158,7 @@ impl Desk {
         foretell: Foretell<'_>,
     ) -> Result<Taken> {
         match claimed {
-            Ok(claim) => self.accept(room.folder, room.lock, (claim, name), foretell),
+            Ok(taking) => self.accept(room.folder, room.lock, (taking, name), foretell),
             Err(e) => {
                 // A rename whose flush failed has been made: the file is taken again, and for that its folder stays.
                 if !self.spool.has_taken(room.folder.job()) {
@@ -292,24 +292,24 @@ impl Desk {
         &self,
         folder: RunFolder,
         lock: FileLock,
-        (mut claim, name): (Taking, &OsStr),
+        (mut taking, name): (Taking, &OsStr),
         foretell: Foretell<'_>,
     ) -> Result<Taken> {
         let limit = self.settings.max_objective_bytes;
         let may_be_copied = |uid, linked| self.refuse_owner(uid, linked).is_none();
-        let (claimed, content) = self.spool.bring(&claim.path, limit, may_be_copied)?;
-        match self.read(content, (name, &mut claim.flushing), &folder, clock::now())? {
+        let (claimed, content) = self.spool.bring(&taking.path, limit, may_be_copied)?;
+        match self.read(content, (name, &mut taking.flushing), &folder, clock::now())? {
             Ok(job) => {
                 foretell(&job);
                 // Nobody sees a job whose file a power cut could put back.
-                folder.put_job_after(&job, || claim.flushing.end())?;
+                folder.put_job_after(&job, || taking.flushing.end())?;
                 self.accepted(&folder, &job, &claimed)?;
                 // Where it stays, the journal says more.
                 let _stays = folder.end_taking(&lock);
                 Ok(Taken::Job(Box::new(Fresh { job, folder, lock })))
             }
             Err(reason) => {
-                claim.flushing.end()?;
+                taking.flushing.end()?;
                 let rejected = self.put_aside(&claimed, name, reason)?;
                 // Nothing but our own lock and perhaps a copy of what lies in rejected/ now.
                 fsx::remove_tree(folder.dir())?;

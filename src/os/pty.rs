@@ -1,7 +1,7 @@
 //! The one door to portable-pty: a program in a terminal of its own.
 //!
-//! Nothing of ours runs between `fork` and `exec`: a child that is not a copy of this process begins in a tenth of the time and leaves
-//! it no pages to copy afterwards. The program therefore [makes itself at home](settle_in) in the terminal.
+//! Nothing of ours runs between `fork` and `exec`: a child that is not a copy of this process leaves it no pages to
+//! copy afterwards. The program therefore [makes itself at home](settle_in) in the terminal.
 //!
 //! What it writes is read by a descriptor of our own: portable-pty's reader says "end" where the kernel says `EIO`, after which
 //! there may still be something to read. A terminal gives four kilobytes at a time; to read on before they are written to a log was

@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(spool.find(&job).expect("found").0, Place::Failed);
         spool.end(&job, JobPhase::Failed).expect("ending twice is ending once");
         let gone = spool.take(name, &job, Format::Json);
-        assert_eq!(gone.map(|claim| claim.path).map_err(|e| e.kind()), Err(ErrorKind::NotFound));
+        assert_eq!(gone.map(|taking| taking.path).map_err(|e| e.kind()), Err(ErrorKind::NotFound));
     }
 
     #[test]
