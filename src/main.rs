@@ -6,7 +6,6 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     ExitCode::from(match args.next() {
         Some(word) if word == "__codex" => numerus::standin::run(args.collect()),
-        Some(word) if word == "__session" => numerus::cli::session(&args.collect::<Vec<_>>()),
         _ => numerus::cli::main(std::env::args_os()),
     })
 }

@@ -254,11 +254,6 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
     exit.unwrap_or_else(|failure| failed(&mut here.out, &failure)).code()
 }
 
-/// The hidden first step of a session: becomes codex, or answers with a code.
-pub fn session(words: &[OsString]) -> u8 {
-    seams::session(words).code()
-}
-
 fn dispatch(here: &mut Here, command: &Command) -> Result<Exit, Failure> {
     // These see it for themselves.
     let sees_it = matches!(

@@ -13,7 +13,7 @@ mod replacing;
 mod steering;
 mod wishes;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -223,20 +223,15 @@ pub(super) fn start_worker(root: &Root, folder: &RunFolder) -> Result<Child, Fai
     spawn_self(root, &["worker", folder.job().as_str()], &folder.worker_log())
 }
 
-/// The first step of a session, which becomes codex.
-pub(super) fn session(words: &[OsString]) -> Exit {
-    Exit::Own(crate::codex::launch::run(words))
-}
-
 /// The loop of `numerus worker JOB`.
 pub(super) fn work(root: &Root, job: &JobId) -> Result<Exit, Failure> {
     let settings = open(root)?;
-    let ready = make_ready(&settings)?;
+    let ready = make_ready()?;
     carry_on(root, &settings, job, ready)
 }
 
-fn make_ready(settings: &Settings) -> Result<Ready, Failure> {
-    Ready::make(settings).map_err(|e| Failure::system("begin a worker", &e))
+fn make_ready() -> Result<Ready, Failure> {
+    Ready::make().map_err(|e| Failure::system("begin a worker", &e))
 }
 
 fn carry_on(root: &Root, settings: &Settings, job: &JobId, ready: Ready) -> Result<Exit, Failure> {
@@ -252,7 +247,7 @@ fn carry_on(root: &Root, settings: &Settings, job: &JobId, ready: Ready) -> Resu
 /// The same for a job that the daemon tells on standard input, if it does.
 pub(super) fn work_when_told(root: &Root) -> Result<Exit, Failure> {
     // What goes wrong with these is said where the job's worker is to say it.
-    let mut made = open(root).and_then(|settings| Ok((make_ready(&settings)?, settings)));
+    let mut made = open(root).and_then(|settings| Ok((make_ready()?, settings)));
     let mut orders = Orders::of_input();
     let mut hear = || orders.hear(root).map_err(|e| Failure::system("hear of a job", &e));
     let mut told = hear()?;
@@ -277,7 +272,7 @@ fn renew(
     let settings = open(root)?;
     match made {
         Ok((ready, seen)) if seen == settings => Ok((ready, settings)),
-        _ => Ok((make_ready(&settings)?, settings)),
+        _ => Ok((make_ready()?, settings)),
     }
 }
 

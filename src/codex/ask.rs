@@ -13,7 +13,6 @@ use serde_json::json;
 use tokio::sync::{Notify, watch};
 
 use super::account::{self, Account};
-use super::launcher::Launchers;
 use super::log_budget::Budget;
 use super::program::Codex;
 use super::prompt::Prompts;
@@ -52,9 +51,6 @@ pub type RecordFor = dyn Fn(Option<&TaskId>, Fact) -> Result<()> + Send + Sync;
 /// Says why no further session may start; `None` lets it.
 pub type Objection = dyn Fn() -> Option<Failure> + Send + Sync;
 
-/// Says whether another session is likely to follow one of that kind.
-pub type Foresight = dyn Fn(SessionKind) -> bool + Send + Sync;
-
 /// The way to be told to stop.
 pub type Stop = watch::Receiver<Option<StopReason>>;
 
@@ -79,8 +75,6 @@ pub struct Asker {
     pub folder: RunFolder,
     /// The prompts.
     pub prompts: Prompts,
-    /// What stands by for its sessions.
-    pub launchers: Launchers,
     /// Bounds the starts at a time.
     pub slots: StartSlots,
     /// The accounts that are held.
@@ -91,8 +85,6 @@ pub struct Asker {
     pub record: Arc<RecordFor>,
     /// Asked before each session: why it must not start, if so.
     pub objection: Arc<Objection>,
-    /// Asked before each session: whether another is likely to follow it.
-    pub foresight: Arc<Foresight>,
     /// How much of what sessions and commands print is kept.
     pub logs: Arc<Budget>,
     /// Number of the last session of each place.
@@ -279,7 +271,7 @@ impl Asker {
         let spec = self.spec(question, self.prompt(question)?);
         let (record, task) = (self.record.clone(), question.task.clone());
         let record = move |fact| record(task.as_ref(), fact);
-        let ran = session::run(&self.codex, &self.launchers, &spec, slot, &record, stop.clone());
+        let ran = session::run(&self.codex, &spec, slot, &record, stop.clone());
         ran.await.map_err(|e| Failure::new(FailureKind::Bug, e.to_string()))
     }
 
@@ -319,7 +311,6 @@ impl Asker {
             profile: options.profile_of(role).cloned(),
             limits: limits(&self.job, question.kind),
             logs: self.logs.clone(),
-            is_followed: (self.foresight)(question.kind),
         }
     }
 

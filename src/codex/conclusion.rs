@@ -4,22 +4,36 @@ use std::io::{Error, Result};
 
 use serde_json::json;
 
+use super::opening::last_message;
 use super::program::Codex;
 use super::rollout;
-use super::session::{Ended, HELPER_WARNING, Live, Record, SessionSpec, last_message};
+use super::session::{Ended, HELPER_WARNING, Live, Record, SessionSpec};
 use crate::logic::classify::{self, Seen, Turn};
 use crate::logic::reset;
 use crate::logic::supervise::StopReason;
 use crate::model::event::{Fact, SessionEnd, SessionExit, SessionKill, SessionTimeout};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
+use crate::os::child::NotStarted;
 use crate::os::{clock, fsx};
 
-pub(super) fn never_started(spec: &SessionSpec, error: &Error, record: &Record) -> Result<Ended> {
-    let failure =
-        Some(Failure::new(FailureKind::Transient, format!("cannot start codex: {error}")));
+/// Writes down that nothing of codex has run.
+///
+/// # Errors
+/// When the journal cannot be written.
+pub(super) fn never_started(spec: &SessionSpec, why: NotStarted, record: &Record) -> Result<Ended> {
+    let failure = Some(failure_of(why));
     let end = SessionEnd { failure, ..blank_end(spec) };
     record(Fact::SessionEnded(end.clone()))?;
     Ok(Ended { end, message: None })
+}
+
+/// A program that does not run is for a person to mend, as a login is; what the system did not let it have may be there the next time.
+fn failure_of(why: NotStarted) -> Failure {
+    let kind = match why {
+        NotStarted::Program(_) => FailureKind::Auth,
+        NotStarted::Settling(_) => FailureKind::Transient,
+    };
+    Failure::new(kind, format!("cannot start codex: {}", Error::from(why)))
 }
 
 fn blank_end(spec: &SessionSpec) -> SessionEnd {
@@ -115,4 +129,22 @@ fn tell_exit(spec: &SessionSpec, live: &Live, record: &Record) -> Result<()> {
         record(Fact::SessionKilled(SessionKill { place, number, survivors }))?;
     }
     record(Fact::SessionExited(SessionExit { place, number, code: live.seen.exit }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_codex_from_being_run_is_for_a_person_and_what_it_lacks_is_tried_again() {
+        let why = || Error::other("/x: no room");
+        for (why, kind) in [
+            (NotStarted::Program(why()), FailureKind::Auth),
+            (NotStarted::Settling(why()), FailureKind::Transient),
+        ] {
+            let failure = failure_of(why);
+            assert_eq!(failure.kind, kind);
+            assert_eq!(failure.message, "cannot start codex: /x: no room");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-/// How long a session, or what stands by for one, runs before it is moved.
+/// How long a session runs before it is moved.
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// A move that is to come, is under way, or is done.

@@ -5,6 +5,7 @@
 //! lock must be free.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::model::event::SessionStart;
@@ -24,6 +25,13 @@ const ENCLOSE_ROUNDS: u32 = 10;
 const LOCK_ROUNDS: u32 = 200;
 /// Rest between two of them.
 const LOCK_REST: Duration = Duration::from_millis(5);
+
+/// A control group for the next session of a job, which is made when it is [entered](enclose).
+pub fn plan_group(job: &JobId) -> Option<Cgroup> {
+    static PLANNED: AtomicU32 = AtomicU32::new(0);
+    let number = PLANNED.fetch_add(1, Ordering::Relaxed);
+    Cgroup::planned(&format!("{}{}-{number}", group_prefix(job), process::own_pid()))
+}
 
 /// Puts a session that has just begun into its control group, with all that it has started by then. Done beside it, since the
 /// kernel takes ten milliseconds and more for that, and codex starts nothing of an agent's before it has heard from a model.

@@ -3,9 +3,7 @@
 //!
 //! - `program`: which codex, with which home and environment
 //! - `command`: the words it is called with
-//! - `launch`: what happens between the spawn and codex itself (`numerus __session`); `launcher`: those that stand by for that, and
-//!   `orders`: what they are told
-//! - `session`: spawn, stream, deadlines; `reader`: its two threads; `pulse`: its vital signs; `conclusion`: its end on disk
+//! - `opening`: what a session begins with; `session`: spawn, stream, deadlines; `reader`: its two threads; `pulse`: its vital signs; `conclusion`: its end on disk
 //! - `log`, `log_budget`: how much of what it prints is kept; `capture`: what comes through a pipe
 //! - `rollout`: codex's own record of the thread: typed errors, tokens
 //! - `account`: whose limit and login it is, and whether it is held
@@ -21,13 +19,11 @@ pub mod command;
 mod conclusion;
 mod enclosing;
 pub mod fence;
-pub mod launch;
-pub mod launcher;
 pub mod log;
 pub mod log_budget;
 pub mod login;
 mod look;
-mod orders;
+mod opening;
 pub mod program;
 pub mod prompt;
 mod pulse;
@@ -39,7 +35,6 @@ pub mod schema;
 pub mod session;
 
 pub use ask::Asker;
-pub use launcher::Launchers;
 pub use program::Codex;
 pub use question::{Question, Reply};
 pub use session::{Ended, Record, SessionSpec};

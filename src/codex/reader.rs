@@ -10,12 +10,12 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::capture::Capture;
-use super::launcher::Orderly;
 use super::log::{Log, Style};
 use super::session::SessionSpec;
 use crate::logic::supervise::Vitals;
 use crate::logic::transcript::{Line, Parsed, Transcript};
-use crate::os::pty::{PtyChild, PtyOutput};
+use crate::os::child::Child;
+use crate::os::pty::PtyOutput;
 use crate::os::{clock, threads};
 use crate::runs::parts;
 
@@ -64,20 +64,19 @@ struct Head {
     kind: &'static str,
 }
 
-/// Starts both threads. `stderr` and `orders` are held until the process has ended: by then it has opened them by their names.
+/// Starts both threads.
 ///
 /// # Errors
 /// When the system has no more threads to give.
 pub(super) fn start(
     mut output: PtyOutput,
-    mut child: PtyChild,
-    (logs, stderr, orders): (Logs, PipeWriter, Orderly),
+    child: Child,
+    logs: Logs,
     tell: mpsc::Sender<Heard>,
 ) -> Result<()> {
     let waiter = tell.clone();
     threads::run(move || {
         let code = child.wait().ok().flatten();
-        drop((stderr, orders));
         drop(waiter.blocking_send(Heard::Exited(code)));
     })?;
     threads::run(move || {

@@ -1,26 +1,24 @@
 //! One `codex exec` in one PTY, from the durable intent to start it to its fenced end.
 //!
 //! A thread reads the terminal and writes the logs; another waits for the process; this loop turns what they tell into
-//! inputs of `logic::supervise` and carries out its effects. The order at the start: intent on disk, then the word for a
-//! process that stands by with its orders. At the end: nothing of it lives, then the end on disk.
+//! inputs of `logic::supervise` and carries out its effects. The order at the start: intent on disk, and beside that all
+//! that codex will find, then codex. At the end: nothing of it lives, then the end on disk.
 
-use std::ffi::OsString;
-use std::io::{Error, PipeWriter, Result};
-use std::path::{Path, PathBuf};
+use std::io::{Error, Result};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 
-use super::command::{Bounds, Call, arguments};
 use super::conclusion::{conclude, never_started};
 use super::enclosing::Enclosing;
-use super::fence::{self, JOB_MARK, PLACE_MARK};
-use super::launcher::{Launched, Launcher, Launchers};
+use super::fence;
 use super::log_budget::Budget;
-use super::orders::Orders;
+use super::opening::{Ready, make_ready, order, prepare};
 use super::program::Codex;
 use super::pulse;
 use super::reader::{self, Heard, Logs};
@@ -32,12 +30,14 @@ use crate::model::event::{Fact, SessionEnd, SessionKind, SessionStart};
 use crate::model::id::JobId;
 use crate::model::job::Sandbox;
 use crate::model::outcome::Tokens;
+use crate::os::bounds::Bounds;
 use crate::os::cgroup::Cgroup;
+use crate::os::child::NotStarted;
 use crate::os::family::Born;
 use crate::os::lock::FileLock;
 use crate::os::process::Target;
 use crate::os::pty::{PtyProcess, PtyTerminal};
-use crate::os::{clock, fsx, pipe, process};
+use crate::os::{clock, process};
 use crate::runs::Place;
 
 /// Puts a fact into the job's journal; durable when it comes back.
@@ -87,8 +87,6 @@ pub struct SessionSpec {
     pub limits: Limits,
     /// How much of what it prints is kept.
     pub logs: Arc<Budget>,
-    /// Whether another session of the job is likely to follow it.
-    pub is_followed: bool,
 }
 
 /// A session that has ended and is fenced.
@@ -106,8 +104,8 @@ pub(super) struct Live {
     pub(super) seen: Seen,
     terminal: Option<PtyTerminal>,
     family: Family,
-    /// How it gets into its group, unless it was there before.
-    enclosing: Vec<Enclosing>,
+    /// How it gets into its group.
+    enclosing: Option<Enclosing>,
     slot: Option<FileLock>,
     pub(super) logs: Logs,
     pub(super) survivors: Vec<u32>,
@@ -117,14 +115,22 @@ pub(super) struct Live {
 /// What is known of a session's processes beside their marks: the first one, and their group.
 type Family = (Arc<Target>, Option<Cgroup>);
 
-/// Runs one session, by one of `launchers`. `slot` bounds the starts at a time and is let go once codex has confirmed its start.
+/// A session that has begun.
+struct Begun {
+    process: PtyProcess,
+    group: Option<Cgroup>,
+    bounds: Bounds,
+    slot: Option<FileLock>,
+    logs: Logs,
+}
+
+/// Runs one session. `slot` bounds the starts at a time and is let go once codex has confirmed its start.
 ///
 /// # Errors
 /// Those of the system: files that cannot be written, processes that cannot be started. Nothing of the session lives then,
 /// either. How codex fared is in [`Ended`].
 pub async fn run(
     codex: &Codex,
-    launchers: &Launchers,
     spec: &SessionSpec,
     slot: Option<FileLock>,
     record: &Record,
@@ -134,55 +140,47 @@ pub async fn run(
     // Without links on the way: the kernel is told where things are. One that is gone is found at the start.
     let home = spec.cwd.canonicalize().ok();
     let residue_before = residue(spec);
-    let launcher = launchers.take().await;
     let (logs, stderr) = Logs::open(spec)?;
-    let orders = orders(codex, spec, home.as_deref(), pipe::name_of(&stderr))?;
-    // It gets ready while the intent is flushed.
-    let briefed = launcher.and_then(|launcher| launcher.brief(&orders));
-    let group = briefed.as_ref().ok().and_then(Launcher::group);
-    record(Fact::SessionStarting(starting(spec, group)))?;
-    let launched = match briefed.and_then(Launcher::launch) {
-        Ok(launched) => launched,
-        Err(error) => return never_started(spec, &error, record),
+    let order = order(codex, spec, home.as_deref())?;
+    let ready = spawn_blocking(move || make_ready(order, stderr.into()));
+    let group = fence::plan_group(&spec.job);
+    record(Fact::SessionStarting(starting(spec, group.as_ref())))?;
+    let ready = ready.await.map_err(Error::other)?;
+    let process = ready.map_err(NotStarted::Settling).and_then(Ready::begin);
+    let process = match process {
+        Ok(process) => process,
+        Err(why) => return never_started(spec, why, record),
     };
-    let left = (launched.process.target.clone(), launched.group.clone());
-    if spec.is_followed {
-        // Now, and not when codex has begun: a session may be over before one stands by.
-        launchers.prepare();
-    }
-    let watched = supervise(launched, spec, (slot, logs.clone(), stderr), record, stop).await;
+    let left = (process.target.clone(), group.clone());
+    let begun = Begun { process, group, bounds: codex.bounds, slot, logs: logs.clone() };
+    let watched = supervise(begun, spec, record, stop).await;
     if watched.is_err() {
         let _what_is_left = end_family(spec, left).await;
     }
     if !logs.close_at_once() {
-        tokio::task::spawn_blocking(move || logs.close()).await.map_err(Error::other)?;
+        spawn_blocking(move || logs.close()).await.map_err(Error::other)?;
     }
     let live = watched?;
     remove_residue(spec, (home, residue_before));
     conclude(codex, spec, live, record)
 }
 
-/// Watches over a session that has its orders until it has ended.
+/// Watches over a session that has begun until it has ended.
 async fn supervise(
-    launched: Launched,
+    Begun { process, group, bounds, slot, logs }: Begun,
     spec: &SessionSpec,
-    (slot, logs, stderr): (Option<FileLock>, Logs, PipeWriter),
     record: &Record,
     mut stop: watch::Receiver<Option<StopReason>>,
 ) -> Result<Live> {
-    let Launched { process, group, enclosing, orders } = launched;
     let PtyProcess { pid, target: leader, output, child, terminal } = process;
     let (place, number) = (spec.place_name.clone(), spec.number);
     record(Fact::SessionOpened { place, number, pid })?;
     let (tell, mut heard) = mpsc::channel(HEARD_QUEUE);
     let pulse = tell.downgrade();
-    reader::start(output, child, (logs.clone(), stderr, orders), tell)?;
+    reader::start(output, child, logs.clone(), tell)?;
     let machine = Machine::new(spec.limits, clock::since_boot());
     let (seen, terminal, survivors) = (Seen::default(), Some(terminal), Vec::new());
-    let mut enclosing = Vec::from_iter(enclosing);
-    if !enclosing.is_empty() {
-        enclosing.extend(group.clone().map(|group| enclose(spec, pid, group)));
-    }
+    let enclosing = group.clone().map(|group| enclose(spec, pid, (group, bounds)));
     let family = (leader, group);
     let mut live =
         Live { machine, seen, terminal, family, enclosing, slot, logs, survivors, pulse };
@@ -199,8 +197,7 @@ async fn supervise(
     Ok(live)
 }
 
-/// Ends all that is left of the session, apart from the loop; gives back what would not die. The first process goes first: it is not
-/// to become codex any more, and as long as it reads its orders it carries no mark of the session.
+/// Ends all that is left of the session, apart from the loop; gives back what would not die. The first process goes first.
 async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u32>> {
     let (job, place, lock) = (spec.job.clone(), spec.place_name.clone(), spec.place.session_lock());
     // Who could write may have had somebody else on the machine start something (`at`), and is looked for everywhere.
@@ -213,30 +210,18 @@ async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u
         leader.kill();
         fence::end_session(&job, &place, group.as_ref(), &lock, born)
     };
-    tokio::task::spawn_blocking(end).await.map_err(Error::other)
+    spawn_blocking(end).await.map_err(Error::other)
 }
 
-/// Puts the session into its control group, beside the loop, with all that it has started by then.
-fn enclose(spec: &SessionSpec, leader: u32, group: Cgroup) -> Enclosing {
+/// Makes the session's control group and puts it there, beside the loop, with all that it has started by then.
+fn enclose(spec: &SessionSpec, leader: u32, (group, bounds): (Cgroup, Bounds)) -> Enclosing {
     let (job, place) = (spec.job.clone(), spec.place_name.clone());
-    Enclosing::in_a_moment(&Handle::current(), move || fence::enclose(&job, &place, leader, &group))
-}
-
-fn prepare(spec: &SessionSpec) -> Result<()> {
-    fsx::make_dir(spec.place.dir())?;
-    if let Some(temp) = temp(spec) {
-        fsx::make_dir(&temp)?;
-    }
-    fsx::replace_derived(&spec.place.prompt(spec.number), spec.prompt.as_bytes())?;
-    if let Some(schema) = &spec.schema {
-        fsx::replace_derived(&spec.place.schema(spec.number), schema.to_string().as_bytes())?;
-    }
-    Ok(())
-}
-
-/// The folder for the temporary files of a session that may write: the attempt's own, beside its tree.
-fn temp(spec: &SessionSpec) -> Option<PathBuf> {
-    (spec.sandbox != Sandbox::ReadOnly).then(|| spec.place.temp(spec.attempt))
+    Enclosing::in_a_moment(&Handle::current(), move || {
+        if group.make() {
+            group.bound(bounds);
+            fence::enclose(&job, &place, leader, &group);
+        }
+    })
 }
 
 fn starting(spec: &SessionSpec, group: Option<&Cgroup>) -> SessionStart {
@@ -251,46 +236,6 @@ fn starting(spec: &SessionSpec, group: Option<&Cgroup>) -> SessionStart {
         writable: spec.opened.as_ref().map(Opened::writable).unwrap_or_default(),
         shut: spec.opened.as_ref().map(|opened| opened.shut.clone()).unwrap_or_default(),
     }
-}
-
-/// The fresh file that codex writes its last message into.
-pub(super) fn last_message(spec: &SessionSpec) -> PathBuf {
-    spec.place.dir().join(format!("last-{}.txt", spec.number))
-}
-
-/// What the process that stands by is to become.
-fn orders(
-    codex: &Codex,
-    spec: &SessionSpec,
-    home: Option<&Path>,
-    stderr: OsString,
-) -> Result<Orders> {
-    let marks = [(JOB_MARK, spec.job.to_string()), (PLACE_MARK, spec.place_name.clone())];
-    let schema = spec.schema.as_ref().map(|_| spec.place.schema(spec.number));
-    let (last, temp) = (last_message(spec), temp(spec));
-    fsx::remove(&last)?;
-    let opened = spec.opened.as_ref().filter(|opened| !opened.is_everything());
-    let call = Call {
-        sandbox: spec.sandbox,
-        bounds: opened.map(|opened| Bounds { cwd: home.unwrap_or(&spec.cwd), opened }),
-        network: spec.network,
-        model: spec.model.as_deref(),
-        profile: spec.profile.as_deref(),
-        last_message: &last,
-        schema: schema.as_deref(),
-        resume: spec.resume.as_ref().map(|(thread, _)| thread.as_str()),
-        marks: &marks,
-        temp: temp.as_deref(),
-    };
-    // Its group takes it in by itself.
-    let (group, bounds) = ("-".into(), codex.bounds.to_word().into());
-    let (lock, prompt) = (spec.place.session_lock().into(), spec.place.prompt(spec.number).into());
-    let mut words = vec![lock, prompt, stderr, group, bounds, "--".into()];
-    words.extend(codex.program.iter().cloned());
-    words.extend(arguments(&call));
-    let mut env = codex.env.clone();
-    env.extend(marks.map(|(name, value)| (name.into(), value.into())));
-    Ok(Orders { cwd: spec.cwd.clone(), env, words })
 }
 
 /// The next thing that the machine should hear of; what codex said is noted on the way.
@@ -366,7 +311,7 @@ async fn carry_out(effect: Effect, live: &mut Live, spec: &SessionSpec) -> Resul
             live.family.0.interrupt();
         }
         Effect::KillFamily => {
-            for enclosing in live.enclosing.drain(..) {
+            if let Some(enclosing) = live.enclosing.take() {
                 enclosing.end().await;
             }
             live.survivors = end_family(spec, live.family.clone()).await?;

@@ -112,9 +112,6 @@ fn unclean(exit: Option<i32>, when: &str) -> Failure {
 /// How the stand-in begins what it says of its script.
 const STAND_IN: &str = "numerus stand-in: ";
 
-/// How a process that was to become codex begins what it says when it could not: a tree that is gone, an older session's lock.
-pub const NOT_PREPARED: &str = "numerus: cannot start the session: ";
-
 /// Nothing was said on stdout: codex refused its command line, its configuration or the thread.
 fn not_started(seen: &Seen) -> Failure {
     let last =
@@ -127,10 +124,6 @@ fn not_started(seen: &Seen) -> Failure {
     let message = format!("codex did not start: {}", last.unwrap_or("it said nothing"));
     let kind = match seen.exit {
         None => FailureKind::Transient,
-        // Codex has had no part in it: no account is at fault.
-        Some(_) if last.is_some_and(|line| line.starts_with(NOT_PREPARED)) => {
-            FailureKind::Transient
-        }
         Some(_) if seen.stderr.contains("active writer") => FailureKind::Transient,
         Some(_) if seen.stderr.contains("no rollout found") => FailureKind::Task,
         Some(_) => FailureKind::Auth,
@@ -227,18 +220,6 @@ mod tests {
         }
         let blind = Seen { helper_missing: true, ..ended(Some(0), done) };
         assert_eq!(judge(&blind, &record).map_err(|f| f.kind), Err(FailureKind::Start));
-    }
-
-    #[test]
-    fn what_keeps_a_process_from_becoming_codex_is_no_fault_of_an_account() {
-        for (stderr, kind) in [
-            ("numerus: cannot start the session: /tree: gone", FailureKind::Transient),
-            ("numerus: cannot run codex: No such file", FailureKind::Auth),
-            ("error: unknown option", FailureKind::Auth),
-        ] {
-            let seen = Seen { exit: Some(127), stderr: stderr.into(), ..Seen::default() };
-            assert_eq!(judge(&seen, &Record::default()).map_err(|f| f.kind), Err(kind), "{stderr}");
-        }
     }
 
     #[test]

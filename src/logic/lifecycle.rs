@@ -11,7 +11,7 @@ use super::state::JobState;
 use super::task::TaskState;
 use super::words::{bound, plural, span};
 use crate::model::advice::Because;
-use crate::model::event::{CommandResult, SessionKind};
+use crate::model::event::CommandResult;
 use crate::model::id::TaskId;
 use crate::model::job::{Job, Planning, Sandbox};
 use crate::model::plan::Role;
@@ -101,16 +101,6 @@ pub fn next(state: &JobState, job: &Job, busy: &BTreeSet<TaskId>, now: Timestamp
             if busy.is_empty() { Step::Finish(end) } else { Step::Wait(None) }
         }
         _ => step,
-    }
-}
-
-/// Whether another session is likely to follow one of that kind: so that its process can be made ready meanwhile.
-pub fn goes_on_after(state: &JobState, kind: SessionKind) -> bool {
-    match kind {
-        SessionKind::Plan | SessionKind::Roles | SessionKind::Claim => true,
-        SessionKind::Execute | SessionKind::Review | SessionKind::Queen => {
-            state.tasks.iter().any(|task| task.phase == TaskPhase::Pending)
-        }
     }
 }
 

@@ -1,13 +1,6 @@
 //! Bounds of what a process and all that it starts may use up. They can only be lowered.
 
-use std::io::Result;
-
 use rustix::process::{Resource, Rlimit};
-
-use super::fsx;
-
-/// How readily the kernel ends a session, and not who watches over it, when memory runs out: from 0 to 1000.
-const FIRST_TO_GO: &[u8] = b"500";
 
 /// Bounds; `None` leaves one as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,33 +25,15 @@ impl Bounds {
         ]
     }
 
-    /// As one word.
-    pub fn to_word(self) -> String {
-        self.all().map(|(_, bound)| bound.map_or("-".to_owned(), |n| n.to_string())).join(",")
-    }
-
-    /// From that word; what is no number is no bound.
-    pub fn of_word(word: &str) -> Self {
-        let mut numbers = word.split(',').map(|n| n.parse().ok());
-        let mut next = || numbers.next().flatten();
-        Self { processes: next(), memory: next(), file: next(), open_files: next() }
-    }
-
-    /// Binds this process, and makes it one of the first to go when memory runs out.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn bind(self) -> Result<()> {
-        for (resource, bound) in self.all() {
-            let Some(bound) = bound else { continue };
+    /// As limits for a process that this one starts: none above those that are there already.
+    pub fn limits(self) -> Vec<(Resource, Rlimit)> {
+        let bounds = self.all().into_iter().filter_map(|(resource, n)| Some((resource, n?)));
+        let limit = |(resource, bound): (Resource, u64)| {
             let now = rustix::process::getrlimit(resource);
             let least = |limit: Option<u64>| Some(limit.map_or(bound, |limit| limit.min(bound)));
-            let (current, maximum) = (least(now.current), least(now.maximum));
-            rustix::process::setrlimit(resource, Rlimit { current, maximum })?;
-        }
-        // Best effort: a kernel without it ends whom it likes.
-        let _whom_it_likes = fsx::tell_kernel("/proc/self/oom_score_adj".as_ref(), FIRST_TO_GO);
-        Ok(())
+            (resource, Rlimit { current: least(now.current), maximum: least(now.maximum) })
+        };
+        bounds.map(limit).collect()
     }
 }
 
@@ -67,11 +42,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_are_the_same_after_being_a_word() {
-        let some = Bounds { processes: Some(1), memory: None, file: Some(3), open_files: Some(4) };
-        for bounds in [some, Bounds::default()] {
-            assert_eq!(Bounds::of_word(&bounds.to_word()), bounds);
-        }
-        assert_eq!(Bounds::of_word("-"), Bounds::default());
+    fn a_limit_is_the_bound_or_what_is_there_if_that_is_less() {
+        let now = rustix::process::getrlimit(Resource::Nofile);
+        let of = |open_files| Bounds { open_files, ..Bounds::default() }.limits();
+        assert_eq!(of(None), []);
+        let low = Rlimit { current: Some(2), maximum: Some(2) };
+        assert_eq!(of(Some(2)), [(Resource::Nofile, low)]);
+        let most = |limit: Option<u64>| Some(limit.unwrap_or(u64::MAX));
+        let same = Rlimit { current: most(now.current), maximum: most(now.maximum) };
+        assert_eq!(of(Some(u64::MAX)), [(Resource::Nofile, same)]);
     }
 }

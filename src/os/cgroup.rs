@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use rustix::fs::Access;
+
 use super::bounds::Bounds;
 use super::process::Target;
 use super::{clock, fsx};
@@ -22,15 +24,29 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes a group below the one this process is in; `None` where that is not possible or not allowed.
-    pub fn create(name: &str) -> Option<Self> {
-        let dir = own_dir()?.join(format!("numerus-{name}"));
-        match fs::create_dir(&dir) {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return None,
+    /// Where a group below the one this process is in [can be made](Self::make); `None` where that is not allowed.
+    pub fn planned(name: &str) -> Option<Self> {
+        let above = own_dir()?;
+        rustix::fs::access(&above, Access::WRITE_OK).ok()?;
+        Some(Self { dir: above.join(format!("numerus-{name}")) })
+    }
+
+    /// Makes it, unless it is there; whether it is now.
+    pub fn make(&self) -> bool {
+        match fs::create_dir(&self.dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return false,
             _ => {}
         }
-        let group = Self { dir };
-        (group.procs().exists() && group.dir.join("cgroup.kill").exists()).then_some(group)
+        let can_be_ended = self.procs().exists() && self.dir.join("cgroup.kill").exists();
+        if !can_be_ended {
+            self.remove();
+        }
+        can_be_ended
+    }
+
+    /// Makes a group below the one this process is in; `None` where that is not possible or not allowed.
+    pub fn create(name: &str) -> Option<Self> {
+        Self::planned(name).filter(Self::make)
     }
 
     /// The groups below the one this process is in whose names begin so.
@@ -117,14 +133,6 @@ impl Cgroup {
     pub fn remove(&self) {
         drop(fs::remove_dir(&self.dir));
     }
-}
-
-/// Puts this process into a group, before it becomes the program that is to be fenced.
-///
-/// # Errors
-/// Those of the system, with the path.
-pub fn enter(procs: &Path) -> std::io::Result<()> {
-    fsx::tell_kernel(procs, b"0")
 }
 
 /// Where version 2 is mounted.

@@ -25,14 +25,6 @@ pub fn own_binary() -> std::io::Result<PathBuf> {
     Ok(if path.is_file() { path } else { PathBuf::from("/proc/self/exe") })
 }
 
-/// Makes this the directory that the process works in.
-///
-/// # Errors
-/// Those of the system.
-pub fn enter(dir: &Path) -> std::io::Result<()> {
-    std::env::set_current_dir(dir)
-}
-
 /// The user that this process acts as.
 pub fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()

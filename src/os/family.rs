@@ -98,12 +98,10 @@ fn seal_of(marks: &[(&str, &str)]) -> u64 {
     SEALED | ((part(0) >> 2) << INNER_BITS) | part(1)
 }
 
-/// Seals this process, and all that it starts from now on, as one of the family with these marks. A kernel that does not
-/// let it leaves the marks alone.
-pub fn seal(marks: &[(&str, &str)]) {
+/// The seal of the family with these marks, as a limit for its first process. Where a kernel does not set it the marks alone count.
+pub fn seal(marks: &[(&str, &str)]) -> (Resource, Rlimit) {
     let seal = Some(seal_of(marks));
-    let _marks_alone =
-        rustix::process::setrlimit(Resource::Locks, Rlimit { current: seal, maximum: seal });
+    (Resource::Locks, Rlimit { current: seal, maximum: seal })
 }
 
 /// The seal that a process carries.

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Result};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ const LONGEST_REST: Duration = Duration::from_millis(20);
 pub struct FileLock {
     file: File,
     path: PathBuf,
+    /// Whether it is free again when this is dropped.
+    is_ours: bool,
 }
 
 impl FileLock {
@@ -27,9 +30,11 @@ impl FileLock {
     /// Those of the system, with the path. A held lock is `None`, not an error.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
         let file = fsx::open_append(path)?;
-        Ok(try_exclusive(&file)
-            .map_err(fsx::at(path))?
-            .then(|| Self { file, path: path.to_owned() }))
+        Ok(try_exclusive(&file).map_err(fsx::at(path))?.then(|| Self::of(file, path)))
+    }
+
+    fn of(file: File, path: &Path) -> Self {
+        Self { file, path: path.to_owned(), is_ours: true }
     }
 
     /// Takes the lock, trying again for as long as `patience`.
@@ -51,7 +56,7 @@ impl FileLock {
                 file = fsx::open_append(path)?;
             }
         }
-        Ok(Some(Self { file, path: path.to_owned() }))
+        Ok(Some(Self::of(file, path)))
     }
 
     /// Locks a file that is already open for writing, before it gets its name; `None` if someone holds it.
@@ -59,9 +64,7 @@ impl FileLock {
     /// # Errors
     /// Those of the system, with the path.
     pub fn adopt(file: File, path: &Path) -> Result<Option<Self>> {
-        Ok(try_exclusive(&file)
-            .map_err(fsx::at(path))?
-            .then(|| Self { file, path: path.to_owned() }))
+        Ok(try_exclusive(&file).map_err(fsx::at(path))?.then(|| Self::of(file, path)))
     }
 
     /// Whether the locked file is still the one that its path names.
@@ -69,16 +72,14 @@ impl FileLock {
         fsx::is_at(&self.file, &self.path)
     }
 
-    /// Hands the lock down to whatever program this process becomes: it stays held until the last heir of the descriptor
-    /// is gone.
+    /// Hands the lock down: it stays held until whoever inherits this descriptor, and all who do from them, are gone.
     ///
     /// # Errors
-    /// Those of the system.
-    pub fn hand_down(self) -> Result<()> {
-        rustix::io::fcntl_setfd(&self.file, rustix::io::FdFlags::empty())?;
-        // Forgotten on purpose: closing it here would free the lock before the heir runs.
-        std::mem::forget(self);
-        Ok(())
+    /// When the system has no more descriptors to give.
+    pub fn hand_down(mut self) -> Result<OwnedFd> {
+        let heir = self.file.try_clone()?;
+        self.is_ours = false;
+        Ok(heir.into())
     }
 
     /// The path it was taken under.
@@ -89,7 +90,9 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        let_go(&self.file);
+        if self.is_ours {
+            let_go(&self.file);
+        }
     }
 }
 
@@ -211,8 +214,10 @@ mod tests {
         let d = tempfile::tempdir().expect("scratch");
         let path = d.path().join("l");
         let lock = FileLock::try_acquire(&path).expect("try").expect("free");
-        lock.hand_down().expect("hand down");
+        let heir = lock.hand_down().expect("hand down");
         assert!(is_held(&path).expect("probe"));
+        drop(heir);
+        assert!(!is_held(&path).expect("probe"));
     }
 
     #[test]

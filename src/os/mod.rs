@@ -2,6 +2,7 @@
 
 pub mod bounds;
 pub mod cgroup;
+pub mod child;
 pub mod clock;
 pub mod console;
 pub mod digest;
@@ -12,7 +13,6 @@ pub mod fsx;
 pub mod git;
 pub mod limits;
 pub mod lock;
-pub mod memory;
 pub mod mount;
 pub mod moves;
 pub mod pipe;

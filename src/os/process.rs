@@ -52,14 +52,6 @@ pub fn keep_no_dumps() -> Result<()> {
     Ok(rustix::process::setrlimit(Resource::Core, none)?)
 }
 
-/// Asks the kernel to interrupt this process when the thread that spawned it ends.
-///
-/// # Errors
-/// Those of the system.
-pub fn interrupt_with_parent() -> Result<()> {
-    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::INT))?)
-}
-
 /// An identifier of this run of the kernel: what was started under another one is gone.
 pub fn boot_id() -> String {
     // No process lives longer than that. What could not be read is read again.

@@ -1,54 +1,48 @@
 //! The one door to portable-pty: a program in a terminal of its own.
 //!
-//! Nothing of ours runs between `fork` and `exec`: a child that is not a copy of this process leaves it no pages to
-//! copy afterwards. The program therefore [makes itself at home](settle_in) in the terminal.
-//!
 //! What it writes is read by a descriptor of our own: portable-pty's reader says "end" where the kernel says `EIO`, after which
 //! there may still be something to read. A terminal gives four kilobytes at a time; to read on before they are written to a log was
 //! tried, with and without waiting for more, and is slower: the writer waits meanwhile, and asking a terminal whether there is more
 //! waits for a worker of the kernel.
-//!
-//! Everything is spawned from one thread that lives as long as the process: a parent-death signal fires when the
-//! *thread* that spawned ends.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Error, Read, Result};
-use std::process::{Child, Command};
-use std::sync::{Arc, mpsc};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use filedescriptor::FileDescriptor;
 use portable_pty::{MasterPty, PtySize, native_pty_system};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
+use rustix::termios::{self, OptionalActions};
 
-use super::family;
+use super::child::{Child, Given, NotStarted, Program, start};
 use super::process::Target;
-use super::signals;
 
 /// Columns of the terminal: wide, so that nothing that looks at the width wraps lines.
 const COLUMNS: u16 = 400;
 /// Rows of the terminal.
 const ROWS: u16 = 50;
 
-/// What to run.
-#[derive(Debug, Clone)]
-pub struct PtyCommand {
-    /// Program and arguments.
-    pub argv: Vec<OsString>,
-    /// The whole environment.
-    pub env: Vec<(OsString, OsString)>,
+/// A terminal that nobody works in yet.
+pub struct Pty {
+    /// What will be written into it.
+    output: PtyOutput,
+    /// The program's end, which does not become this process's own terminal.
+    inner: OwnedFd,
+    /// Our end.
+    terminal: PtyTerminal,
 }
 
 /// A program that runs in its terminal.
 pub struct PtyProcess {
-    /// Its number; also its process group and session, once it has settled in.
+    /// Its number; also its process group and session.
     pub pid: u32,
     /// The way to signal it.
     pub target: Arc<Target>,
     /// What it writes. Ends when the last process that has the terminal open is gone, or when the terminal is hung up.
     pub output: PtyOutput,
     /// To wait for it.
-    pub child: PtyChild,
+    pub child: Child,
     /// Keeps the terminal open; dropping it hangs up.
     pub terminal: PtyTerminal,
 }
@@ -68,12 +62,6 @@ impl PtyOutput {
         let file = FileDescriptor::dup(&descriptor).and_then(|own| own.as_file());
         file.map(Self).map_err(Error::other)
     }
-
-    /// The program's end of the terminal, which does not become this process's own terminal.
-    fn other_end(&self) -> Result<File> {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        Ok(ioctl_tiocgptpeer(&self.0, flags)?.into())
-    }
 }
 
 impl Read for PtyOutput {
@@ -82,90 +70,45 @@ impl Read for PtyOutput {
     }
 }
 
-/// The process in the terminal, to be waited for.
-pub struct PtyChild(Child);
-
-impl PtyChild {
-    /// Waits until it has ended; its exit code, or `None` when a signal ended it.
+impl Pty {
+    /// Opens one in raw mode: a line feed stays a line feed, nothing is echoed or cut.
     ///
     /// # Errors
-    /// Those of the system.
-    pub fn wait(&mut self) -> Result<Option<i32>> {
-        Ok(self.0.wait()?.code())
+    /// When there is no terminal to be had.
+    pub fn open() -> Result<Self> {
+        let size = PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).map_err(Error::other)?;
+        let output = PtyOutput::of(&*pair.master)?;
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let inner = ioctl_tiocgptpeer(&output.0, flags)?;
+        let mut modes = termios::tcgetattr(&inner)?;
+        modes.make_raw();
+        termios::tcsetattr(&inner, OptionalActions::Now, &modes)?;
+        Ok(Self { output, inner, terminal: PtyTerminal(pair.master) })
     }
-}
 
-/// A request to the spawning thread, with the way back.
-type Request = (PtyCommand, mpsc::Sender<Result<PtyProcess>>);
-
-/// The thread that spawns. It ends with the last handle to it.
-#[derive(Debug, Clone)]
-pub struct Spawner {
-    requests: mpsc::Sender<Request>,
-}
-
-impl Spawner {
-    /// Starts the thread.
+    /// Runs a program in it, with this as its standard input and error, and something that it keeps open.
     ///
     /// # Errors
-    /// When the system has no more threads to give, or does not let this process stop ignoring signals.
-    pub fn start() -> Result<Self> {
-        signals::hand_down_none_ignored()?;
-        let (requests, inbox) = mpsc::channel::<Request>();
-        std::thread::Builder::new().name("spawner".into()).spawn(move || {
-            for (command, reply) in inbox {
-                drop(reply.send(open(&command)));
-            }
-        })?;
-        Ok(Self { requests })
+    /// When the program cannot be started.
+    pub fn run(
+        self,
+        program: &Program,
+        (stdin, stderr): (OwnedFd, OwnedFd),
+        kept: Option<OwnedFd>,
+    ) -> std::result::Result<PtyProcess, NotStarted> {
+        let Self { output, inner, terminal } = self;
+        let child =
+            start(program, &Given { standard: [stdin, inner, stderr], is_terminal: true, kept })?;
+        let pid = child.id();
+        // Nobody has waited for it yet, so the number is still its own. What cannot be signalled could not be fenced.
+        let Some(target) = Target::open(pid, |_| true).map(Arc::new) else {
+            drop(terminal);
+            let _hung_up = child.wait();
+            return Err(Error::other(format!("no way to signal process {pid}")).into());
+        };
+        Ok(PtyProcess { pid, target, output, child, terminal })
     }
-
-    /// Runs a program in a new terminal.
-    ///
-    /// # Errors
-    /// When there is no terminal to be had or the program cannot be started.
-    pub fn spawn(&self, command: PtyCommand) -> Result<PtyProcess> {
-        let (reply, answer) = mpsc::channel();
-        self.requests.send((command, reply)).map_err(|_| gone())?;
-        answer.recv().map_err(|_| gone())?
-    }
-}
-
-fn gone() -> Error {
-    Error::other("the spawning thread has ended")
-}
-
-fn open(command: &PtyCommand) -> Result<PtyProcess> {
-    let size = PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 };
-    let pair = native_pty_system().openpty(size).map_err(Error::other)?;
-    let output = PtyOutput::of(&*pair.master)?;
-    let other_end = output.other_end()?;
-    let (program, args) = command.argv.split_first().ok_or_else(|| Error::other("no program"))?;
-    let mut start = Command::new(program);
-    start.args(args).env_clear().envs(command.env.iter().map(|(name, value)| (name, value)));
-    start.stdin(other_end.try_clone()?).stdout(other_end.try_clone()?).stderr(other_end);
-    let mut child = family::spawn(|| start.spawn(), Child::id)?;
-    let pid = child.id();
-    // Nobody has waited for it yet, so the number is still its own. What cannot be signalled could not be fenced.
-    let Some(target) = Target::open(pid, |_| true).map(Arc::new) else {
-        let _ended = child.kill().and_then(|()| child.wait());
-        return Err(Error::other(format!("no way to signal process {pid}")));
-    };
-    let (child, terminal) = (PtyChild(child), PtyTerminal(pair.master));
-    Ok(PtyProcess { pid, target, output, child, terminal })
-}
-
-/// Makes the process at home in the terminal that it was [spawned](Spawner::spawn) in, before it does anything else: it leads a session of
-/// its own, to which the terminal belongs, has no descriptor of whoever started it and blocks no signal. Whoever started it may have
-/// inherited both.
-///
-/// # Errors
-/// Those of the system: it leads a session, or there is no terminal.
-pub fn settle_in() -> Result<()> {
-    portable_pty::unix::close_random_fds();
-    signals::block_none()?;
-    rustix::process::setsid()?;
-    Ok(rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?)
 }
 
 impl std::fmt::Debug for PtyProcess {
@@ -176,7 +119,26 @@ impl std::fmt::Debug for PtyProcess {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
+    use crate::os::{env, family};
+
+    /// Starts a script in a terminal of its own.
+    fn started(script: &str) -> PtyProcess {
+        let pty = Pty::open().expect("a terminal");
+        let end = || pty.inner.try_clone().expect("room");
+        let standard = (end(), end());
+        let program = Program {
+            argv: ["sh", "-c", script].map(OsString::from).to_vec(),
+            env: vec![("PATH".into(), env::var_os("PATH").expect("a search path"))],
+            cwd: "/".into(),
+            group: None,
+            limits: Vec::new(),
+            seal: family::seal(&[("A", "pty")]),
+        };
+        pty.run(&program, standard, None).expect("started")
+    }
 
     /// Runs a script in a terminal of its own to its end: what it wrote, its code and its process id.
     fn played(script: &str) -> (String, Option<i32>, u32) {
@@ -190,37 +152,36 @@ mod tests {
     #[test]
     fn a_question_to_the_terminal_is_answered_by_nobody() {
         // Device attributes, cursor position, and a line put into the input of the terminal it is on.
-        let script = "stty raw -echo min 0 time 5; printf '\\033[c\\033[6n'; dd bs=64 count=1 2>/dev/null | wc -c";
+        let script =
+            "stty min 0 time 5; printf '\\033[c\\033[6n'; dd bs=64 count=1 2>/dev/null | wc -c";
         let (said, ..) = played(script);
         assert!(said.ends_with("[6n0"), "{said:?}");
     }
 
     #[test]
-    fn all_that_was_written_is_read_and_the_end_is_an_error() {
-        let (said, code, _) = played("stty raw; head -c 300000 /dev/zero | tr '\\0' x");
+    fn all_that_was_written_is_read_as_it_is_and_the_end_is_an_error() {
+        let (said, code, _) = played("head -c 300000 /dev/zero | tr '\\0' x");
         assert_eq!((said.len(), code), (300_000, Some(0)));
-        let spawner = Spawner::start().expect("thread");
-        let argv = ["/bin/true"].map(OsString::from).to_vec();
-        let command = PtyCommand { argv, env: Vec::new() };
-        let mut process = spawner.spawn(command).expect("spawn");
+        let mut process = started("printf '\\n\\n'");
         process.child.wait().expect("ended");
+        let mut line_feeds = [0; 8];
+        assert_eq!(process.output.read(&mut line_feeds).expect("read"), 2, "as they were written");
         let ends = [(); 2].map(|()| process.output.read(&mut [0; 8]).map_err(|e| e.raw_os_error()));
         let hung_up = Err(Some(rustix::io::Errno::IO.raw_os_error()));
         assert_eq!(ends, [hung_up, hung_up]);
     }
 
-    /// Starts a script in a terminal of its own.
-    fn started(script: &str) -> PtyProcess {
-        let argv = ["setsid", "--ctty", "sh", "-c", script].map(OsString::from);
-        let path = crate::os::env::var_os("PATH").expect("a search path");
-        let env = vec![("PATH".into(), path)];
-        let command = PtyCommand { argv: argv.to_vec(), env };
-        Spawner::start().expect("thread").spawn(command).expect("spawn")
+    #[test]
+    fn a_program_has_a_terminal_of_its_own_and_ends_with_its_own_code() {
+        let script = "test -t 0 -a -t 1 -a -t 2 && : </dev/tty && echo $$; exit 3";
+        let (said, code, pid) = played(script);
+        assert_eq!((said, code), (pid.to_string(), Some(3)));
     }
 
     #[test]
-    fn a_program_has_a_terminal_and_ends_with_its_own_code() {
-        let (said, code, pid) = played("test -t 0 -a -t 1 -a -t 2 && echo $$; exit 3");
-        assert_eq!((said, code), (pid.to_string(), Some(3)));
+    fn who_leaves_the_terminal_hangs_up() {
+        let process = started("exec sleep 1000");
+        drop((process.output, process.terminal));
+        assert_eq!(process.child.wait().expect("hung up"), None);
     }
 }

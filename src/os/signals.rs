@@ -1,12 +1,10 @@
-//! The one door to signals (signal-hook): those that ask a program to end become calls, and a program in a terminal of its own has none
-//! shut off.
+//! The one door to signals (signal-hook): those that ask a program to end become calls, and what a worker starts has none shut off.
 
 use std::io::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use nix::sys::signal::SigSet;
 use signal_hook::consts::{SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::{Handle, Signals};
 
@@ -22,19 +20,11 @@ pub const CONTINUE: i32 = SIGCONT;
 /// SIGWINCH's number.
 pub const RESIZE: i32 = SIGWINCH;
 
-/// What a program in a terminal of its own may count on not to be ignored: as portable-pty has it.
+/// What a program may count on not to be ignored: as portable-pty has it.
 const NEVER_IGNORED: [i32; 6] = [SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
-/// Blocks no signal in this thread, and in what it becomes, whatever it was started with.
-///
-/// # Errors
-/// Those of the system.
-pub fn block_none() -> Result<()> {
-    Ok(SigSet::empty().thread_set_mask()?)
-}
-
 /// Has what this process starts from now on ignore none of ALRM, CHLD, HUP, INT, QUIT and TERM, whatever this one was started with, as by
-/// `nohup`. To this process they still mean nothing, unless it [listens](Listener).
+/// `nohup`. To this process they still mean nothing, unless it [listens](Listener), but for CHLD: the end of a child can be waited for.
 ///
 /// # Errors
 /// When the handlers cannot be installed, or the kernel does not tell.

@@ -6,19 +6,15 @@ use std::io::{BufRead, Read, Result, StdinLock};
 use tokio::runtime::{Builder, Runtime};
 
 use super::foreseeing::Foreseen;
-use crate::codex::Launchers;
 use crate::model::job::Job;
 use crate::model::order::{LONGEST_LINE, Order};
 use crate::model::root::Root;
 use crate::model::settings::Settings;
-use crate::os::pty::Spawner;
-use crate::os::{clock, fsx, process};
+use crate::os::{clock, fsx, process, signals};
 use crate::runs::Runs;
 
 /// What takes long and is the same whatever the job is. Where there turns out to be none, dropping it ends what was begun.
 pub struct Ready {
-    /// With one that stands by; a sentence where there can be none.
-    pub(super) launchers: std::result::Result<Launchers, String>,
     /// Its end waits for one that is just being started.
     pub(super) runtime: Runtime,
     /// What is known of the job that was foretold, if one was.
@@ -30,17 +26,15 @@ impl Ready {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn make(settings: &Settings) -> Result<Self> {
+    pub fn make() -> Result<Self> {
         process::leave_session();
         process::keep_no_dumps()?;
+        signals::hand_down_none_ignored()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let inside = runtime.enter();
-        let launchers = begin(settings);
-        drop(inside);
         // Kept from now on: the first session's record is looked for by it.
         let _kept = clock::zone();
         crate::codex::get_ready();
-        Ok(Self { launchers, runtime, foreseen: None })
+        Ok(Self { runtime, foreseen: None })
     }
 
     /// Finds out what there is to know of a job that may come.
@@ -48,14 +42,6 @@ impl Ready {
     pub fn foresee(self, root: &Root, settings: &Settings, job: Job) -> Self {
         Self { foreseen: Foreseen::of(root, settings, job), ..self }
     }
-}
-
-/// Has the first one stand by.
-fn begin(settings: &Settings) -> std::result::Result<Launchers, String> {
-    let spawner = Spawner::start().map_err(|e| format!("cannot start the spawning thread: {e}"))?;
-    let launchers = Launchers::new(spawner, settings);
-    launchers.prepare();
-    Ok(launchers)
 }
 
 /// Where a worker that was started before its job was known is told what it is: its standard input.

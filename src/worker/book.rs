@@ -30,8 +30,8 @@ struct Pages {
     lock: Arc<FileLock>,
     journal: Journal,
     state: JobState,
-    /// Whether the journal holds a fact that is to be flushed and was not yet.
-    is_owed: bool,
+    /// Since when, in boot time, the journal holds a fact that is to be flushed and was not yet.
+    owed_since: Option<Duration>,
     /// Whether `status.json` is older than the state.
     is_behind: bool,
     /// When that was last written, in boot time.
@@ -85,7 +85,7 @@ impl Book {
         }
         // Whoever gave us the job has just written its status.
         let told_at = clock::since_boot();
-        let pages = Pages { lock, journal, state, is_owed: false, is_behind: false, told_at };
+        let pages = Pages { lock, journal, state, owed_since: None, is_behind: false, told_at };
         let (pages, news) = (Arc::new(Mutex::new(pages)), Arc::default());
         Ok(Self { pages, folder: folder.clone(), job: job.clone(), bus: bus.clone(), news })
     }
@@ -107,7 +107,9 @@ impl Book {
                 return Err(Error::other(message));
             }
             let event = pages.journal.append(fact, task, clock::steady())?;
-            pages.is_owed |= due != Due::Never;
+            if due != Due::Never {
+                pages.owed_since.get_or_insert_with(clock::since_boot);
+            }
             if due == Due::Now {
                 pages.flush()?;
             }
@@ -125,8 +127,8 @@ impl Book {
         self.bus.channel(pattern, 1)
     }
 
-    /// Flushes what is owed a moment after it was written, and keeps the status no further behind than a breath and a moment. Never
-    /// comes back.
+    /// Flushes what is owed a moment after it was written, two at most, and keeps the status no further behind than a breath and a
+    /// moment. Never comes back.
     pub(super) async fn scribe(self) {
         loop {
             let has_news = match self.keep_up() {
@@ -142,16 +144,21 @@ impl Book {
         }
     }
 
-    /// Flushes what is owed, and writes the status if it is time; else says how long it may wait.
+    /// Flushes what has been owed for long enough, and writes the status if it is time; else says how long that may wait.
     fn keep_up(&self) -> Option<Duration> {
         let mut pages = self.pages();
-        // A journal that cannot be flushed fails whoever writes the next fact.
-        let _told_then = pages.flush();
-        let rest = rest(pages.told_at, clock::since_boot());
+        let now = clock::since_boot();
+        let owed = pages.owed_since.map(|since| (since + MOMENT).saturating_sub(now));
+        if owed.is_some_and(|rest| rest.is_zero()) {
+            // A journal that cannot be flushed fails whoever writes the next fact.
+            let _told_then = pages.flush();
+        }
+        let rest = rest(pages.told_at, now);
         if pages.is_behind && rest.is_zero() {
             self.tell(&mut pages);
         }
-        pages.is_behind.then_some(rest)
+        let behind = pages.is_behind.then_some(rest);
+        owed.into_iter().chain(behind).filter(|rest| !rest.is_zero()).min()
     }
 
     /// Flushes what is owed and writes the status, if anything has happened since: the last that a worker does.
@@ -193,9 +200,9 @@ impl Book {
 impl Pages {
     /// One that failed is owed on, so that everybody who asks hears of it.
     fn flush(&mut self) -> Result<()> {
-        if self.is_owed {
+        if self.owed_since.is_some() {
             self.journal.flush()?;
-            self.is_owed = false;
+            self.owed_since = None;
         }
         Ok(())
     }
@@ -288,7 +295,7 @@ mod tests {
 
     fn is_in_step(book: &Book) -> bool {
         let pages = book.pages();
-        !pages.is_owed && !pages.is_behind
+        pages.owed_since.is_none() && !pages.is_behind
     }
 
     #[test]
@@ -326,8 +333,8 @@ mod tests {
             for _ in 0..3 {
                 book.record(None, ended()).expect("record");
                 tokio::task::yield_now().await;
-                assert!(book.pages().is_owed, "something may follow");
-                soon(|| !book.pages().is_owed).await;
+                assert!(book.pages().owed_since.is_some(), "something may follow");
+                soon(|| book.pages().owed_since.is_none()).await;
             }
             assert!(book.folder.read_status().is_none(), "one has just been written");
             scribe.abort();
@@ -337,6 +344,22 @@ mod tests {
             soon(|| is_in_step(&book)).await;
         });
         assert!(book.folder.read_status().is_some());
+    }
+
+    #[test]
+    fn what_has_just_been_written_is_not_flushed_because_something_else_was_written_before() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let book = book(&dir);
+        book.pages().told_at = clock::since_boot() + Duration::from_secs(3600);
+        let hour = Duration::from_secs(3600);
+        for (since, is_flushed) in [(hour, false), (Duration::ZERO, true)] {
+            book.record(None, ended()).expect("record");
+            let then = (clock::since_boot() + since).saturating_sub(MOMENT);
+            book.pages().owed_since = Some(then);
+            let rest = book.keep_up().expect("the status waits");
+            assert_eq!(book.pages().owed_since.is_none(), is_flushed);
+            assert!(rest > Duration::ZERO && rest <= hour);
+        }
     }
 
     #[test]
@@ -357,7 +380,7 @@ mod tests {
                 dirty: false,
             };
             book.record(None, Fact::WorkspaceFixed { workspace }).expect("record");
-            assert_eq!(book.pages().is_owed, is_owed, "{named:?} {git_dir:?}");
+            assert_eq!(book.pages().owed_since.is_some(), is_owed, "{named:?} {git_dir:?}");
         }
     }
 
@@ -389,7 +412,7 @@ mod tests {
         let book = book(&dir);
         book.record(None, ended()).expect("record");
         book.record(None, Fact::Resumed {}).expect("record");
-        assert!(!book.pages().is_owed);
+        assert!(book.pages().owed_since.is_none());
         book.record(None, ended()).expect("record");
         book.catch_up().expect("the last that a worker does");
         assert!(is_in_step(&book));

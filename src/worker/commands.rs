@@ -2,10 +2,11 @@
 //! the run folder, ended with everything they started.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Error, PipeWriter, Result};
 use std::path::Path;
-use std::process::Stdio;
 
-use tokio::process::Command;
+use tokio::task::spawn_blocking;
 
 use super::desk::{Desk, Outcome, Stop, aside, bug};
 use crate::codex::ask::told_to_stop;
@@ -18,8 +19,9 @@ use crate::model::event::CommandResult;
 use crate::model::job::Sandbox;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::os::cgroup::Cgroup;
+use crate::os::child::{self, Given, Program};
 use crate::os::family::{self, Born};
-use crate::os::{env, fsx};
+use crate::os::fsx;
 use crate::trees::clear_temps;
 
 /// Where a command runs.
@@ -45,21 +47,20 @@ pub(super) async fn run(
     let log = place.dir().join(format!("{}.log", at.name));
     let log = Log::open(&log, Style::Text, &desk.asker.logs).map_err(|e| bug(e.to_string()))?;
     let (output, pipe) = Capture::start(log).map_err(|e| bug(e.to_string()))?;
-    let errors = pipe.try_clone().map_err(|e| bug(e.to_string()))?;
     // For people; the journal has the same.
     output.say(&format!("{COMMAND_MARK}{command}"));
     let temp = place.temp(at.name);
     fsx::make_dir(&temp).map_err(|e| bug(e.to_string()))?;
     let group = Cgroup::create(&format!("{}{}", fence::group_prefix(&desk.job.id), at.place));
-    let mut process = words(desk, at.place, command, &temp, group.as_ref())?;
-    process.current_dir(at.cwd).env_clear().envs(environment(&desk.asker.codex.env));
-    process.env(JOB_MARK, desk.job.id.as_str()).env(PLACE_MARK, at.place).env("TMPDIR", &temp);
-    process.stdin(Stdio::null()).stdout(pipe).stderr(errors).process_group(0).kill_on_drop(true);
-    let child = family::spawn(|| process.spawn(), |child| child.id().unwrap_or(0));
-    let mut child = child.map_err(|e| bug(format!("cannot run {command:?}: {e}")))?;
+    let program = program(desk, at, command, &temp, group.as_ref());
+    let given = given(pipe).map_err(|e| bug(e.to_string()))?;
+    let child = child::start(&program, &given).map_err(Error::from);
+    drop(given);
+    let child = child.map_err(|e| bug(format!("cannot run {command:?}: {e}")))?;
+    let ended = spawn_blocking(move || child.wait());
     let mut stop = stop.clone();
     let status = tokio::select! {
-        status = child.wait() => Ok(status.ok().and_then(|s| s.code())),
+        status = ended => Ok(status.ok().and_then(Result::ok).flatten()),
         () = tokio::time::sleep(desk.job.options.timeouts.verify) => Ok(None),
         failure = told_to_stop(&mut stop) => Err(failure),
     };
@@ -86,37 +87,55 @@ fn environment(codex: &[(OsString, OsString)]) -> impl Iterator<Item = (OsString
     codex.iter().filter(move |(name, _)| !is_secret(name)).cloned()
 }
 
-/// `codex sandbox` takes the same settings as a session; it does not change the directory by itself.
-fn words(
+/// No input, and one output.
+fn given(pipe: PipeWriter) -> Result<Given> {
+    let standard = [File::open("/dev/null")?.into(), pipe.try_clone()?.into(), pipe.into()];
+    Ok(Given { standard, is_terminal: false, kept: None })
+}
+
+fn program(
     desk: &Desk,
-    place: &str,
+    at: Run<'_>,
     command: &str,
     temp: &Path,
     group: Option<&Cgroup>,
-) -> Outcome<Command> {
-    let own = env::own_binary().map_err(|e| bug(format!("cannot find this program: {e}")))?;
-    let mut process = Command::new(own);
-    process.args(["__session", "-", "-", "-"]);
-    let bounds = desk.asker.codex.bounds;
+) -> Program {
+    let codex = &desk.asker.codex;
     if let Some(group) = group {
-        group.bound(bounds);
+        group.bound(codex.bounds);
     }
-    process.arg(group.map_or_else(|| "-".into(), Cgroup::procs)).arg(bounds.to_word()).arg("--");
-    let shell = ["sh", "-c", command];
+    let marks = [(JOB_MARK, desk.job.id.as_str()), (PLACE_MARK, at.place)];
+    let ours = marks.map(|(name, value)| (name.into(), value.into()));
+    let env = environment(&codex.env).chain(ours);
+    Program {
+        argv: words(desk, at.place, command, temp),
+        env: env.chain([("TMPDIR".into(), temp.into())]).collect(),
+        cwd: at.cwd.to_owned(),
+        group: group.map(Cgroup::procs),
+        limits: codex.bounds.limits(),
+        seal: family::seal(&marks),
+    }
+}
+
+/// `codex sandbox` takes the same settings as a session; it does not change the directory by itself.
+fn words(desk: &Desk, place: &str, command: &str, temp: &Path) -> Vec<OsString> {
+    let shell = ["sh", "-c", command].map(OsString::from);
     if desk.settings.verify_unsandboxed {
-        process.args(shell);
-        return Ok(process);
+        return shell.to_vec();
     }
     let options = &desk.job.options;
     let sandbox = options.sandbox.max(Sandbox::WorkspaceWrite);
-    process.args(&desk.asker.codex.program).arg("sandbox");
-    process.args(["-c", &format!("sandbox_mode=\"{}\"", sandbox.as_str())]);
+    let mut words = desk.asker.codex.program.clone();
+    words.push("sandbox".into());
     let marks = [(JOB_MARK, desk.job.id.to_string()), (PLACE_MARK, place.to_owned())];
-    for setting in confinement(options.network, &marks, Some(temp)) {
-        process.args(["-c", &setting]);
+    let settings = confinement(options.network, &marks, Some(temp));
+    let mode = format!("sandbox_mode=\"{}\"", sandbox.as_str());
+    for setting in std::iter::once(mode).chain(settings) {
+        words.extend(["-c".into(), setting.into()]);
     }
-    process.arg("--").args(shell);
-    Ok(process)
+    words.push("--".into());
+    words.extend(shell);
+    words
 }
 
 /// Runs a command that has to pass.

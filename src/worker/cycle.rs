@@ -222,12 +222,9 @@ impl Cycle {
 
     /// Everything under way has ended: rest, leave or end.
     async fn close(self, closing: Closing) -> Result<Left> {
-        let dismissing = tokio::spawn(dismiss(self.desk.clone()));
         self.desk.end_fixing().await;
         early::end(&self.desk).await;
-        let left = self.close_book(closing).await;
-        dismissing.await.map_err(std::io::Error::other)?;
-        left
+        self.close_book(closing).await
     }
 
     async fn close_book(self, closing: Closing) -> Result<Left> {
@@ -244,11 +241,6 @@ impl Cycle {
             }
         }
     }
-}
-
-/// Ends what stands by for sessions that will not come.
-async fn dismiss(desk: Arc<Desk>) {
-    desk.asker.launchers.dismiss().await;
 }
 
 /// Runs one lane of a task.

@@ -11,9 +11,9 @@ use super::early::Early;
 use super::foreseeing::{Foreseen, Tools};
 use super::listening::Listening;
 use super::stuck::Stuck;
+use crate::codex::Asker;
 use crate::codex::log_budget::Budget;
 use crate::codex::prompt::Prompts;
-use crate::codex::{Asker, Launchers};
 use crate::leases::Leases;
 use crate::logic::lifecycle;
 use crate::logic::state::JobState;
@@ -75,27 +75,22 @@ impl Desk {
         folder: &RunFolder,
         job: Job,
         book: Book,
-        (launchers, foreseen): (Result<Launchers, String>, Option<Foreseen>),
+        foreseen: Option<Foreseen>,
     ) -> Result<Arc<Self>, String> {
         let known = foreseen.and_then(|foreseen| foreseen.tools_of(&job));
         let Tools { codex, slots, holds } =
             known.map_or_else(|| Tools::find(root, settings, &job), Ok)?;
-        let launchers = launchers?;
-        launchers.dedicate(&job.id);
         let (recorder, purse, purse_of) = (book.clone(), book.clone(), job.clone());
-        let ahead = book.clone();
         let asker = Asker {
             codex,
             job: job.clone(),
             folder: folder.clone(),
             prompts: Prompts::new(&root.prompts()),
-            launchers,
             slots,
             holds,
             parked: Mutex::new(book.state(|s| s.parked.clone())),
             record: Arc::new(move |task: Option<&TaskId>, fact: Fact| recorder.record(task, fact)),
             objection: Arc::new(move || purse.state(|s| over_budget(s, &purse_of))),
-            foresight: Arc::new(move |kind| ahead.state(|s| lifecycle::goes_on_after(s, kind))),
             logs: Arc::new(Budget::open(root, settings, folder)),
             numbers: Mutex::new(book.state(|s| s.session_numbers.clone())),
             resting: Mutex::default(),

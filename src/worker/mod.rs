@@ -42,7 +42,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::bus::Bus;
-use crate::codex::{Codex, Launchers, fence};
+use crate::codex::{Codex, fence};
 use crate::health;
 use crate::hooks;
 use crate::logic::revise;
@@ -89,7 +89,7 @@ pub fn run(
     settings: &Settings,
     job: &JobId,
     bus: &Bus,
-    Ready { launchers, runtime, foreseen }: Ready,
+    Ready { runtime, foreseen }: Ready,
 ) -> Result<Left> {
     let _carries_on = reserve::spend();
     family::adopt_orphans(job.as_str())?;
@@ -103,15 +103,8 @@ pub fn run(
     // What cannot be cleared away is in nobody's way.
     let _stays = folder.clear_temps(&lock);
     let telling = Teller::start(&runtime, (root, &folder), lock.clone(), bus);
-    let standing = launchers.as_ref().ok().cloned();
-    let ground = ((root, settings), (launchers, foreseen));
-    let left = runtime.block_on(async {
-        let left = work(ground, &folder, lock.clone(), bus, signals).await;
-        if let Some(standing) = standing {
-            standing.dismiss().await;
-        }
-        left
-    });
+    let ground = ((root, settings), foreseen);
+    let left = runtime.block_on(work(ground, &folder, lock.clone(), bus, signals));
     drop(telling);
     // Blocking calls that hang must not keep a worker that is done.
     runtime.shutdown_background();
@@ -131,8 +124,7 @@ fn take_lock(folder: &RunFolder) -> Result<Option<FileLock>> {
 }
 
 /// What a worker has before it looks at its job.
-type Ground<'a> =
-    ((&'a Root, &'a Settings), (std::result::Result<Launchers, String>, Option<Foreseen>));
+type Ground<'a> = ((&'a Root, &'a Settings), Option<Foreseen>);
 
 async fn work(
     ground: Ground<'_>,

@@ -165,7 +165,7 @@ fn wrong_call(call: &[String], help_of: &dyn Fn(Option<&str>) -> Option<String>)
     };
     let shown = || format!("numerus {}", call.join(" "));
     let command = rest.first().filter(|word| !word.starts_with('-'));
-    // The launcher and the stand-in have no help: they are called by the program alone.
+    // The stand-in has no help: it is called by the program alone.
     if command.is_some_and(|name| name.starts_with("__")) {
         return None;
     }

@@ -75,6 +75,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap_mangen", &["src/cli/man.rs"]),
     ("fs2", &["src/os/lock.rs"]),
     ("rusqlite", &["src/store.rs", "src/store/"]),
+    ("nix", &["src/os/child.rs"]),
     ("notify", &["src/os/watch.rs"]),
     ("portable_pty", &["src/os/pty.rs"]),
     ("ratatui", &["src/os/screen.rs", "src/cli/row.rs", "src/cli/top/"]),
@@ -217,6 +218,14 @@ fn doors(path: &str, text: &str) -> Offences {
     offences
 }
 
+/// The one file that may be unsafe says why it is not.
+fn unsafe_code(path: &str, text: &str) -> Offences {
+    let code = code_of(text);
+    let found = ["unsafe", "unsafe_code"].into_iter().flat_map(|word| words(&code, word));
+    let lines = found.map(|(at, ..)| line_of(&code, at)).filter(|_| path != "src/os/child.rs");
+    lines.map(|line| (line, "`unsafe` belongs in src/os/child.rs alone".to_owned())).collect()
+}
+
 /// Of the commands only the seams write what is asked of a job.
 fn seams(path: &str, text: &str) -> Offences {
     if !path.starts_with("src/cli/") || path.starts_with("src/cli/seams") {
@@ -353,7 +362,7 @@ fn check(found: &mut Vec<String>, path: &str, offences: Offences) {
 fn the_house_is_tidy() {
     let mut found = Vec::new();
     for (path, text) in rust("src") {
-        for rule in [floors, doors, seams, head_comment, size, cases_left_out] {
+        for rule in [floors, doors, unsafe_code, seams, head_comment, size, cases_left_out] {
             check(&mut found, &path, rule(&path, &text));
         }
         check(&mut found, &path, honest_tests(&path, &tests_in(&text)));
@@ -454,6 +463,13 @@ fn doors_catch_a_package_outside_its_file() {
     );
     assert_eq!(at(&doors("src/logic/mod.rs", "tokio::spawn(x);")), [1]);
     assert_eq!(at(&doors("src/daemon/mod.rs", "tokio::spawn(x);")), none);
+}
+
+#[test]
+fn unsafe_code_outside_its_file_is_caught() {
+    let code = "// unsafe?\n#![expect(unsafe_code)]\nfn f() { unsafe { g() } }\nlet is_unsafe = 1;";
+    assert_eq!(at(&unsafe_code("src/os/pty.rs", code)), [3, 2]);
+    assert!(unsafe_code("src/os/child.rs", code).is_empty());
 }
 
 #[test]

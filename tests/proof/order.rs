@@ -161,7 +161,7 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// A process becomes codex: that it will has to stand in the job's journal. Before, it only stands by.
+    /// A process becomes codex: that it will has to stand in the job's journal.
     fn launch(&mut self, call: &Call) {
         let mut words = call.head.split(' ').skip_while(|word| *word != "__codex");
         if words.nth(1) != Some("exec") {
@@ -316,7 +316,7 @@ fn rules_see() {
     let dropped = "/r/spool/incoming/j.md";
     let journal = || at("fdatasync", "/r/runs/j/events.ndjson");
     let exec = |head: &str| Call { head: head.to_owned(), ..at("execve", "/bin/numerus") };
-    let (session, by) = (|| exec("numerus __codex exec -"), || exec("numerus __session /p"));
+    let session = || exec("numerus __codex exec -");
     let taken = || onto("/r/spool/incoming/a", "/r/spool/claimed/j.md");
     let tip = || onto("/w/refs/numerus/j/tip.lock", "/w/refs/numerus/j/tip");
     let print = || at("write", "/out");
@@ -344,7 +344,6 @@ fn rules_see() {
         (vec![line("job.finished"), journal(), onto("/r/spool/claimed/j.md", file)], ""),
         (vec![line("terminal.session_starting"), session(), journal()], "a session starts"),
         (vec![line("terminal.session_starting"), journal(), session()], ""),
-        (vec![by(), line("terminal.session_starting"), by(), journal(), session()], ""),
         (vec![line("terminal.session_starting"), journal(), session(), session()], "a session"),
         (vec![tip(), line("job.task_landing"), tip(), journal()], "before its intent"),
         (vec![tip(), line("job.task_landing"), journal(), tip()], ""),

@@ -333,15 +333,3 @@ fn a_budget_that_is_used_up_ends_only_what_would_spend_more() {
     story.tell(None, Fact::Landed { branch: "b".into(), commit: "c".into() });
     assert_eq!(ends(&story), "done");
 }
-
-#[test]
-fn another_session_is_likely_as_long_as_a_task_has_not_begun() {
-    use SessionKind::{Claim, Execute, Plan, Review, Roles};
-    let mut story = Story::planned(&[task("a", &[]), task("b", &["a"])]);
-    let follow = |story: &Story| {
-        [Plan, Roles, Claim, Execute, Review].map(|k| goes_on_after(&story.state, k))
-    };
-    assert_eq!(follow(&story), [true; 5]);
-    story.done("a").done("b");
-    assert_eq!(follow(&story), [true, true, true, false, false]);
-}

@@ -35,7 +35,7 @@ impl Kin {
             "git" => Self::Git,
             "numerus" if has("daemon") => Self::Daemon,
             "numerus" if has("worker") => Self::Worker,
-            "numerus" if has("__session") || has("__codex") => Self::Session,
+            "numerus" if has("__codex") => Self::Session,
             "numerus" => Self::Command,
             _ => Self::Other,
         }
