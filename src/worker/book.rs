@@ -358,7 +358,7 @@ mod tests {
             book.pages().owed_since = Some(then);
             let rest = book.keep_up().expect("the status waits");
             assert_eq!(book.pages().owed_since.is_none(), is_flushed);
-            assert!(rest > Duration::ZERO && rest <= hour);
+            assert!(rest > MOMENT, "nothing is left to do in a moment");
         }
     }
 
@@ -398,6 +398,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("scratch");
         let book = book(&dir);
         book.record(None, ended()).expect("record");
+        book.pages().flush().expect("flush");
         let waits = book.clone();
         // Whoever waits for the book meanwhile finds nothing to write.
         let waiting = book.tell_last(|_| std::thread::spawn(move || waits.keep_up()));
