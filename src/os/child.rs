@@ -45,6 +45,9 @@ const FIRST_TO_GO: &[u8] = b"500";
 const NOT_REACHED: c_int = 127;
 /// What is left to be done when a child has settled in.
 const RUN: &str = "be run";
+/// What the system says of a file that is no program that runs here (execve(2)): anything else may be over the next time.
+const NO_PROGRAM: [c_int; 5] =
+    [libc::ENOENT, libc::EACCES, libc::ENOEXEC, libc::ENOTDIR, libc::ELOOP];
 
 /// What to start, and as what.
 #[derive(Debug)]
@@ -138,7 +141,8 @@ pub fn start(program: &Program, given: &Given) -> std::result::Result<Child, Not
     child.wait()?;
     let error = Error::from_raw_os_error(code);
     let told = Error::new(error.kind(), format!("{}: it cannot {what}: {error}", file.display()));
-    Err(if what == RUN { NotStarted::Program(told) } else { NotStarted::Settling(told) })
+    let is_program = what == RUN && NO_PROGRAM.contains(&code);
+    Err(if is_program { NotStarted::Program(told) } else { NotStarted::Settling(told) })
 }
 
 /// All that the child needs, as the system calls take it.

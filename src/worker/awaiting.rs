@@ -13,7 +13,7 @@ use crate::model::settings::Settings;
 use crate::os::{clock, fsx, process, signals};
 use crate::runs::Runs;
 
-/// What takes long and is the same whatever the job is. Where there turns out to be none, dropping it ends what was begun.
+/// What takes long and is the same whatever the job is.
 pub struct Ready {
     /// Its end waits for one that is just being started.
     pub(super) runtime: Runtime,
