@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 /// How long a session runs before it is moved.
@@ -21,10 +20,10 @@ pub(super) struct Enclosing {
 
 impl Enclosing {
     /// Does it in a moment, on the worker's runtime.
-    pub(super) fn in_a_moment(runtime: &Handle, work: impl FnOnce() + Send + 'static) -> Self {
+    pub(super) fn in_a_moment(work: impl FnOnce() + Send + 'static) -> Self {
         let has_begun = Arc::new(AtomicBool::new(false));
         let begins = has_begun.clone();
-        let task = runtime.spawn(async move {
+        let task = tokio::spawn(async move {
             tokio::time::sleep(MOMENT).await;
             begins.store(true, Ordering::Relaxed);
             // What stays outside is of the family by its marks and its seal.
@@ -34,16 +33,22 @@ impl Enclosing {
     }
 
     /// Lets it not begin any more; what is under way goes on.
-    pub(super) fn cancel(&self) {
+    fn cancel(&self) {
         if !self.has_begun.load(Ordering::Relaxed) {
             self.task.abort();
         }
     }
 
     /// Sees to it that nothing is moved any more: waits for what is under way. On the thread of the runtime.
-    pub(super) async fn end(self) {
+    pub(super) async fn end(mut self) {
         self.cancel();
-        drop(self.task.await);
+        drop((&mut self.task).await);
+    }
+}
+
+impl Drop for Enclosing {
+    fn drop(&mut self) {
+        self.cancel();
     }
 }
 
@@ -56,10 +61,10 @@ mod tests {
         let moved = Arc::new(AtomicBool::new(false));
         let (go, gone) = std::sync::mpsc::channel();
         let work = |moved: Arc<AtomicBool>| move || moved.store(true, Ordering::Relaxed);
-        Enclosing::in_a_moment(&Handle::current(), work(moved.clone())).end().await;
+        Enclosing::in_a_moment(work(moved.clone())).end().await;
         assert!(!moved.load(Ordering::Relaxed), "and never will be");
         let mark = work(moved.clone());
-        let one = Enclosing::in_a_moment(&Handle::current(), move || {
+        let one = Enclosing::in_a_moment(move || {
             let _told = gone.recv();
             mark();
         });

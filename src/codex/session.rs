@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
@@ -216,7 +215,7 @@ async fn end_family(spec: &SessionSpec, (leader, group): Family) -> Result<Vec<u
 /// Makes the session's control group and puts it there, beside the loop, with all that it has started by then.
 fn enclose(spec: &SessionSpec, leader: u32, (group, bounds): (Cgroup, Bounds)) -> Enclosing {
     let (job, place) = (spec.job.clone(), spec.place_name.clone());
-    Enclosing::in_a_moment(&Handle::current(), move || {
+    Enclosing::in_a_moment(move || {
         if group.make() {
             group.bound(bounds);
             fence::enclose(&job, &place, leader, &group);

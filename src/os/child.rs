@@ -8,9 +8,10 @@
 //!
 //! Why it is sound: `clone(2)` with `CLONE_VM | CLONE_VFORK` stops the calling thread until the child has become another program or
 //! has ended, so all that the child looks at, held by that thread's stack, stays as it is, and nobody else writes to it. The child runs
-//! on a stack of its own. All signals are blocked meanwhile, and it unblocks them only after giving each the action it has in a fresh
-//! program, so no handler of ours ever runs in it. It calls nothing but thin wrappers of system calls that may be called after a fork
-//! in a program with threads (signal-safety(7)): it allocates nothing, takes no lock and cannot panic.
+//! on a stack of its own. All signals are blocked meanwhile (but for two of the C library's own, for threads that are cancelled and users
+//! that change, which do not happen here), and it unblocks them only after giving each the action it has in a fresh program, so no
+//! handler of ours ever runs in it. It calls nothing but thin wrappers of system calls that may be called after a fork in a program with
+//! threads (signal-safety(7)): it allocates nothing, takes no lock and cannot panic.
 #![expect(unsafe_code, reason = "see above; everything else forbids it")]
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::libc::{self, c_char, c_int, c_uint, c_void};
 use nix::sys::signal::{SigSet, SigmaskHow};
-use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 
 use super::{env, family};
 
@@ -46,8 +47,14 @@ const NOT_REACHED: c_int = 127;
 /// What is left to be done when a child has settled in.
 const RUN: &str = "be run";
 /// What the system says of a file that is no program that runs here (execve(2)): anything else may be over the next time.
-const NO_PROGRAM: [c_int; 5] =
-    [libc::ENOENT, libc::EACCES, libc::ENOEXEC, libc::ENOTDIR, libc::ELOOP];
+const NO_PROGRAM: [c_int; 6] =
+    [libc::ENOENT, libc::EACCES, libc::EPERM, libc::ENOEXEC, libc::ENOTDIR, libc::ELOOP];
+/// What is to be done in the control group, and in the directory.
+const JOIN: &str = "enter this control group";
+const ENTER: &str = "work in this directory";
+/// Bytes of the kernel's own set of signals, and words of its description of an action (`rt_sigaction(2)`).
+const SET_BYTES: usize = 8;
+const ACTION_WORDS: usize = 4;
 
 /// What to start, and as what.
 #[derive(Debug)]
@@ -109,6 +116,11 @@ impl Child {
         self.0.as_raw_nonzero().get().unsigned_abs()
     }
 
+    /// Ends it, where nobody has waited for it yet.
+    pub fn kill(&self) {
+        let _has_ended = rustix::process::kill_process(self.0, Signal::KILL);
+    }
+
     /// Waits until it has ended; its exit code, or `None` when a signal ended it.
     ///
     /// # Errors
@@ -134,13 +146,20 @@ pub fn start(program: &Program, given: &Given) -> std::result::Result<Child, Not
         let error = Error::new(ErrorKind::NotFound, format!("{} is not there", name.display()));
         return Err(NotStarted::Program(error));
     };
+    // As it was found: the child looks from another directory.
+    let file = std::path::absolute(file)?;
     let plan = Plan::of(program, &file, given)?;
     let mut failed = None;
     let child = family::spawn(|| plan.carry_out(&mut failed), Child::id)?;
     let Some((what, code)) = failed else { return Ok(child) };
     child.wait()?;
     let error = Error::from_raw_os_error(code);
-    let told = Error::new(error.kind(), format!("{}: it cannot {what}: {error}", file.display()));
+    let at = match what {
+        ENTER => program.cwd.display(),
+        JOIN => program.group.as_deref().unwrap_or(&file).display(),
+        _ => file.display(),
+    };
+    let told = Error::new(error.kind(), format!("{at}: cannot {what}: {error}"));
     let is_program = what == RUN && NO_PROGRAM.contains(&code);
     Err(if is_program { NotStarted::Program(told) } else { NotStarted::Settling(told) })
 }
@@ -152,6 +171,7 @@ struct Plan {
     argv: Pointers,
     env: Pointers,
     cwd: CString,
+    parent: c_int,
     /// From where, to where, in this order.
     descriptors: Vec<(c_int, c_int)>,
     is_terminal: bool,
@@ -196,6 +216,7 @@ impl Plan {
             argv: Pointers::to(program.argv.iter().map(|word| terminated(word.as_bytes())))?,
             env: Pointers::to(env.into_iter().map(joined))?,
             cwd: terminated(program.cwd.as_os_str().as_bytes())?,
+            parent: rustix::process::getpid().as_raw_pid(),
             descriptors,
             is_terminal: given.is_terminal,
             keeps: given.kept.is_some(),
@@ -279,16 +300,20 @@ unsafe fn become_program(plan: &Plan) -> std::result::Result<Infallible, &'stati
         }
         close_from(KEPT + c_int::from(plan.keeps));
         done("end with its parent", libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGINT))?;
+        if libc::getppid() != plan.parent {
+            // It has ended before that, and nobody is told of anything.
+            libc::_exit(NOT_REACHED);
+        }
         libc::umask(0o077);
         if let Some(group) = &plan.group {
-            done("enter its control group", say(group, b"0"))?;
+            done(JOIN, say(group, b"0"))?;
         }
         // Best effort: a kernel without it ends whom it likes.
         say(c"/proc/self/oom_score_adj", FIRST_TO_GO);
         for (resource, limit) in &plan.limits {
             done("be bound", libc::setrlimit(*resource, limit))?;
         }
-        done("enter its directory", libc::chdir(plan.cwd.as_ptr()))?;
+        done(ENTER, libc::chdir(plan.cwd.as_ptr()))?;
         forget_signals();
         let (argv, env) = (plan.argv.pointers.as_ptr(), plan.env.pointers.as_ptr());
         libc::execve(plan.file.as_ptr(), argv, env);
@@ -319,9 +344,8 @@ unsafe fn say(path: &CStr, bytes: &[u8]) -> c_int {
     // SAFETY: path and bytes are on loan for the time of the call.
     unsafe {
         let file = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        let written = libc::write(file, bytes.as_ptr().cast(), bytes.len());
-        // What is wrong is told by the first that failed; closing what is not open changes nothing.
-        if file == -1 || written == -1 {
+        if file == -1 || libc::write(file, bytes.as_ptr().cast(), bytes.len()) == -1 {
+            // Left open, if it is: the child has failed, or becomes a program that does not inherit it.
             return -1;
         }
         libc::close(file)
@@ -333,14 +357,16 @@ unsafe fn say(path: &CStr, bytes: &[u8]) -> c_int {
 /// # Safety
 /// In a child whose actions and mask are its own.
 unsafe fn forget_signals() {
-    // SAFETY: all zero is a valid action, the default one, and a valid empty set.
+    // All zero is the default action, and an empty set. Of the kernel and not of the C library, which guards some actions with a lock.
+    let (default, none) = ([0_u64; ACTION_WORDS], [0_u8; SET_BYTES]);
+    let (default, old) = (default.as_ptr(), ptr::null_mut::<c_void>());
+    // SAFETY: both lie on this stack, and nothing is written back.
     unsafe {
-        let default: libc::sigaction = std::mem::zeroed();
         for signal in 1..=LAST_SIGNAL {
-            libc::sigaction(signal, &raw const default, ptr::null_mut());
+            libc::syscall(libc::SYS_rt_sigaction, signal, default, old, SET_BYTES);
         }
-        let none: libc::sigset_t = std::mem::zeroed();
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        let set = libc::SIG_SETMASK;
+        libc::syscall(libc::SYS_rt_sigprocmask, set, none.as_ptr(), old, SET_BYTES);
     }
 }
 
@@ -348,8 +374,10 @@ unsafe fn forget_signals() {
 mod tests {
     use std::fs::{self, File};
     use std::io::{PipeWriter, Read};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::os::cgroup::Cgroup;
     use crate::os::{fsx, process};
 
     /// A shell that does this, with this as its output.
@@ -429,14 +457,54 @@ mod tests {
         let blocked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).expect("blocked");
         let (said, _) = played("exec grep -E '^Sig(Blk|Ign)' /proc/self/status", |_, _| ());
         blocked.thread_set_mask().expect("as before");
-        let masks = said.split_whitespace().skip(1).step_by(2);
-        // Two belong to the C library, which does not tell of them (nptl(7)). This process ignores SIGPIPE, as every one in Rust.
-        let told = |mask: &str| u64::from_str_radix(mask, 16).expect("a mask") & !(3 << 31);
-        assert_eq!(masks.map(told).collect::<Vec<_>>(), [0, 0], "{said}");
+        // This process ignores SIGPIPE, as every one in Rust.
+        let masks: Vec<&str> = said.split_whitespace().skip(1).step_by(2).collect();
+        assert_eq!(masks, ["0000000000000000"; 2], "{said}");
         let (program, given) = sleeper();
         let child = std::thread::spawn(move || start(&program, &given).expect("started"));
         let child = child.join().expect("a thread that has started a child, and ends");
         assert_eq!(child.wait().expect("interrupted"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_being_written_is_no_broken_one() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let path = dir.path().join("program");
+        fsx::put(&path, b"#!/bin/true\n").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("ours");
+        let _written = fsx::open_append(&path).expect("open for writing");
+        let (mut program, given) = sleeper();
+        program.argv = vec![path.into()];
+        let why = start(&program, &given).expect_err("it is busy");
+        assert!(matches!(&why, NotStarted::Settling(_)), "{why:?}");
+    }
+
+    #[test]
+    fn a_program_is_the_one_that_is_found_here_wherever_it_works() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let here = std::env::current_dir().expect("a directory");
+        let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+        let (mut program, given) = sleeper();
+        program.argv = vec![up.join("bin/true").into()];
+        program.cwd = dir.path().to_owned();
+        let child = start(&program, &given).expect("found from here");
+        assert_eq!(child.wait().expect("ended"), Some(0));
+    }
+
+    #[test]
+    fn a_child_is_in_its_group_from_the_start_and_among_the_first_to_go() {
+        let (said, _) = played("cat /proc/self/oom_score_adj", |_, _| ());
+        assert_eq!(said, "500\n");
+        let Some(group) = Cgroup::create(&format!("child-{}", process::own_pid())) else {
+            return env::not_run("a control group (version 2) that may be written");
+        };
+        let (said, _) = played("grep ^0:: /proc/self/cgroup", |program, _| {
+            program.group = Some(group.procs());
+        });
+        let name = group.path().file_name().expect("a name").to_string_lossy();
+        assert!(said.trim_end().ends_with(&*name), "{said}");
+        group.remove();
+        assert!(!group.path().exists());
     }
 
     #[test]
@@ -465,16 +533,20 @@ mod tests {
         let why = tried(&|program| program.argv = vec![text.clone().into()]);
         let told = Error::from(why).to_string();
         assert!(told.contains("cannot be run") && told.contains("ermission"), "{told}");
-        let settling: [&dyn Fn(&mut Program); 3] = [
-            &|program| program.cwd.clone_from(&gone),
-            &|program| program.group = Some(gone.clone()),
-            &|program| program.argv.push("a\0b".into()),
-        ];
-        for change in settling {
+        let told = |why: &str| format!("{}: cannot {why}: No such file", gone.display());
+        let settling = |says: &str, change: &dyn Fn(&mut Program)| {
             let why = tried(change);
             assert!(matches!(&why, NotStarted::Settling(_)), "{why:?}");
+            let told = Error::from(why).to_string();
+            assert!(told.contains(says), "{told}");
+        };
+        settling(&told(ENTER), &|program| program.cwd.clone_from(&gone));
+        settling(&told(JOIN), &|program| program.group = Some(gone.clone()));
+        settling("nul byte", &|program| program.argv.push("a\0b".into()));
+        if !process::tells_of_children() {
+            return env::not_run("a kernel that tells of children");
         }
-        let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        let children = fs::read_to_string("/proc/thread-self/children").expect("it does");
         assert_eq!(children, "", "each was waited for");
     }
 }

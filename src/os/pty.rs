@@ -43,11 +43,11 @@ pub struct PtyProcess {
     pub output: PtyOutput,
     /// To wait for it.
     pub child: Child,
-    /// Keeps the terminal open; dropping it hangs up.
+    /// Keeps the terminal open, as its output does: when both are dropped it hangs up.
     pub terminal: PtyTerminal,
 }
 
-/// The end of the terminal that we hold.
+/// The end of the terminal that we hold, beside its output.
 pub struct PtyTerminal(
     #[expect(dead_code, reason = "held for its descriptor, which hangs up when dropped")]
     Box<dyn MasterPty + Send>,
@@ -103,8 +103,8 @@ impl Pty {
         let pid = child.id();
         // Nobody has waited for it yet, so the number is still its own. What cannot be signalled could not be fenced.
         let Some(target) = Target::open(pid, |_| true).map(Arc::new) else {
-            drop(terminal);
-            let _hung_up = child.wait();
+            child.kill();
+            child.wait()?;
             return Err(Error::other(format!("no way to signal process {pid}")).into());
         };
         Ok(PtyProcess { pid, target, output, child, terminal })

@@ -15,7 +15,7 @@ use crate::runs::Runs;
 
 /// What takes long and is the same whatever the job is.
 pub struct Ready {
-    /// Its end waits for one that is just being started.
+    /// What the worker's loop runs on.
     pub(super) runtime: Runtime,
     /// What is known of the job that was foretold, if one was.
     pub(super) foreseen: Option<Foreseen>,

@@ -19,10 +19,13 @@ use crate::model::event::CommandResult;
 use crate::model::job::Sandbox;
 use crate::model::outcome::{Failure, FailureKind};
 use crate::os::cgroup::Cgroup;
-use crate::os::child::{self, Given, Program};
+use crate::os::child::{self, Child, Given, Program};
 use crate::os::family::{self, Born};
 use crate::os::fsx;
 use crate::trees::clear_temps;
+
+/// Exit code of a command that could not be started, as a shell has it.
+const NOT_STARTED: i32 = 127;
 
 /// Where a command runs.
 #[derive(Debug, Clone, Copy)]
@@ -54,13 +57,11 @@ pub(super) async fn run(
     let group = Cgroup::create(&format!("{}{}", fence::group_prefix(&desk.job.id), at.place));
     let program = program(desk, at, command, &temp, group.as_ref());
     let given = given(pipe).map_err(|e| bug(e.to_string()))?;
-    let child = child::start(&program, &given).map_err(Error::from);
+    let started = child::start(&program, &given).map_err(Error::from);
     drop(given);
-    let child = child.map_err(|e| bug(format!("cannot run {command:?}: {e}")))?;
-    let ended = spawn_blocking(move || child.wait());
     let mut stop = stop.clone();
     let status = tokio::select! {
-        status = ended => Ok(status.ok().and_then(Result::ok).flatten()),
+        code = ended(started, &output) => Ok(code),
         () = tokio::time::sleep(desk.job.options.timeouts.verify) => Ok(None),
         failure = told_to_stop(&mut stop) => Err(failure),
     };
@@ -76,6 +77,17 @@ pub(super) async fn run(
     })
     .await?;
     ran
+}
+
+/// Waits until a command has ended; its code, or that of a shell which found nothing to run.
+async fn ended(started: Result<Child>, output: &Capture) -> Option<i32> {
+    match started {
+        Ok(child) => spawn_blocking(move || child.wait()).await.ok()?.ok()?,
+        Err(error) => {
+            output.say(&format!("[cannot start it: {error}]"));
+            Some(NOT_STARTED)
+        }
+    }
 }
 
 /// What a command gets of codex's environment: all but keys, tokens and secrets, as codex's own tools.
@@ -119,9 +131,8 @@ fn program(
 
 /// `codex sandbox` takes the same settings as a session; it does not change the directory by itself.
 fn words(desk: &Desk, place: &str, command: &str, temp: &Path) -> Vec<OsString> {
-    let shell = ["sh", "-c", command].map(OsString::from);
     if desk.settings.verify_unsandboxed {
-        return shell.to_vec();
+        return ["/bin/sh", "-c", command].map(OsString::from).to_vec();
     }
     let options = &desk.job.options;
     let sandbox = options.sandbox.max(Sandbox::WorkspaceWrite);
@@ -133,8 +144,7 @@ fn words(desk: &Desk, place: &str, command: &str, temp: &Path) -> Vec<OsString> 
     for setting in std::iter::once(mode).chain(settings) {
         words.extend(["-c".into(), setting.into()]);
     }
-    words.push("--".into());
-    words.extend(shell);
+    words.extend(["--", "sh", "-c", command].map(OsString::from));
     words
 }
 
@@ -147,4 +157,25 @@ pub(super) async fn must_pass(desk: &Desk, at: Run<'_>, command: &str, stop: &St
     let (Run { place, name, .. }, how) = (at, ran.how());
     let message = format!("{name} command {command:?} {how}: see {place}/{name}.log");
     Err(Failure::new(FailureKind::Task, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::codex::log_budget::Budget;
+
+    #[tokio::test]
+    async fn a_command_that_cannot_be_started_has_failed_and_its_log_says_why() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let path = dir.path().join("verify.log");
+        let log = Log::open(&path, Style::Text, &Arc::new(Budget::for_tests(1_000_000)));
+        let (output, _pipe) = Capture::start(log.expect("log")).expect("pipe");
+        let code = ended(Err(Error::other("/codex: busy")), &output).await;
+        output.close();
+        assert_eq!(code, Some(127));
+        let said = fsx::read_optional(&path).expect("read").expect("there");
+        assert_eq!(said, "[cannot start it: /codex: busy]\n");
+    }
 }

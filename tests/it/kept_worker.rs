@@ -15,6 +15,11 @@ fn words(pid: u32) -> Vec<String> {
     line.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
+/// Whether a process is a worker that was begun before its job was known.
+fn is_spare(pid: u32) -> bool {
+    words(pid).ends_with(&["worker".into(), "-".into(), String::new()])
+}
+
 /// Signals a process that this test has started; one that is gone is fine.
 fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -55,7 +60,6 @@ fn a_worker_that_is_told_no_job_leaves_without_a_word() {
 fn a_worker_that_nothing_needed_is_gone_when_its_daemon_has_ended() {
     let yard = Yard::new("needless");
     let daemon = yard.daemon(&[]);
-    let is_begun = |pid: &u32| words(*pid).ends_with(&["worker".into(), "-".into(), String::new()]);
     // One that cannot leave by itself: it is stopped in the moment that it is there.
     let is_stopped = (0..100).any(|turn| {
         let stem = format!("later{turn}");
@@ -63,7 +67,7 @@ fn a_worker_that_nothing_needed_is_gone_when_its_daemon_has_ended() {
         let looks = Instant::now();
         let mut begun = None;
         while begun.is_none() && looks.elapsed() < PATIENCE && yard.job(&stem).is_none() {
-            begun = yard.processes().into_iter().find(is_begun);
+            begun = yard.processes().into_iter().find(|pid| is_spare(*pid));
             begun.inspect(|pid| signal(*pid, Signal::STOP));
         }
         begun.is_some()
@@ -74,10 +78,14 @@ fn a_worker_that_nothing_needed_is_gone_when_its_daemon_has_ended() {
     assert_eq!(yard.processes(), [0_u32; 0]);
 }
 
-/// The workers that were begun before their job was known.
+/// The workers that wait for a job and are ready for it: they have left the session of their daemon.
 fn waiting(yard: &Yard) -> Vec<u32> {
-    let is_spare = |pid: &u32| words(*pid).ends_with(&["worker".into(), "-".into(), String::new()]);
-    yard.processes().into_iter().filter(is_spare).collect()
+    let leads = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').nth(3).unwrap_or(""));
+        fields == Some(&pid.to_string())
+    };
+    yard.processes().into_iter().filter(|pid| is_spare(*pid)).filter(leads).collect()
 }
 
 /// The worker that waits, once the job that came before is over.
