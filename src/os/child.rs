@@ -371,6 +371,21 @@ unsafe fn forget_signals() {
 }
 
 #[cfg(test)]
+impl Program {
+    /// A shell that does this.
+    pub(super) fn shell(script: &str) -> Self {
+        Program {
+            argv: ["sh", "-c", script].map(OsString::from).to_vec(),
+            env: vec![("PATH".into(), env::var_os("PATH").expect("a search path"))],
+            cwd: "/".into(),
+            group: None,
+            limits: Vec::new(),
+            seal: family::seal(&[("A", "child")]),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::fs::{self, File};
     use std::io::{PipeWriter, Read};
@@ -383,16 +398,8 @@ mod tests {
     /// A shell that does this, with this as its output.
     fn shell(script: &str, output: PipeWriter) -> (Program, Given) {
         let nothing = || File::open("/dev/null").expect("it is there").into();
-        let program = Program {
-            argv: ["sh", "-c", script].map(OsString::from).to_vec(),
-            env: vec![("PATH".into(), env::var_os("PATH").expect("a search path"))],
-            cwd: "/".into(),
-            group: None,
-            limits: Vec::new(),
-            seal: family::seal(&[("A", "child")]),
-        };
         let standard = [nothing(), output.into(), nothing()];
-        (program, Given { standard, is_terminal: false, kept: None })
+        (Program::shell(script), Given { standard, is_terminal: false, kept: None })
     }
 
     /// What a shell wrote, and its exit code.

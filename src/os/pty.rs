@@ -119,25 +119,14 @@ impl std::fmt::Debug for PtyProcess {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use super::*;
-    use crate::os::{env, family};
 
     /// Starts a script in a terminal of its own.
     fn started(script: &str) -> PtyProcess {
         let pty = Pty::open().expect("a terminal");
         let end = || pty.inner.try_clone().expect("room");
         let standard = (end(), end());
-        let program = Program {
-            argv: ["sh", "-c", script].map(OsString::from).to_vec(),
-            env: vec![("PATH".into(), env::var_os("PATH").expect("a search path"))],
-            cwd: "/".into(),
-            group: None,
-            limits: Vec::new(),
-            seal: family::seal(&[("A", "pty")]),
-        };
-        pty.run(&program, standard, None).expect("started")
+        pty.run(&Program::shell(script), standard, None).expect("started")
     }
 
     /// Runs a script in a terminal of its own to its end: what it wrote, its code and its process id.
