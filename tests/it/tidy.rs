@@ -221,7 +221,13 @@ fn doors(path: &str, text: &str) -> Offences {
 /// The one file that may be unsafe says why it is not.
 fn unsafe_code(path: &str, text: &str) -> Offences {
     let code = code_of(text);
-    let found = ["unsafe", "unsafe_code"].into_iter().flat_map(|word| words(&code, word));
+    let begins = |after: &str| {
+        let mut next = after.trim_start().split(|c: char| !is_word(c));
+        after.trim_start().starts_with('{')
+            || ["fn", "impl", "trait", "extern"].contains(&next.next().unwrap_or(""))
+    };
+    let blocks = words(&code, "unsafe").filter(|(.., after)| begins(after));
+    let found = blocks.chain(words(&code, "unsafe_code"));
     let lines = found.map(|(at, ..)| line_of(&code, at)).filter(|_| path != "src/os/child.rs");
     lines.map(|line| (line, "`unsafe` belongs in src/os/child.rs alone".to_owned())).collect()
 }
@@ -467,8 +473,8 @@ fn doors_catch_a_package_outside_its_file() {
 
 #[test]
 fn unsafe_code_outside_its_file_is_caught() {
-    let code = "// unsafe?\n#![expect(unsafe_code)]\nfn f() { unsafe { g() } }\nlet is_unsafe = 1;";
-    assert_eq!(at(&unsafe_code("src/os/pty.rs", code)), [3, 2]);
+    let code = "// unsafe {\n#![expect(unsafe_code)]\nunsafe fn f() { unsafe { g() } }\n\"unsafe\"; is_unsafe {}";
+    assert_eq!(at(&unsafe_code("src/os/pty.rs", code)), [3, 3, 2]);
     assert!(unsafe_code("src/os/child.rs", code).is_empty());
 }
 
