@@ -167,12 +167,18 @@ fn a_job_whose_taking_was_cut_short_can_be_steered_without_a_daemon() {
         fs::remove_file(yard.folder("claimed").join(format!("{job}.md"))).unwrap();
     }
     fs::write(yard.incoming().join("early-abcdef.json"), r#"{"objective": "x"}"#).unwrap();
-    let said = yard.ask(&["kill", early]);
-    assert_eq!(said.code, Some(0), "{said:?}");
-    assert_eq!(yard.end_of(early).0, "killed");
+    // Whose taker died before it had marked the folder.
+    let bare = "bare-abcdef";
+    fs::create_dir(yard.run(bare)).unwrap();
+    fs::write(yard.incoming().join("bare-abcdef.md"), "say hello\n").unwrap();
+    for job in [early, bare] {
+        let said = yard.ask(&["kill", job]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert_eq!(yard.end_of(job).0, "killed");
+    }
     let said = yard.ask(&["kill", never]);
     assert!(said.code == Some(3) && said.stderr.contains("never taken"), "{said:?}");
-    assert_eq!(yard.names("killed"), ["early-abcdef.json", "kill-abcdef.md"]);
+    assert_eq!(yard.names("killed"), ["bare-abcdef.md", "early-abcdef.json", "kill-abcdef.md"]);
     let note = fs::read_to_string(yard.run(send).join("note-1.md")).unwrap();
     assert_eq!(note.trim(), "mind the gap");
 }

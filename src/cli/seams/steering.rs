@@ -51,26 +51,41 @@ pub(in crate::cli) fn wish_of_taken(
 
 /// Sees the taking of a job through that was cut short, so that there is a job to be steered.
 pub(in crate::cli) fn see_taken(root: &Root, folder: &RunFolder) -> Result<(), Failure> {
-    if !folder.is_being_taken() {
+    let (job, spool) = (folder.job(), Spool::of(root));
+    let taken = if folder.is_being_taken() {
+        let desk = Desk::new(root, open(root)?);
+        desk.see_through(folder.clone()).map_err(|e| Failure::system("take the job", &e))?
+    } else if spool.has(Place::Incoming, job) && !folder.journal().exists() {
+        // Its taker died before it had marked the folder.
+        Some(Taken::Gone)
+    } else {
         return Ok(());
-    }
-    let job = folder.job();
-    let desk = Desk::new(root, open(root)?);
-    let taken = desk.see_through(folder.clone());
-    match taken.map_err(|e| Failure::system("take the job", &e))? {
+    };
+    match taken {
         Some(Taken::Rejected { reason, .. }) => Err(refused(&reason)),
         Some(Taken::Later(why)) => Err(Failure::new(Exit::Blocked, why)),
         Some(Taken::Job(_)) => {
             hooks::rouse(root, job);
             Ok(())
         }
-        // Its taker died before it had moved the file, which then lies where it was submitted.
-        Some(Taken::Gone) if super::take_file(root, format!("{job}.json").as_ref())?.is_none() => {
+        // Its taker died before it had moved the file, which then lies where it was dropped.
+        Some(Taken::Gone) if !is_taken_now(root, folder)? => {
             Err(Failure::new(Exit::Unknown, format!("{job} is no job: its file was never taken"))
                 .hint("a daemon puts its run folder away; numerus status --all lists every job"))
         }
         Some(Taken::Gone) | None => Ok(()),
     }
+}
+
+/// Takes the file that a job was to be made of; whether there is one, or somebody else has just taken it or is about to.
+fn is_taken_now(root: &Root, folder: &RunFolder) -> Result<bool, Failure> {
+    let (job, spool) = (folder.job(), Spool::of(root));
+    let file = spool.file_of(Place::Incoming, job);
+    let is_ours = match file.as_deref().and_then(Path::file_name) {
+        Some(name) => super::take_file(root, name)?.is_some(),
+        None => false,
+    };
+    Ok(is_ours || folder.may_be_held() || spool.has_taken(job))
 }
 
 /// Writes down that a job which nobody works on rests, once nothing of it lives any more; false if somebody holds it. A job
