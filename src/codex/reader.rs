@@ -4,6 +4,7 @@
 use std::io::{PipeWriter, Read, Result};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,6 +22,8 @@ use crate::runs::parts;
 
 /// Most bytes that are read from the terminal at a time; each time, the logs are written.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// How often the loop is told that something came which says nothing to it.
+const WORD_EVERY: Duration = Duration::from_millis(100);
 
 /// What the threads hear.
 #[derive(Debug)]
@@ -87,17 +90,17 @@ pub(super) fn start(
 
 /// Reads to the end of the stream.
 fn read(output: &mut dyn Read, logs: &Logs, tell: &mpsc::Sender<Heard>) {
-    let mut transcript = Transcript::default();
+    let (mut transcript, mut pace) = (Transcript::default(), Pace::default());
     let mut chunk = vec![0u8; CHUNK_BYTES];
     while let Some(length) = next(output, &mut chunk) {
         let bytes = chunk.get(..length).unwrap_or_default();
         let lines = transcript.feed(bytes);
         logs.write(bytes, &lines);
-        pass_on(lines, tell);
+        pass_on(lines, &mut pace, tell);
     }
     let rest: Vec<Parsed> = transcript.end().into_iter().collect();
     logs.write(&[], &rest);
-    pass_on(rest, tell);
+    pass_on(rest, &mut pace, tell);
 }
 
 /// The next bytes; `None` at the end.
@@ -119,7 +122,7 @@ fn next(output: &mut dyn Read, chunk: &mut [u8]) -> Option<usize> {
 }
 
 /// One word for a whole chunk of ordinary output; a word of its own for each line that matters.
-fn pass_on(lines: Vec<Parsed>, tell: &mpsc::Sender<Heard>) {
+fn pass_on(lines: Vec<Parsed>, pace: &mut Pace, tell: &mpsc::Sender<Heard>) {
     let mut silent = true;
     for parsed in lines {
         match parsed.line {
@@ -130,8 +133,26 @@ fn pass_on(lines: Vec<Parsed>, tell: &mpsc::Sender<Heard>) {
             }
         }
     }
-    if silent {
+    if pace.is_due(silent, clock::since_boot()) {
         drop(tell.blocking_send(Heard::Output));
+    }
+}
+
+/// When it was last told that something came: whoever hears of it only measures silences, which are minutes long, and each word wakes a
+/// processor.
+#[derive(Debug, Default)]
+struct Pace {
+    told_at: Option<Duration>,
+}
+
+impl Pace {
+    /// Whether something that came now is to be told of; `silent` says that nothing was told of it by a line.
+    fn is_due(&mut self, silent: bool, now: Duration) -> bool {
+        let is_old = self.told_at.is_none_or(|at| now.saturating_sub(at) >= WORD_EVERY);
+        if is_old || !silent {
+            self.told_at = Some(now);
+        }
+        is_old && silent
     }
 }
 
@@ -234,6 +255,23 @@ mod tests {
         fn read(&mut self, chunk: &mut [u8]) -> Result<usize> {
             let piece = self.0.pop_front().flatten().ok_or(rustix::io::Errno::IO)?;
             (&mut piece.as_bytes()).read(chunk)
+        }
+    }
+
+    #[test]
+    fn a_flood_is_told_of_now_and_then_and_what_comes_after_a_pause_at_once() {
+        let mut pace = Pace::default();
+        for (at, silent, is_told) in [
+            (5, true, true),
+            (6, true, false),
+            (104, true, false),
+            (105, true, true),
+            (150, false, false),
+            (249, true, false),
+            (250, true, true),
+            (9000, true, true),
+        ] {
+            assert_eq!(pace.is_due(silent, Duration::from_millis(at)), is_told, "{at}");
         }
     }
 
