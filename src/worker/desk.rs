@@ -10,6 +10,7 @@ use super::book::Book;
 use super::early::Early;
 use super::foreseeing::{Foreseen, Tools};
 use super::listening::Listening;
+use super::memory::Kept;
 use super::stuck::Stuck;
 use crate::codex::Asker;
 use crate::codex::log_budget::Budget;
@@ -64,6 +65,8 @@ pub(super) struct Desk {
     pub(super) queen: tokio::sync::Mutex<()>,
     /// What earlier jobs on this workspace teach about claims; looked up once.
     pub(super) lessons: tokio::sync::OnceCell<Option<String>>,
+    /// The memory, once it was asked.
+    pub(super) memory: Kept,
     /// Tells the loop to look again: a lane has become free although it has not ended.
     pub(super) bell: Notify,
 }
@@ -112,6 +115,7 @@ impl Desk {
             listening: Listening::default(),
             queen: tokio::sync::Mutex::new(()),
             lessons: tokio::sync::OnceCell::new(),
+            memory: Kept::default(),
             bell: Notify::new(),
         }))
     }

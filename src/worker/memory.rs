@@ -4,6 +4,7 @@
 //! is planned, and ends, without it.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ending::Ending;
 use crate::logic::state::JobState;
@@ -39,6 +40,9 @@ pub(super) async fn earlier(desk: &Desk) -> (Option<String>, Option<String>) {
     (lessons, similar)
 }
 
+/// The memory as it was asked before, for when the job is remembered: both open the same database.
+pub(super) type Kept = Arc<Mutex<Option<Memory>>>;
+
 /// A memory, and what it is asked about.
 struct Asked<'a> {
     memory: &'a Memory,
@@ -73,11 +77,15 @@ async fn look<T: Default + Send + 'static>(
     let Some(workspace) = workspace.filter(|_| is_there && desk.job.options.memory) else {
         return T::default();
     };
-    let objective = desk.job.objective.clone();
+    let (objective, kept) = (desk.job.objective.clone(), desk.memory.clone());
     let asked = move || {
         let (workspace, objective) = (&workspace, &objective);
         let asked = |memory: &Memory| ask(Asked { memory, workspace, objective });
-        let answer = open(&store, &folder).and_then(|memory| asked(&memory));
+        let answer = open(&store, &folder).and_then(|memory| {
+            let answer = asked(&memory)?;
+            *lock(&kept) = Some(memory);
+            Ok(answer)
+        });
         let answer = answer.or_else(|e| {
             folder.note(&format!("cannot {e}: the memory is asked once more"));
             Memory::ask(&store, asked)
@@ -89,9 +97,21 @@ async fn look<T: Default + Send + 'static>(
     aside(asked).await.unwrap_or_default()
 }
 
+fn lock(kept: &Kept) -> MutexGuard<'_, Option<Memory>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Opens the memory, without its database where that cannot be used; what was not as it should be is said in the worker's log.
 fn open(store: &Path, folder: &RunFolder) -> Result<Memory, StoreError> {
-    match Memory::open(store) {
+    said(store, folder, Memory::open(store))
+}
+
+fn said(
+    store: &Path,
+    folder: &RunFolder,
+    opened: Result<Memory, StoreError>,
+) -> Result<Memory, StoreError> {
+    match opened {
         Ok(memory) => {
             if let Some(restored) = memory.restored() {
                 folder.note(restored);
@@ -111,7 +131,11 @@ pub(super) fn remember(desk: &Desk, end: &Ending) {
     let Some(bank) = bank.filter(|_| desk.job.options.memory) else { return };
     let entry = entry(desk, end, bank);
     let store = desk.root.store();
-    let remembered = open(&store, &desk.folder)
+    let opened = match lock(&desk.memory).take() {
+        Some(memory) => memory.open_again(&store),
+        None => Memory::open(&store),
+    };
+    let remembered = said(&store, &desk.folder, opened)
         .and_then(|mut memory| memory.remember(&entry))
         .or_else(|_| memory::remember_without_database(&store, &entry).map(|()| false));
     match remembered {

@@ -93,6 +93,36 @@ fn what_was_forgotten_stays_so_when_the_database_is_made_anew() {
 }
 
 #[test]
+fn one_that_is_opened_again_is_as_it_would_be_opened_anew() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let path = |name: &str| dir.path().join(name);
+    let opened = filled(&dir);
+    let mut other = Memory::open(dir.path()).expect("open");
+    assert!(!other.remember(&entry("d-abc234", "one", "By somebody else")).expect("add"));
+    let memory = opened.open_again(dir.path()).expect("the same");
+    let all = ["d-abc234", "b-abc234", "a-abc234"];
+    assert_eq!(ids(&memory.entries("one").expect("entries")), all);
+    fsx::remove(&path("memory.ndjson")).expect("lose the truth");
+    let memory = memory.open_again(dir.path()).expect("the same");
+    assert!(memory.restored().is_some_and(|said| said.contains("memory.db")));
+    let memory = memory.open_again(dir.path()).expect("the same");
+    assert_eq!(memory.restored(), None, "it is told of once");
+    fsx::move_to(&path("memory.db"), &path("elsewhere.db")).expect("another takes its place");
+    let memory = memory.open_again(dir.path()).expect("anew");
+    assert!(path("memory.db").exists(), "nothing is written where nobody looks");
+    assert_eq!(ids(&memory.entries("one").expect("entries")), all);
+    for name in fsx::list(dir.path()).expect("list") {
+        fsx::remove(&path(&name)).expect("forget everything");
+    }
+    let mut memory = memory.open_again(dir.path()).expect("anew");
+    assert!(memory.remember(&entry("e-abc234", "one", "x")).expect("add"), "a new bank");
+    let truth = std::fs::read_to_string(path("memory.ndjson")).expect("truth");
+    assert_eq!(truth.lines().count(), 1);
+    let alone = Memory::of_truth(dir.path()).expect("without a file");
+    assert!(alone.open_again(dir.path()).expect("open").file.is_some());
+}
+
+#[test]
 fn a_search_finds_by_any_word_and_no_text_is_syntax() {
     let dir = tempfile::tempdir().expect("scratch");
     let memory = filled(&dir);
