@@ -210,7 +210,7 @@ fn a_session_has_a_terminal_of_its_own_and_nothing_that_its_worker_was_started_w
     let worker = job.worker().as_raw_nonzero().get().unsigned_abs();
     assert!(holds(worker) && signals(worker, "SigBlk") != 0);
     assert_eq!(signals(worker, "SigIgn") & quit_alarm_child, 0);
-    let family = processes_with_env("NUMERUS_TASK", "t1");
+    let family = processes_with_env("NUMERUS_JOB", &job.id);
     assert!(family.len() >= 2);
     let leads = |pid: &u32| session_and_terminal(*pid).is_some_and(|(s, t)| s == *pid && t != 0);
     assert!(family.iter().any(leads), "{family:?}");
