@@ -69,7 +69,7 @@ const INPUTS_PER_TURN: usize = 1024;
 pub struct Options {
     /// Whether it ends when all there is to do is done.
     pub once: bool,
-    /// Workers at a time; `None` leaves it to the settings.
+    /// Jobs that are worked on at a time; `None` leaves it to the settings.
     pub max_jobs: Option<usize>,
     /// Whether its end is the end of the workers too.
     pub stop_jobs: bool,

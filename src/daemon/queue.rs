@@ -186,7 +186,7 @@ impl Daemon {
 
     fn decide(&self) -> Schedule {
         let lanes = match self.stop {
-            Stop::No if self.is_fit() => self.lanes.saturating_sub(self.busy()),
+            Stop::No if self.is_fit() => self.free_lanes(),
             Stop::No | Stop::Leave(_) | Stop::Workers(_) => 0,
         };
         let idle = |live: &&Live| !live.works() && live.retry_at().is_none();

@@ -273,9 +273,10 @@ impl Daemon {
     /// Takes a job that has ended out of the queue.
     fn leave(&mut self, job: &JobId, state: &JobState, is_held: bool) {
         if is_held {
-            // Its worker writes the last files and lets go of the lock any moment.
+            // Its worker lets go of the lock any moment, and needs no lane for that.
             if let Some(live) = self.jobs.get_mut(job) {
-                live.set_held(true);
+                live.set_tidied_up();
+                self.is_dirty = true;
             }
             return self.watch_lock(job);
         }

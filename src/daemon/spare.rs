@@ -176,7 +176,7 @@ impl Daemon {
     }
 
     fn has_lane(&self) -> bool {
-        self.busy() < self.lanes
+        self.free_lanes() > 0
     }
 
     /// Whether jobs wait for a lane, and for nothing else.

@@ -31,6 +31,10 @@ case "$(cat "$dir/objective.md")" in
   rest*) fact job.paused '{"reason":"limit","until":"2999-01-01T00:00:00Z","message":"full"}' ;;
   full*) exit 75 ;;
   long*) sleep 60 9>&- & wait ;;
+  slow*)
+    fact job.finished '{"state":"succeeded","reason":"done","message":""}'
+    mv "$2/spool/claimed/$4.json" "$2/spool/done/"
+    sleep 60 9>&- & wait ;;
   *) exit 9 ;;
 esac
 "#;
@@ -271,6 +275,34 @@ fn a_running_daemon_takes_what_is_dropped_and_ends_when_told() {
         fsx::move_to(&path, &killed.join("c-abcdef.json")).expect("by hand");
         let is_killed = || folder.read_status().is_some_and(|s| s.state == JobPhase::Killed);
         until(folder.dir(), is_killed);
+        drop(stop);
+        daemon.join().expect("daemon")
+    });
+    assert_eq!(code, Exit::Done);
+}
+
+#[test]
+fn a_job_that_has_ended_needs_no_lane_while_its_worker_tidies_up() {
+    let site = Site::new();
+    let slow: Vec<JobId> =
+        ["a", "b"].map(|n| site.objective(&format!("{n}-abcdef"), "slow")).into();
+    let next = site.objective("c-abcdef", "good");
+    let (inputs, heard) = unbounded_channel();
+    let stop = Stopper(inputs.clone());
+    let code = std::thread::scope(|scope| {
+        let stop = stop;
+        let options = Options { max_jobs: Some(1), stop_jobs: true, ..Options::default() };
+        let daemon = scope.spawn(|| site.run(options, inputs, heard));
+        let done = site.desk.spool.folder(Place::Done);
+        let has_ended = |job: &JobId| site.place(job) == Some(Place::Done);
+        let is_held = |job: &JobId| site.desk.runs.folder(job).is_held().expect("probe");
+        until(&done, || slow.iter().all(has_ended));
+        assert!(slow.iter().all(is_held), "both still tidy up");
+        let claimed = || site.place(&next) == Some(Place::Claimed);
+        assert!(claimed(), "as many tidy up as there are lanes, and one more");
+        let status = site.desk.runs.folder(&slow[0]);
+        status.worker().expect("look").expect("it lives").terminate();
+        until(&done, || has_ended(&next));
         drop(stop);
         daemon.join().expect("daemon")
     });

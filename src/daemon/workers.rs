@@ -45,6 +45,8 @@ pub(super) struct Live {
     /// The journal's length in bytes when last read.
     pub(super) journal_bytes: u64,
     hand: Hand,
+    /// Whether it has ended, so that whoever works on it only tidies up.
+    has_ended: bool,
     /// Whether someone has worked on it under this daemon.
     has_worked: bool,
     bytes_at_start: Option<u64>,
@@ -64,6 +66,7 @@ impl Live {
             hold: None,
             journal_bytes: 0,
             hand: Hand::Idle,
+            has_ended: false,
             has_worked: false,
             bytes_at_start: None,
             barren_starts: 0,
@@ -126,6 +129,12 @@ impl Live {
         self.has_worked |= is_held;
     }
 
+    /// Takes in that it has ended, while somebody still tidies up after it.
+    pub(super) fn set_tidied_up(&mut self) {
+        self.has_ended = true;
+        self.set_held(true);
+    }
+
     /// Lets the starts so far count as nothing: the machine is to blame.
     pub(super) fn excuse(&mut self, idle_starts: u32) {
         self.bytes_at_start = None;
@@ -154,6 +163,14 @@ impl Daemon {
     /// Workers alive, ours and others.
     pub(super) fn busy(&self) -> usize {
         self.jobs.values().filter(|live| live.works()).count()
+    }
+
+    /// Lanes that no job has. One that has ended has none while its worker tidies up, unless so many do that they are as many as there
+    /// are lanes.
+    pub(super) fn free_lanes(&self) -> usize {
+        let tidied_up = self.jobs.values().filter(|live| live.works() && live.has_ended).count();
+        let busy = self.busy() - tidied_up.min(self.lanes);
+        self.lanes.saturating_sub(busy)
     }
 
     /// Starts a job's worker.
@@ -255,24 +272,44 @@ fn child(pid: u32, started: Option<u64>) -> Option<Target> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logic::state::JobState;
+    use crate::model::job::{Job, Options, Origin};
+
+    fn live(id: &JobId) -> Live {
+        let origin = Origin { name: String::new(), bytes: 0, sha256: String::new(), uid: 0 };
+        let (objective, options) = (String::new(), Options::default());
+        let created_at = jiff::Timestamp::UNIX_EPOCH;
+        let job = Job { version: 1, id: id.clone(), objective, options, origin, created_at };
+        Live::new(Waiting::of(&job, &JobState::default()))
+    }
+
+    #[test]
+    fn a_job_that_has_ended_needs_no_lane_unless_many_still_tidy_up() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let mut daemon = crate::daemon::rounds::tests::daemon(dir.path());
+        daemon.lanes = 2;
+        for (working, tidying, waiting, free) in
+            [(0, 0, 5, 2), (1, 0, 0, 1), (2, 0, 1, 0), (0, 2, 0, 2), (1, 2, 0, 1), (0, 3, 0, 1)]
+        {
+            daemon.jobs.clear();
+            for n in 0..working + tidying + waiting {
+                let id = JobId::parse(&format!("j{n}-abc234")).expect("id");
+                let mut live = live(&id);
+                live.set_held(n < working);
+                if (working..working + tidying).contains(&n) {
+                    live.set_tidied_up();
+                }
+                daemon.jobs.insert(id, live);
+            }
+            assert_eq!(daemon.free_lanes(), free, "{working} {tidying} {waiting}");
+        }
+        daemon.jobs.values_mut().for_each(Live::ended);
+        assert_eq!(daemon.free_lanes(), 2, "whoever has gone needs none");
+    }
 
     #[test]
     fn starts_that_the_machine_is_to_blame_for_do_not_count() {
-        let job = crate::model::job::Job {
-            version: 1,
-            id: JobId::parse("a-abc234").expect("id"),
-            objective: String::new(),
-            options: crate::model::job::Options::default(),
-            origin: crate::model::job::Origin {
-                name: String::new(),
-                bytes: 0,
-                sha256: String::new(),
-                uid: 0,
-            },
-            created_at: jiff::Timestamp::UNIX_EPOCH,
-        };
-        let waiting = Waiting::of(&job, &crate::logic::state::JobState::default());
-        let mut live = Live::new(waiting);
+        let mut live = live(&JobId::parse("a-abc234").expect("id"));
         assert!(!live.is_stuck(2) && live.is_stuck(3));
         live.excuse(3);
         assert!(!live.is_stuck(5) && live.is_stuck(6));

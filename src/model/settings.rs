@@ -52,7 +52,7 @@ impl Resources {
 /// Everything that an operator can set for a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Workers at a time in the whole root.
+    /// Jobs that are worked on at a time in the whole root.
     pub max_jobs: usize,
     /// How long a file written in place must be quiet before it is taken.
     pub settle: Duration,
