@@ -144,9 +144,9 @@ impl Memory {
             truth::put_aside(&self.truth)?;
         }
         fsx::put_new(&self.truth, &bytes)?;
-        // What was taken in is counted in bytes of the old one.
-        let taken = self.connection.execute("UPDATE taken_in SET bytes = 0", []);
-        taken.map_err(said(&self.path))?;
+        // What was taken in is counted in bytes of the old one, which a power cut must not bring back.
+        let anew = "PRAGMA synchronous = FULL; UPDATE taken_in SET bytes = 0";
+        self.connection.execute_batch(anew).map_err(said(&self.path))?;
         let (truth, source) = (self.truth.display(), source.display());
         self.restored = Some(format!("{truth} was {}: written again from {source}", loss.word()));
         Ok(())

@@ -242,6 +242,8 @@ fn a_truth_that_is_lost_is_written_again_from_the_database_else_from_a_copy_and_
         let mut memory = Memory::open(dir.path()).expect("open");
         let said = memory.restored().expect("it is said").to_owned();
         assert!(said.ends_with(source), "{said}");
+        let flushed = db::read_pragma(&memory.connection, "synchronous").expect("read");
+        assert_eq!(flushed, "2", "FULL: how much of the old truth was taken in must not come back");
         // The copy was put with the first entry.
         let expected = if has_database { &before[..] } else { &before[1..] };
         assert_eq!(memory.entries("one").expect("entries"), expected, "{source}");
