@@ -83,7 +83,7 @@ impl Daemon {
 
     fn sample(&self) -> Sample {
         let mut jobs = [0; 4];
-        for (job, live) in &self.jobs {
+        for (job, live) in self.jobs.iter().filter(|(_, live)| !live.has_ended()) {
             let phase = self.phase_of(job, live);
             if let Some(at) = OPEN.iter().position(|open| *open == phase) {
                 jobs[at] += 1;

@@ -80,6 +80,11 @@ impl Live {
         self.hand != Hand::Idle
     }
 
+    /// Whether it has ended, and somebody only tidies up after it.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     /// Whether a child of ours works on it.
     pub(super) fn is_ours(&self) -> bool {
         matches!(self.hand, Hand::Child(..))

@@ -29,13 +29,12 @@ const LONG_LOG: u64 = 400_000;
 /// Damaged files that are kept of one database.
 const MAX_PUT_ASIDE: u32 = 1000;
 
-/// A setting, its value, and what that reads back as.
-type Setting = (&'static str, &'static str, &'static str);
-
-/// Settings of every connection.
-const SETTINGS: [Setting; 6] = [
+/// Settings of every connection, and what they read back as.
+pub(super) const SETTINGS: [(&str, &str, &str); 7] = [
     ("busy_timeout", "5000", "5000"),
     ("journal_mode", "WAL", "wal"),
+    // A row that was written survives a power cut: nobody looks for a single one that is missing.
+    ("synchronous", "FULL", "2"),
     ("foreign_keys", "ON", "1"),
     ("trusted_schema", "OFF", "0"),
     ("cell_size_check", "ON", "1"),
@@ -48,20 +47,6 @@ pub(super) struct Schema {
     pub(super) application_id: i32,
     /// `migrations[n]` makes version n + 1 of version n. Released ones never change.
     pub(super) migrations: &'static [&'static str],
-    /// Whether somebody looks for rows that are missing. Where nobody does, each is to survive a power cut once it is written.
-    pub(super) finds_missing: bool,
-}
-
-impl Schema {
-    /// The settings of a connection to it.
-    fn settings(&self) -> impl Iterator<Item = Setting> {
-        let flushed = if self.finds_missing {
-            ("synchronous", "NORMAL", "1")
-        } else {
-            ("synchronous", "FULL", "2")
-        };
-        SETTINGS.into_iter().chain([flushed])
-    }
 }
 
 /// Opens a database for writing, making, migrating or replacing it as needed. One process at a time opens, so that two
@@ -95,7 +80,7 @@ pub(super) fn open_reader(path: &Path, schema: &Schema) -> Result<Option<Connect
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = connect(path, flags)?;
     // The journal's mode is the writer's business; a reader could not change it.
-    for (pragma, value, found) in schema.settings().filter(|s| s.0 != "journal_mode") {
+    for (pragma, value, found) in SETTINGS.into_iter().filter(|s| s.0 != "journal_mode") {
         set(&connection, path, (pragma, value, found))?;
     }
     let version = version_of(&connection, path, schema)?;
@@ -135,7 +120,7 @@ fn prepare(path: &Path, schema: &Schema) -> Result<Connection> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = connect(path, flags)?;
-    for setting in schema.settings() {
+    for setting in SETTINGS {
         set(&connection, path, setting)?;
     }
     if version_of(&connection, path, schema)? < schema.migrations.len() {
@@ -166,7 +151,7 @@ fn bring_over(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-fn set(connection: &Connection, path: &Path, setting: Setting) -> Result<()> {
+fn set(connection: &Connection, path: &Path, setting: (&'static str, &str, &str)) -> Result<()> {
     let (pragma, value, expected) = setting;
     connection.execute_batch(&format!("PRAGMA {pragma} = {value}")).map_err(said(path))?;
     let found = read_pragma(connection, pragma).map_err(said(path))?;
@@ -277,9 +262,9 @@ mod tests {
     const SCHEMA: Schema = Schema {
         application_id: 77,
         migrations: &["CREATE TABLE a(x INTEGER) STRICT", "CREATE TABLE b(x INTEGER) STRICT"],
-        finds_missing: false,
     };
-    const OLDER: Schema = Schema { migrations: &["CREATE TABLE a(x INTEGER) STRICT"], ..SCHEMA };
+    const OLDER: Schema =
+        Schema { application_id: 77, migrations: &["CREATE TABLE a(x INTEGER) STRICT"] };
 
     fn scratch() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("scratch");
@@ -297,16 +282,11 @@ mod tests {
         let (_dir, path) = scratch();
         let writer = open(&path, &SCHEMA).expect("open");
         let reader = open_reader(&path, &SCHEMA).expect("open").expect("there");
-        for (pragma, _, expected) in SCHEMA.settings() {
+        for (pragma, _, expected) in SETTINGS {
             for connection in [&writer, &reader] {
                 assert_eq!(read_pragma(connection, pragma).expect("read"), expected, "{pragma}");
             }
         }
-        let flushed = |schema: &Schema| {
-            read_pragma(&open(&path, schema).expect("open"), "synchronous").expect("read")
-        };
-        let derived = Schema { finds_missing: true, ..SCHEMA };
-        assert_eq!([flushed(&SCHEMA), flushed(&derived)], ["2", "1"], "FULL, and NORMAL");
         assert!(reader.execute_batch("INSERT INTO a VALUES (1)").is_err());
     }
 

@@ -23,7 +23,6 @@ const REBUILD_BATCH: usize = 200;
 /// every list what history holds.
 const SCHEMA: Schema = Schema {
     application_id: 0x4e75_6d54,
-    finds_missing: false,
     migrations: &["
         CREATE TABLE jobs(
             id TEXT PRIMARY KEY NOT NULL, state TEXT NOT NULL, reason TEXT, message TEXT NOT NULL,

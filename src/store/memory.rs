@@ -30,10 +30,9 @@ use crate::store::StoreError;
 
 /// The version of lines that are written here.
 const VERSION: u32 = 1;
-/// Times are microseconds since 1970, so that they sort. What a power cut takes of it is taken in from the truth again.
+/// Times are microseconds since 1970, so that they sort.
 const SCHEMA: Schema = Schema {
     application_id: 0x4e75_6d4d,
-    finds_missing: true,
     migrations: &["
         CREATE TABLE banks(name TEXT PRIMARY KEY NOT NULL) STRICT;
         CREATE TABLE entries(
@@ -91,13 +90,15 @@ impl Memory {
     ///
     /// # Errors
     /// Those of [`Memory::open`].
-    pub fn open_again(self, store: &Path) -> Result<Self> {
-        let is_same = self.path.parent() == Some(store) && file_at(&self.path) == self.file;
-        if is_same && self.file.is_some() {
-            let brought_up = Self { restored: None, ..self }.brought_up();
-            return brought_up.or_else(|_| Self::open(store));
+    pub fn open_again(self) -> Result<Self> {
+        let store = self.truth.parent().unwrap_or_else(|| Path::new(".")).to_owned();
+        if self.file.is_none() || file_at(&self.path) != self.file {
+            return Self::open(&store);
         }
-        Self::open(store)
+        match (Self { restored: None, ..self }).brought_up() {
+            Err(error) if db::is_damage(&error) => Self::open(&store),
+            brought_up => brought_up,
+        }
     }
 
     /// Written again where it is lost, and with all of the truth in it.
@@ -144,9 +145,9 @@ impl Memory {
             truth::put_aside(&self.truth)?;
         }
         fsx::put_new(&self.truth, &bytes)?;
-        // What was taken in is counted in bytes of the old one, which a power cut must not bring back.
-        let anew = "PRAGMA synchronous = FULL; UPDATE taken_in SET bytes = 0";
-        self.connection.execute_batch(anew).map_err(said(&self.path))?;
+        // What was taken in is counted in bytes of the old one.
+        let taken = self.connection.execute("UPDATE taken_in SET bytes = 0", []);
+        taken.map_err(said(&self.path))?;
         let (truth, source) = (self.truth.display(), source.display());
         self.restored = Some(format!("{truth} was {}: written again from {source}", loss.word()));
         Ok(())

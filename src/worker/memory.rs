@@ -81,7 +81,7 @@ async fn look<T: Default + Send + 'static>(
     let asked = move || {
         let (workspace, objective) = (&workspace, &objective);
         let asked = |memory: &Memory| ask(Asked { memory, workspace, objective });
-        let answer = open(&store, &folder).and_then(|memory| {
+        let answer = open(&store, &folder, &kept).and_then(|memory| {
             let answer = asked(&memory)?;
             *lock(&kept) = Some(memory);
             Ok(answer)
@@ -101,17 +101,11 @@ fn lock(kept: &Kept) -> MutexGuard<'_, Option<Memory>> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Opens the memory, without its database where that cannot be used; what was not as it should be is said in the worker's log.
-fn open(store: &Path, folder: &RunFolder) -> Result<Memory, StoreError> {
-    said(store, folder, Memory::open(store))
-}
-
-fn said(
-    store: &Path,
-    folder: &RunFolder,
-    opened: Result<Memory, StoreError>,
-) -> Result<Memory, StoreError> {
-    match opened {
+/// Opens the memory, again if one is kept, without its database where that cannot be used; what was not as it should be is said in the
+/// worker's log.
+fn open(store: &Path, folder: &RunFolder, kept: &Kept) -> Result<Memory, StoreError> {
+    let kept = lock(kept).take();
+    match kept.map_or_else(|| Memory::open(store), Memory::open_again) {
         Ok(memory) => {
             if let Some(restored) = memory.restored() {
                 folder.note(restored);
@@ -131,11 +125,7 @@ pub(super) fn remember(desk: &Desk, end: &Ending) {
     let Some(bank) = bank.filter(|_| desk.job.options.memory) else { return };
     let entry = entry(desk, end, bank);
     let store = desk.root.store();
-    let opened = match lock(&desk.memory).take() {
-        Some(memory) => memory.open_again(&store),
-        None => Memory::open(&store),
-    };
-    let remembered = said(&store, &desk.folder, opened)
+    let remembered = open(&store, &desk.folder, &desk.memory)
         .and_then(|mut memory| memory.remember(&entry))
         .or_else(|_| memory::remember_without_database(&store, &entry).map(|()| false));
     match remembered {

@@ -55,7 +55,8 @@ pub(in crate::cli) fn see_taken(root: &Root, folder: &RunFolder) -> Result<(), F
     let taken = if folder.is_being_taken() {
         let desk = Desk::new(root, open(root)?);
         desk.see_through(folder.clone()).map_err(|e| Failure::system("take the job", &e))?
-    } else if spool.has(Place::Incoming, job) && !folder.journal().exists() {
+    } else if spool.has(Place::Incoming, job) && !spool.has_taken(job) && !folder.journal().exists()
+    {
         // Its taker died before it had marked the folder.
         Some(Taken::Gone)
     } else {
@@ -82,7 +83,8 @@ fn is_taken_now(root: &Root, folder: &RunFolder) -> Result<bool, Failure> {
     let (job, spool) = (folder.job(), Spool::of(root));
     let file = spool.file_of(Place::Incoming, job);
     let is_ours = match file.as_deref().and_then(Path::file_name) {
-        Some(name) => super::take_file(root, name)?.is_some(),
+        // One that cannot be this job becomes another one.
+        Some(name) => super::take_file(root, name)?.as_ref() == Some(job),
         None => false,
     };
     Ok(is_ours || folder.may_be_held() || spool.has_taken(job))
