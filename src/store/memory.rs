@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use serde::Serialize;
 
 pub use self::queries::Found;
 
@@ -145,9 +146,7 @@ impl Memory {
             truth::put_aside(&self.truth)?;
         }
         fsx::put_new(&self.truth, &bytes)?;
-        // What was taken in is counted in bytes of the old one.
-        let taken = self.connection.execute("UPDATE taken_in SET bytes = 0", []);
-        taken.map_err(said(&self.path))?;
+        self.take_anew()?;
         let (truth, source) = (self.truth.display(), source.display());
         self.restored = Some(format!("{truth} was {}: written again from {source}", loss.word()));
         Ok(())
@@ -189,15 +188,15 @@ impl Memory {
 
     fn put_in(&mut self, entry: &Entry) -> Result<bool> {
         let _guard = db::lock_beside(&self.truth)?;
+        self.restore()?;
         self.catch_up()?;
         if self.knows(entry).map_err(said(&self.path))? {
             return Ok(false);
         }
         let banks = self.banks()?;
-        append(&self.truth, entry)?;
+        self.write(entry)?;
         // A copy that cannot be put now is due again with the next entry.
         let _next_time = truth::put_if_due(&self.truth);
-        self.catch_up()?;
         Ok(!banks.contains(&entry.bank))
     }
 
@@ -208,17 +207,51 @@ impl Memory {
     /// Trouble with the files; asking again is safe.
     pub fn forget(&mut self, job: &JobId, at: Timestamp) -> Result<bool> {
         let _guard = db::lock_beside(&self.truth)?;
+        self.restore()?;
         self.catch_up()?;
         let sql = "SELECT 1 FROM entries WHERE job_id = ?1";
         let known = self.connection.query_row(sql, [job.as_str()], |_| Ok(()));
         let known = known.optional().map_err(said(&self.path))?.is_some();
         if known {
-            append(&self.truth, &Forgotten { version: VERSION, forget: job.clone(), at })?;
+            self.write(&Forgotten { version: VERSION, forget: job.clone(), at })?;
             // No copy may bring it back.
             truth::put_alone(&self.truth)?;
-            self.catch_up()?;
         }
         Ok(known)
+    }
+
+    /// Appends a line to the truth and takes it in. Where the truth was removed or cut off at this moment, that is all there is of it,
+    /// or not even that: it is written again from the database. The caller holds the lock beside the truth.
+    fn write(&mut self, line: &impl Serialize) -> Result<()> {
+        let taken = self.taken().map_err(said(&self.path))?;
+        append(&self.truth, line)?;
+        if self.truth.metadata().is_ok_and(|truth| truth.len() > taken) {
+            return self.catch_up();
+        }
+        let mut line = serde_json::to_vec(line).map_err(Error::other)?;
+        line.push(b'\n');
+        let path = self.path.clone();
+        let take = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            take_in(&transaction, &[line], taken)?;
+            transaction.commit()
+        };
+        take(&mut self.connection).map_err(said(&path))?;
+        fsx::put(&self.truth, &self.lines().map_err(said(&path))?)?;
+        self.take_anew()?;
+        self.catch_up()
+    }
+
+    /// How many bytes of the truth the database has taken in.
+    fn taken(&self) -> rusqlite::Result<u64> {
+        let sql = "SELECT bytes FROM taken_in";
+        self.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+    }
+
+    /// Has the next look at the truth take all of it in: what was taken in is counted in bytes of another one.
+    fn take_anew(&self) -> Result<()> {
+        let taken = self.connection.execute("UPDATE taken_in SET bytes = 0", []);
+        taken.map(drop).map_err(said(&self.path))
     }
 
     fn knows(&self, entry: &Entry) -> rusqlite::Result<bool> {

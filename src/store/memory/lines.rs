@@ -33,11 +33,10 @@ pub(super) fn read_line(line: &[u8]) -> Option<Line> {
 }
 
 /// The whole lines from byte `taken` on and where they start: from the beginning when the truth has become shorter; `None`
-/// if there is nothing new. A last line without its end is left for later.
+/// if there is nothing new, or no truth, which is no reason to forget anything. A last line without its end is left for later.
 pub(super) fn unread(truth: &Path, taken: u64) -> std::io::Result<Option<(Vec<Vec<u8>>, u64)>> {
     let mut file = match fsx::open_own(truth) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && taken == 0 => return Ok(None),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Some((Vec::new(), 0))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
     let length = file.metadata()?.len();

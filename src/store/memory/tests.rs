@@ -93,6 +93,29 @@ fn what_was_forgotten_stays_so_when_the_database_is_made_anew() {
 }
 
 #[test]
+fn a_truth_that_is_removed_while_a_line_is_written_loses_no_other() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let truth = dir.path().join("memory.ndjson");
+    let mut memory = filled(&dir);
+    fsx::remove(&truth).expect("remove");
+    memory.catch_up().expect("nothing is said by what is not there");
+    memory.write(&entry("d-abc234", "one", "Somebody removed the rest")).expect("write");
+    fsx::remove(&truth).expect("remove");
+    assert!(!memory.remember(&entry("e-abc234", "two", "And once more")).expect("remember"));
+    fsx::remove(&truth).expect("remove");
+    let forget = JobId::parse("a-abc234").expect("id");
+    assert!(memory.forget(&forget, Timestamp::UNIX_EPOCH).expect("forget"));
+    let all = ["d-abc234", "b-abc234"];
+    assert_eq!(ids(&memory.entries("one").expect("entries")), all);
+    drop(memory);
+    fsx::remove(&dir.path().join("memory.db")).expect("remove");
+    let memory = Memory::open(dir.path()).expect("from the truth alone");
+    assert_eq!(memory.restored(), None);
+    assert_eq!(ids(&memory.entries("one").expect("entries")), all);
+    assert_eq!(ids(&memory.entries("two").expect("entries")), ["e-abc234", "c-abc234"]);
+}
+
+#[test]
 fn one_that_is_opened_again_is_as_it_would_be_opened_anew() {
     let dir = tempfile::tempdir().expect("scratch");
     let path = |name: &str| dir.path().join(name);
