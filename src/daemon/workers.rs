@@ -135,7 +135,7 @@ impl Live {
     }
 
     /// Takes in that it has ended, while somebody still tidies up after it.
-    pub(super) fn set_tidied_up(&mut self) {
+    pub(super) fn set_tidying(&mut self) {
         self.has_ended = true;
         self.set_held(true);
     }
@@ -173,8 +173,8 @@ impl Daemon {
     /// Lanes that no job has. One that has ended has none while its worker tidies up, unless so many do that they are as many as there
     /// are lanes.
     pub(super) fn free_lanes(&self) -> usize {
-        let tidied_up = self.jobs.values().filter(|live| live.works() && live.has_ended).count();
-        let busy = self.busy() - tidied_up.min(self.lanes);
+        let tidying = self.jobs.values().filter(|live| live.works() && live.has_ended).count();
+        let busy = self.busy() - tidying.min(self.lanes);
         self.lanes.saturating_sub(busy)
     }
 
@@ -302,7 +302,7 @@ mod tests {
                 let mut live = live(&id);
                 live.set_held(n < working);
                 if (working..working + tidying).contains(&n) {
-                    live.set_tidied_up();
+                    live.set_tidying();
                 }
                 daemon.jobs.insert(id, live);
             }

@@ -5,8 +5,9 @@
 //!
 //! A truth that is gone, or of which nothing can be read, is written again from the database, else from the newest copy.
 //!
-//! Diagnostics: lines that cannot be read are skipped; a truth that can be read is never rewritten; one that was written
-//! again is told of by [`Memory::restored`], and one that could not be read is put aside.
+//! Diagnostics: lines that cannot be read are skipped; a truth that can be read is never rewritten, but for what is left of one
+//! that was removed while a line was written; one that was found lost and written again is told of by [`Memory::restored`], and one
+//! that could not be read is put aside.
 
 mod lines;
 mod queries;
