@@ -96,7 +96,7 @@ impl Daemon {
             None if was_lost => {
                 // What could not be taken meanwhile is looked at like anything new.
                 self.looks = Looks::new(&self.desk.settings);
-                self.has_more = false;
+                self.intake.has_more = false;
                 // The journal may have been lost with its folder.
                 if let Ok(log) = DaemonLog::open(&self.desk.root) {
                     self.log = log;
@@ -182,7 +182,7 @@ impl Daemon {
             seen.is_some() && (before.is_some() || was_shut.is_some()) && seen != before;
         if shut != was_shut || has_changed {
             self.looks = Looks::new(&self.desk.settings);
-            self.has_more = false;
+            self.intake.has_more = false;
         }
         if shut.is_some() && shut != was_shut {
             self.tell_of_ground(shut, "", false);

@@ -43,6 +43,7 @@ use self::log::{DaemonLog, Fact};
 use self::looks::Looks;
 use self::metrics::Metrics;
 use self::overview::Overview;
+use self::queue::Intake;
 use self::spare::Spares;
 use self::take::Desk;
 use self::workers::Live;
@@ -149,8 +150,8 @@ struct Daemon {
     complaints: BTreeMap<JobId, String>,
     /// Whether the jobs are to be scheduled anew.
     is_dirty: bool,
-    /// Whether `incoming/` has more names than were remembered.
-    has_more: bool,
+    /// How far `incoming/` has been taken.
+    intake: Intake,
     /// Jobs that wait for nothing but a worker.
     queued: usize,
     /// The accounts that are held.
@@ -222,7 +223,7 @@ impl Daemon {
             watched_locks: BTreeSet::new(),
             complaints: BTreeMap::new(),
             is_dirty: true,
-            has_more: false,
+            intake: Intake::default(),
             queued: 0,
             holds: None,
             told: BTreeMap::new(),
@@ -269,7 +270,7 @@ impl Daemon {
             if self.ground.is_firm() {
                 self.go_round();
                 self.check_marked();
-                self.take_what_is_whole();
+                self.take_what_is_whole(|| !heard.is_empty());
                 self.schedule();
             }
             self.look_after_spare();
@@ -280,8 +281,9 @@ impl Daemon {
             }
             self.tell_metrics();
             self.tell_overview();
-            let Ok(first) = timeout(self.patience(), heard.recv()).await else { continue };
-            let mut next = first;
+            // Workers' ends are brought by tasks of their own, which nothing else lets run where there is always more to hear.
+            tokio::task::yield_now().await;
+            let Ok(mut next) = timeout(self.patience(), heard.recv()).await else { continue };
             for _ in 0..INPUTS_PER_TURN {
                 let Some(input) = next else { break };
                 self.hear(input);

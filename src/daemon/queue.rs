@@ -12,7 +12,7 @@ use super::{Daemon, Stop};
 use crate::ending::{self, Ending, Held};
 use crate::hooks;
 use crate::logic::rescan;
-use crate::logic::schedule::{self, Hold, Schedule, Waiting};
+use crate::logic::schedule::{self, Hold, Other, Schedule, Waiting};
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
 use crate::model::job::Job;
@@ -25,6 +25,22 @@ const LOOKS_PER_TURN: usize = 32;
 const MAX_QUEUED: usize = 10_000;
 /// When a file that someone holds locked is looked at again.
 const LOCKED_REST: Duration = Duration::from_secs(1);
+
+/// How long files are looked at for each job that is known, although something was heard: each turn of the loop looks at all of them.
+const LOOKING_PER_JOB: Duration = Duration::from_micros(1);
+
+/// How far `incoming/` has been taken.
+#[derive(Debug, Default)]
+pub(super) struct Intake {
+    /// Whether it has more names than were remembered.
+    pub(super) has_more: bool,
+    /// Whether further files are to be looked at now.
+    goes_on: bool,
+    /// Whether jobs were taken that nothing was decided about yet.
+    has_new: bool,
+    /// Whether one of them waits for nothing but a lane.
+    has_ready: bool,
+}
 
 impl Daemon {
     /// Looks at everything again, whatever events have told.
@@ -47,8 +63,8 @@ impl Daemon {
 
     fn scan(&mut self) {
         let mut room = self.looks.room();
-        self.has_more = room == 0;
-        if self.has_more {
+        self.intake.has_more = room == 0;
+        if self.intake.has_more {
             return;
         }
         let names = match self.desk.spool.incoming() {
@@ -58,7 +74,7 @@ impl Daemon {
         let now = clock::since_boot();
         for name in names {
             if room == 0 {
-                self.has_more = true;
+                self.intake.has_more = true;
                 break;
             }
             let stamp = self.desk.spool.look(&name).ok().flatten();
@@ -72,8 +88,10 @@ impl Daemon {
         self.queued >= MAX_QUEUED
     }
 
-    /// Takes the files that are whole, some at a time.
-    pub(super) fn take_what_is_whole(&mut self) {
+    /// Takes the files that are whole, some at a time: the highest of them is to start first. Where no lane is free, few once something
+    /// was heard, which may be that there is one.
+    pub(super) fn take_what_is_whole(&mut self, has_heard: impl Fn() -> bool) {
+        self.intake.goes_on = false;
         if self.stop != Stop::No || !self.ground.is_open() || self.is_crowded() {
             return;
         }
@@ -81,11 +99,17 @@ impl Daemon {
             return;
         }
         let now = clock::since_boot();
+        let few = LOOKING_PER_JOB * u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
         for name in self.looks.due(now, LOOKS_PER_TURN) {
             self.look_at(&name);
+            let waits = self.has_waiting_jobs() && !self.has_lane();
+            if waits && has_heard() && clock::since_boot() >= now + few {
+                break;
+            }
         }
+        self.intake.goes_on = self.looks.next_due().is_some_and(|due| due <= now);
         // What is being written or settles does not keep the rest of the folder waiting.
-        if self.has_more && self.looks.next_due().is_none_or(|due| due > now) {
+        if self.intake.has_more && self.looks.next_due().is_none_or(|due| due > now) {
             self.scan();
         }
     }
@@ -158,23 +182,30 @@ impl Daemon {
             Taken::Job(fresh) => {
                 let job = fresh.job;
                 let waiting = Waiting::of(&job, &JobState::default());
+                let is_ready = waiting.after.is_empty() && waiting.not_before.is_none();
+                self.intake.has_ready |= is_ready;
+                self.queued += usize::from(is_ready);
                 let mut live = Live::new(waiting);
                 live.journal_bytes = super::reconcile::journal_bytes(&fresh.folder);
                 hooks::rouse(&self.desk.root, &job.id);
                 self.jobs.insert(job.id.clone(), live);
                 self.record(&Fact::Taken { job: job.id, name });
-                self.is_dirty = true;
+                self.intake.has_new = true;
             }
         }
     }
 
-    /// Decides over the jobs without a worker until nothing more follows, and acts.
+    /// Decides over the jobs without a worker until nothing more follows, and acts. While further files are taken, new jobs that could
+    /// not start are no reason to decide over all of them.
     pub(super) fn schedule(&mut self) {
         self.retry_due();
+        let can_start = self.intake.has_ready && self.has_lane();
+        self.is_dirty |= can_start || self.intake.has_new && !self.intake.goes_on;
         if self.wake.is_some_and(|then| then <= clock::now()) {
             self.is_dirty = true;
         }
         while std::mem::take(&mut self.is_dirty) {
+            (self.intake.has_new, self.intake.has_ready) = (false, false);
             self.look_at_holds();
             let decided = self.decide();
             let is_queued = |(_, hold): &&(JobId, Hold)| *hold == Hold::Busy;
@@ -191,7 +222,13 @@ impl Daemon {
         };
         let idle = |live: &&Live| !live.works() && live.retry_at().is_none();
         let waiting = self.jobs.values().filter(idle).map(|live| &live.waiting);
-        schedule::decide(waiting, &|job| self.desk.other(job), lanes, clock::now())
+        schedule::decide(waiting, &|job| self.other(job), lanes, clock::now())
+    }
+
+    /// How a job that another one waits for stands. One of which the journal says that it has ended may still lie where it was claimed.
+    fn other(&self, id: &str) -> Other {
+        let ended = JobId::parse(id).ok().and_then(|job| self.jobs.get(&job)?.ended_so());
+        ended.unwrap_or_else(|| self.desk.other(id))
     }
 
     fn act(&mut self, decided: Schedule) {
@@ -268,4 +305,60 @@ pub(super) fn none_lives(left: &[u32]) -> Result<()> {
         return Ok(());
     }
     Err(Error::other(format!("processes of it still live: {left:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::daemon::rounds::tests::daemon;
+    use crate::os::{fsx, watch::Change};
+    use crate::spool::Place;
+
+    const FILES: usize = 5;
+
+    /// A daemon with so many lanes, and files that it may take.
+    fn flooded(dir: &Path, lanes: usize, head: &str) -> Daemon {
+        let mut daemon = daemon(dir);
+        (daemon.lanes, daemon.is_dirty) = (lanes, false);
+        // No worker of ours is to be begun for them.
+        daemon.options.program = Some(dir.join("none"));
+        for n in 0..FILES {
+            let name = format!("j{n}.md");
+            let path = daemon.desk.spool.folder(Place::Incoming).join(&name);
+            fsx::put_new(&path, format!("---\n{head}\n---\nx\n").as_bytes()).expect("dropped");
+            daemon.looks.tell(name.as_ref(), Change::Renamed, Duration::ZERO);
+        }
+        daemon
+    }
+
+    #[test]
+    fn who_may_have_a_lane_by_now_waits_for_few_files() {
+        let (ready, waits) = ("priority: 0", "not_before: 2999-01-01T00:00:00Z");
+        for (lanes, head, has_heard, taken) in [
+            (0, ready, true, 1),
+            (1, ready, true, FILES),
+            (0, ready, false, FILES),
+            (0, waits, true, FILES),
+        ] {
+            let d = tempfile::tempdir().expect("scratch");
+            let mut daemon = flooded(d.path(), lanes, head);
+            daemon.take_what_is_whole(|| has_heard);
+            assert_eq!(daemon.jobs.len(), taken, "{lanes} {head} {has_heard}");
+        }
+    }
+
+    #[test]
+    fn while_files_are_taken_nothing_is_decided_over_jobs_that_could_not_start() {
+        let d = tempfile::tempdir().expect("scratch");
+        let mut daemon = flooded(d.path(), 0, "priority: 0");
+        daemon.take_what_is_whole(|| true);
+        daemon.schedule();
+        assert!(daemon.intake.has_new && daemon.has_waiting_jobs(), "there are more");
+        daemon.take_what_is_whole(|| false);
+        daemon.schedule();
+        assert!(!daemon.intake.has_new, "all are taken");
+        assert_eq!(daemon.queued, FILES);
+    }
 }

@@ -275,7 +275,7 @@ impl Daemon {
         if is_held {
             // Its worker lets go of the lock any moment, and needs no lane for that.
             if let Some(live) = self.jobs.get_mut(job) {
-                live.set_tidying();
+                live.set_tidying(state.phase);
                 self.is_dirty = true;
             }
             return self.watch_lock(job);

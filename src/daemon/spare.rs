@@ -175,7 +175,8 @@ impl Daemon {
         is_ours && self.ground.is_firm() && self.ground.is_open() && self.is_fit()
     }
 
-    fn has_lane(&self) -> bool {
+    /// Whether a job could start now.
+    pub(super) fn has_lane(&self) -> bool {
         self.free_lanes() > 0
     }
 

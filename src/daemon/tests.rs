@@ -31,6 +31,10 @@ case "$(cat "$dir/objective.md")" in
   rest*) fact job.paused '{"reason":"limit","until":"2999-01-01T00:00:00Z","message":"full"}' ;;
   full*) exit 75 ;;
   long*) sleep 60 9>&- & wait ;;
+  said*)
+    fact job.finished '{"state":"succeeded","reason":"done","message":""}'
+    : >> "$2/spool/claimed/$4.json"
+    sleep 60 9>&- & wait ;;
   slow*)
     fact job.finished '{"state":"succeeded","reason":"done","message":""}'
     mv "$2/spool/claimed/$4.json" "$2/spool/done/"
@@ -306,6 +310,26 @@ fn a_job_that_has_ended_needs_no_lane_while_its_worker_tidies_up() {
         daemon.join().expect("daemon")
     });
     assert_eq!(code, Exit::Done);
+}
+
+#[test]
+fn a_job_that_has_ended_needs_no_lane_before_its_file_is_moved() {
+    let site = Site::new();
+    let said = site.objective("a-abcdef", "said");
+    let then = r#"{"objective": "good", "after": ["a-abcdef"], "priority": 9}"#;
+    let (other, next) = (site.objective("b-abcdef", "slow"), site.submit("c-abcdef", then));
+    let (inputs, heard) = unbounded_channel();
+    let stop = Stopper(inputs.clone());
+    std::thread::scope(|scope| {
+        let stop = stop;
+        let options = Options { max_jobs: Some(1), stop_jobs: true, ..Options::default() };
+        scope.spawn(|| site.run(options, inputs, heard));
+        let done = site.desk.spool.folder(Place::Done);
+        until(&done, || site.place(&other) == Some(Place::Done));
+        assert_eq!(site.place(&next), Some(Place::Done), "what waited for it was the next one");
+        assert_eq!(site.place(&said), Some(Place::Claimed), "its worker still tidies up");
+        drop(stop);
+    });
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::log::Fact;
+use super::workers::Live;
 use super::{Daemon, Input, backlog};
 use crate::logic::rescan::{self, Ears};
 use crate::model::id::JobId;
@@ -88,7 +89,7 @@ impl Daemon {
             }
         } else if folder == spool.folder(Place::Incoming) {
             if may_be_taken(name) && self.ground.is_open() {
-                self.has_more |= !self.looks.tell(name, change, clock::since_boot());
+                self.intake.has_more |= !self.looks.tell(name, change, clock::since_boot());
             }
         } else if folder == spool.wake_folder() {
             if path == spool.wake_file() {
@@ -101,7 +102,9 @@ impl Daemon {
         } else if name == OsStr::new("worker.lock") {
             self.unchecked.extend(job_named(folder.file_name()));
         } else {
-            self.unchecked.extend(job_named(path.file_stem()));
+            // Of one that has ended, the end of its worker tells when there is something to do.
+            let is_over = |job: &JobId| self.jobs.get(job).is_some_and(Live::has_ended);
+            self.unchecked.extend(job_named(path.file_stem()).filter(|job| !is_over(job)));
         }
     }
 

@@ -11,9 +11,9 @@ use tokio::process::{Child, Command};
 use super::log::Fact;
 use super::{Daemon, Input};
 use crate::codex::account::Account;
-use crate::logic::schedule::{Hold, Waiting};
+use crate::logic::schedule::{Hold, Other, Waiting};
 use crate::model::id::JobId;
-use crate::model::status::PauseReason;
+use crate::model::status::{JobPhase, PauseReason};
 use crate::os::process::{self, Target};
 use crate::os::{clock, env, fsx};
 
@@ -45,8 +45,8 @@ pub(super) struct Live {
     /// The journal's length in bytes when last read.
     pub(super) journal_bytes: u64,
     hand: Hand,
-    /// Whether it has ended, so that whoever works on it only tidies up.
-    has_ended: bool,
+    /// How it has ended, so that whoever works on it only tidies up.
+    ended_so: Option<Other>,
     /// Whether someone has worked on it under this daemon.
     has_worked: bool,
     bytes_at_start: Option<u64>,
@@ -66,7 +66,7 @@ impl Live {
             hold: None,
             journal_bytes: 0,
             hand: Hand::Idle,
-            has_ended: false,
+            ended_so: None,
             has_worked: false,
             bytes_at_start: None,
             barren_starts: 0,
@@ -82,7 +82,12 @@ impl Live {
 
     /// Whether it has ended, and somebody only tidies up after it.
     pub(super) fn has_ended(&self) -> bool {
-        self.has_ended
+        self.ended_so.is_some()
+    }
+
+    /// How it has ended, for whoever waits for it, while somebody tidies up after it.
+    pub(super) fn ended_so(&self) -> Option<Other> {
+        self.ended_so
     }
 
     /// Whether a child of ours works on it.
@@ -111,10 +116,10 @@ impl Live {
         self.accounts.first().filter(|_| self.lacks_codex()).map(Account::home)
     }
 
-    /// Takes in how it stands. What a daemon before us could not do for want of codex is tried once more: whoever put
+    /// Takes in how it stands, and that it has not ended. What a daemon before us could not do for want of codex is tried once more: whoever put
     /// that right has no other way to tell than to start a daemon.
     pub(super) fn set_waiting(&mut self, waiting: Waiting) {
-        self.waiting = waiting;
+        (self.waiting, self.ended_so) = (waiting, None);
         let is_endless = self.waiting.rest.is_some_and(|rest| rest.until.is_none());
         if !self.has_worked && is_endless && self.lacks_codex() {
             self.waiting.rest = None;
@@ -135,8 +140,9 @@ impl Live {
     }
 
     /// Takes in that it has ended, while somebody still tidies up after it.
-    pub(super) fn set_tidying(&mut self) {
-        self.has_ended = true;
+    pub(super) fn set_tidying(&mut self, phase: JobPhase) {
+        let is_well = phase == JobPhase::Succeeded;
+        self.ended_so = Some(if is_well { Other::Well } else { Other::Badly });
         self.set_held(true);
     }
 
@@ -173,7 +179,7 @@ impl Daemon {
     /// Lanes that no job has. One that has ended has none while its worker tidies up, unless so many do that they are as many as there
     /// are lanes.
     pub(super) fn free_lanes(&self) -> usize {
-        let tidying = self.jobs.values().filter(|live| live.works() && live.has_ended).count();
+        let tidying = self.jobs.values().filter(|live| live.works() && live.has_ended()).count();
         let busy = self.busy() - tidying.min(self.lanes);
         self.lanes.saturating_sub(busy)
     }
@@ -302,7 +308,7 @@ mod tests {
                 let mut live = live(&id);
                 live.set_held(n < working);
                 if (working..working + tidying).contains(&n) {
-                    live.set_tidying();
+                    live.set_tidying(JobPhase::Succeeded);
                 }
                 daemon.jobs.insert(id, live);
             }

@@ -275,6 +275,15 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
 }
 
+/// Has whoever watches a file look at it: it is opened to be written, and closed as it is.
+///
+/// # Errors
+/// Those of the system, with the path.
+pub fn nudge(path: &Path) -> Result<()> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    OpenOptions::new().write(true).custom_flags(flags).open(path).map(drop).map_err(at(path))
+}
+
 /// Makes a folder and those above it, for the owner alone; what is there already stays as it is.
 ///
 /// # Errors
@@ -370,6 +379,31 @@ mod tests {
 
     fn dir() -> tempfile::TempDir {
         tempfile::tempdir().expect("scratch folder")
+    }
+
+    #[test]
+    fn a_nudge_is_heard_changes_nothing_and_waits_for_nobody() {
+        let d = dir();
+        let path = d.path().join("a");
+        put_new(&path, b"x").expect("put");
+        let before = path.metadata().expect("there").modified().expect("a time");
+        let (tell, told) = std::sync::mpsc::channel();
+        let mut watch =
+            crate::os::watch::Watch::new(move |hint| tell.send(hint.change).unwrap_or_default());
+        watch.as_mut().expect("watch").add(d.path()).expect("watched");
+        nudge(&path).expect("nudged");
+        let change = told.recv_timeout(Duration::from_secs(20)).expect("a hint");
+        assert_eq!(change, crate::os::watch::Change::Closed);
+        assert_eq!(std::fs::read(&path).expect("there"), b"x");
+        assert_eq!(path.metadata().expect("there").modified().expect("a time"), before);
+        let pipe = d.path().join("pipe");
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("pipe");
+        nudge(&pipe).expect_err("nobody reads it");
+        std::os::unix::fs::symlink(&path, d.path().join("link")).expect("link");
+        nudge(&d.path().join("link")).expect_err("a link");
+        nudge(&d.path().join("b")).expect_err("nothing is there");
+        assert!(!d.path().join("b").exists());
     }
 
     #[test]

@@ -247,6 +247,12 @@ impl Spool {
         Ok(())
     }
 
+    /// Has a daemon hear at once that a job has ended, by its file where it was claimed: what is left to do needs no lane. Best effort:
+    /// it hears of the move, too.
+    pub fn tell_ended(&self, job: &JobId) {
+        let _heard_later = self.file_of(Place::Claimed, job).map(|path| fsx::nudge(&path));
+    }
+
     /// Where a job's file lies; `incoming/` only finds names that are the id and one of our endings.
     pub fn find(&self, job: &JobId) -> Option<(Place, PathBuf)> {
         Place::OF_JOBS.into_iter().find_map(|place| Some((place, self.file_of(place, job)?)))

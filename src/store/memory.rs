@@ -87,17 +87,21 @@ impl Memory {
         Self { connection, truth, path, file, restored: None }.brought_up()
     }
 
-    /// As [`Memory::open`], with the database of one that was opened before, as long as it is the same file: opening takes ten times
-    /// as long as asking.
+    /// One that was opened before, as long as its database is the same file: opening takes ten times as long as asking. What the
+    /// truth says since then it takes in when it is to remember or to forget.
+    pub fn kept(self) -> Option<Self> {
+        let is_same = self.file.is_some() && file_at(&self.path) == self.file;
+        is_same.then_some(Self { restored: None, ..self })
+    }
+
+    /// As [`Memory::open`], with the database of one that was opened before, as long as that is the same file.
     ///
     /// # Errors
     /// Those of [`Memory::open`].
     pub fn open_again(self) -> Result<Self> {
         let store = self.truth.parent().unwrap_or_else(|| Path::new(".")).to_owned();
-        if self.file.is_none() || file_at(&self.path) != self.file {
-            return Self::open(&store);
-        }
-        match (Self { restored: None, ..self }).brought_up() {
+        let Some(same) = self.kept() else { return Self::open(&store) };
+        match same.brought_up() {
             Err(error) if db::is_damage(&error) => Self::open(&store),
             brought_up => brought_up,
         }

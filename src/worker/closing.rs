@@ -86,6 +86,7 @@ pub(super) async fn finish(desk: &Arc<Desk>, end: &Ending) -> Result<()> {
             Spool::of(&at.root).end(&at.job.id, phase)?;
         }
         at.book.record(None, Fact::Finished { state: phase, reason, message })?;
+        Spool::of(&at.root).tell_ended(&at.job.id);
         put_away(&at.root, &at.folder, &at.job, &at.book)
     })
     .await

@@ -107,9 +107,7 @@ fn open(store: &Path, folder: &RunFolder, kept: &Kept) -> Result<Memory, StoreEr
     let kept = lock(kept).take();
     match kept.map_or_else(|| Memory::open(store), Memory::open_again) {
         Ok(memory) => {
-            if let Some(restored) = memory.restored() {
-                folder.note(restored);
-            }
+            say_restored(folder, &memory);
             Ok(memory)
         }
         Err(e) => {
@@ -119,14 +117,27 @@ fn open(store: &Path, folder: &RunFolder, kept: &Kept) -> Result<Memory, StoreEr
     }
 }
 
+fn say_restored(folder: &RunFolder, memory: &Memory) {
+    if let Some(restored) = memory.restored() {
+        folder.note(restored);
+    }
+}
+
 /// Remembers a job that ends. Best effort: a job that is done is not undone by a full disk.
 pub(super) fn remember(desk: &Desk, end: &Ending) {
     let bank = desk.book.state(|s| s.workspace.as_ref().map(|w| w.top.clone()));
     let Some(bank) = bank.filter(|_| desk.job.options.memory) else { return };
     let entry = entry(desk, end, bank);
     let store = desk.root.store();
-    let remembered = open(&store, &desk.folder, &desk.memory)
-        .and_then(|mut memory| memory.remember(&entry))
+    let put = |mut memory: Memory| {
+        let remembered = memory.remember(&entry);
+        say_restored(&desk.folder, &memory);
+        remembered
+    };
+    let kept = lock(&desk.memory).take().and_then(Memory::kept);
+    let by_kept = kept.and_then(|memory| put(memory).ok());
+    let remembered = by_kept
+        .map_or_else(|| open(&store, &desk.folder, &desk.memory).and_then(put), Ok)
         .or_else(|_| memory::remember_without_database(&store, &entry).map(|()| false));
     match remembered {
         Ok(is_new) => {

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Instant;
 
+use numerus::os::watch::{Change, Watch};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::site::{PATIENCE, processes_with_env};
@@ -39,6 +40,26 @@ fn a_worker_begins_before_its_job_is_known_and_works_without_its_daemon() {
     assert_eq!(daemon.wait(PATIENCE).code, Some(0));
     yard.let_go("hold-x");
     yard.until_in("done", "x-");
+}
+
+#[test]
+fn a_worker_says_that_its_job_has_ended_before_the_file_is_moved() {
+    let yard = Yard::new("says-ended");
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut watch = Watch::new(move |hint| tell.send(hint).unwrap_or_default()).unwrap();
+    let daemon = yard.daemon(&[]);
+    watch.add(&yard.folder("claimed")).unwrap();
+    yard.drop_job("x", "x", "");
+    let done = yard.until_in("done", "x-");
+    let mut changes = Vec::new();
+    while changes.last() != Some(&Change::Removed) {
+        let hint = told.recv_timeout(PATIENCE).unwrap();
+        let is_of_it = hint.paths.iter().any(|p| p.file_stem().is_some_and(|stem| *stem == *done));
+        changes.extend(is_of_it.then_some(hint.change));
+    }
+    assert_eq!(changes, [Change::Renamed, Change::Closed, Change::Removed]);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait(PATIENCE).code, Some(0));
 }
 
 #[test]
