@@ -27,7 +27,7 @@ impl Daemon {
     /// Whether nothing is to be looked at, taken or started.
     fn is_idle(&self) -> bool {
         !self.is_dirty
-            && !self.intake.has_more
+            && !self.intake.is_behind()
             && self.unchecked.is_empty()
             && self.jobs.values().all(|live| live.retry_at().is_none())
             && self.looks.is_drained()

@@ -19,7 +19,7 @@ use crate::model::job::Job;
 use crate::os::clock;
 use crate::spool::{Kind, Spool};
 
-/// Files looked at before workers are started.
+/// Most files looked at before workers are started.
 const LOOKS_PER_TURN: usize = 32;
 /// Jobs that wait for nothing but a worker while further files are taken; the rest of a flood stays in the folder.
 const MAX_QUEUED: usize = 10_000;
@@ -40,6 +40,13 @@ pub(super) struct Intake {
     has_new: bool,
     /// Whether one of them waits for nothing but a lane.
     has_ready: bool,
+}
+
+impl Intake {
+    /// Whether something of what came is not taken, or not decided over.
+    pub(super) fn is_behind(&self) -> bool {
+        self.has_more || self.has_new
+    }
 }
 
 impl Daemon {
@@ -182,7 +189,8 @@ impl Daemon {
             Taken::Job(fresh) => {
                 let job = fresh.job;
                 let waiting = Waiting::of(&job, &JobState::default());
-                let is_ready = waiting.after.is_empty() && waiting.not_before.is_none();
+                let is_due = waiting.not_before.is_none_or(|at| at <= clock::now());
+                let is_ready = is_due && waiting.after.is_empty();
                 self.intake.has_ready |= is_ready;
                 self.queued += usize::from(is_ready);
                 let mut live = Live::new(waiting);
@@ -220,7 +228,7 @@ impl Daemon {
             Stop::No if self.is_fit() => self.free_lanes(),
             Stop::No | Stop::Leave(_) | Stop::Workers(_) => 0,
         };
-        let idle = |live: &&Live| !live.works() && live.retry_at().is_none();
+        let idle = |live: &&Live| !live.works() && !live.has_ended() && live.retry_at().is_none();
         let waiting = self.jobs.values().filter(idle).map(|live| &live.waiting);
         schedule::decide(waiting, &|job| self.other(job), lanes, clock::now())
     }

@@ -241,7 +241,10 @@ impl Daemon {
             self.restate(job)?;
         }
         match sight.run {
-            Some(run) if run.finished.is_some() => self.leave(job, &sight.state, run.is_held),
+            Some(run) if run.finished.is_some() && run.is_held => {
+                self.see_tidying(job, &sight.state);
+            }
+            Some(run) if run.finished.is_some() => self.leave(job, &sight.state),
             Some(run) if run.is_claimed => {
                 let accepted = sight.job.ok_or_else(|| no_job(&self.desk.runs.folder(job)))?;
                 self.update(&accepted, &sight.state, run.is_held);
@@ -270,21 +273,29 @@ impl Daemon {
         }
     }
 
-    /// Takes a job that has ended out of the queue.
-    fn leave(&mut self, job: &JobId, state: &JobState, is_held: bool) {
-        if is_held {
-            // Its worker lets go of the lock any moment, and needs no lane for that.
-            if let Some(live) = self.jobs.get_mut(job) {
-                live.set_tidying(state.phase);
-                self.is_dirty = true;
-            }
-            return self.watch_lock(job);
+    /// Takes in that a job has ended whose worker lets go of the lock any moment, and needs no lane for that. A daemon that has only
+    /// begun waits for it, too.
+    fn see_tidying(&mut self, job: &JobId, state: &JobState) {
+        if !self.jobs.contains_key(job)
+            && let Ok(Some(accepted)) = self.desk.runs.folder(job).read_job()
+        {
+            self.jobs.insert(job.clone(), Live::new(Waiting::of(&accepted, state)));
         }
+        if let Some(live) = self.jobs.get_mut(job) {
+            live.set_tidying(state.phase);
+        }
+        self.is_dirty = true;
+        self.watch_lock(job);
+    }
+
+    /// Takes a job that has ended out of the queue.
+    fn leave(&mut self, job: &JobId, state: &JobState) {
         self.unwatch_lock(job);
         self.settled.insert(job.clone());
+        // Others may wait for it, whether it was known here or not.
+        self.is_dirty = true;
         let was_live = self.jobs.remove(job).is_some();
         if was_live {
-            self.is_dirty = true;
             if std::mem::take(&mut self.keeps_waiting) {
                 self.looks.come_back(clock::since_boot());
             }

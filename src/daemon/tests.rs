@@ -333,6 +333,33 @@ fn a_job_that_has_ended_needs_no_lane_before_its_file_is_moved() {
 }
 
 #[test]
+fn a_daemon_that_takes_over_waits_for_whoever_tidies_up_and_starts_what_waited_for_that_job() {
+    let site = Site::new();
+    let said = site.objective("a-abcdef", "said");
+    let folder = site.desk.runs.folder(&said);
+    let (inputs, heard) = unbounded_channel();
+    std::thread::scope(|scope| {
+        let stop = Stopper(inputs.clone());
+        scope.spawn(|| site.run(Options::default(), inputs, heard));
+        until(site.desk.runs.dir(), || folder.dir().exists());
+        until(folder.dir(), || {
+            let events = JournalReader::read_any(&folder.journal()).map(|read| read.events);
+            events.is_ok_and(|all| all.iter().any(|e| matches!(e.fact, JobFact::Finished { .. })))
+        });
+        drop(stop);
+    });
+    let next = site.submit("b-abcdef", r#"{"objective": "good", "after": ["a-abcdef"]}"#);
+    let code = std::thread::scope(|scope| {
+        let daemon = scope.spawn(|| site.once());
+        until(&site.desk.spool.folder(Place::Done), || site.place(&next) == Some(Place::Done));
+        assert!(!daemon.is_finished() && site.place(&said) == Some(Place::Claimed));
+        folder.worker().expect("look").expect("it lives").terminate();
+        daemon.join().expect("daemon")
+    });
+    assert_eq!((code, site.place(&said)), (Exit::Done, Some(Place::Done)));
+}
+
+#[test]
 fn a_job_that_somebody_else_takes_is_begun_as_soon_as_they_let_go_of_it_or_die() {
     let site = Site::new();
     let (inputs, heard) = unbounded_channel();

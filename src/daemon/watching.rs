@@ -102,8 +102,9 @@ impl Daemon {
         } else if name == OsStr::new("worker.lock") {
             self.unchecked.extend(job_named(folder.file_name()));
         } else {
-            // Of one that has ended, the end of its worker tells when there is something to do.
-            let is_over = |job: &JobId| self.jobs.get(job).is_some_and(Live::has_ended);
+            // Where somebody tidies up after one that has ended, their own end tells when there is something to do.
+            let tidies_up = |live: &Live| live.works() && live.has_ended();
+            let is_over = |job: &JobId| self.jobs.get(job).is_some_and(tidies_up);
             self.unchecked.extend(job_named(path.file_stem()).filter(|job| !is_over(job)));
         }
     }

@@ -130,7 +130,7 @@ impl Memory {
         Ok(memory)
     }
 
-    /// What was lost of the truth when it was opened, and where it was written again from.
+    /// What was lost of the truth when it was opened or added to, and where it was written again from.
     pub fn restored(&self) -> Option<&str> {
         self.restored.as_deref()
     }

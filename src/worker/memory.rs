@@ -82,6 +82,7 @@ async fn look<T: Default + Send + 'static>(
         let (workspace, objective) = (&workspace, &objective);
         let asked = |memory: &Memory| ask(Asked { memory, workspace, objective });
         let answer = open(&store, &folder, &kept).and_then(|memory| {
+            say_restored(&folder, &memory);
             let answer = asked(&memory)?;
             *lock(&kept) = Some(memory);
             Ok(answer)
@@ -101,20 +102,13 @@ fn lock(kept: &Kept) -> MutexGuard<'_, Option<Memory>> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Opens the memory, again if one is kept, without its database where that cannot be used; what was not as it should be is said in the
-/// worker's log.
+/// Opens the memory, again if one is kept, without its database where that cannot be used, which is said in the worker's log.
 fn open(store: &Path, folder: &RunFolder, kept: &Kept) -> Result<Memory, StoreError> {
     let kept = lock(kept).take();
-    match kept.map_or_else(|| Memory::open(store), Memory::open_again) {
-        Ok(memory) => {
-            say_restored(folder, &memory);
-            Ok(memory)
-        }
-        Err(e) => {
-            folder.note(&format!("cannot {e}: the memory is read from memory.ndjson"));
-            Memory::of_truth(store)
-        }
-    }
+    kept.map_or_else(|| Memory::open(store), Memory::open_again).or_else(|e| {
+        folder.note(&format!("cannot {e}: the memory is read from memory.ndjson"));
+        Memory::of_truth(store)
+    })
 }
 
 fn say_restored(folder: &RunFolder, memory: &Memory) {
@@ -135,7 +129,8 @@ pub(super) fn remember(desk: &Desk, end: &Ending) {
         remembered
     };
     let kept = lock(&desk.memory).take().and_then(Memory::kept);
-    let by_kept = kept.and_then(|memory| put(memory).ok());
+    let say = |e: &StoreError| desk.folder.note(&format!("cannot {e}: the memory is opened anew"));
+    let by_kept = kept.and_then(|memory| put(memory).inspect_err(say).ok());
     let remembered = by_kept
         .map_or_else(|| open(&store, &desk.folder, &desk.memory).and_then(put), Ok)
         .or_else(|_| memory::remember_without_database(&store, &entry).map(|()| false));
