@@ -38,8 +38,8 @@ pub(super) struct Intake {
     goes_on: bool,
     /// Whether jobs were taken that nothing was decided about yet.
     has_new: bool,
-    /// Whether one of them waits for nothing but a lane.
-    has_ready: bool,
+    /// How many of them wait for nothing but a lane.
+    ready: usize,
 }
 
 impl Intake {
@@ -92,11 +92,11 @@ impl Daemon {
 
     /// Whether so many jobs wait for a worker that no more are taken.
     pub(super) fn is_crowded(&self) -> bool {
-        self.queued >= MAX_QUEUED
+        self.queued + self.intake.ready >= MAX_QUEUED
     }
 
-    /// Takes the files that are whole, some at a time: the highest of them is to start first. Where no lane is free, few once something
-    /// was heard, which may be that there is one.
+    /// Takes the files that are whole, some at a time: the highest of them is to start first. Where jobs wait for a lane, none once one is
+    /// free, and few once something was heard, which may be that one is.
     pub(super) fn take_what_is_whole(&mut self, has_heard: impl Fn() -> bool) {
         self.intake.goes_on = false;
         if self.stop != Stop::No || !self.ground.is_open() || self.is_crowded() {
@@ -108,11 +108,13 @@ impl Daemon {
         let now = clock::since_boot();
         let few = LOOKING_PER_JOB * u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
         for name in self.looks.due(now, LOOKS_PER_TURN) {
-            self.look_at(&name);
-            let waits = self.has_waiting_jobs() && !self.has_lane();
-            if waits && has_heard() && clock::since_boot() >= now + few {
+            let is_late = || has_heard() && clock::since_boot() >= now + few;
+            let has_lane = self.has_lane();
+            let waits = self.queued > 0 || self.intake.ready > 0 && !has_lane;
+            if waits && (has_lane || is_late()) {
                 break;
             }
+            self.look_at(&name);
         }
         self.intake.goes_on = self.looks.next_due().is_some_and(|due| due <= now);
         // What is being written or settles does not keep the rest of the folder waiting.
@@ -190,9 +192,7 @@ impl Daemon {
                 let job = fresh.job;
                 let waiting = Waiting::of(&job, &JobState::default());
                 let is_due = waiting.not_before.is_none_or(|at| at <= clock::now());
-                let is_ready = is_due && waiting.after.is_empty();
-                self.intake.has_ready |= is_ready;
-                self.queued += usize::from(is_ready);
+                self.intake.ready += usize::from(is_due && waiting.after.is_empty());
                 let mut live = Live::new(waiting);
                 live.journal_bytes = super::reconcile::journal_bytes(&fresh.folder);
                 hooks::rouse(&self.desk.root, &job.id);
@@ -207,13 +207,13 @@ impl Daemon {
     /// not start are no reason to decide over all of them.
     pub(super) fn schedule(&mut self) {
         self.retry_due();
-        let can_start = self.intake.has_ready && self.has_lane();
+        let can_start = self.intake.ready > 0 && self.has_lane();
         self.is_dirty |= can_start || self.intake.has_new && !self.intake.goes_on;
         if self.wake.is_some_and(|then| then <= clock::now()) {
             self.is_dirty = true;
         }
         while std::mem::take(&mut self.is_dirty) {
-            (self.intake.has_new, self.intake.has_ready) = (false, false);
+            (self.intake.has_new, self.intake.ready) = (false, 0);
             self.look_at_holds();
             let decided = self.decide();
             let is_queued = |(_, hold): &&(JobId, Hold)| *hold == Hold::Busy;
@@ -358,12 +358,26 @@ mod tests {
     }
 
     #[test]
+    fn no_file_is_taken_while_a_job_waits_for_a_lane_that_is_free() {
+        let d = tempfile::tempdir().expect("scratch");
+        let mut daemon = flooded(d.path(), 0, "priority: 0");
+        daemon.take_what_is_whole(|| true);
+        assert_eq!(daemon.jobs.len(), 1);
+        (daemon.queued, daemon.lanes) = (1, 1);
+        daemon.take_what_is_whole(|| false);
+        assert_eq!(daemon.jobs.len(), 1, "the lane got free meanwhile");
+        daemon.queued = 0;
+        daemon.take_what_is_whole(|| false);
+        assert_eq!(daemon.jobs.len(), FILES);
+    }
+
+    #[test]
     fn while_files_are_taken_nothing_is_decided_over_jobs_that_could_not_start() {
         let d = tempfile::tempdir().expect("scratch");
         let mut daemon = flooded(d.path(), 0, "priority: 0");
         daemon.take_what_is_whole(|| true);
         daemon.schedule();
-        assert!(daemon.intake.has_new && daemon.has_waiting_jobs(), "there are more");
+        assert!(daemon.intake.has_new && daemon.queued == 0, "there are more");
         daemon.take_what_is_whole(|| false);
         daemon.schedule();
         assert!(!daemon.intake.has_new, "all are taken");
