@@ -185,6 +185,13 @@ impl Yard {
         lines.filter(|line| line["event"] == event).map(|mut line| line["payload"].take()).collect()
     }
 
+    /// Looks until the daemon has told of trouble in these words; whoever does something else in that moment may tell of its own.
+    pub(crate) fn until_told(&self, words: &str) {
+        let tells =
+            |fact: &Value| fact["message"].as_str().is_some_and(|said| said.contains(words));
+        self.until(&format!("\"{words}\" is told"), || self.facts("trouble").iter().any(tells));
+    }
+
     /// How often an event stands in a job's journal.
     pub(crate) fn count(&self, job: &str, event: &str) -> usize {
         self.site.journal(job).iter().filter(|line| line["event"] == event).count()
