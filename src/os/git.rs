@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
+use super::process::HEAPS;
 use super::talk::Talk;
 use super::{env, family};
 
@@ -192,7 +193,7 @@ impl<'a> Call<'a> {
                 command.env_remove(&name);
             }
         }
-        command.env("GIT_NO_REPLACE_OBJECTS", "1");
+        command.env_remove(HEAPS).env("GIT_NO_REPLACE_OBJECTS", "1");
         command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some((uid, gid)) = git.owner {
@@ -350,6 +351,13 @@ mod tests {
         let text = error.expect_err("no repository").to_string();
         assert!(text.starts_with("git rev-parse (code 128): "), "{text}");
         assert!(text.contains("not a git repository"), "{text}");
+    }
+
+    #[test]
+    fn git_has_as_many_heaps_as_it_likes_where_we_have_one() {
+        let git = Git::at(Path::new("/"));
+        let call = git.read(["version"]);
+        assert!(call.command.get_envs().any(|set| set == (HEAPS.as_ref(), None)));
     }
 
     #[test]

@@ -21,10 +21,15 @@ pub fn own_pid() -> u32 {
     std::process::id()
 }
 
-/// A call of this program, or one in its place: `PROGRAM --root ROOT WORDS…`.
+/// What says how many heaps glibc gives to the threads of a process (mallopt(3)). It is for processes of ours: whoever starts a
+/// program of others with our environment takes it out.
+pub(super) const HEAPS: &str = "MALLOC_ARENA_MAX";
+
+/// A call of this program, or one in its place: `PROGRAM --root ROOT WORDS…`. Its threads share a heap, since most are
+/// short, and each would begin with a new one.
 pub fn own_call(program: &Path, root: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.arg("--root").arg(root).args(words);
+    command.arg("--root").arg(root).args(words).env(HEAPS, "1");
     command
 }
 
@@ -202,6 +207,12 @@ mod tests {
     use std::process::Stdio;
 
     use super::*;
+
+    #[test]
+    fn the_threads_of_a_process_of_ours_share_a_heap() {
+        let call = own_call(Path::new("numerus"), Path::new("/r"), &[]);
+        assert!(call.get_envs().any(|set| set == (HEAPS.as_ref(), Some("1".as_ref()))));
+    }
 
     #[test]
     fn a_target_is_opened_only_if_it_is_the_right_process() {
