@@ -29,24 +29,49 @@ const LONG_LOG: u64 = 400_000;
 /// Damaged files that are kept of one database.
 const MAX_PUT_ASIDE: u32 = 1000;
 
-/// Settings of every connection, and what they read back as.
-pub(super) const SETTINGS: [(&str, &str, &str); 7] = [
-    ("busy_timeout", "5000", "5000"),
-    ("journal_mode", "WAL", "wal"),
-    // A row that was written survives a power cut: nobody looks for a single one that is missing.
-    ("synchronous", "FULL", "2"),
-    ("foreign_keys", "ON", "1"),
-    ("trusted_schema", "OFF", "0"),
-    ("cell_size_check", "ON", "1"),
-    ("mmap_size", "0", "0"),
+/// Settings of every connection that are told and answered at once, without a statement.
+const SWITCHES: [(DbConfig, &str, bool); 3] = [
+    (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, "no_ckpt_on_close", true),
+    (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, "foreign_keys", true),
+    (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, "trusted_schema", false),
 ];
+/// How a database is written, and what that reads back as.
+const JOURNAL: Setting = ("journal_mode", "WAL", "wal");
+/// Whether a page's cells are looked at when it is read.
+const CELLS: Setting = ("cell_size_check", "ON", "1");
+/// Longest wait of a statement for another process.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The name of a setting, what it is to be, and what it reads back as.
+type Setting = (&'static str, &'static str, &'static str);
 
 /// What a database of ours looks like.
 pub(super) struct Schema {
     /// Marks the file as ours.
     pub(super) application_id: i32,
+    /// What a power cut may take.
+    pub(super) keeps: Keeps,
     /// `migrations[n]` makes version n + 1 of version n. Released ones never change.
     pub(super) migrations: &'static [&'static str],
+}
+
+/// What of a database survives a power cut; it fits together in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// Every row that was written: nobody looks for a single one that is missing.
+    All,
+    /// What was there some time before: it knows itself how far it came, and the rest is taken in again.
+    Most,
+}
+
+impl Keeps {
+    /// When SQLite flushes, as it is asked for and as it reads back: at each commit, or before it brings its log over.
+    fn setting(self) -> Setting {
+        match self {
+            Self::All => ("synchronous", "FULL", "2"),
+            Self::Most => ("synchronous", "NORMAL", "1"),
+        }
+    }
 }
 
 /// Opens a database for writing, making, migrating or replacing it as needed. One process at a time opens, so that two
@@ -79,10 +104,8 @@ pub(super) fn open_reader(path: &Path, schema: &Schema) -> Result<Option<Connect
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = connect(path, flags)?;
-    // The journal's mode is the writer's business; a reader could not change it.
-    for (pragma, value, found) in SETTINGS.into_iter().filter(|s| s.0 != "journal_mode") {
-        set(&connection, path, (pragma, value, found))?;
-    }
+    // The journal's mode and the flushes are the writer's business.
+    set(&connection, path, CELLS)?;
     let version = version_of(&connection, path, schema)?;
     Ok((version == schema.migrations.len()).then_some(connection))
 }
@@ -120,7 +143,7 @@ fn prepare(path: &Path, schema: &Schema) -> Result<Connection> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = connect(path, flags)?;
-    for setting in SETTINGS {
+    for setting in [JOURNAL, schema.keeps.setting(), CELLS] {
         set(&connection, path, setting)?;
     }
     if version_of(&connection, path, schema)? < schema.migrations.len() {
@@ -128,16 +151,22 @@ fn prepare(path: &Path, schema: &Schema) -> Result<Connection> {
     }
     if with_ending(path, "-wal").metadata().is_ok_and(|log| log.len() > LONG_LOG) {
         bring_over(&connection).map_err(said(path))?;
-        set(&connection, path, SETTINGS[0])?;
+        connection.busy_timeout(BUSY).map_err(said(path))?;
     }
     Ok(connection)
 }
 
-/// A connection that leaves the log where it is when it is closed.
+/// A connection with its switches set; among them that it leaves the log where it is when it is closed.
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags).map_err(said(path))?;
-    let leaves = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-    connection.set_db_config(leaves, true).map_err(said(path))?;
+    connection.busy_timeout(BUSY).map_err(said(path))?;
+    for (switch, pragma, wanted) in SWITCHES {
+        let found = connection.set_db_config(switch, wanted).map_err(said(path))?;
+        if found != wanted {
+            let found = found.to_string();
+            return Err(StoreError::Setting { path: path.to_owned(), pragma, found });
+        }
+    }
     Ok(connection)
 }
 
@@ -151,10 +180,14 @@ fn bring_over(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-fn set(connection: &Connection, path: &Path, setting: (&'static str, &str, &str)) -> Result<()> {
-    let (pragma, value, expected) = setting;
+/// Sees to a setting. One that is as it is to be, as most are from the file or from how SQLite was built, costs one statement.
+fn set(connection: &Connection, path: &Path, (pragma, value, expected): Setting) -> Result<()> {
+    let read = || read_pragma(connection, pragma).map_err(said(path));
+    if read()? == expected {
+        return Ok(());
+    }
     connection.execute_batch(&format!("PRAGMA {pragma} = {value}")).map_err(said(path))?;
-    let found = read_pragma(connection, pragma).map_err(said(path))?;
+    let found = read()?;
     if found == expected {
         return Ok(());
     }
@@ -261,10 +294,10 @@ mod tests {
 
     const SCHEMA: Schema = Schema {
         application_id: 77,
+        keeps: Keeps::All,
         migrations: &["CREATE TABLE a(x INTEGER) STRICT", "CREATE TABLE b(x INTEGER) STRICT"],
     };
-    const OLDER: Schema =
-        Schema { application_id: 77, migrations: &["CREATE TABLE a(x INTEGER) STRICT"] };
+    const OLDER: Schema = Schema { migrations: &["CREATE TABLE a(x INTEGER) STRICT"], ..SCHEMA };
 
     fn scratch() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("scratch");
@@ -282,19 +315,30 @@ mod tests {
         let (_dir, path) = scratch();
         let writer = open(&path, &SCHEMA).expect("open");
         let reader = open_reader(&path, &SCHEMA).expect("open").expect("there");
-        for (pragma, _, expected) in SETTINGS {
+        for (pragma, expected) in [
+            ("busy_timeout", "5000"),
+            ("journal_mode", "wal"),
+            ("synchronous", "2"),
+            ("foreign_keys", "1"),
+            ("trusted_schema", "0"),
+            ("cell_size_check", "1"),
+            // As SQLite is built with the program.
+            ("mmap_size", "0"),
+        ] {
             for connection in [&writer, &reader] {
                 assert_eq!(read_pragma(connection, pragma).expect("read"), expected, "{pragma}");
             }
         }
         assert!(reader.execute_batch("INSERT INTO a VALUES (1)").is_err());
+        let less = open(&path, &Schema { keeps: Keeps::Most, ..SCHEMA }).expect("open");
+        assert_eq!(read_pragma(&less, "synchronous").expect("read"), "1");
     }
 
     #[test]
     fn a_setting_that_does_not_take_is_an_error() {
         let (_dir, path) = scratch();
         let connection = Connection::open_in_memory().expect("open");
-        let error = set(&connection, &path, SETTINGS[1]).expect_err("no log in memory");
+        let error = set(&connection, &path, JOURNAL).expect_err("no log in memory");
         assert!(error.to_string().contains("journal_mode stays memory"), "{error}");
     }
 
@@ -380,7 +424,7 @@ mod tests {
         writer.execute_batch("BEGIN IMMEDIATE; INSERT INTO a VALUES (1)").expect("begin");
         let connection = open(&path, &SCHEMA).expect("open");
         assert_eq!(count(&connection, "a"), 100_000);
-        assert_eq!(read_pragma(&connection, "busy_timeout").expect("read"), SETTINGS[0].2);
+        assert_eq!(read_pragma(&connection, "busy_timeout").expect("read"), "5000");
         writer.execute_batch("COMMIT").expect("commit");
         drop(open(&path, &SCHEMA).expect("open"));
         let log = with_ending(&path, "-wal");

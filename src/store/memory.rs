@@ -23,7 +23,7 @@ use serde::Serialize;
 pub use self::queries::Found;
 
 use self::lines::{Forgotten, Line, read_line, take_in, unread};
-use super::db::{self, Result, Schema, said};
+use super::db::{self, Keeps, Result, Schema, said};
 use super::truth::{self, append};
 use crate::model::id::JobId;
 use crate::model::memory::Entry;
@@ -35,6 +35,8 @@ const VERSION: u32 = 1;
 /// Times are microseconds since 1970, so that they sort.
 const SCHEMA: Schema = Schema {
     application_id: 0x4e75_6d4d,
+    // What it lost of the truth it takes in again, by the bytes that it knows of.
+    keeps: Keeps::Most,
     migrations: &["
         CREATE TABLE banks(name TEXT PRIMARY KEY NOT NULL) STRICT;
         CREATE TABLE entries(
@@ -198,11 +200,11 @@ impl Memory {
         if self.knows(entry).map_err(said(&self.path))? {
             return Ok(false);
         }
-        let banks = self.banks()?;
+        let has_bank = self.has_bank(&entry.bank)?;
         self.write(entry)?;
         // A copy that cannot be put now is due again with the next entry.
         let _next_time = truth::put_if_due(&self.truth);
-        Ok(!banks.contains(&entry.bank))
+        Ok(!has_bank)
     }
 
     /// Forgets a job for good: a line in the truth says so, and no database that is made from it has the job. `true` if it was
@@ -235,22 +237,16 @@ impl Memory {
         }
         let mut line = serde_json::to_vec(line).map_err(Error::other)?;
         line.push(b'\n');
-        let path = self.path.clone();
-        let take = |connection: &mut Connection| {
-            let transaction = connection.transaction()?;
-            take_in(&transaction, &[line], taken)?;
-            transaction.commit()
-        };
-        take(&mut self.connection).map_err(said(&path))?;
-        fsx::put(&self.truth, &self.lines().map_err(said(&path))?)?;
+        self.take(&[line], taken)?;
+        fsx::put(&self.truth, &self.lines().map_err(said(&self.path))?)?;
         self.take_anew()?;
         self.catch_up()
     }
 
     /// How many bytes of the truth the database has taken in.
     fn taken(&self) -> rusqlite::Result<u64> {
-        let sql = "SELECT bytes FROM taken_in";
-        self.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+        let mut statement = self.connection.prepare_cached("SELECT bytes FROM taken_in")?;
+        statement.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
     }
 
     /// Has the next look at the truth take all of it in: what was taken in is counted in bytes of another one.
@@ -268,21 +264,20 @@ impl Memory {
     /// Takes in the lines of the truth that are new; all of them if the truth is not the one that was taken in. The
     /// caller holds the lock beside the truth.
     fn catch_up(&mut self) -> Result<()> {
-        let path = self.path.clone();
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(said(&path))?;
-        let taken = transaction
-            .query_row("SELECT bytes FROM taken_in", [], |row| row.get::<_, i64>(0))
-            .map_err(said(&path))?;
-        let Some((lines, start)) =
-            unread(&self.truth, taken.unsigned_abs()).map_err(fsx::at(&self.truth))?
-        else {
-            return Ok(());
+        let taken = self.taken().map_err(said(&self.path))?;
+        let unread = unread(&self.truth, taken).map_err(fsx::at(&self.truth))?;
+        unread.map_or(Ok(()), |(lines, start)| self.take(&lines, start))
+    }
+
+    /// Takes in lines that start at a byte of the truth. The caller holds the lock beside the truth.
+    fn take(&mut self, lines: &[Vec<u8>], start: u64) -> Result<()> {
+        let mut take = || -> rusqlite::Result<()> {
+            let behavior = TransactionBehavior::Immediate;
+            let transaction = self.connection.transaction_with_behavior(behavior)?;
+            take_in(&transaction, lines, start)?;
+            transaction.commit()
         };
-        take_in(&transaction, &lines, start).map_err(said(&path))?;
-        transaction.commit().map_err(said(&path))
+        take().map_err(said(&self.path))
     }
 }
 

@@ -46,6 +46,13 @@ impl Memory {
         read().map_err(self.met())
     }
 
+    /// Whether there is a bank of this name.
+    pub(super) fn has_bank(&self, name: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM banks WHERE name = ?1";
+        let found = self.connection.query_row(sql, [name], |_| Ok(()));
+        found.optional().map(|found| found.is_some()).map_err(self.met())
+    }
+
     /// The entries of a bank, the newest first.
     ///
     /// # Errors
