@@ -29,15 +29,18 @@ const LONG_LOG: u64 = 400_000;
 /// Damaged files that are kept of one database.
 const MAX_PUT_ASIDE: u32 = 1000;
 
-/// Settings of every connection that are told and answered at once, without a statement.
-const SWITCHES: [(DbConfig, &str, bool); 3] = [
-    (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, "no_ckpt_on_close", true),
-    (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, "foreign_keys", true),
-    (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, "trusted_schema", false),
+/// What every connection is told at once, without a statement: foreign keys count, what stands in a file calls no function, and the
+/// log is left where it is when it is closed.
+const SWITCHES: [(DbConfig, bool); 3] = [
+    (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
+    (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+    (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
 ];
-/// How a database is written, and what that reads back as.
+/// How a database is written: a new one says otherwise, one that was opened before says so already.
 const JOURNAL: Setting = ("journal_mode", "WAL", "wal");
-/// Whether a page's cells are looked at when it is read.
+/// A row that was written survives a power cut: nobody looks for a single one that is missing. As SQLite is built.
+const FLUSHES: Setting = ("synchronous", "FULL", "2");
+/// A page that contradicts itself is found when it is read. Not as SQLite is built.
 const CELLS: Setting = ("cell_size_check", "ON", "1");
 /// Longest wait of a statement for another process.
 const BUSY: Duration = Duration::from_secs(5);
@@ -49,29 +52,8 @@ type Setting = (&'static str, &'static str, &'static str);
 pub(super) struct Schema {
     /// Marks the file as ours.
     pub(super) application_id: i32,
-    /// What a power cut may take.
-    pub(super) keeps: Keeps,
     /// `migrations[n]` makes version n + 1 of version n. Released ones never change.
     pub(super) migrations: &'static [&'static str],
-}
-
-/// What of a database survives a power cut; it fits together in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keeps {
-    /// Every row that was written: nobody looks for a single one that is missing.
-    All,
-    /// What was there some time before: it knows itself how far it came, and the rest is taken in again.
-    Most,
-}
-
-impl Keeps {
-    /// When SQLite flushes, as it is asked for and as it reads back: at each commit, or before it brings its log over.
-    fn setting(self) -> Setting {
-        match self {
-            Self::All => ("synchronous", "FULL", "2"),
-            Self::Most => ("synchronous", "NORMAL", "1"),
-        }
-    }
 }
 
 /// Opens a database for writing, making, migrating or replacing it as needed. One process at a time opens, so that two
@@ -104,7 +86,7 @@ pub(super) fn open_reader(path: &Path, schema: &Schema) -> Result<Option<Connect
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = connect(path, flags)?;
-    // The journal's mode and the flushes are the writer's business.
+    // The rest is the writer's business.
     set(&connection, path, CELLS)?;
     let version = version_of(&connection, path, schema)?;
     Ok((version == schema.migrations.len()).then_some(connection))
@@ -143,9 +125,13 @@ fn prepare(path: &Path, schema: &Schema) -> Result<Connection> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = connect(path, flags)?;
-    for setting in [JOURNAL, schema.keeps.setting(), CELLS] {
-        set(&connection, path, setting)?;
+    for setting in [JOURNAL, FLUSHES] {
+        // To set what is set already costs a statement more.
+        if otherwise(&connection, path, setting)?.is_some() {
+            set(&connection, path, setting)?;
+        }
     }
+    set(&connection, path, CELLS)?;
     if version_of(&connection, path, schema)? < schema.migrations.len() {
         migrate(&mut connection, path, schema)?;
     }
@@ -156,16 +142,12 @@ fn prepare(path: &Path, schema: &Schema) -> Result<Connection> {
     Ok(connection)
 }
 
-/// A connection with its switches set; among them that it leaves the log where it is when it is closed.
+/// A connection with its switches set.
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags).map_err(said(path))?;
     connection.busy_timeout(BUSY).map_err(said(path))?;
-    for (switch, pragma, wanted) in SWITCHES {
-        let found = connection.set_db_config(switch, wanted).map_err(said(path))?;
-        if found != wanted {
-            let found = found.to_string();
-            return Err(StoreError::Setting { path: path.to_owned(), pragma, found });
-        }
+    for (switch, is_on) in SWITCHES {
+        connection.set_db_config(switch, is_on).map_err(said(path))?;
     }
     Ok(connection)
 }
@@ -180,18 +162,23 @@ fn bring_over(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// Sees to a setting. One that is as it is to be, as most are from the file or from how SQLite was built, costs one statement.
-fn set(connection: &Connection, path: &Path, (pragma, value, expected): Setting) -> Result<()> {
-    let read = || read_pragma(connection, pragma).map_err(said(path));
-    if read()? == expected {
-        return Ok(());
-    }
+fn set(connection: &Connection, path: &Path, setting: Setting) -> Result<()> {
+    let (pragma, value, _) = setting;
     connection.execute_batch(&format!("PRAGMA {pragma} = {value}")).map_err(said(path))?;
-    let found = read()?;
-    if found == expected {
-        return Ok(());
+    match otherwise(connection, path, setting)? {
+        None => Ok(()),
+        Some(found) => Err(StoreError::Setting { path: path.to_owned(), pragma, found }),
     }
-    Err(StoreError::Setting { path: path.to_owned(), pragma, found })
+}
+
+/// What a setting is, where it is not as it is to be.
+fn otherwise(
+    connection: &Connection,
+    path: &Path,
+    (pragma, _, expected): Setting,
+) -> Result<Option<String>> {
+    let found = read_pragma(connection, pragma).map_err(said(path))?;
+    Ok((found != expected).then_some(found))
 }
 
 pub(super) fn read_pragma(connection: &Connection, pragma: &str) -> rusqlite::Result<String> {
@@ -294,7 +281,6 @@ mod tests {
 
     const SCHEMA: Schema = Schema {
         application_id: 77,
-        keeps: Keeps::All,
         migrations: &["CREATE TABLE a(x INTEGER) STRICT", "CREATE TABLE b(x INTEGER) STRICT"],
     };
     const OLDER: Schema = Schema { migrations: &["CREATE TABLE a(x INTEGER) STRICT"], ..SCHEMA };
@@ -330,8 +316,6 @@ mod tests {
             }
         }
         assert!(reader.execute_batch("INSERT INTO a VALUES (1)").is_err());
-        let less = open(&path, &Schema { keeps: Keeps::Most, ..SCHEMA }).expect("open");
-        assert_eq!(read_pragma(&less, "synchronous").expect("read"), "1");
     }
 
     #[test]

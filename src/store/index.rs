@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::db::{self, Keeps, Result, Schema, said};
+use super::db::{self, Result, Schema, said};
 use crate::model::id::JobId;
 use crate::model::outcome::Tokens;
 use crate::model::status::{Status, TaskStatus};
@@ -23,7 +23,6 @@ const REBUILD_BATCH: usize = 200;
 /// every list what history holds.
 const SCHEMA: Schema = Schema {
     application_id: 0x4e75_6d54,
-    keeps: Keeps::All,
     migrations: &["
         CREATE TABLE jobs(
             id TEXT PRIMARY KEY NOT NULL, state TEXT NOT NULL, reason TEXT, message TEXT NOT NULL,

@@ -23,7 +23,7 @@ use serde::Serialize;
 pub use self::queries::Found;
 
 use self::lines::{Forgotten, Line, read_line, take_in, unread};
-use super::db::{self, Keeps, Result, Schema, said};
+use super::db::{self, Result, Schema, said};
 use super::truth::{self, append};
 use crate::model::id::JobId;
 use crate::model::memory::Entry;
@@ -35,8 +35,6 @@ const VERSION: u32 = 1;
 /// Times are microseconds since 1970, so that they sort.
 const SCHEMA: Schema = Schema {
     application_id: 0x4e75_6d4d,
-    // What it lost of the truth it takes in again, by the bytes that it knows of.
-    keeps: Keeps::Most,
     migrations: &["
         CREATE TABLE banks(name TEXT PRIMARY KEY NOT NULL) STRICT;
         CREATE TABLE entries(
@@ -49,6 +47,10 @@ const SCHEMA: Schema = Schema {
         INSERT INTO taken_in VALUES (0);
     "],
 };
+
+/// Whether a job is remembered, and whether there is a bank of this name.
+const JOB: &str = "SELECT 1 FROM entries WHERE job_id = ?1";
+const BANK: &str = "SELECT 1 FROM banks WHERE name = ?1";
 
 /// The memory of one root.
 #[derive(Debug)]
@@ -197,10 +199,10 @@ impl Memory {
         let _guard = db::lock_beside(&self.truth)?;
         self.restore()?;
         self.catch_up()?;
-        if self.knows(entry).map_err(said(&self.path))? {
+        if self.has(JOB, entry.job_id.as_str()).map_err(said(&self.path))? {
             return Ok(false);
         }
-        let has_bank = self.has_bank(&entry.bank)?;
+        let has_bank = self.has(BANK, &entry.bank).map_err(said(&self.path))?;
         self.write(entry)?;
         // A copy that cannot be put now is due again with the next entry.
         let _next_time = truth::put_if_due(&self.truth);
@@ -216,9 +218,7 @@ impl Memory {
         let _guard = db::lock_beside(&self.truth)?;
         self.restore()?;
         self.catch_up()?;
-        let sql = "SELECT 1 FROM entries WHERE job_id = ?1";
-        let known = self.connection.query_row(sql, [job.as_str()], |_| Ok(()));
-        let known = known.optional().map_err(said(&self.path))?.is_some();
+        let known = self.has(JOB, job.as_str()).map_err(said(&self.path))?;
         if known {
             self.write(&Forgotten { version: VERSION, forget: job.clone(), at })?;
             // No copy may bring it back.
@@ -255,10 +255,10 @@ impl Memory {
         taken.map(drop).map_err(said(&self.path))
     }
 
-    fn knows(&self, entry: &Entry) -> rusqlite::Result<bool> {
-        let sql = "SELECT 1 FROM entries WHERE job_id = ?1";
-        let found = self.connection.query_row(sql, [entry.job_id.as_str()], |_| Ok(()));
-        Ok(found.optional()?.is_some())
+    /// Whether there is a row, of one of those that are asked for by their name.
+    fn has(&self, sql: &str, name: &str) -> rusqlite::Result<bool> {
+        let found = self.connection.query_row(sql, [name], |_| Ok(()));
+        found.optional().map(|found| found.is_some())
     }
 
     /// Takes in the lines of the truth that are new; all of them if the truth is not the one that was taken in. The

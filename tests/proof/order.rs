@@ -12,7 +12,7 @@ use crate::tracer::traced_trial;
 
 /// Most flushes that Numerus itself makes for one job of one task, with what a daemon flushes when it begins: two more than it takes on
 /// a machine that is quick enough for one fact to follow another within a moment. Git and the agent make their own.
-const MOST_FLUSHES: usize = 45;
+const MOST_FLUSHES: usize = 46;
 /// What is written into a journal where something follows from it.
 const ACKNOWLEDGED: [&str; 3] = ["job.claimed", "job.finished", "terminal.session_starting"];
 /// What must be on disk before a job's tip moves.

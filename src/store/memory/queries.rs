@@ -34,25 +34,6 @@ impl Memory {
         found.optional().map_err(self.met())
     }
 
-    /// The names of all banks, sorted.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn banks(&self) -> Result<Vec<String>> {
-        let read = || -> rusqlite::Result<Vec<String>> {
-            let mut statement = self.connection.prepare("SELECT name FROM banks ORDER BY name")?;
-            statement.query_map([], |row| row.get(0))?.collect()
-        };
-        read().map_err(self.met())
-    }
-
-    /// Whether there is a bank of this name.
-    pub(super) fn has_bank(&self, name: &str) -> Result<bool> {
-        let sql = "SELECT 1 FROM banks WHERE name = ?1";
-        let found = self.connection.query_row(sql, [name], |_| Ok(()));
-        found.optional().map(|found| found.is_some()).map_err(self.met())
-    }
-
     /// The entries of a bank, the newest first.
     ///
     /// # Errors
