@@ -147,6 +147,7 @@ impl Memory {
             return Ok(());
         };
         let lines = self.lines().map_err(said(&self.path))?;
+        let known = lines.len() as u64;
         let from_database = (!lines.is_empty()).then(|| (self.path.clone(), lines));
         let Some((source, bytes)) = from_database.or_else(|| truth::newest(&self.truth)) else {
             return Ok(());
@@ -155,7 +156,7 @@ impl Memory {
             truth::put_aside(&self.truth)?;
         }
         fsx::put_new(&self.truth, &bytes)?;
-        self.take_anew()?;
+        self.note_taken(known)?;
         let (truth, source) = (self.truth.display(), source.display());
         self.restored = Some(format!("{truth} was {}: written again from {source}", loss.word()));
         Ok(())
@@ -238,9 +239,9 @@ impl Memory {
         let mut line = serde_json::to_vec(line).map_err(Error::other)?;
         line.push(b'\n');
         self.take(&[line], taken)?;
-        fsx::put(&self.truth, &self.lines().map_err(said(&self.path))?)?;
-        self.take_anew()?;
-        self.catch_up()
+        let lines = self.lines().map_err(said(&self.path))?;
+        fsx::put(&self.truth, &lines)?;
+        self.note_taken(lines.len() as u64)
     }
 
     /// How many bytes of the truth the database has taken in.
@@ -249,9 +250,11 @@ impl Memory {
         statement.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
     }
 
-    /// Has the next look at the truth take all of it in: what was taken in is counted in bytes of another one.
-    fn take_anew(&self) -> Result<()> {
-        let taken = self.connection.execute("UPDATE taken_in SET bytes = 0", []);
+    /// Notes how many bytes the database has of a truth that was just written: all, if that was from the database, else none, so that the
+    /// next look takes all of it in.
+    fn note_taken(&self, bytes: u64) -> Result<()> {
+        let taken =
+            self.connection.execute("UPDATE taken_in SET bytes = ?1", [bytes.cast_signed()]);
         taken.map(drop).map_err(said(&self.path))
     }
 

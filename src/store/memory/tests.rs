@@ -102,6 +102,11 @@ fn a_truth_that_is_removed_while_a_line_is_written_loses_no_other() {
     memory.catch_up().expect("nothing is said by what is not there");
     memory.write(&entry("d-abc234", "one", "Somebody removed the rest")).expect("write");
     fsx::remove(&truth).expect("remove");
+    memory.restore().expect("from the database");
+    // Right after it was written again, before anybody has read it.
+    fsx::remove(&truth).expect("remove");
+    memory.write(&entry("f-abc234", "three", "As soon as that")).expect("write");
+    fsx::remove(&truth).expect("remove");
     assert!(!memory.remember(&entry("e-abc234", "two", "And once more")).expect("remember"));
     fsx::remove(&truth).expect("remove");
     let forget = JobId::parse("a-abc234").expect("id");
