@@ -77,7 +77,9 @@ fn suite(words: Vec<OsString>) -> ExitCode {
 /// Runs one measure, shows what it has seen and, when it was run in full, keeps it.
 fn run(measure: &Measure, size: Size) -> io::Result<()> {
     eprintln!("\n== {}: {}", measure.name, measure.what);
-    let rows = (measure.run)(size)?;
+    let rows = (measure.run)(size);
+    scratch::clear()?;
+    let rows = rows?;
     eprint!("{}", figures::table(measure, &rows));
     if size == Size::Full {
         ledger::keep(measure, &rows)?;

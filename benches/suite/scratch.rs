@@ -4,17 +4,20 @@ use std::io::{self, Error, ErrorKind};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::IFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tempfile::TempDir;
 
 use crate::marks::Marks;
 
-/// A folder of its own, with an ear for marks.
+/// Folders that nobody uses any more.
+static LEFT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A folder of its own, with an ear for marks. It stays until [`clear`].
 pub(crate) struct Scratch {
-    folder: TempDir,
+    folder: PathBuf,
     /// What was started says so here.
     pub(crate) marks: Marks,
 }
@@ -22,14 +25,14 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes one.
     pub(crate) fn new() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("b-").tempdir_in(ground()?)?;
-        let marks = Marks::in_dir(folder.path())?;
+        let folder = tempfile::Builder::new().prefix("b-").tempdir_in(ground()?)?.keep();
+        let marks = Marks::in_dir(&folder)?;
         Ok(Self { folder, marks })
     }
 
     /// A path below it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     /// A folder below it, made.
@@ -38,6 +41,21 @@ impl Scratch {
         std::fs::create_dir_all(&dir)?;
         Ok(dir)
     }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        left().push(std::mem::take(&mut self.folder));
+    }
+}
+
+fn left() -> MutexGuard<'static, Vec<PathBuf>> {
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what a measure has left, which makes new files dear for minutes on some file systems: at its end, and not between two rows.
+pub(crate) fn clear() -> io::Result<()> {
+    left().drain(..).try_for_each(std::fs::remove_dir_all)
 }
 
 /// Where scratch folders lie: each in a part of the disk of its own, where the file system knows how. ext4 looks at each number of a

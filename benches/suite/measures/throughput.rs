@@ -38,10 +38,8 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     let front = |number: usize| format!("workspace: {}", places[number].display());
     let in_plain = "Numerus, each in a plain directory of its own";
     let in_repository = "Numerus, each in a repository of its own";
-    let (row, _stays) = ours(jobs, in_plain, front)?;
-    rows.push(row);
-    let (row, _stays_too) = ours(jobs, in_repository, |_| String::new())?;
-    rows.push(row);
+    rows.push(ours(jobs, in_plain, front)?);
+    rows.push(ours(jobs, in_repository, |_| String::new())?);
     Ok(rows)
 }
 
@@ -86,9 +84,8 @@ fn terminals(jobs: usize) -> io::Result<Row> {
     Ok(row("floor: a terminal for each session", a_second(jobs, before, marks::now())))
 }
 
-/// Jobs of Numerus, with what each says at its head. What they leave goes with the root, which is to stay until the last row is
-/// measured: the file system has a dearer time for minutes after so much was deleted.
-fn ours(jobs: usize, name: &str, front: impl Fn(usize) -> String) -> io::Result<(Row, Ours)> {
+/// Jobs of Numerus, with what each says at its head.
+fn ours(jobs: usize, name: &str, front: impl Fn(usize) -> String) -> io::Result<Row> {
     let mut ours = Ours::new(&one_task(0), "")?;
     ours.start(2)?;
     // What was written before is not to be brought to the disk meanwhile.
@@ -98,9 +95,7 @@ fn ours(jobs: usize, name: &str, front: impl Fn(usize) -> String) -> io::Result<
         ours.drop_job(&format!("job{number}"), &front(number))?;
     }
     ours.wait_done(jobs, PATIENCE * 40)?;
-    let row = row(name, a_second(jobs, before, marks::now()));
-    ours.stop();
-    Ok((row, ours))
+    Ok(row(name, a_second(jobs, before, marks::now())))
 }
 
 fn row(name: &str, jobs: f64) -> Row {
