@@ -78,7 +78,7 @@ fn suite(words: Vec<OsString>) -> ExitCode {
 fn run(measure: &Measure, size: Size) -> io::Result<()> {
     eprintln!("\n== {}: {}", measure.name, measure.what);
     let rows = (measure.run)(size);
-    scratch::clear()?;
+    scratch::clear();
     let rows = rows?;
     eprint!("{}", figures::table(measure, &rows));
     if size == Size::Full {

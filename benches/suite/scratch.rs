@@ -25,6 +25,8 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes one.
     pub(crate) fn new() -> io::Result<Self> {
+        // What was written before is not to be brought to the disk meanwhile.
+        rustix::fs::sync();
         let folder = tempfile::Builder::new().prefix("b-").tempdir_in(ground()?)?.keep();
         let marks = Marks::in_dir(&folder)?;
         Ok(Self { folder, marks })
@@ -54,8 +56,12 @@ fn left() -> MutexGuard<'static, Vec<PathBuf>> {
 }
 
 /// Removes what a measure has left, which makes new files dear for minutes on some file systems: at its end, and not between two rows.
-pub(crate) fn clear() -> io::Result<()> {
-    left().drain(..).try_for_each(std::fs::remove_dir_all)
+pub(crate) fn clear() {
+    for folder in left().drain(..) {
+        if let Err(error) = std::fs::remove_dir_all(&folder) {
+            eprintln!("{} stays: {error}", folder.display());
+        }
+    }
 }
 
 /// Where scratch folders lie: each in a part of the disk of its own, where the file system knows how. ext4 looks at each number of a

@@ -15,7 +15,7 @@ mod runner;
 mod scripts;
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::os::lock::{self, FileLock};
 use crate::os::watch::Watch;
-use crate::os::{clock, env, family, fsx, signals};
+use crate::os::{clock, env, family, fsx, process, signals};
 use crate::runs::Runs;
 
 pub use record::{Failure, failures};
@@ -141,8 +141,7 @@ fn start_runner(root: &Root) -> std::io::Result<()> {
     if lock::is_held(&runner_lock(root))? {
         return Ok(());
     }
-    let mut command = Command::new(env::own_binary()?);
-    command.arg("--root").arg(root.path()).arg(RUNNER);
+    let mut command = process::own_call(&env::own_binary()?, root.path(), &[RUNNER]);
     // One that a hook started by what it did goes on when that hook has ended.
     command.env_remove(call::MARK);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -31,10 +31,10 @@ const MAX_PUT_ASIDE: u32 = 1000;
 
 /// What every connection is told at once, without a statement: foreign keys count, what stands in a file calls no function, and the
 /// log is left where it is when it is closed.
-const SWITCHES: [(DbConfig, bool); 3] = [
-    (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
-    (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
-    (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+const SWITCHES: [(DbConfig, &str, bool); 3] = [
+    (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, "foreign_keys", true),
+    (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, "trusted_schema", false),
+    (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, "no_ckpt_on_close", true),
 ];
 /// How a database is written: a new one says otherwise, one that was opened before says so already.
 const JOURNAL: Setting = ("journal_mode", "WAL", "wal");
@@ -146,8 +146,12 @@ fn prepare(path: &Path, schema: &Schema) -> Result<Connection> {
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags).map_err(said(path))?;
     connection.busy_timeout(BUSY).map_err(said(path))?;
-    for (switch, is_on) in SWITCHES {
-        connection.set_db_config(switch, is_on).map_err(said(path))?;
+    for (switch, pragma, wanted) in SWITCHES {
+        let is_on = connection.set_db_config(switch, wanted).map_err(said(path))?;
+        if is_on != wanted {
+            let found = is_on.to_string();
+            return Err(StoreError::Setting { path: path.to_owned(), pragma, found });
+        }
     }
     Ok(connection)
 }

@@ -24,7 +24,7 @@ pub use self::queries::Found;
 
 use self::lines::{Forgotten, Line, read_line, take_in, unread};
 use super::db::{self, Result, Schema, said};
-use super::truth::{self, append};
+use super::truth::{self, append, line_of};
 use crate::model::id::JobId;
 use crate::model::memory::Entry;
 use crate::os::fsx;
@@ -232,12 +232,12 @@ impl Memory {
     /// or not even that: it is written again from the database. The caller holds the lock beside the truth.
     fn write(&mut self, line: &impl Serialize) -> Result<()> {
         let taken = self.taken().map_err(said(&self.path))?;
-        append(&self.truth, line)?;
-        if self.truth.metadata().is_ok_and(|truth| truth.len() > taken) {
+        let line = line_of(line)?;
+        append(&self.truth, &line)?;
+        let whole = taken + line.len() as u64;
+        if self.truth.metadata().is_ok_and(|truth| truth.len() >= whole) {
             return self.catch_up();
         }
-        let mut line = serde_json::to_vec(line).map_err(Error::other)?;
-        line.push(b'\n');
         self.take(&[line], taken)?;
         let lines = self.lines().map_err(said(&self.path))?;
         fsx::put(&self.truth, &lines)?;
@@ -301,7 +301,7 @@ pub fn remember_without_database(store: &Path, entry: &Entry) -> Result<()> {
         unread(&truth, 0).map_err(fsx::at(&truth))?.map_or_else(Vec::new, |(lines, _)| lines);
     let is_of_job = |line: Line| matches!(line, Line::Entry(e) if e.job_id == entry.job_id);
     let is_known = known.iter().filter_map(|line| read_line(line)).any(is_of_job);
-    if is_known { Ok(()) } else { Ok(append(&truth, entry)?) }
+    if is_known { Ok(()) } else { Ok(append(&truth, &line_of(entry)?)?) }
 }
 
 #[cfg(test)]

@@ -21,20 +21,29 @@ const LEAST_GROWTH: u64 = 4096;
 /// Files put aside at most.
 const MAX_PUT_ASIDE: u32 = 1000;
 
+/// The line of an entry, with its end.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub(super) fn line_of(entry: &impl Serialize) -> Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(entry)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
 /// Appends a line and flushes it; a torn line before it is closed first. The caller holds the lock beside the truth.
 ///
 /// # Errors
 /// Those of the system, with the path.
-pub(super) fn append(truth: &Path, entry: &impl Serialize) -> Result<()> {
+pub(super) fn append(truth: &Path, line: &[u8]) -> Result<()> {
     let is_new = !truth.exists();
-    let mut line = serde_json::to_vec(entry)?;
-    line.push(b'\n');
     fsx::refuse_irregular(truth)?;
     let mut file = fsx::open_append(truth)?;
-    if ends_torn(&mut file).map_err(fsx::at(truth))? {
-        line.insert(0, b'\n');
-    }
-    file.write_all(&line).and_then(|()| file.sync_data()).map_err(fsx::at(truth))?;
+    let is_torn = ends_torn(&mut file).map_err(fsx::at(truth))?;
+    let end_of_last: &[u8] = if is_torn { b"\n" } else { b"" };
+    file.write_all(&[end_of_last, line].concat())
+        .and_then(|()| file.sync_data())
+        .map_err(fsx::at(truth))?;
     if is_new { fsx::sync_dir(truth.parent().unwrap_or(truth)) } else { Ok(()) }
 }
 

@@ -88,8 +88,6 @@ fn terminals(jobs: usize) -> io::Result<Row> {
 fn ours(jobs: usize, name: &str, front: impl Fn(usize) -> String) -> io::Result<Row> {
     let mut ours = Ours::new(&one_task(0), "")?;
     ours.start(2)?;
-    // What was written before is not to be brought to the disk meanwhile.
-    rustix::fs::sync();
     let before = marks::now();
     for number in 0..jobs {
         ours.drop_job(&format!("job{number}"), &front(number))?;

@@ -105,7 +105,9 @@ fn a_truth_that_is_removed_while_a_line_is_written_loses_no_other() {
     memory.restore().expect("from the database");
     // Right after it was written again, before anybody has read it.
     fsx::remove(&truth).expect("remove");
-    memory.write(&entry("f-abc234", "three", "As soon as that")).expect("write");
+    // Longer than all that was there.
+    let long = "As soon as that. ".repeat(200);
+    memory.write(&entry("f-abc234", "three", &long)).expect("write");
     fsx::remove(&truth).expect("remove");
     assert!(!memory.remember(&entry("e-abc234", "two", "And once more")).expect("remember"));
     fsx::remove(&truth).expect("remove");
@@ -119,6 +121,7 @@ fn a_truth_that_is_removed_while_a_line_is_written_loses_no_other() {
     assert_eq!(memory.restored(), None);
     assert_eq!(ids(&memory.entries("one").expect("entries")), all);
     assert_eq!(ids(&memory.entries("two").expect("entries")), ["e-abc234", "c-abc234"]);
+    assert_eq!(ids(&memory.entries("three").expect("entries")), ["f-abc234"]);
 }
 
 #[test]
@@ -237,7 +240,8 @@ fn a_database_that_lags_behind_takes_in_the_rest_and_a_torn_line_is_closed() {
     let dir = tempfile::tempdir().expect("scratch");
     drop(filled(&dir));
     let truth = dir.path().join("memory.ndjson");
-    append(&truth, &entry("d-abc234", "one", "late")).expect("as a dead writer did");
+    append(&truth, &line_of(&entry("d-abc234", "one", "late")).expect("line"))
+        .expect("as a dead writer did");
     fsx::open_append(&truth).and_then(|mut f| f.write_all(b"{\"torn")).expect("tear");
     let mut memory = Memory::open(dir.path()).expect("open");
     assert_eq!(memory.entries("one").expect("entries").len(), 3);
