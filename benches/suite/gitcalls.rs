@@ -1,6 +1,7 @@
-//! The floor under jobs that work in a repository: the calls of git that make a tree, land what was done there and make the
-//! branch, by themselves. They are those of `src/trees`, call by call, but for its questions about settings (`config`), which are
-//! there to be on the safe side. Tasks may make theirs side by side; landings come one after the other.
+//! The floor under jobs that work in a repository of their own: the calls of git that make a tree, land what was done there and make
+//! the branch, by themselves. They are those of `src/trees`, call by call, but for its questions about settings (`config`), which are
+//! there to be on the safe side; what it writes without git, trees without files and refs, is written here, too. Tasks may make theirs
+//! side by side; landings come one after the other.
 //!
 //! The measure of shapes does not begin before git has told that a job makes these calls and no others (`heard.rs`): whoever
 //! changes what `src/trees` asks of git sees it fail, with both lists.
@@ -28,9 +29,17 @@ pub(crate) struct Repository {
     /// The commit that all begins with.
     first: String,
     tip: Mutex<String>,
-    landed: Mutex<Vec<String>>,
+    landed: Mutex<Landed>,
     /// Git fails where two of it register or remove trees at the same time.
     trees: Mutex<()>,
+}
+
+/// What has landed.
+#[derive(Default)]
+struct Landed {
+    commits: usize,
+    /// Those that were laid over others, of which git has to tell what they changed.
+    laid: Vec<String>,
 }
 
 /// The tree of one task.
@@ -57,7 +66,7 @@ impl Repository {
         repository.git(&["init", "-q"], None)?;
         let tree = repository.git(&["mktree"], Some(""))?;
         let first = repository.git(&["commit-tree", &tree, "-m", "first"], None)?;
-        repository.durably(&["update-ref", "refs/numerus/job/tip", &first])?;
+        repository.put_ref("refs/numerus/job/tip", &first)?;
         repository.first.clone_from(&first);
         *repository.tip.lock().unwrap_or_else(PoisonError::into_inner) = first;
         Ok(repository)
@@ -98,20 +107,43 @@ impl Repository {
         self.call(&Call { dir: &self.top, input, index: None }, words)
     }
 
-    /// As what has to survive a power cut.
-    fn durably(&self, words: &[&str]) -> io::Result<String> {
-        self.git(&[&["-c", ALL], words].concat(), None)
+    /// Sets a ref as git does: its lock is written, flushed and given its name.
+    fn put_ref(&self, name: &str, commit: &str) -> io::Result<()> {
+        let path = self.top.join(".git").join(name);
+        let lock = path.with_extension("lock");
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        let mut file = fs::File::create_new(&lock)?;
+        file.write_all(format!("{commit}\n").as_bytes())?;
+        file.sync_all()?;
+        fs::rename(lock, path)
     }
 
     /// Makes the tree of a task, from what has landed so far.
     pub(crate) fn open(&self, task: &str) -> io::Result<Tree> {
         let (base, dir) = (self.tip(), self.scratch.path(&format!("tree-{task}")));
+        if base == self.first {
+            self.put_tree(&dir)?;
+            return Ok(Tree { task: task.to_owned(), dir, base });
+        }
         let place = dir.to_string_lossy();
         let add = ["worktree", "add", "-q", "--force", "--force", "--detach", "--lock"];
         let add = [&["-c", LOGLESS], &add[..], &[&*place, &base]].concat();
         let _lock = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
         self.git(&add, None)?;
         Ok(Tree { task: task.to_owned(), dir, base })
+    }
+
+    /// Makes a tree without files as git does.
+    fn put_tree(&self, dir: &Path) -> io::Result<()> {
+        let name = dir.file_name().ok_or_else(|| Error::other("a tree without a name"))?;
+        let entry = self.top.join(".git/worktrees").join(name);
+        fs::create_dir_all(&entry)?;
+        fs::create_dir_all(dir)?;
+        fs::write(entry.join("locked"), "floor\n")?;
+        fs::write(entry.join("commondir"), "../..\n")?;
+        fs::write(entry.join("gitdir"), format!("{}\n", dir.join(".git").display()))?;
+        fs::write(dir.join(".git"), format!("gitdir: {}\n", entry.display()))?;
+        fs::write(entry.join("HEAD"), format!("{}\n", self.first))
     }
 
     /// Writes the file of a task, looks at what was done in its tree, lands it, and takes the tree away.
@@ -121,12 +153,16 @@ impl Repository {
         let in_tree = |words: &[&str], input: Option<&str>| {
             self.call(&Call { dir: &tree.dir, input, index: None }, words)
         };
-        in_tree(&["ls-files", "-s", "-z"], None)?;
+        let is_empty = tree.base == self.first;
+        if !is_empty {
+            in_tree(&["ls-files", "-s", "-z"], None)?;
+        }
         let update = ["-c", OBJECTS, "update-index", "--add", "--replace", "-z", "--stdin"];
         in_tree(&update, Some(&format!("{file}\0")))?;
         let object = in_tree(&["-c", OBJECTS, "write-tree"], None)?;
-        let changed = ["diff-tree", "-r", "-z", "--raw", "--no-renames", &tree.base, &object];
-        let entries = self.git(&changed, None)?;
+        let patch: &[&str] = if is_empty { &["-p", "--binary"] } else { &[] };
+        let raw = ["-r", "-z", "--raw", "--no-renames", &tree.base, &object];
+        let entries = self.git(&[&["diff-tree"], patch, &raw].concat(), None)?;
         self.advance(tree, (&file, &object), &entries)?;
         self.take_away(tree)
     }
@@ -156,10 +192,17 @@ impl Repository {
         let unreversed = "pack.writeReverseIndex=false";
         let pack = ["-c", ALL, "-c", unreversed, "pack-objects", "-q", "--revs", &aside];
         self.git(&pack, Some(&format!("{commit}\n^{}\n", *tip)))?;
-        self.durably(&["update-ref", "refs/numerus/job/tip", &commit, &tip])?;
-        self.git(&["diff-tree", "-p", "--binary", &tip, &commit], None)?;
+        self.put_ref("refs/numerus/job/tip", &commit)?;
+        let mut landed = self.landed.lock().unwrap_or_else(PoisonError::into_inner);
+        landed.commits += 1;
+        // The first one's patch came with what was seen of it.
+        if landed.commits > 1 {
+            self.git(&["diff-tree", "-p", "--binary", &tip, &commit], None)?;
+        }
         tip.clone_from(&commit);
-        self.landed.lock().unwrap_or_else(PoisonError::into_inner).push(commit);
+        if laid.is_some() {
+            landed.laid.push(commit);
+        }
         Ok(())
     }
 
@@ -182,15 +225,18 @@ impl Repository {
 
     /// Makes the branch, and reads what is told of it.
     pub(crate) fn end(&self) -> io::Result<()> {
-        let landed = self.landed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let landed = self.landed.lock().unwrap_or_else(PoisonError::into_inner);
         let tip = self.tip();
-        let both = format!(
-            "create refs/heads/numerus/job {tip}\nupdate refs/numerus/job/published {tip}\n"
-        );
-        self.git(&["-c", ALL, "-c", LOGLESS, "update-ref", "--stdin"], Some(&both))?;
-        self.git(&["diff-tree", "-p", "--binary", &self.first, &tip], None)?;
-        let changed = ["diff-tree", "--stdin", "-r", "-z", "--name-only", "--no-commit-id"];
-        self.git(&changed, Some(&format!("{}\n", landed.join("\n"))))?;
+        for name in ["refs/heads/numerus/job", "refs/numerus/job/published"] {
+            self.put_ref(name, &tip)?;
+        }
+        if landed.commits > 1 {
+            self.git(&["diff-tree", "-p", "--binary", &self.first, &tip], None)?;
+        }
+        if !landed.laid.is_empty() {
+            let changed = ["diff-tree", "--stdin", "-r", "-z", "--name-only", "--no-commit-id"];
+            self.git(&changed, Some(&format!("{}\n", landed.laid.join("\n"))))?;
+        }
         Ok(())
     }
 

@@ -10,10 +10,13 @@ use crate::logic::audit::{Change, Violation};
 use crate::logic::claims::from_top;
 use crate::model::claim::Claim;
 use crate::model::workspace::Oid;
+use crate::os::fsx;
 use crate::os::git::GitError;
 
-use super::diff::{fields, garbled};
+use super::by_hand::EMPTY_INDEX;
+use super::diff::{Diff, fields, garbled};
 use super::ignores::Ignores;
+use super::recall::SMALL_PATCH;
 use super::walk::{Known, as_path, walk};
 use super::{Tree, Trees, TreesError, copy};
 
@@ -28,6 +31,8 @@ pub struct Audited {
     pub changes: Vec<Change>,
     /// What cannot land, whatever was claimed.
     pub violations: Vec<Violation>,
+    /// All of it as a patch, where it was small enough to be made in the same call.
+    pub(super) patch: Option<Vec<u8>>,
 }
 
 /// Most files that git does not take, by name; there may be more, and nothing lands in any case.
@@ -62,7 +67,8 @@ impl Trees {
         let what = "the tree itself, moved or replaced".to_owned();
         let violations = vec![Violation { path: ".".to_owned(), what }];
         let base = tree.base().to_owned();
-        Ok(Audited { base, tree: object.line()?, changes: Vec::new(), violations })
+        let tree = object.line()?;
+        Ok(Audited { base, tree, changes: Vec::new(), violations, patch: None })
     }
 
     /// The index as it was when the tree was made. One that somebody wrote in since is made again, without the times that
@@ -96,7 +102,10 @@ impl Trees {
         self.feed(tree, index, &["--force-remove"], &missing)?;
         self.take_in(tree, index, &seen.files)?;
         let object = self.write_by(index, ["write-tree"]).line()?;
-        let (mut changes, unnamed) = self.diff(tree.base(), &object)?;
+        // Where nothing was there before, the patch is as large as what is there now.
+        let is_small = base.tracked.is_empty() && seen.touched_bytes <= SMALL_PATCH as u64;
+        let look = if is_small { Self::diff_with_patch } else { Self::diff };
+        let Diff { mut changes, unnamed, patch } = look(self, tree.base(), &object)?;
         seen.violations.extend(passed_over(&seen.files, &base.tracked, &changes, &unnamed));
         seen.violations.extend(unnamed);
         // The walk lets none pass; this is for one that comes into being between the walk and git's own look.
@@ -104,7 +113,7 @@ impl Trees {
             seen.violations.push(Violation { path: link.path, what: "a submodule".to_owned() });
         }
         let violations = seen.violations;
-        Ok(Audited { base: tree.base().to_owned(), tree: object, changes, violations })
+        Ok(Audited { base: tree.base().to_owned(), tree: object, changes, violations, patch })
     }
 
     /// Brings the files of a tree into an index, all that git takes: one that it fails on is found by halves and left out.
@@ -147,8 +156,12 @@ impl Trees {
 
     /// Lists an index as `<mode> <id> <stage>\t<path>`.
     fn read_base(&self, index: &Path) -> Result<Base, TreesError> {
-        let out = self.read(["ls-files", "-s", "-z"]).env("GIT_INDEX_FILE", index).run()?;
         let mut base = Base { tracked: BTreeMap::new(), ignore_files: Vec::new() };
+        let found = fsx::read_bounded(index, EMPTY_INDEX.len() as u64);
+        if found.is_ok_and(|found| found.as_deref() == Some(EMPTY_INDEX)) {
+            return Ok(base);
+        }
+        let out = self.read(["ls-files", "-s", "-z"]).env("GIT_INDEX_FILE", index).run()?;
         for line in fields(&out) {
             let tab = line.iter().position(|b| *b == b'\t').ok_or_else(garbled)?;
             let head = String::from_utf8_lossy(&line[..tab]);

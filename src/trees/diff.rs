@@ -7,6 +7,7 @@ use crate::logic::audit::{Change, Violation};
 use crate::model::workspace::Oid;
 use crate::os::git::GitError;
 
+use super::patch::PLAIN;
 use super::{Trees, TreesError};
 
 impl Trees {
@@ -28,26 +29,59 @@ impl Trees {
     /// # Errors
     /// When git fails.
     pub fn changed_by(&self, commits: &[Oid]) -> Result<Vec<String>, TreesError> {
-        let args = ["diff-tree", "--stdin", "-r", "-z", "--name-only", "--no-renames"];
-        let call = self.read(args).arg("--no-commit-id");
-        let out = call.input((commits.join("\n") + "\n").as_bytes()).run()?;
-        let path = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
-        Ok(fields(&out).map(path).collect::<BTreeSet<String>>().into_iter().collect())
+        let (mut paths, mut unknown) = (BTreeSet::new(), Vec::new());
+        for commit in commits {
+            match self.recall.paths(commit) {
+                Some(known) => paths.extend(known),
+                None => unknown.push(commit.as_str()),
+            }
+        }
+        if !unknown.is_empty() {
+            let args = ["diff-tree", "--stdin", "-r", "-z", "--name-only", "--no-renames"];
+            let call = self.read(args).arg("--no-commit-id");
+            let out = call.input((unknown.join("\n") + "\n").as_bytes()).run()?;
+            paths.extend(fields(&out).map(|path| String::from_utf8_lossy(path).into_owned()));
+        }
+        Ok(paths.into_iter().collect())
     }
 
-    /// Every difference; a path that is no UTF-8 is a violation, since no claim can name it.
-    pub(super) fn diff(
-        &self,
-        old: &str,
-        new: &str,
-    ) -> Result<(Vec<Change>, Vec<Violation>), TreesError> {
+    /// Every difference.
+    pub(super) fn diff(&self, old: &str, new: &str) -> Result<Diff, TreesError> {
         let out = self.read(["diff-tree", "-r", "-z", "--raw", "--no-renames", old, new]).run()?;
-        let mut found = (Vec::new(), Vec::new());
-        let mut fields = fields(&out);
+        Diff::read(&out)
+    }
+
+    /// The same, with the patch of it all, where that is known to be a small one.
+    pub(super) fn diff_with_patch(&self, old: &str, new: &str) -> Result<Diff, TreesError> {
+        let out = self.read(PLAIN).arg("-r").arg("-z").arg("--raw").arg(old).arg(new).run()?;
+        let is_end = |pair: &[u8]| pair == b"\0\0";
+        // An empty field lies between the two.
+        let end = out.windows(2).position(is_end).map_or(out.len(), |at| at + 1);
+        let patch = out.get(end + 1..).unwrap_or_default().to_vec();
+        Ok(Diff { patch: Some(patch), ..Diff::read(&out[..end])? })
+    }
+}
+
+/// What differs between two trees.
+#[derive(Debug, Default)]
+pub(super) struct Diff {
+    /// The paths, with what was there and what is.
+    pub(super) changes: Vec<Change>,
+    /// Names that are no UTF-8, so that no claim can name them.
+    pub(super) unnamed: Vec<Violation>,
+    /// The difference as a patch, where that was asked for.
+    pub(super) patch: Option<Vec<u8>>,
+}
+
+impl Diff {
+    /// From `:<old mode> <new mode> <old id> <new id> <letter>`, then the path, each ended by a NUL.
+    fn read(out: &[u8]) -> Result<Self, TreesError> {
+        let mut found = Self::default();
+        let mut fields = fields(out);
         while let (Some(head), Some(path)) = (fields.next(), fields.next()) {
             match std::str::from_utf8(path) {
-                Ok(path) => found.0.push(change(head, path).ok_or_else(garbled)?),
-                Err(_) => found.1.push(Violation {
+                Ok(path) => found.changes.push(change(head, path).ok_or_else(garbled)?),
+                Err(_) => found.unnamed.push(Violation {
                     path: String::from_utf8_lossy(path).into_owned(),
                     what: "a name that is no UTF-8".to_owned(),
                 }),

@@ -15,7 +15,7 @@ use super::workspace::resolve;
 use super::{TIP, TreesError, ahead, own_ref};
 
 /// The commit without files that each job begins with, made at the epoch by nobody.
-const COMMIT: &str = "2cb156adf1044d4a8c3ca401b60fdae2e5027aba";
+pub(super) const COMMIT: &str = "2cb156adf1044d4a8c3ca401b60fdae2e5027aba";
 /// The commit as git keeps it.
 const OBJECT: &[u8] = b"\x78\x01\x8d\x8d\x41\x0a\xc2\x30\x10\x45\x5d\xe7\x14\xb3\x77\x13\xc3\x34\x24\x22\xe2\x09\xbc\xc3\x64\
                        \x3a\xa5\x62\xd3\x94\x64\x82\x78\x7b\x45\x3d\x80\x7f\xf5\x16\x8f\xf7\xb9\xe4\x7c\x53\x38\x78\xdc\x69\
@@ -24,7 +24,8 @@ const OBJECT: &[u8] = b"\x78\x01\x8d\x8d\x41\x0a\xc2\x30\x10\x45\x5d\xe7\x14\xb3
                        \xcf\xf0\xe7\x43\xe5\x3f\xdb\xfc\x4a\x47\xa0\x15\x24\x6f\xfa\x84\x47\xa9\xf7\xb6\x11\x8b\x79\x01\x3a\
                        \x2b\x39\x8c";
 /// What `git init` writes.
-const CONFIG: &[u8] = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
+pub(super) const CONFIG: &[u8] =
+    b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
                         \tlogallrefupdates = true\n";
 /// The branch that is checked out, and the ref that it is.
 const BRANCH: &str = "refs/heads/main";

@@ -14,6 +14,7 @@ use crate::model::workspace::Oid;
 use crate::os::fsx;
 use crate::os::git::{Call, GitError};
 
+use super::by_hand::Set;
 use super::own::{OWN_BRANCHES, own_branches};
 use super::workspace::as_numerus;
 use super::{Audited, OWN_REFS, PUBLISHED, Tree, Trees, TreesError, copy};
@@ -94,6 +95,11 @@ impl Trees {
         let whole = changed.is_empty() && landing.len() == audited.changes.len();
         let object = if whole { audited.tree.clone() } else { self.lay_over(tree, tip, landing)? };
         let commit = self.commit(&object, tip, words)?;
+        if whole {
+            let paths = landing.iter().map(|change| change.path.clone()).collect();
+            self.recall.note(&commit, tip, paths);
+            audited.patch.iter().for_each(|patch| self.recall.note_patch(&commit, patch));
+        }
         Ok(Landing::Ready { commit, parent: tip.to_owned() })
     }
 
@@ -211,7 +217,11 @@ impl Trees {
     pub fn create_branch(&self, commit: &str) -> Result<String, TreesError> {
         let (full, published) =
             (format!("{OWN_BRANCHES}{}", self.folder.job()), self.own_ref(PUBLISHED));
-        // Most often the name is free: both in one call.
+        // Most often the name is free: both at once.
+        let refs = [full.as_str(), &published].map(|name| Set { name, new: commit, old: None });
+        if self.write_refs(&refs) {
+            return Ok(shortened(&full));
+        }
         let both = format!("create {full} {commit}\nupdate {published} {commit}\n");
         if self.update_refs(&[&full, &published], &both).is_ok() {
             return Ok(shortened(&full));

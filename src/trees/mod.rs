@@ -14,6 +14,7 @@ mod again;
 mod ahead;
 mod apply;
 mod audit;
+mod by_hand;
 mod copy;
 mod diff;
 mod fresh;
@@ -23,6 +24,7 @@ mod land;
 mod own;
 mod patch;
 mod pinned;
+mod recall;
 mod removal;
 mod retried;
 mod secure;
@@ -46,7 +48,10 @@ use crate::runs::{Place, RunFolder};
 pub use ahead::provide;
 pub use apply::{Checkout, Outlook};
 pub use audit::Audited;
+use by_hand::Set;
 pub use land::{Judged, Landing, Words};
+use pinned::Settings;
+use recall::Recall;
 pub use removal::{bundle, clear_unused, remove_run, remove_traces, standing};
 pub use retried::built_on;
 pub use take_in::{Foreign, Intake};
@@ -109,6 +114,10 @@ pub struct Trees {
     is_nameless: AtomicBool,
     /// Where the user's own ignore rules lie, asked once: who changes the setting meanwhile does not change what is seen.
     own_ignores: OnceLock<PathBuf>,
+    /// What the settings said, and the files that they lay in.
+    settings: Settings,
+    /// What was seen of the landings that were made here.
+    recall: Recall,
 }
 
 impl Trees {
@@ -118,18 +127,11 @@ impl Trees {
     /// # Errors
     /// When the workspace has no repository, or git fails.
     pub fn open(workspace: &Workspace, folder: &RunFolder, tip: &str) -> Result<Self, TreesError> {
-        let git_dir = Path::new(&workspace.git_dir);
         if workspace.git_dir.is_empty() {
             let why = "it is no git repository".to_owned();
             return Err(TreesError::Refused { path: workspace.top.clone(), why });
         }
-        let trees = Self {
-            workspace: workspace.clone(),
-            folder: folder.clone(),
-            git: Git::at(git_dir),
-            is_nameless: AtomicBool::new(false),
-            own_ignores: OnceLock::new(),
-        };
+        let trees = Self::to_read(workspace, folder);
         trees.release()?;
         // Most often the job is new: the tip is made without asking git first, which makes none where there is one.
         if trees.tip_file()?.is_none()
@@ -139,6 +141,19 @@ impl Trees {
             return Err(e);
         }
         Ok(trees)
+    }
+
+    /// Not [`Trees::open`]: only the holder of the job's lock may set its refs.
+    fn to_read(workspace: &Workspace, folder: &RunFolder) -> Self {
+        Self {
+            workspace: workspace.clone(),
+            folder: folder.clone(),
+            git: Git::at(Path::new(&workspace.git_dir)),
+            is_nameless: AtomicBool::new(false),
+            own_ignores: OnceLock::new(),
+            settings: Settings::default(),
+            recall: Recall::default(),
+        }
     }
 
     /// The workspace it was opened with.
@@ -211,6 +226,10 @@ impl Trees {
 
     /// Sets a ref of the job, its branch included, that has the value `old` at this moment.
     fn set_ref(&self, name: &str, new: &str, old: &str) -> Result<(), TreesError> {
+        let known = (old != self.zero()).then_some(old);
+        if self.write_refs(&[Set { name, new, old: known }]) {
+            return Ok(());
+        }
         self.update_ref(name, &[name, new, old])
     }
 

@@ -11,7 +11,7 @@ const CHUNK: usize = 50;
 const LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Options that no attribute and no setting of a repository can bend.
-const PLAIN: [&str; 11] = [
+pub(super) const PLAIN: [&str; 11] = [
     "diff-tree",
     "-p",
     "--binary",
@@ -37,13 +37,29 @@ fn left_out(patch: &mut Vec<u8>, changes: &[Change]) {
 }
 
 impl Trees {
-    /// The difference between two commits or trees: of a whole job from its base to its tip, of a task from its parent
-    /// to its commit, of an attempt from its base to its audited tree.
+    /// The difference between two commits or trees: of a whole job from its base to its tip, of an attempt from its base to its
+    /// audited tree.
     ///
     /// # Errors
     /// When git fails, or the patch is larger than 64 MiB.
     pub fn patch(&self, old: &str, new: &str) -> Result<Vec<u8>, TreesError> {
+        if let Some(patch) = self.recall.patch_from(old, new) {
+            return Ok(patch);
+        }
         Ok(self.read(PLAIN).arg(old).arg(new).limit(LIMIT).run()?)
+    }
+
+    /// The difference between a commit of a task and its parent.
+    ///
+    /// # Errors
+    /// Those of [`Trees::patch`].
+    pub fn patch_of_commit(&self, commit: &str) -> Result<Vec<u8>, TreesError> {
+        if let Some(patch) = self.recall.patch(commit) {
+            return Ok(patch);
+        }
+        let patch = self.patch(&format!("{commit}^"), commit)?;
+        self.recall.note_patch(commit, &patch);
+        Ok(patch)
     }
 
     /// Everything that an attempt did, for a person to save; what a patch cannot hold is named in it.

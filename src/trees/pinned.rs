@@ -4,12 +4,18 @@
 //! Line ends (`core.autocrlf`, `core.eol`) stay as they are: they are the same when a tree is made and when it is audited.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
-use crate::os::env;
 use crate::os::git::Git;
+use crate::os::{env, fsx};
 
 use super::{Trees, TreesError};
+
+/// Largest file of settings that is compared, in bytes.
+const MOST_SETTINGS: u64 = 64 * 1024;
 
 /// A file as it is: its mode, its being a link, its name, its times. An index that is one file, with an entry a path.
 const PINNED: [&str; 15] = [
@@ -35,7 +41,7 @@ impl Trees {
     /// The arguments of a call that makes, compares or changes a tree, `args` being the subcommand and what follows.
     pub(super) fn pinned(&self, args: &[&str]) -> Result<Vec<OsString>, TreesError> {
         let mut settings: Vec<String> = PINNED.iter().map(|&setting| setting.to_owned()).collect();
-        let said = said(&self.git, &self.workspace.git_dir)?;
+        let said = self.settings.ask(&self.git, &self.workspace.git_dir)?;
         self.note_own_ignores(&said.ignores);
         if said.is_nameless() {
             self.is_nameless.store(true, Ordering::Relaxed);
@@ -55,8 +61,50 @@ impl Trees {
     }
 }
 
+/// The last answer about the settings, with the files that it was given for. The machine's own file is not among them: whoever
+/// writes there is trusted.
+#[derive(Debug, Default)]
+pub(super) struct Settings(Mutex<Option<(Vec<u8>, Said)>>);
+
+impl Settings {
+    /// Asks git, unless its files are as they were when it was asked last.
+    fn ask(&self, git: &Git, git_dir: &str) -> Result<Said, TreesError> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(files) = self_contained(Path::new(git_dir)) else { return said(git, git_dir) };
+        match &*known {
+            Some((then, said)) if *then == files => Ok(said.clone()),
+            _ => Ok(known.insert((files, said(git, git_dir)?)).1.clone()),
+        }
+    }
+}
+
+/// The repository's and the user's settings as they are written, one after the other; `None` if there may be more to them, in files
+/// that they name, or that git is told of.
+fn self_contained(git_dir: &Path) -> Option<Vec<u8>> {
+    if env::var_os("GIT_CONFIG_GLOBAL").is_some() {
+        return None;
+    }
+    let home = env::var_os("HOME").map(PathBuf::from)?;
+    let config = env::var_os("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
+    let mut all = Vec::new();
+    for file in [git_dir.join("config"), config.join("git/config"), home.join(".gitconfig")] {
+        // No file is a state of its own, and so is an empty one. People have links there.
+        match file.canonicalize() {
+            Ok(file) => {
+                all.extend(fsx::read_bounded(&file, MOST_SETTINGS).ok()??);
+                all.extend(b"\0file\0");
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => all.extend(b"\0none\0"),
+            Err(_) => return None,
+        }
+    }
+    let text = String::from_utf8_lossy(&all).to_ascii_lowercase();
+    let is_more = |word| text.contains(word);
+    (!["include", "worktreeconfig"].into_iter().any(is_more)).then_some(all)
+}
+
 /// What the repository's and the user's settings say of what matters here.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Said {
     /// The filters that they have a program for.
     drivers: Vec<String>,
@@ -122,6 +170,36 @@ pub(super) fn filtered(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_asked_for_again_where_their_files_have_changed_or_name_others() {
+        let d = tempfile::tempdir().expect("tempdir");
+        let git = Git::at(d.path());
+        git.write(["init", "-q"]).run().expect("init");
+        let git_dir = d.path().join(".git");
+        let settings = Settings::default();
+        let drivers = || {
+            let asked = settings.ask(&git, git_dir.to_str().expect("text")).expect("settings");
+            let own = |driver: &String| ["mine", "other"].contains(&driver.as_str());
+            asked.drivers.into_iter().filter(own).collect::<Vec<_>>()
+        };
+        let set = |name: &str, value: &str| {
+            git.write(["config", name, value]).run().expect("set");
+        };
+        let asked = || self_contained(&git_dir);
+        assert!(drivers().is_empty());
+        let before = asked();
+        set("filter.mine.clean", "cat");
+        assert_ne!(asked(), before);
+        assert_eq!(drivers(), ["mine"]);
+        let included = d.path().join("included");
+        set("Include.path", included.to_str().expect("text"));
+        assert_eq!(asked(), None);
+        fsx::put(&included, b"[filter \"other\"]\n\tclean = cat\n").expect("put");
+        assert_eq!(drivers(), ["mine", "other"]);
+        fsx::remove(&included).expect("removed");
+        assert_eq!(drivers(), ["mine"]);
+    }
 
     #[test]
     fn settings_are_read_as_git_lists_them() {

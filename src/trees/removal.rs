@@ -58,19 +58,6 @@ fn look(workspace: &Workspace, folder: &RunFolder) -> Result<Standing, TreesErro
     Ok(if trees.is_discarded(&foreign)? { Standing::Discarded } else { Standing::Unmerged })
 }
 
-impl Trees {
-    /// Not `Trees::open`: only the holder of the job's lock may set its refs.
-    pub(super) fn to_read(workspace: &Workspace, folder: &RunFolder) -> Self {
-        Self {
-            workspace: workspace.clone(),
-            folder: folder.clone(),
-            git: Git::at(Path::new(&workspace.git_dir)),
-            is_nameless: std::sync::atomic::AtomicBool::new(false),
-            own_ignores: std::sync::OnceLock::new(),
-        }
-    }
-}
-
 /// The branch that a ref is, if it is one of a job, by its name.
 fn of_job(name: &str) -> Option<&str> {
     name.strip_prefix("refs/heads/").filter(|branch| branch.starts_with("numerus/"))

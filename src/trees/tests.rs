@@ -1,6 +1,7 @@
 //! A task's tree and its audit, through a real repository.
 
 mod blind;
+mod by_hand;
 mod grounds;
 mod landing;
 mod naming;

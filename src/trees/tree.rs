@@ -233,12 +233,9 @@ impl Trees {
         {
             let _lock = self.lock()?;
             self.clear_half_made()?;
-            // Forced twice: a worktree that is locked but gone, of a git that was killed, gives way. Nobody asks for what it was
-            // before.
-            let logless = ["-c", "core.logAllRefUpdates=false"];
-            let args = ["worktree", "add", "-q", "--force", "--force", "--detach", "--lock"];
-            let args = self.pinned(&[&logless[..], &args].concat())?;
-            self.write(args).arg(&dir).arg(commit).run()?;
+            if !self.add_empty(&dir, commit)? {
+                self.add_by_git(&dir, commit)?;
+            }
         }
         let mut tree = Tree {
             birth: self.birth_of(&dir)?,
@@ -257,6 +254,15 @@ impl Trees {
         }
         self.keep_index(&mut tree)?;
         Ok(tree)
+    }
+
+    fn add_by_git(&self, dir: &Path, commit: &str) -> Result<(), TreesError> {
+        // Forced twice: a worktree that is locked but gone, of a git that was killed, gives way. Nobody asks for what it was before.
+        let logless = ["-c", "core.logAllRefUpdates=false"];
+        let args = ["worktree", "add", "-q", "--force", "--force", "--detach", "--lock"];
+        let args = self.pinned(&[&logless[..], &args].concat())?;
+        self.write(args).arg(dir).arg(commit).run()?;
+        Ok(())
     }
 
     /// What can still be told of a tree that an earlier worker made: nothing of its files is taken to be as it was. Not for

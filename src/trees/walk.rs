@@ -55,8 +55,9 @@ pub(super) struct Seen {
     pub files: Vec<Vec<u8>>,
     /// What can never land.
     pub violations: Vec<Violation>,
+    /// How large the files are that were touched, together.
+    pub touched_bytes: u64,
     outside: usize,
-    touched_bytes: u64,
 }
 
 impl Seen {

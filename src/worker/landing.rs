@@ -257,7 +257,7 @@ pub(super) async fn tidy(desk: &Arc<Desk>, tree: Tree, id: &TaskId) {
     let commit = desk.book.state(|s| s.task(id).and_then(|t| t.commit.clone()));
     let tidied = with_trees(desk, move |trees| {
         if let Some(commit) = commit {
-            let patch = trees.patch(&format!("{commit}^"), &commit)?;
+            let patch = trees.patch_of_commit(&commit)?;
             fsx::replace_derived(&path, &patch)?;
         }
         trees.remove(&tree)

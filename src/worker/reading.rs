@@ -124,7 +124,7 @@ async fn diffs(desk: &Desk, before: Vec<TaskState>) -> Outcome<String> {
     let patch = with_trees(desk, move |trees| {
         let mut whole = Vec::new();
         for commit in commits {
-            whole.extend(trees.patch(&format!("{commit}^"), &commit)?);
+            whole.extend(trees.patch_of_commit(&commit)?);
         }
         Ok(whole)
     });
