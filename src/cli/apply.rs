@@ -56,7 +56,11 @@ pub(super) fn job(root: &Root, prefix: &str, only_check: bool) -> Result<String,
     };
     if folder.is_own(&workspace.top) {
         let take = take::command(job, branch, &workspace.top, true);
-        return Ok(format!("{job}: has a repository of its own: {take}"));
+        return Err(Failure::new(
+            Exit::Blocked,
+            format!("{job} has a repository of its own: nothing is brought anywhere"),
+        )
+        .hint(format!("{take} makes a checkout of it")));
     }
     let to = Target { job, branch, workspace };
     let checkout = Checkout::of(workspace);

@@ -13,6 +13,7 @@ use crate::daemon::{Options, Standing};
 use crate::error::{Exit, Failure};
 use crate::logic::words::plural;
 use crate::os::console::one_line;
+use crate::spool::Spool;
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -57,7 +58,8 @@ pub(super) fn run(here: &mut Here, asked: &Daemon) -> Result<Exit, Failure> {
         tell_standing: Some(tell_standing),
     };
     let exit = seams::daemon(&here.root, settings, options)?;
-    if once && exit == Exit::Blocked {
+    // Beside another daemon it ends so as well, with nothing left to do.
+    if once && exit == Exit::Blocked && !Spool::of(&here.root).is_drained() {
         here.out.note("not everything is done; numerus status says what waits for what");
     }
     Ok(exit)

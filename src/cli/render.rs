@@ -301,8 +301,8 @@ fn where_to_look(row: &Row, dir: &str) -> Vec<String> {
         // A repository of its own lies in its folder.
         take::command(job, &word(branch), &word(top), Path::new(top).starts_with(dir))
     });
-    let is_failed = status.state == JobPhase::Failed;
-    let retry = is_failed.then(|| take::again(job, status.reason.as_deref()));
+    let is_undone = matches!(status.state, JobPhase::Failed | JobPhase::Killed);
+    let retry = is_undone.then(|| take::again(job, status.reason.as_deref()));
     let worth = |t: &&TaskStatus| t.attempt > 0 && !matches!(t.state, TaskPhase::Succeeded);
     let task = status.tasks.iter().find(worth).map(|t| t.id.to_string());
     let place = match status.reason.as_deref() {

@@ -3,7 +3,6 @@
 use super::workers::Live;
 use super::{Daemon, Stop};
 use crate::error::Exit;
-use crate::spool::Place;
 
 impl Daemon {
     /// How it ends, once there is nothing left to do.
@@ -40,12 +39,7 @@ impl Daemon {
 
     /// Whether no accepted job is left, not even one that cannot be looked after, and no file that could become one.
     fn has_finished_all(&self) -> bool {
-        let none_is_claimed =
-            || self.desk.spool.jobs_in(Place::Claimed).is_ok_and(|j| j.is_empty());
-        // Such as what may not be moved: it was looked at, and left where it is.
-        let none_waits =
-            || self.desk.spool.incoming().is_ok_and(|mut names| names.next().is_none());
-        self.jobs.is_empty() && self.is_idle() && none_is_claimed() && none_waits()
+        self.jobs.is_empty() && self.is_idle() && self.desk.spool.is_drained()
     }
 
     fn code_once(&self) -> Exit {
@@ -68,6 +62,7 @@ mod tests {
     use super::*;
     use crate::daemon::rounds::tests::daemon;
     use crate::os::fsx;
+    use crate::spool::Place;
 
     #[test]
     fn once_has_not_done_all_while_a_file_is_left_where_it_is() {

@@ -148,6 +148,14 @@ impl Spool {
         Ok(entries.filter_map(|e| e.ok().map(|e| e.file_name())).filter(|n| may_be_taken(n)))
     }
 
+    /// Whether nothing is in it that is a job which has not ended, or that may become one.
+    pub fn is_drained(&self) -> bool {
+        let none_is_claimed = || self.jobs_in(Place::Claimed).is_ok_and(|jobs| jobs.is_empty());
+        // Such as what may not be moved: it was looked at, and left where it is.
+        let none_waits = || self.incoming().is_ok_and(|mut names| names.next().is_none());
+        none_is_claimed() && none_waits()
+    }
+
     /// Looks at one entry of `incoming/` without opening it; `None` if it is gone.
     ///
     /// # Errors

@@ -172,7 +172,8 @@ fn where_there_is_no_checkout_to_bring_it_to_the_answer_says_where_it_is() {
     yard.drop_job("bad-one", "bad-one", "");
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(1));
     let own = yard.ask(&["apply", "own-"]);
-    said(&own, 0, "has a repository of its own: git clone -b numerus/own-");
+    said(&own, 4, "has a repository of its own: nothing is brought anywhere");
+    said(&own, 4, "git clone -b numerus/own-");
     said(&yard.ask(&["apply", "bad-one-"]), 4, "it changed no file");
     said(&yard.ask(&["apply", "nobody"]), 3, "no job is called");
     let stage = Stage::new("apply-gone", &Script::of([part("t1")]));

@@ -21,6 +21,7 @@ fn a_second_daemon_says_whom_it_stands_by_and_when_it_leads() {
     let once = yard.ask(&["daemon", "--once"]);
     assert_eq!(once.code, Some(4), "{once:?}");
     assert!(once.stderr.contains(&format!("{active} and takes what is there")), "{once:?}");
+    assert!(!once.stderr.contains("not everything is done"), "nothing is to be done: {once:?}");
     drop(first);
     yard.until("it leads", || second.stderr().contains("this one is active now"));
 }

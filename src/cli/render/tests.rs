@@ -152,6 +152,9 @@ look: numerus retry a-abc234 · numerus apply a-abc234
     ended.status.reason = Some("dependency".into());
     let waited = detail(&ended, &[], agent, "/r", &view(144));
     assert!(waited.contains("look: numerus retry a-abc234 --after NEW ·"), "{waited}");
+    (ended.status.state, ended.status.reason) = (JobPhase::Killed, None);
+    let killed = detail(&ended, &[], agent, "/r", &view(144));
+    assert!(killed.contains("look: numerus retry a-abc234 ·"), "{killed}");
 }
 
 #[test]
