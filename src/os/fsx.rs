@@ -233,6 +233,16 @@ pub fn create_new(path: &Path) -> Result<File> {
     options.open(path).map_err(at(path))
 }
 
+/// Puts a new file in place, its bytes flushed and its name not, that has its name from the beginning: whose name is a lock.
+///
+/// # Errors
+/// `AlreadyExists` if the name is taken; otherwise those of the system, with the path, and then it is gone again.
+pub fn put_lock(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = create_new(path)?;
+    let written = file.write_all(bytes).and_then(|()| flush_bytes(&file));
+    written.inspect_err(|_| drop(remove_quietly(path))).map_err(at(path))
+}
+
 /// Opens a file that is there for writing over what it holds, at its place: where it is long enough already, that needs no
 /// room on the disk.
 ///
@@ -319,8 +329,16 @@ pub fn make_kept_dirs(dir: &Path) -> Result<()> {
 /// # Errors
 /// `AlreadyExists` if it is there; otherwise those of the system.
 pub fn make_new_dir(dir: &Path) -> Result<()> {
-    std::fs::DirBuilder::new().mode(0o700).create(dir).map_err(at(dir))?;
+    make_free_dir(dir)?;
     sync_dir(parent(dir))
+}
+
+/// Makes one folder that did not exist, without a flush.
+///
+/// # Errors
+/// `AlreadyExists` if it is there; otherwise those of the system, with the path.
+pub fn make_free_dir(dir: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(dir).map_err(at(dir))
 }
 
 /// Writes to a file of the kernel's, in one piece.

@@ -50,7 +50,7 @@ impl Trees {
         Ok(admin.parent() == Some(&worktrees) && is_its_own)
     }
 
-    /// Whether the index that git wrote with the tree, which no agent can reach, shows the commit that the tree says it is at.
+    /// Whether the index that was made with the tree, which no agent can reach, shows the commit that the tree says it is at.
     fn is_as_made(&self, tree: &Tree) -> Result<bool, TreesError> {
         let args = ["diff-index", "--cached", "--quiet", tree.base(), "--"];
         let call = self.read(args).env("GIT_INDEX_FILE", tree.fresh_index());

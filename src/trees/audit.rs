@@ -102,7 +102,7 @@ impl Trees {
         self.feed(tree, index, &["--force-remove"], &missing)?;
         self.take_in(tree, index, &seen.files)?;
         let object = self.write_by(index, ["write-tree"]).line()?;
-        // Where nothing was there before, the patch is as large as what is there now.
+        // Where nothing was there before, the patch is about as large as what is there now.
         let is_small = base.tracked.is_empty() && seen.touched_bytes <= SMALL_PATCH as u64;
         let look = if is_small { Self::diff_with_patch } else { Self::diff };
         let Diff { mut changes, unnamed, patch } = look(self, tree.base(), &object)?;

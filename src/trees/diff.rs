@@ -10,6 +10,9 @@ use crate::os::git::GitError;
 use super::patch::PLAIN;
 use super::{Trees, TreesError};
 
+/// Most bytes of a difference that is told with its patch.
+const LARGE: u64 = 1024 * 1024;
+
 impl Trees {
     /// The paths that differ between two commits or trees, relative to the repository's top, sorted.
     ///
@@ -51,9 +54,13 @@ impl Trees {
         Diff::read(&out)
     }
 
-    /// The same, with the patch of it all, where that is known to be a small one.
+    /// The same, with the patch of it all, unless both together are large.
     pub(super) fn diff_with_patch(&self, old: &str, new: &str) -> Result<Diff, TreesError> {
-        let out = self.read(PLAIN).arg("-r").arg("-z").arg("--raw").arg(old).arg(new).run()?;
+        let call = self.read(PLAIN).arg("-r").arg("-z").arg("--raw").arg(old).arg(new);
+        let out = match call.limit(LARGE).run() {
+            Err(GitError::TooLarge { .. }) => return self.diff(old, new),
+            out => out?,
+        };
         let is_end = |pair: &[u8]| pair == b"\0\0";
         // An empty field lies between the two.
         let end = out.windows(2).position(is_end).map_or(out.len(), |at| at + 1);

@@ -14,7 +14,7 @@ use crate::model::workspace::Oid;
 use crate::os::fsx;
 use crate::os::git::{Call, GitError};
 
-use super::by_hand::Set;
+use super::by_hand::RefMove;
 use super::own::{OWN_BRANCHES, own_branches};
 use super::workspace::as_numerus;
 use super::{Audited, OWN_REFS, PUBLISHED, Tree, Trees, TreesError, copy};
@@ -218,8 +218,8 @@ impl Trees {
         let (full, published) =
             (format!("{OWN_BRANCHES}{}", self.folder.job()), self.own_ref(PUBLISHED));
         // Most often the name is free: both at once.
-        let refs = [full.as_str(), &published].map(|name| Set { name, new: commit, old: None });
-        if self.write_refs(&refs) {
+        let refs = [full.as_str(), &published].map(|name| RefMove { name, new: commit, old: None });
+        if self.move_refs(&refs) {
             return Ok(shortened(&full));
         }
         let both = format!("create {full} {commit}\nupdate {published} {commit}\n");

@@ -48,7 +48,7 @@ use crate::runs::{Place, RunFolder};
 pub use ahead::provide;
 pub use apply::{Checkout, Outlook};
 pub use audit::Audited;
-use by_hand::Set;
+use by_hand::RefMove;
 pub use land::{Judged, Landing, Words};
 use pinned::Settings;
 use recall::Recall;
@@ -131,7 +131,7 @@ impl Trees {
             let why = "it is no git repository".to_owned();
             return Err(TreesError::Refused { path: workspace.top.clone(), why });
         }
-        let trees = Self::to_read(workspace, folder);
+        let trees = Self::new(workspace, folder);
         trees.release()?;
         // Most often the job is new: the tip is made without asking git first, which makes none where there is one.
         if trees.tip_file()?.is_none()
@@ -143,8 +143,8 @@ impl Trees {
         Ok(trees)
     }
 
-    /// Not [`Trees::open`]: only the holder of the job's lock may set its refs.
-    fn to_read(workspace: &Workspace, folder: &RunFolder) -> Self {
+    /// Sets nothing: where nobody holds the job's lock, it is to be read only.
+    fn new(workspace: &Workspace, folder: &RunFolder) -> Self {
         Self {
             workspace: workspace.clone(),
             folder: folder.clone(),
@@ -227,7 +227,7 @@ impl Trees {
     /// Sets a ref of the job, its branch included, that has the value `old` at this moment.
     fn set_ref(&self, name: &str, new: &str, old: &str) -> Result<(), TreesError> {
         let known = (old != self.zero()).then_some(old);
-        if self.write_refs(&[Set { name, new, old: known }]) {
+        if self.move_refs(&[RefMove { name, new, old: known }]) {
             return Ok(());
         }
         self.update_ref(name, &[name, new, old])

@@ -46,6 +46,10 @@ impl Trees {
         if let Some(patch) = self.recall.patch_from(old, new) {
             return Ok(patch);
         }
+        self.asked_for(old, new)
+    }
+
+    fn asked_for(&self, old: &str, new: &str) -> Result<Vec<u8>, TreesError> {
         Ok(self.read(PLAIN).arg(old).arg(new).limit(LIMIT).run()?)
     }
 
@@ -57,7 +61,7 @@ impl Trees {
         if let Some(patch) = self.recall.patch(commit) {
             return Ok(patch);
         }
-        let patch = self.patch(&format!("{commit}^"), commit)?;
+        let patch = self.asked_for(&format!("{commit}^"), commit)?;
         self.recall.note_patch(commit, &patch);
         Ok(patch)
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
-use crate::os::git::Git;
+use crate::os::git::{Git, GitError};
 use crate::os::{env, fsx};
 
 use super::{Trees, TreesError};
@@ -67,21 +67,25 @@ impl Trees {
 pub(super) struct Settings(Mutex<Option<(Vec<u8>, Said)>>);
 
 impl Settings {
-    /// Asks git, unless its files are as they were when it was asked last.
+    /// Asks git, unless its files are as they were when it was asked last, and name no others.
     fn ask(&self, git: &Git, git_dir: &str) -> Result<Said, TreesError> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(files) = self_contained(Path::new(git_dir)) else { return said(git, git_dir) };
-        match &*known {
-            Some((then, said)) if *then == files => Ok(said.clone()),
-            _ => Ok(known.insert((files, said(git, git_dir)?)).1.clone()),
+        let files = files(Path::new(git_dir));
+        if let (Some((then, said)), Some(files)) = (&*known, &files)
+            && then == files
+        {
+            return Ok(said.clone());
         }
+        let said = said(git, git_dir)?;
+        *known = files.filter(|_| !said.names_others).map(|files| (files, said.clone()));
+        Ok(said)
     }
 }
 
-/// The repository's and the user's settings as they are written, one after the other; `None` if there may be more to them, in files
-/// that they name, or that git is told of.
-fn self_contained(git_dir: &Path) -> Option<Vec<u8>> {
-    if env::var_os("GIT_CONFIG_GLOBAL").is_some() {
+/// The repository's and the user's settings as they are written, one after the other; `None` where git is told of other files, or
+/// one cannot be read.
+fn files(git_dir: &Path) -> Option<Vec<u8>> {
+    if ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"].iter().any(|name| env::var_os(name).is_some()) {
         return None;
     }
     let home = env::var_os("HOME").map(PathBuf::from)?;
@@ -98,9 +102,7 @@ fn self_contained(git_dir: &Path) -> Option<Vec<u8>> {
             Err(_) => return None,
         }
     }
-    let text = String::from_utf8_lossy(&all).to_ascii_lowercase();
-    let is_more = |word| text.contains(word);
-    (!["include", "worktreeconfig"].into_iter().any(is_more)).then_some(all)
+    Some(all)
 }
 
 /// What the repository's and the user's settings say of what matters here.
@@ -112,11 +114,12 @@ struct Said {
     ignores: String,
     /// Whether they name anybody's address.
     is_named: bool,
+    /// Whether there is more to them, in files that they name.
+    names_others: bool,
 }
 
 /// The settings that are asked for, in one call.
-const ASKED: &str =
-    r"^(filter\..*\.(clean|smudge|process)|core\.excludesfile|(user|author|committer)\.email)$";
+const ASKED: &str = r"^(filter\..*\.(clean|smudge|process)|core\.excludesfile|(user|author|committer)\.email|include(if\..*)?\.path|extensions\.worktreeconfig)$";
 
 impl Said {
     /// From a list of `<name>\n<value>`, or the name alone, each ended by a NUL; what comes later is the stronger.
@@ -127,6 +130,9 @@ impl Said {
             match name.strip_prefix("filter.").and_then(|rest| rest.rsplit_once('.')) {
                 Some((driver, _)) => said.drivers.push(driver.to_owned()),
                 None if name == "core.excludesfile" => value.clone_into(&mut said.ignores),
+                None if ["include", "extensions."].iter().any(|other| name.starts_with(other)) => {
+                    said.names_others = true;
+                }
                 None => said.is_named = true,
             }
         }
@@ -144,7 +150,15 @@ impl Said {
 
 fn said(git: &Git, git_dir: &str) -> Result<Said, TreesError> {
     let call = git.read(["config", "-z", "--get-regexp", ASKED]).env("GIT_DIR", git_dir);
-    Ok(Said::read(&String::from_utf8_lossy(&call.ask()?.stdout)))
+    let answer = call.ask()?;
+    match answer.code {
+        // The one says that nothing of it is set; anything else says nothing.
+        0 | 1 => Ok(Said::read(&String::from_utf8_lossy(&answer.stdout))),
+        code => {
+            let (command, stderr) = ("config".to_owned(), answer.stderr);
+            Err(GitError::Failed { command, code: Some(code), stderr }.into())
+        }
+    }
 }
 
 /// A file of a commit that goes through a filter with a program, and that filter, if there is any.
@@ -186,19 +200,26 @@ mod tests {
         let set = |name: &str, value: &str| {
             git.write(["config", name, value]).run().expect("set");
         };
-        let asked = || self_contained(&git_dir);
-        assert!(drivers().is_empty());
-        let before = asked();
+        let is_known = || settings.0.lock().expect("no panic").is_some();
+        assert!(drivers().is_empty() && is_known());
         set("filter.mine.clean", "cat");
-        assert_ne!(asked(), before);
         assert_eq!(drivers(), ["mine"]);
+        assert!(is_known());
         let included = d.path().join("included");
         set("Include.path", included.to_str().expect("text"));
-        assert_eq!(asked(), None);
+        assert_eq!(drivers(), ["mine"], "it is not there yet");
+        assert!(!is_known());
         fsx::put(&included, b"[filter \"other\"]\n\tclean = cat\n").expect("put");
         assert_eq!(drivers(), ["mine", "other"]);
         fsx::remove(&included).expect("removed");
         assert_eq!(drivers(), ["mine"]);
+        git.write(["config", "--unset", "include.path"]).run().expect("unset");
+        assert!(drivers() == ["mine"] && is_known());
+        set("extensions.worktreeConfig", "true");
+        assert!(drivers() == ["mine"] && !is_known());
+        fsx::put(&git_dir.join("config"), b"[broken").expect("put");
+        let asked = settings.ask(&git, git_dir.to_str().expect("text"));
+        assert!(matches!(asked, Err(TreesError::Git(GitError::Failed { .. }))), "{asked:?}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub fn standing(workspace: &Workspace, folder: &RunFolder) -> Standing {
 }
 
 fn look(workspace: &Workspace, folder: &RunFolder) -> Result<Standing, TreesError> {
-    let trees = Trees::to_read(workspace, folder);
+    let trees = Trees::new(workspace, folder);
     let Some(tip) = trees.find_tip()? else {
         // A repository that is gone has no refs either.
         trees.read(["rev-parse", "--git-dir"]).run()?;
@@ -120,7 +120,7 @@ pub fn clear_unused<'a>(
     if workspace.git_dir.is_empty() {
         return Ok(());
     }
-    let trees = Trees::to_read(workspace, folder);
+    let trees = Trees::new(workspace, folder);
     let entries = trees.entries()?;
     // One that cannot be removed keeps no other one.
     let clear = |(place, number)| trees.clear(&folder.place(place), number, &entries);

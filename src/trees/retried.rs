@@ -41,7 +41,7 @@ pub fn built_on(workspace: &Workspace, folder: &RunFolder) -> Result<Option<JobI
     if workspace.isolation != Isolation::Worktree || workspace.git_dir.is_empty() {
         return Ok(None);
     }
-    let trees = Trees::to_read(workspace, folder);
+    let trees = Trees::new(workspace, folder);
     // A repository in a run folder is not the one that a retry works in.
     let is_own = folder.is_own(&workspace.top);
     let head = if is_own { None } else { Checkout::of(workspace).commit("HEAD")? };

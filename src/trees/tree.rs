@@ -1,6 +1,6 @@
 //! The worktree of one attempt: always a new one, detached and locked, kept when the attempt failed.
 //!
-//! Beside it lies the index as git wrote it with the tree: what an agent does to the one in use does not matter then.
+//! Beside it lies the index as it was made with the tree: what an agent does to the one in use does not matter then.
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -344,7 +344,7 @@ impl Trees {
         self.git.write(args).env("GIT_DIR", &self.workspace().git_dir)
     }
 
-    /// Keeps the index that git has just written.
+    /// Keeps the index that was just made.
     fn keep_index(&self, tree: &mut Tree) -> Result<(), TreesError> {
         let fresh = tree.fresh_index();
         copy::copy_index(&tree.admin.join("index"), &fresh)?;
@@ -383,7 +383,7 @@ fn identity(dir: &Path) -> std::io::Result<(u64, u64)> {
     if meta.is_dir() { Ok((meta.dev(), meta.ino())) } else { Err(ErrorKind::NotADirectory.into()) }
 }
 
-/// The tree's own git directory, from the file that git has just written.
+/// The tree's own git directory, from the file that was made with it.
 pub(super) fn read_admin(dir: &Path) -> Result<PathBuf, TreesError> {
     let text = fsx::read_optional(&dir.join(".git"))?.unwrap_or_default();
     let path = text.trim_end().strip_prefix("gitdir: ").unwrap_or_default();

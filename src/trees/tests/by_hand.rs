@@ -1,7 +1,7 @@
 //! What is done without git in a repository of our own is what git would have done, and what is otherwise is left to git.
 
 use super::*;
-use crate::trees::by_hand::{EMPTY_INDEX, Set};
+use crate::trees::by_hand::{EMPTY_INDEX, RefMove};
 use crate::trees::fresh::COMMIT;
 
 const TIP: &str = "refs/numerus/job-abc234/tip";
@@ -28,7 +28,7 @@ fn entries(trees: &Trees) -> Vec<String> {
     fsx::list(&git_dir(trees).join("worktrees")).expect("entries")
 }
 
-/// A word after which `add_empty` and `write_refs` leave everything to git.
+/// A word after which `add_empty` and `move_refs` leave everything to git.
 fn change_settings(trees: &Trees) {
     says(git_dir(trees), &["config", "core.abbrev", "12"]);
 }
@@ -101,6 +101,26 @@ fn whoever_dies_while_a_tree_is_made_leaves_room_for_the_next() {
 }
 
 #[test]
+fn a_tree_below_a_link_is_known_by_its_real_path() {
+    let d = tempfile::tempdir().expect("scratch");
+    let real = d.path().canonicalize().expect("real").join("root");
+    fsx::make_dirs(&real.join("runs")).expect("root");
+    symlink(&real, d.path().join("link")).expect("link");
+    let root = Root::new(d.path().join("link"));
+    let folder = Runs::of(&root).create(&JobId::parse("job-abc234").expect("id")).expect("folder");
+    let ground = Ground { root: root.path(), codex_home: None };
+    let workspace = fix(&Options::default(), &folder, ground).expect("a repository");
+    let trees = Trees::open(&workspace, &folder, &workspace.base).expect("trees");
+    let tree = trees.add(&folder.place("t1"), 1, COMMIT).expect("tree");
+    let lies_at = real.join("runs/job-abc234/t1").join(tree.dir().file_name().expect("name"));
+    let list = says(git_dir(&trees), &["worktree", "list", "--porcelain"]);
+    assert!(list.contains(&format!("worktree {}\n", lies_at.display())), "{list}");
+    assert_eq!(says(tree.dir(), &["status", "--porcelain"]), "");
+    trees.remove(&tree).expect("removed");
+    assert!(!git_dir(&trees).join("worktrees").exists(), "nothing of it is left");
+}
+
+#[test]
 fn trees_of_several_tasks_have_entries_of_their_own() {
     let (house, trees) = own();
     let made = ["t1", "t2", "t3"].map(|task| house.add(&trees, task));
@@ -120,15 +140,15 @@ fn a_ref_moves_from_the_value_that_it_is_known_to_have() {
     };
     let now = || says(git_dir(&trees), &["rev-parse", TIP]);
     assert_eq!((now(), parent.as_str()), (commit.clone(), COMMIT));
-    let set = |old| trees.write_refs(&[Set { name: TIP, new: COMMIT, old }]);
+    let set = |old| trees.move_refs(&[RefMove { name: TIP, new: COMMIT, old }]);
     assert!(!set(Some(COMMIT)) && !set(None), "it is not where it was thought to be");
     assert_eq!(now(), commit);
     assert!(set(Some(&commit)));
     assert_eq!(now(), COMMIT);
     let refs = fsx::list(&git_dir(&trees).join("refs/numerus/job-abc234")).expect("refs");
     assert_eq!(refs, ["tip"], "no lock is left");
-    let other = Set { name: "refs/numerus/job-abc234/published", new: COMMIT, old: None };
-    assert!(!trees.write_refs(&[other, Set { name: TIP, new: &commit, old: None }]));
+    let other = RefMove { name: "refs/numerus/job-abc234/published", new: COMMIT, old: None };
+    assert!(!trees.move_refs(&[other, RefMove { name: TIP, new: &commit, old: None }]));
     assert!(trees.find_ref(other.name).expect("git").is_none(), "all of them or none");
 }
 
@@ -143,10 +163,13 @@ fn what_is_otherwise_than_we_made_it_is_left_to_git() {
         let (house, trees) = own();
         let tree = house.add(&trees, "t1");
         put(&tree.cwd().join("a"), "a\n");
-        let set = Set { name: TIP, new: COMMIT, old: Some(COMMIT) };
-        assert!(trees.write_refs(&[set]), "{what}");
+        let set = RefMove { name: TIP, new: COMMIT, old: Some(COMMIT) };
+        assert!(trees.move_refs(&[set]), "{what}");
         change(&trees);
-        assert!(!trees.write_refs(&[set]), "{what}");
+        let is_locked = || git_dir(&trees).join(format!("{TIP}.lock")).exists();
+        let was_locked = is_locked();
+        assert!(!trees.move_refs(&[set]), "{what}");
+        assert_eq!(is_locked(), was_locked, "{what}: a lock is its maker's");
         let landing = land(&trees, &tree, &claim(&["a"], &[]), "t1");
         let commit = landing.commit().expect(what).clone();
         assert_eq!(says(git_dir(&trees), &["rev-parse", TIP]), commit, "{what}");
@@ -232,4 +255,16 @@ fn a_large_file_is_no_patch_that_is_made_in_passing() {
     fsx::remove(&tree.cwd().join("a")).expect("removed");
     let audited = trees.audit(&tree, &Claim::default()).expect("audit");
     assert_eq!((letters(&audited), audited.patch), (vec![], Some(vec![])), "nothing is small");
+}
+
+#[test]
+fn many_empty_files_are_no_patch_that_is_made_in_passing() {
+    let (house, trees) = own();
+    let tree = house.add(&trees, "t1");
+    for number in 0..2000 {
+        let name = format!("{}{number}", "x".repeat(200));
+        drop(fsx::create_new(&tree.cwd().join(name)).expect("file"));
+    }
+    let audited = trees.audit(&tree, &Claim::default()).expect("audit");
+    assert_eq!((audited.changes.len(), audited.patch), (2000, None));
 }
