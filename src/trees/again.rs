@@ -7,7 +7,11 @@ use crate::os::fsx;
 use crate::runs::Place;
 
 use super::tree::read_admin;
+use super::walk::as_path;
 use super::{Tree, Trees, TreesError};
+
+/// Longest path that leads back from an entry to its tree, in bytes, with its line end.
+const MOST_LINK_BYTES: u64 = 4097;
 
 impl Trees {
     /// Finds the tree that an earlier worker made for an attempt, with what its agent has written in it. `None` when it is
@@ -23,7 +27,7 @@ impl Trees {
         carried: &[String],
     ) -> Result<Option<Tree>, TreesError> {
         let Ok(admin) = read_admin(&place.tree(attempt)) else { return Ok(None) };
-        if !self.is_entry_of(&admin, &place.tree(attempt))? {
+        if !self.is_entry_of(&admin, &place.tree(attempt)) {
             return Ok(None);
         }
         let head = self.git.read(["rev-parse", "-q", "--verify", "HEAD^{commit}"]);
@@ -43,11 +47,13 @@ impl Trees {
 
     /// Whether a folder is the entry of a tree among those that the repository keeps of its worktrees: the tree alone, in which an
     /// agent may have written, does not say so.
-    pub(super) fn is_entry_of(&self, admin: &Path, tree: &Path) -> Result<bool, TreesError> {
+    /// What cannot be read says so neither.
+    pub(super) fn is_entry_of(&self, admin: &Path, tree: &Path) -> bool {
         let worktrees = Path::new(&self.workspace().git_dir).join("worktrees");
-        let back = fsx::read_optional(&admin.join("gitdir"))?.unwrap_or_default();
-        let is_its_own = Path::new(back.trim_end()) == tree.join(".git");
-        Ok(admin.parent() == Some(&worktrees) && is_its_own)
+        let back = fsx::read_bounded(&admin.join("gitdir"), MOST_LINK_BYTES).ok().flatten();
+        let back = back.unwrap_or_default();
+        let is_its_own = as_path(back.trim_ascii_end()) == tree.join(".git");
+        admin.parent() == Some(&worktrees) && is_its_own
     }
 
     /// Whether the index that was made with the tree, which no agent can reach, shows the commit that the tree says it is at.

@@ -34,10 +34,11 @@ pub(super) struct RefMove<'a> {
 impl Trees {
     /// Whether refs and worktrees are files here, as we know them.
     fn is_by_hand(&self) -> bool {
-        let settings = Path::new(&self.workspace.git_dir).join("config");
-        let settings = fsx::read_bounded(&settings, CONFIG.len() as u64);
+        let git_dir = Path::new(&self.workspace.git_dir);
+        let settings = fsx::read_bounded(&git_dir.join("config"), CONFIG.len() as u64);
         self.git.owner().is_none()
             && self.folder.is_own(&self.workspace.top)
+            && !leads_elsewhere(git_dir)
             && settings.is_ok_and(|settings| settings.as_deref() == Some(CONFIG))
     }
 
@@ -61,7 +62,7 @@ impl Trees {
     /// worker that died.
     fn new_entry(&self, entries: &Path, dir: &Path) -> Result<Option<PathBuf>, TreesError> {
         for name in fsx::list_os(entries)? {
-            if self.is_entry_of(&entries.join(name), dir)? {
+            if self.is_entry_of(&entries.join(name), dir) {
                 return Ok(None);
             }
         }
@@ -128,6 +129,11 @@ fn fill(entry: &Path, dir: &Path) -> IoResult<()> {
         fsx::create_new(&file)?.write_all(&bytes).map_err(fsx::at(&file))?;
     }
     Ok(())
+}
+
+/// Whether git takes refs, objects and settings from another place than this.
+pub(super) fn leads_elsewhere(git_dir: &Path) -> bool {
+    git_dir.join("commondir").symlink_metadata().is_ok()
 }
 
 /// The file by which git locks a ref.

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::os::git::{Git, GitError};
 use crate::os::{env, fsx};
 
+use super::by_hand::leads_elsewhere;
 use super::{Trees, TreesError};
 
 /// Largest file of settings that is compared, in bytes.
@@ -85,7 +86,8 @@ impl Settings {
 /// The repository's and the user's settings as they are written, one after the other; `None` where git is told of other files, or
 /// one cannot be read.
 fn files(git_dir: &Path) -> Option<Vec<u8>> {
-    if ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"].iter().any(|name| env::var_os(name).is_some()) {
+    let told = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"];
+    if leads_elsewhere(git_dir) || told.iter().any(|name| env::var_os(name).is_some()) {
         return None;
     }
     let home = env::var_os("HOME").map(PathBuf::from)?;

@@ -329,7 +329,7 @@ impl Trees {
             return Ok(());
         }
         let _lock = self.lock()?;
-        if self.is_entry_of(&tree.admin, &tree.dir).unwrap_or(false) {
+        if self.is_entry_of(&tree.admin, &tree.dir) {
             copy::remove_any(&tree.admin)?;
             // There are others.
             let _not_empty = tree.admin.parent().map(std::fs::remove_dir);
@@ -361,7 +361,8 @@ impl Trees {
         for name in fsx::list(&entries)?.into_iter().filter(|n| n.starts_with("tree-")) {
             let entry = entries.join(name);
             let is_missing = |file| entry.join(file).metadata().map_or(true, |m| m.len() == 0);
-            if ["commondir", "gitdir", "HEAD"].into_iter().any(is_missing) {
+            let is_folder = entry.symlink_metadata().is_ok_and(|found| found.is_dir());
+            if is_folder && ["commondir", "gitdir", "HEAD"].into_iter().any(is_missing) {
                 fsx::remove_tree(&entry)?;
             }
         }

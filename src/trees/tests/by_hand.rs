@@ -121,12 +121,30 @@ fn a_tree_below_a_link_is_known_by_its_real_path() {
 }
 
 #[test]
+fn what_is_no_entry_keeps_no_tree_from_being_made() {
+    let (house, trees) = own();
+    let entries = git_dir(&trees).join("worktrees");
+    fsx::make_dirs(&entries.join("folder/gitdir")).expect("a folder");
+    for name in ["file", "tree-0", "no-text/gitdir"] {
+        fsx::make_dirs(entries.join(name).parent().expect("parent")).expect("dirs");
+        fsx::put(&entries.join(name), b"\xff\n").expect("put");
+    }
+    symlink("file", entries.join("link")).expect("link");
+    fsx::make_dirs(&entries.join("pipe")).expect("a folder");
+    let pipe = Command::new("mkfifo").arg(entries.join("pipe/gitdir")).status();
+    assert!(pipe.expect("mkfifo").success());
+    let tree = house.add(&trees, "t1");
+    assert_eq!(std::fs::read(tree.admin().join("index")).expect("index"), EMPTY_INDEX);
+    assert!(trees.is_entry_of(tree.admin(), tree.dir()));
+}
+
+#[test]
 fn trees_of_several_tasks_have_entries_of_their_own() {
     let (house, trees) = own();
     let made = ["t1", "t2", "t3"].map(|task| house.add(&trees, task));
     assert_eq!(entries(&trees).len(), 3);
     for tree in &made {
-        assert!(trees.is_entry_of(tree.admin(), tree.dir()).expect("entry"), "{tree:?}");
+        assert!(trees.is_entry_of(tree.admin(), tree.dir()), "{tree:?}");
     }
 }
 
@@ -157,8 +175,13 @@ fn what_is_otherwise_than_we_made_it_is_left_to_git() {
     type Change<'a> = &'a dyn Fn(&Trees);
     let locked = |trees: &Trees| put(&git_dir(trees).join(format!("{TIP}.lock")), "");
     let packed = |trees: &Trees| drop(says(git_dir(trees), &["pack-refs", "--all", "--prune"]));
-    let changes: [(&str, Change<'_>); 3] =
-        [("settings", &change_settings), ("a lock", &locked), ("packed refs", &packed)];
+    let elsewhere = |trees: &Trees| put(&git_dir(trees).join("commondir"), ".\n");
+    let changes: [(&str, Change<'_>); 4] = [
+        ("settings", &change_settings),
+        ("a lock", &locked),
+        ("packed refs", &packed),
+        ("refs that are elsewhere", &elsewhere),
+    ];
     for (what, change) in changes {
         let (house, trees) = own();
         let tree = house.add(&trees, "t1");
