@@ -4,13 +4,14 @@
 //! Promises: only in a repository that we made, with the settings that we gave it, so that refs and worktrees are such files. What is
 //! there already, or is otherwise than it is known to be, is left to git, which says what is wrong.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{Error, ErrorKind, Result as IoResult, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::os::fsx;
 
-use super::fresh::{COMMIT, CONFIG};
+use super::fresh::{COMMIT, CONFIG, object};
 use super::{Trees, TreesError};
 
 /// An index without entries, as `git read-tree --empty` writes it.
@@ -82,36 +83,52 @@ impl Trees {
     /// Moves refs; whether it did. Each is locked and looked at before the first one moves, and where one is locked already, even by
     /// one who died, or leads elsewhere than it is thought to, none does. Where the disk fails in the middle, git goes on from there.
     pub(super) fn move_refs(&self, moves: &[RefMove<'_>]) -> bool {
-        self.is_by_hand() && self.move_ref_files(moves).is_ok()
+        let mut locks = VecDeque::new();
+        let moved = self.is_by_hand()
+            && moves.iter().all(|it| self.lock_ref(it, &mut locks).is_ok())
+            && give_names(&mut locks).is_ok();
+        for (lock, _path) in &locks {
+            let _left_to_git = fsx::remove(lock);
+        }
+        moved
     }
 
-    fn move_ref_files(&self, moves: &[RefMove<'_>]) -> IoResult<()> {
-        let mut locks = Vec::new();
-        let locked = moves.iter().try_for_each(|it| {
-            let path = Path::new(&self.workspace.git_dir).join(it.name);
-            fsx::make_dirs(path.parent().unwrap_or(&path))?;
-            let lock = lock_of(&path);
-            fsx::put_lock(&lock, format!("{}\n", it.new).as_bytes())?;
-            locks.push((lock, path.clone()));
-            self.is_at(it, &path)
-        });
-        let name = |(lock, path): &(PathBuf, PathBuf)| fsx::rename_derived(lock, path);
-        let moved = locked.and_then(|()| locks.iter().try_for_each(name));
-        moved.inspect_err(|_| locks.iter().for_each(|(lock, _)| drop(fsx::remove(lock))))
+    /// Locks a ref and looks whether it may move: the lock, and where it is to be moved, are among these then, whatever was found.
+    fn lock_ref(&self, it: &RefMove<'_>, locks: &mut Locks) -> IoResult<()> {
+        let path = Path::new(&self.workspace.git_dir).join(it.name);
+        fsx::make_dirs(path.parent().unwrap_or(&path))?;
+        let lock = lock_of(&path);
+        fsx::put_lock(&lock, format!("{}\n", it.new).as_bytes())?;
+        locks.push_back((lock, path.clone()));
+        self.is_at(it, &path)
     }
 
-    /// Whether a ref, which is locked, leads to what it is thought to. One of those that git packs may have no file.
+    /// Whether a ref, which is locked, leads to what it is thought to, and what it is to lead to is there. One of those that git packs
+    /// may have no file.
     fn is_at(&self, it: &RefMove<'_>, path: &Path) -> IoResult<()> {
-        let packed = Path::new(&self.workspace.git_dir).join("packed-refs");
+        let git_dir = Path::new(&self.workspace.git_dir);
+        let (packed, commit) = (git_dir.join("packed-refs"), git_dir.join(object(it.new)));
         let found = self.ref_file(it.name).map_err(Error::other)?;
         let is_free = it.old.is_some() || path.symlink_metadata().is_err();
         let is_as_thought = found.as_deref() == it.old && is_free;
-        if is_as_thought && packed.symlink_metadata().is_err() {
+        if is_as_thought && packed.symlink_metadata().is_err() && commit.is_file() {
             Ok(())
         } else {
             Err(ErrorKind::AlreadyExists.into())
         }
     }
+}
+
+/// Locks that are held, each with the ref that it is of.
+type Locks = VecDeque<(PathBuf, PathBuf)>;
+
+/// Moves each ref by giving its name to its lock, which is held no more then.
+fn give_names(locks: &mut Locks) -> IoResult<()> {
+    while let Some((lock, path)) = locks.front() {
+        fsx::rename_derived(lock, path)?;
+        locks.pop_front();
+    }
+    Ok(())
 }
 
 /// Fills the entry of a tree and puts its link there. The entry is half made until its `HEAD` is there.

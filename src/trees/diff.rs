@@ -8,9 +8,10 @@ use crate::model::workspace::Oid;
 use crate::os::git::GitError;
 
 use super::patch::PLAIN;
+use super::recall::SMALL_PATCH;
 use super::{Trees, TreesError};
 
-/// Most bytes of a difference that is told with its patch.
+/// Most bytes of a difference that is asked for with its patch.
 const LARGE: u64 = 1024 * 1024;
 
 impl Trees {
@@ -54,7 +55,7 @@ impl Trees {
         Diff::read(&out)
     }
 
-    /// The same, with the patch of it all, unless both together are large.
+    /// The same, with the patch of it all if that is a small one.
     pub(super) fn diff_with_patch(&self, old: &str, new: &str) -> Result<Diff, TreesError> {
         let call = self.read(PLAIN).arg("-r").arg("-z").arg("--raw").arg(old).arg(new);
         let out = match call.limit(LARGE).run() {
@@ -64,8 +65,9 @@ impl Trees {
         let is_end = |pair: &[u8]| pair == b"\0\0";
         // An empty field lies between the two.
         let end = out.windows(2).position(is_end).map_or(out.len(), |at| at + 1);
-        let patch = out.get(end + 1..).unwrap_or_default().to_vec();
-        Ok(Diff { patch: Some(patch), ..Diff::read(&out[..end])? })
+        let patch = out.get(end + 1..).unwrap_or_default();
+        let patch = (patch.len() <= SMALL_PATCH).then(|| patch.to_vec());
+        Ok(Diff { patch, ..Diff::read(&out[..end])? })
     }
 }
 

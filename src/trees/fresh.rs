@@ -110,8 +110,8 @@ pub(super) fn files() -> [(PathBuf, Vec<u8>); 6] {
 }
 
 /// Where an object lies.
-fn object(name: &str) -> PathBuf {
-    let (shelf, rest) = name.split_at(2);
+pub(super) fn object(name: &str) -> PathBuf {
+    let (shelf, rest) = name.split_at_checked(2).unwrap_or((name, ""));
     Path::new("objects").join(shelf).join(rest)
 }
 

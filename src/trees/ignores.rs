@@ -76,6 +76,10 @@ impl Trees {
         if let Some(known) = self.own_ignores.get() {
             return Ok(known);
         }
+        self.ask_settings()?;
+        if let Some(known) = self.own_ignores.get() {
+            return Ok(known);
+        }
         let named = self.read(["config", "--type=path", "--get", "core.excludesFile"]).ask()?;
         let named = String::from_utf8_lossy(&named.stdout).trim_end_matches('\n').to_owned();
         Ok(self.own_ignores.get_or_init(|| ignores_at(&named)))

@@ -43,7 +43,7 @@ impl Trees {
     /// # Errors
     /// When git fails, or the patch is larger than 64 MiB.
     pub fn patch(&self, old: &str, new: &str) -> Result<Vec<u8>, TreesError> {
-        if let Some(patch) = self.recall.patch_from(old, new) {
+        if let Some(patch) = self.recall.patch(Some(old), new) {
             return Ok(patch);
         }
         self.asked_for(old, new)
@@ -58,7 +58,7 @@ impl Trees {
     /// # Errors
     /// Those of [`Trees::patch`].
     pub fn patch_of_commit(&self, commit: &str) -> Result<Vec<u8>, TreesError> {
-        if let Some(patch) = self.recall.patch(commit) {
+        if let Some(patch) = self.recall.patch(None, commit) {
             return Ok(patch);
         }
         let patch = self.asked_for(&format!("{commit}^"), commit)?;

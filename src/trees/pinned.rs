@@ -42,12 +42,7 @@ impl Trees {
     /// The arguments of a call that makes, compares or changes a tree, `args` being the subcommand and what follows.
     pub(super) fn pinned(&self, args: &[&str]) -> Result<Vec<OsString>, TreesError> {
         let mut settings: Vec<String> = PINNED.iter().map(|&setting| setting.to_owned()).collect();
-        let said = self.settings.ask(&self.git, &self.workspace.git_dir)?;
-        self.note_own_ignores(&said.ignores);
-        if said.is_nameless() {
-            self.is_nameless.store(true, Ordering::Relaxed);
-        }
-        for driver in said.drivers {
+        for driver in self.ask_settings()?.drivers {
             if driver.contains(['=', '\n']) {
                 let why = format!("its settings name a filter {driver:?}");
                 return Err(TreesError::Refused { path: self.workspace.top.clone(), why });
@@ -59,6 +54,16 @@ impl Trees {
         }
         let settings = settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]);
         Ok(settings.chain(args.iter().map(|&arg| arg.to_owned())).map(OsString::from).collect())
+    }
+
+    /// What the settings say, where it is not known; what of it counts elsewhere is noted there.
+    pub(super) fn ask_settings(&self) -> Result<Said, TreesError> {
+        let said = self.settings.ask(&self.git, &self.workspace.git_dir)?;
+        self.note_own_ignores(&said.ignores);
+        if said.is_nameless() {
+            self.is_nameless.store(true, Ordering::Relaxed);
+        }
+        Ok(said)
     }
 }
 
@@ -92,6 +97,9 @@ fn files(git_dir: &Path) -> Option<Vec<u8>> {
     }
     let home = env::var_os("HOME").map(PathBuf::from)?;
     let config = env::var_os("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
+    if !home.is_absolute() || !config.is_absolute() {
+        return None;
+    }
     let mut all = Vec::new();
     for file in [git_dir.join("config"), config.join("git/config"), home.join(".gitconfig")] {
         // No file is a state of its own, and so is an empty one. People have links there.
@@ -109,7 +117,7 @@ fn files(git_dir: &Path) -> Option<Vec<u8>> {
 
 /// What the repository's and the user's settings say of what matters here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Said {
+pub(super) struct Said {
     /// The filters that they have a program for.
     drivers: Vec<String>,
     /// Where the user's own ignore rules lie, as it is written there.

@@ -52,14 +52,10 @@ impl Recall {
         }
     }
 
-    /// The patch of a commit.
-    pub(super) fn patch(&self, commit: &str) -> Option<Vec<u8>> {
-        self.steps().get(commit)?.patch.clone()
-    }
-
-    /// The patch from one commit to another that was made on it.
-    pub(super) fn patch_from(&self, parent: &str, commit: &str) -> Option<Vec<u8>> {
-        self.steps().get(commit).filter(|step| step.parent == parent)?.patch.clone()
+    /// The patch of a commit, from the commit that it was made on, if that matters.
+    pub(super) fn patch(&self, parent: Option<&str>, commit: &str) -> Option<Vec<u8>> {
+        let is_meant = |step: &&Step| parent.is_none_or(|parent| parent == step.parent);
+        self.steps().get(commit).filter(is_meant)?.patch.clone()
     }
 
     /// The paths that a commit changed.
@@ -75,14 +71,14 @@ mod tests {
     #[test]
     fn what_was_seen_is_told_and_nothing_else() {
         let recall = Recall::default();
-        assert_eq!((recall.paths("b"), recall.patch("b")), (None, None));
+        assert_eq!((recall.paths("b"), recall.patch(None, "b")), (None, None));
         recall.note_patch("b", b"of nothing known");
         recall.note("b", "a", vec!["x".into()]);
-        assert_eq!((recall.paths("b"), recall.patch("b")), (Some(vec!["x".into()]), None));
+        assert_eq!((recall.paths("b"), recall.patch(None, "b")), (Some(vec!["x".into()]), None));
         recall.note_patch("b", b"patch");
-        assert_eq!(recall.patch("b").as_deref(), Some(&b"patch"[..]));
-        assert_eq!(recall.patch_from("a", "b").as_deref(), Some(&b"patch"[..]));
-        assert_eq!(recall.patch_from("0", "b"), None, "it was made on another");
+        assert_eq!(recall.patch(None, "b").as_deref(), Some(&b"patch"[..]));
+        assert_eq!(recall.patch(Some("a"), "b").as_deref(), Some(&b"patch"[..]));
+        assert_eq!(recall.patch(Some("0"), "b"), None, "it was made on another");
     }
 
     #[test]
@@ -93,10 +89,10 @@ mod tests {
         (0..=MOST_LANDINGS).for_each(|n| recall.note(&n.to_string(), "a", Vec::new()));
         assert_eq!(recall.paths(&MOST_LANDINGS.to_string()), None);
         recall.note_patch("0", b"of one of many");
-        assert_eq!((recall.paths("0"), recall.patch("0")), (Some(Vec::new()), None));
+        assert_eq!((recall.paths("0"), recall.patch(None, "0")), (Some(Vec::new()), None));
         let recall = Recall::default();
         recall.note("0", "a", Vec::new());
         recall.note_patch("0", &vec![0; SMALL_PATCH + 1]);
-        assert_eq!(recall.patch("0"), None);
+        assert_eq!(recall.patch(None, "0"), None);
     }
 }

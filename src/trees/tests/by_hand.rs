@@ -175,11 +175,19 @@ fn what_is_otherwise_than_we_made_it_is_left_to_git() {
     type Change<'a> = &'a dyn Fn(&Trees);
     let locked = |trees: &Trees| put(&git_dir(trees).join(format!("{TIP}.lock")), "");
     let packed = |trees: &Trees| drop(says(git_dir(trees), &["pack-refs", "--all", "--prune"]));
+    let lost = |trees: &Trees| {
+        let object = git_dir(trees).join(crate::trees::fresh::object(COMMIT));
+        let pack = git_dir(trees).join("objects/pack/pack");
+        let args = ["pack-objects", "-q", pack.to_str().expect("text")];
+        Git::at(git_dir(trees)).write(args).input(COMMIT.as_bytes()).run().expect("packed");
+        fsx::remove(&object).expect("removed");
+    };
     let elsewhere = |trees: &Trees| put(&git_dir(trees).join("commondir"), ".\n");
-    let changes: [(&str, Change<'_>); 4] = [
+    let changes: [(&str, Change<'_>); 5] = [
         ("settings", &change_settings),
         ("a lock", &locked),
         ("packed refs", &packed),
+        ("a commit that has no file", &lost),
         ("refs that are elsewhere", &elsewhere),
     ];
     for (what, change) in changes {
@@ -245,7 +253,9 @@ fn what_is_remembered_of_a_landing_is_what_git_says() {
     let landing = land(&trees, &tree, &claim(&["."], &[]), "t1");
     let commit = landing.commit().expect("it lands").clone();
     let anew = Trees::open(trees.workspace(), &house.folder, &commit).expect("without memory");
-    assert!(trees.recall.patch(&commit).is_some() && anew.recall.patch(&commit).is_none());
+    assert!(
+        trees.recall.patch(None, &commit).is_some() && anew.recall.patch(None, &commit).is_none()
+    );
     let patches = [&trees, &anew].map(|trees| trees.patch(COMMIT, &commit).expect("patch"));
     assert_eq!(String::from_utf8_lossy(&patches[0]), String::from_utf8_lossy(&patches[1]));
     let patches = [&trees, &anew].map(|trees| trees.patch_of_commit(&commit).expect("patch"));
