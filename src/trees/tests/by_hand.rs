@@ -168,6 +168,9 @@ fn a_ref_moves_from_the_value_that_it_is_known_to_have() {
     let other = RefMove { name: "refs/numerus/job-abc234/published", new: COMMIT, old: None };
     assert!(!trees.move_refs(&[other, RefMove { name: TIP, new: &commit, old: None }]));
     assert!(trees.find_ref(other.name).expect("git").is_none(), "all of them or none");
+    assert!(trees.move_refs(&[other, RefMove { name: TIP, new: &commit, old: Some(COMMIT) }]));
+    assert_eq!(now(), commit);
+    assert_eq!(says(git_dir(&trees), &["rev-parse", other.name]), COMMIT);
 }
 
 #[test]
