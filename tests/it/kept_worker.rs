@@ -129,6 +129,8 @@ fn the_next_worker_waits_for_the_next_file_and_goes_with_its_daemon() {
     assert_eq!(yard.worker(&yard.job("y-").unwrap()), kept);
     yard.let_go("hold-y");
     until_one_waits(&yard, "y-");
+    // A lane is free before its worker has gone, and a daemon that ends leaves a worker of a job alone.
+    yard.until("the one before has gone", || !yard.processes().contains(&kept));
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait(PATIENCE).code, Some(0));
     assert_eq!(yard.processes(), [0_u32; 0]);
