@@ -2,6 +2,7 @@
 //! same admission that judges dropped files.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -25,7 +26,7 @@ const KINDS: [&str; 8] =
 #[command(next_help_heading = "Options of the job")]
 pub(super) struct Flags {
     /// Work in this directory (default: the repository of the current one; with edit and retry, the job's)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
     pub(super) workspace: Option<String>,
     /// Start before jobs of lower priority, from -100 to 100
     #[arg(long, value_name = "N", allow_negative_numbers = true,

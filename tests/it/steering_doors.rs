@@ -188,6 +188,15 @@ fn the_reason_of_a_rejected_file_is_not_dropped_as_a_job() {
 }
 
 #[test]
+fn a_workspace_without_a_name_is_not_the_current_directory() {
+    let yard = Yard::new("no-name");
+    let refused = yard.ask(&["submit", "x", "--workspace", ""]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("--workspace <DIR>"), "{refused:?}");
+    assert_eq!(yard.names("incoming"), [""; 0]);
+}
+
+#[test]
 fn a_note_that_is_too_long_is_not_said_to_have_what_was_read_of_it() {
     let yard = Yard::new("send-long");
     let old = yard.submit(&["first words"]);
