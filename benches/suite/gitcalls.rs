@@ -1,7 +1,7 @@
 //! The floor under jobs that work in a repository of their own: the calls of git that make a tree, land what was done there and make
 //! the branch, by themselves. They are those of `src/trees`, call by call, but for its questions about settings (`config`), which are
-//! there to be on the safe side; what it writes without git, trees without files (but for their index) and refs, is written here, too. Tasks may make theirs
-//! side by side; landings come one after the other.
+//! there to be on the safe side; what it writes without git, trees without files (but for their index) and refs, is written here,
+//! too. Tasks may make theirs side by side; landings come one after the other.
 //!
 //! The measure of shapes does not begin before git has told that a job makes these calls and no others (`heard.rs`): whoever
 //! changes what `src/trees` asks of git sees it fail, with both lists.
