@@ -20,8 +20,11 @@ use crate::os::pty::PtyOutput;
 use crate::os::{clock, threads};
 use crate::runs::parts;
 
-/// Most bytes that are read from the terminal at a time; each time, the logs are written.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// Most bytes that are read from the terminal at a time; each time, the logs are written. Less than the four kilobytes that a terminal
+/// holds: the kernel fills it up while what was read of it is written.
+const CHUNK_BYTES: usize = 2 * 1024;
+/// Room that is kept for a line of the parsed log, in bytes.
+const LINE_BYTES: usize = 64 * 1024;
 /// How often the loop is told that something came which says nothing to it.
 const WORD_EVERY: Duration = Duration::from_millis(100);
 
@@ -229,7 +232,7 @@ impl Output {
             self.events.write(&self.line);
         }
         self.events.flush();
-        self.line.shrink_to(CHUNK_BYTES);
+        self.line.shrink_to(LINE_BYTES);
     }
 
     fn finish(&mut self) {
