@@ -116,7 +116,7 @@ fn notes(
 fn how_it_stands(root: &Root, job: &JobId) -> Option<&'static str> {
     let folder = Runs::of(root).folder(job);
     if !folder.dir().exists() {
-        return Some("removed");
+        return Some("not in this root");
     }
     let replay = snapshot::replay(&folder).ok()?;
     Some(JobState::replay(&replay.events).phase.as_str())

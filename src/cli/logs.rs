@@ -60,6 +60,8 @@ struct Voice {
     waiting: VecDeque<(Option<Timestamp>, String)>,
     /// The time of the last one: that of lines which have none.
     last: Option<Timestamp>,
+    /// Whether anything of it was told.
+    has_spoken: bool,
 }
 
 impl Voice {
@@ -110,7 +112,7 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
         }
         speak(here, asked, place.is_none(), &mut voices)?;
         let Some(wakes) = wakes.as_mut().filter(|_| !is_over(&journal, held)) else {
-            if voices.is_empty() {
+            if !voices.values().any(|voice| voice.has_spoken) {
                 let why = why_silent(&folder, place)?;
                 here.out.note(&why);
             }
@@ -145,7 +147,12 @@ fn why_silent(folder: &RunFolder, place: Option<&str>) -> Result<String, Failure
             let why = why.map(|message| format!(": {message}")).unwrap_or_default();
             one_line(&format!("{job}/{} was left undone, so no agent worked on it{why}", task.id))
         }
-        Some((task, _)) if !is_over => format!("{job}/{} has not begun yet", task.id),
+        Some((task, _)) if task.attempt == 0 && !is_over => {
+            format!("{job}/{} has not begun yet", task.id)
+        }
+        Some((task, _)) if !is_over => {
+            format!("the agent of {job}/{} has said nothing yet", task.id)
+        }
         _ if is_over => format!("no agent of {job} has said anything"),
         _ => format!("no agent of {job} has said anything yet"),
     })
@@ -238,8 +245,14 @@ fn find_voices(
             (place.transcript(), Style::Events)
         };
         let tail = || Tail::new(&path, style.marker());
-        let (session, last, waiting) = (None, None, VecDeque::new());
-        let voice = || Voice { name: name.clone(), tail: tail(), session, waiting, last };
+        let voice = || Voice {
+            name: name.clone(),
+            tail: tail(),
+            session: None,
+            waiting: VecDeque::new(),
+            last: None,
+            has_spoken: false,
+        };
         voices.entry(name.clone()).or_insert_with(voice);
     }
     Ok(())
@@ -261,6 +274,7 @@ fn speak(
                     break;
                 }
                 here.out.bytes(&bytes)?;
+                voice.has_spoken = true;
             }
         }
         return Ok(());
@@ -297,9 +311,11 @@ fn tell(
         let Some((_, line)) = voice.waiting.pop_front() else { return Ok(()) };
         if asked.json {
             here.out.json(&line)?;
+            voice.has_spoken = true;
         } else {
             let text = shown(here, voice, &transcript::read(&line), named);
             here.out.text(&text)?;
+            voice.has_spoken |= !text.is_empty();
         }
     }
     Ok(())

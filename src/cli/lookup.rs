@@ -82,7 +82,7 @@ pub(super) fn dropped(root: &Root, name: &str) -> Option<PathBuf> {
 }
 
 /// The same, also without its ending where only one has it: for what is only told of.
-fn dropped_like(root: &Root, name: &str) -> Option<PathBuf> {
+pub(super) fn dropped_like(root: &Root, name: &str) -> Option<PathBuf> {
     let has_stem = |file: &String| file.rsplit_once('.').is_some_and(|(stem, _)| stem == name);
     dropped(root, name).or_else(|| {
         let names = names_of(&Spool::of(root)).ok()?;
@@ -174,6 +174,13 @@ fn gather(root: &Root, start: &str) -> IoResult<Vec<Known>> {
 pub(super) fn rejections(root: &Root) -> Vec<(String, PathBuf)> {
     let all = Spool::of(root).rejections().unwrap_or_default();
     all.into_iter().map(|(name, reason)| (name.to_string_lossy().into_owned(), reason)).collect()
+}
+
+/// The rejected file that is called so without its ending, if it is the only one.
+pub(super) fn rejected_like(root: &Root, stem: &str) -> Option<String> {
+    let has_stem = |name: &String| name.rsplit_once('.').is_some_and(|(named, _)| named == stem);
+    let mut named = rejections(root).into_iter().map(|(name, _)| name).filter(has_stem);
+    named.next().filter(|_| named.next().is_none())
 }
 
 /// The rejected file whose name is most like a text, if any is like it at all.

@@ -2,6 +2,7 @@
 //! task of a job that goes on is tried again now; a rejected file is dropped again.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -63,7 +64,9 @@ pub(super) fn run(here: &mut Here, asked: &Retry) -> Result<Exit, Failure> {
             }
             Ok(Retried { new: None, message }) => {
                 here.out.line(&message)?;
-                waiting.extend(lookup::dropped(&here.root, target).map(|_| target.clone()));
+                let file = lookup::dropped_like(&here.root, target);
+                let name = file.as_deref().and_then(Path::file_name);
+                waiting.extend(name.map(|name| name.to_string_lossy().into_owned()));
             }
             Err(failure) => {
                 here.out.note_text(&failure.render());
@@ -142,7 +145,11 @@ fn rejected(root: &Root, target: &str, is_plain: bool) -> Result<Option<String>,
             Ok(Known { at: Whereabouts::Rejected(reason), .. }) => {
                 seams::drop_again(root, &Spool::rejected_name(&reason), is_plain)?
             }
-            _ => None,
+            Err(_) => match lookup::rejected_like(root, target) {
+                Some(name) => seams::drop_again(root, OsStr::new(&name), is_plain)?,
+                None => None,
+            },
+            Ok(_) => None,
         },
     };
     Ok(found.map(|name| format!("{target}: dropped again as {}", name.to_string_lossy())))

@@ -228,7 +228,9 @@ fn see_through(
                 return Ok(Exit::JobFailed);
             }
             Ok(Answer::Later) => {
-                here.out.note(&format!("{job} waits; numerus start {job} goes on"));
+                here.out.note(&format!(
+                    "nobody answered: {job} waits for a yes; numerus start {job} asks again, and takes one from a pipe"
+                ));
                 return Ok(Exit::Blocked);
             }
         }

@@ -35,7 +35,13 @@ fn write(out: &mut String, state: &JobState, job: &Job, found: &Found<'_>) -> fm
     write!(out, "# {}\n\n{}\n\n", job.id, job.objective.trim())?;
     writeln!(out, "**{}**: {}\n", state.phase.as_str(), state.standing.message)?;
     if let Some(branch) = &state.branch {
-        let patch = if found.has_patch { ", as a patch in `result.patch`" } else { "" };
+        let patch = match &job.options.retry_of {
+            _ if !found.has_patch => "",
+            Some(retry) if !retry.from_scratch => {
+                ", what this retry adds as a patch in `result.patch`"
+            }
+            _ => ", as a patch in `result.patch`",
+        };
         writeln!(out, "The result is on the branch `{branch}`{patch}.\n")?;
         for from in &state.base.taken_in {
             writeln!(out, "It holds what job {from} had landed, too.\n")?;
@@ -152,7 +158,7 @@ mod tests {
     use crate::model::claim::ClaimQuality;
     use crate::model::command::CommandResult;
     use crate::model::id::JobId;
-    use crate::model::job::{Options, Origin};
+    use crate::model::job::{Options, Origin, RetryOf};
     use crate::model::outcome::Tokens;
     use crate::model::plan::Role;
 
@@ -164,6 +170,28 @@ mod tests {
             options: Options::default(),
             origin: Origin { name: "a".into(), bytes: 1, sha256: String::new(), uid: 0 },
             created_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn of_a_retry_the_patch_is_what_it_adds() {
+        let state = JobState { branch: Some("numerus/a".into()), ..JobState::default() };
+        for (retry_of, has_patch, expected) in [
+            (None, true, "`numerus/a`, as a patch in `result.patch`.\n"),
+            (
+                Some("old-abc234"),
+                true,
+                "`numerus/a`, what this retry adds as a patch in `result.patch`.\n",
+            ),
+            (Some("old-abc234:scratch"), true, "`numerus/a`, as a patch in `result.patch`.\n"),
+            (Some("old-abc234"), false, "`numerus/a`.\n"),
+        ] {
+            let mut job = job();
+            job.options.retry_of =
+                retry_of.and_then(|text| RetryOf::try_from(text.to_owned()).ok());
+            let found = Found { dir: Path::new("/r"), is_own: false, has_patch, clashes: &[] };
+            let text = report(&state, &job, &found);
+            assert!(text.contains(expected), "{text}");
         }
     }
 

@@ -19,6 +19,9 @@ impl CommandResult {
 
     /// How it ended, fit to follow the command.
     pub fn how(&self) -> String {
-        self.code.map_or_else(|| "did not end".to_owned(), |code| format!("ended with {code}"))
+        self.code.map_or_else(
+            || "was ended before it was done".to_owned(),
+            |code| format!("ended with {code}"),
+        )
     }
 }

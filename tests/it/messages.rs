@@ -203,11 +203,13 @@ fn a_task_that_did_not_begin_says_why_there_is_no_log() {
     let yard = Yard::new("silent");
     let _daemon = yard.daemon(&[]);
     let job = yard.resting("waits");
-    Telling::new(&yard, yard.site.path())
-        .ask(&["logs", &job])
-        .ask(&["kill", &job])
-        .ask(&["logs", &job])
-        .is_as("silent");
+    let mut telling = Telling::new(&yard, yard.site.path());
+    telling.ask(&["logs", &job]);
+    // As a session leaves it whose agent says nothing.
+    let place = yard.run(&job).join("plan");
+    fs::create_dir(&place).unwrap();
+    fs::write(place.join("events.ndjson"), "").unwrap();
+    telling.ask(&["logs", &job]).ask(&["kill", &job]).ask(&["logs", &job]).is_as("silent");
 }
 
 #[test]

@@ -63,6 +63,9 @@ fn every_kind_of_session_and_command_has_its_deadline() {
         let job = stage
             .ends_with(1, &["--max-attempts", "1", "--timeout", "verify=1s", further, "sleep 60"]);
         let end = job.all("job.finished", "").pop().unwrap();
-        assert!(end["payload"]["message"].as_str().unwrap().contains("did not end"), "{end}");
+        assert!(
+            end["payload"]["message"].as_str().unwrap().contains("was ended before it was done"),
+            "{end}"
+        );
     }
 }
