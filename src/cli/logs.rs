@@ -150,11 +150,11 @@ fn why_silent(folder: &RunFolder, place: Option<&str>) -> Result<String, Failure
         Some((task, _)) if task.attempt == 0 && !is_over => {
             format!("{job}/{} has not begun yet", task.id)
         }
-        Some((task, _)) if !is_over => {
-            format!("the agent of {job}/{} has said nothing yet", task.id)
+        _ => {
+            let place = place.map(|place| format!("/{place}")).unwrap_or_default();
+            let yet = if is_over { "" } else { " yet" };
+            one_line(&format!("no agent of {job}{place} has said anything{yet}"))
         }
-        _ if is_over => format!("no agent of {job} has said anything"),
-        _ => format!("no agent of {job} has said anything yet"),
     })
 }
 

@@ -82,14 +82,18 @@ pub(super) fn dropped(root: &Root, name: &str) -> Option<PathBuf> {
 }
 
 /// The same, also without its ending where only one has it: for what is only told of.
-pub(super) fn dropped_like(root: &Root, name: &str) -> Option<PathBuf> {
-    let has_stem = |file: &String| file.rsplit_once('.').is_some_and(|(stem, _)| stem == name);
+fn dropped_like(root: &Root, name: &str) -> Option<PathBuf> {
     dropped(root, name).or_else(|| {
         let names = names_of(&Spool::of(root)).ok()?;
-        let mut named = names.iter().filter(|file| has_stem(file));
+        let mut named = names.iter().filter(|file| is_stem(name, file));
         let only = named.next().filter(|_| named.next().is_none())?;
         dropped(root, only)
     })
+}
+
+/// Whether a file is called so but for its ending.
+pub(super) fn is_stem(stem: &str, file: &str) -> bool {
+    file.rsplit_once('.').is_some_and(|(name, _)| name == stem)
 }
 
 /// As what a command for jobs is refused that names a dropped file: it is no job before it is taken. `unknown` is what is said of
@@ -178,8 +182,8 @@ pub(super) fn rejections(root: &Root) -> Vec<(String, PathBuf)> {
 
 /// The rejected file that is called so without its ending, if it is the only one.
 pub(super) fn rejected_like(root: &Root, stem: &str) -> Option<String> {
-    let has_stem = |name: &String| name.rsplit_once('.').is_some_and(|(named, _)| named == stem);
-    let mut named = rejections(root).into_iter().map(|(name, _)| name).filter(has_stem);
+    let names = rejections(root).into_iter().map(|(name, _)| name);
+    let mut named = names.filter(|name| is_stem(stem, name));
     named.next().filter(|_| named.next().is_none())
 }
 

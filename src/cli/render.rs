@@ -156,7 +156,7 @@ pub(super) fn detail(row: &Row, waits: &[Wait], agent: &str, dir: &str, view: &V
     let mut text = facts(row, agent, dir, view);
     if !row.status.tasks.is_empty() {
         text.push('\n');
-        text.push_str(&tasks(row, view));
+        text.push_str(&tasks(&row.status.tasks, view));
     }
     for line in waits.iter().flat_map(wait_lines) {
         text.push_str(&view.ink.paint(Tone::Wait, &fold::words(&line, 2, view)));
@@ -235,36 +235,25 @@ fn worker(row: &Row) -> String {
     command.map(none).unwrap_or_default()
 }
 
-/// Whether nothing but a lane is missing for a task to begin.
-fn lacks_lane(row: &Row, task: &TaskStatus) -> bool {
-    let is_due = task.state == TaskPhase::Pending && task.until.is_none();
-    row.held && row.status.state == JobPhase::Running && is_due && task.waits_for.is_empty()
-}
-
-fn tasks(row: &Row, view: &View) -> String {
+fn tasks(tasks: &[TaskStatus], view: &View) -> String {
     let cells = |t: &TaskStatus| {
         let mut state = t.state.as_str().to_owned();
         if let Some(until) = t.until.filter(|until| *until > view.now) {
             let _ = write!(state, " until {}", view.clock_time(until));
         }
-        let waits_for = if lacks_lane(row, t) {
-            "a free lane".to_owned()
-        } else {
-            one_line(&t.waits_for.join(", "))
-        };
         let attempt = if t.attempt == 0 { String::new() } else { t.attempt.to_string() };
         vec![
             Cell::from(t.id.as_str()),
             Cell::from(t.role.as_str()),
             Cell::toned(state, task_tone(t.state)),
             Cell::from(attempt),
-            Cell::from(waits_for),
+            Cell::from(one_line(&t.waits_for.join(", "))),
             Cell::from(count(t.tokens.total())),
             Cell::from(one_line(&t.summary)),
         ]
     };
     let heads = ["TASK", "ROLE", "STATE", "TRY", "WAITS FOR", "TOKENS", "SUMMARY"];
-    let rows: Vec<Vec<Cell>> = row.status.tasks.iter().map(cells).collect();
+    let rows: Vec<Vec<Cell>> = tasks.iter().map(cells).collect();
     table(&heads, &rows, view.width, view.ink)
 }
 

@@ -2,7 +2,6 @@
 //! task of a job that goes on is tried again now; a rejected file is dropped again.
 
 use std::ffi::OsStr;
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -48,6 +47,8 @@ pub(super) struct Retry {
 pub(super) struct Retried {
     /// The new job, where one was made.
     pub(super) new: Option<JobId>,
+    /// The file that was dropped again, if one was.
+    pub(super) file: Option<String>,
     /// In words.
     pub(super) message: String,
 }
@@ -57,16 +58,14 @@ pub(super) fn run(here: &mut Here, asked: &Retry) -> Result<Exit, Failure> {
     let (mut worst, mut waiting) = (Exit::Done, Vec::new());
     for target in &asked.targets {
         match one(&here.root, target, asked.from_scratch, &asked.flags) {
-            Ok(Retried { new: Some(new), message }) => {
+            Ok(Retried { new: Some(new), message, .. }) => {
                 here.out.note(&message);
                 here.out.line(new.as_str())?;
                 waiting.push(new.to_string());
             }
-            Ok(Retried { new: None, message }) => {
+            Ok(Retried { new: None, file, message }) => {
                 here.out.line(&message)?;
-                let file = lookup::dropped_like(&here.root, target);
-                let name = file.as_deref().and_then(Path::file_name);
-                waiting.extend(name.map(|name| name.to_string_lossy().into_owned()));
+                waiting.extend(file);
             }
             Err(failure) => {
                 here.out.note_text(&failure.render());
@@ -119,15 +118,16 @@ pub(super) fn one(
             .hint("numerus status --all lists the jobs"));
     }
     let is_plain = !from_scratch && *flags == Flags::default();
-    if let Some(message) = rejected(root, target, is_plain)? {
-        return Ok(Retried { new: None, message });
+    if let Some(name) = rejected(root, target, is_plain)? {
+        let message = format!("{target}: dropped again as {name}");
+        return Ok(Retried { new: None, file: Some(name), message });
     }
     let (prefix, task) = lookup::target(target)?;
     match task {
         // Tasks are tried again of a job that goes on.
         Some(task) if is_plain => {
             let message = of_task(root, &lookup::find_live(root, prefix)?, &task)?;
-            Ok(Retried { new: None, message })
+            Ok(Retried { new: None, file: None, message })
         }
         Some(_) => Err(Failure::usage("a task keeps the options of its job")
             .hint(format!("numerus retry {target} tries it again as it is"))),
@@ -135,7 +135,7 @@ pub(super) fn one(
     }
 }
 
-/// Drops a rejected file again, if one is called so.
+/// Drops a rejected file again, if one is called so; the answer is its name now.
 fn rejected(root: &Root, target: &str, is_plain: bool) -> Result<Option<String>, Failure> {
     let is_name = !target.contains('/') && !target.starts_with('.');
     let named = if is_name { seams::drop_again(root, OsStr::new(target), is_plain)? } else { None };
@@ -145,14 +145,14 @@ fn rejected(root: &Root, target: &str, is_plain: bool) -> Result<Option<String>,
             Ok(Known { at: Whereabouts::Rejected(reason), .. }) => {
                 seams::drop_again(root, &Spool::rejected_name(&reason), is_plain)?
             }
-            Err(_) => match lookup::rejected_like(root, target) {
+            Err(e) if e.kind == Exit::Unknown => match lookup::rejected_like(root, target) {
                 Some(name) => seams::drop_again(root, OsStr::new(&name), is_plain)?,
                 None => None,
             },
-            Ok(_) => None,
+            _ => None,
         },
     };
-    Ok(found.map(|name| format!("{target}: dropped again as {}", name.to_string_lossy())))
+    Ok(found.map(|name| name.to_string_lossy().into_owned()))
 }
 
 /// Submits an ended job once more.
@@ -192,7 +192,7 @@ fn of_job(
     seams::submit(root, &new, job)?;
     let built_on = if from_scratch { String::new() } else { built_on(&state, &folder)? };
     let message = format!("{old}: done once more as {new}{built_on}");
-    Ok(Retried { new: Some(new), message })
+    Ok(Retried { new: Some(new), file: None, message })
 }
 
 /// From what the new job begins, where that needs a word.

@@ -96,7 +96,7 @@ fn take(here: &mut Here, wakes: &mut Wakes, file: &Path) -> Result<Exit, Failure
 
 /// What was not accepted is no objective.
 fn refuse_rejected(root: &Root, what: &str) -> Result<(), Failure> {
-    let is_meant = |name: &str| name == what || name.split('.').next() == Some(what);
+    let is_meant = |name: &str| name == what || lookup::is_stem(what, name);
     match lookup::rejections(root).into_iter().find(|(name, _)| is_meant(name)) {
         Some((name, reason)) => {
             let why = follow::rejection(&reason);

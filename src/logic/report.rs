@@ -35,12 +35,14 @@ fn write(out: &mut String, state: &JobState, job: &Job, found: &Found<'_>) -> fm
     write!(out, "# {}\n\n{}\n\n", job.id, job.objective.trim())?;
     writeln!(out, "**{}**: {}\n", state.phase.as_str(), state.standing.message)?;
     if let Some(branch) = &state.branch {
-        let patch = match &job.options.retry_of {
-            _ if !found.has_patch => "",
-            Some(retry) if !retry.from_scratch => {
-                ", what this retry adds as a patch in `result.patch`"
+        let retried = job.options.retry_of.as_ref().is_some_and(|retry| !retry.from_scratch);
+        let patch = match found.has_patch {
+            false => "",
+            // The branch holds what other jobs had landed as well.
+            true if retried || !state.base.taken_in.is_empty() => {
+                ", what this job did of it as a patch in `result.patch`"
             }
-            _ => ", as a patch in `result.patch`",
+            true => ", as a patch in `result.patch`",
         };
         writeln!(out, "The result is on the branch `{branch}`{patch}.\n")?;
         for from in &state.base.taken_in {
@@ -174,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn of_a_retry_the_patch_is_what_it_adds() {
+    fn of_a_retry_the_patch_is_what_it_did_itself() {
         let state = JobState { branch: Some("numerus/a".into()), ..JobState::default() };
         for (retry_of, has_patch, expected) in [
             (None, true, "`numerus/a`, as a patch in `result.patch`.\n"),
             (
                 Some("old-abc234"),
                 true,
-                "`numerus/a`, what this retry adds as a patch in `result.patch`.\n",
+                "`numerus/a`, what this job did of it as a patch in `result.patch`.\n",
             ),
             (Some("old-abc234:scratch"), true, "`numerus/a`, as a patch in `result.patch`.\n"),
             (Some("old-abc234"), false, "`numerus/a`.\n"),
@@ -234,7 +236,7 @@ Do it.
 
 **failed**: 1 task done
 
-The result is on the branch `numerus/a`, as a patch in `result.patch`.
+The result is on the branch `numerus/a`, what this job did of it as a patch in `result.patch`.
 
 It holds what job b-abc234 had landed, too.
 

@@ -97,7 +97,7 @@ impl Cycle {
             self.stop_all(StopReason::Kill);
         } else if self.desk.folder.wants(Want::Paused) {
             let job = &self.desk.job.id;
-            let message = format!("paused on request: `numerus resume {job}` lets it go on");
+            let message = format!("`numerus resume {job}` lets it go on");
             self.close_for(Closing::Park(PauseReason::User, None, message));
             self.stop_all(StopReason::Leave);
         }

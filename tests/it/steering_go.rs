@@ -154,7 +154,11 @@ fn a_worker_that_comes_while_a_plan_waits_for_a_person_leaves_no_trace() {
     // What somebody wishes of the job is done all the same.
     fs::write(yard.run(&job).join("want.paused"), "").unwrap();
     assert_eq!(yard.ask(&["worker", &job]).code, Some(0));
-    said(&yard.ask(&["status", &job]), 0, "paused on request");
+    said(
+        &yard.ask(&["status", &job]),
+        0,
+        &format!("message    `numerus resume {job}` lets it go on"),
+    );
     fs::remove_file(yard.run(&job).join("want.paused")).unwrap();
     let again = yard.site.run(yard.numerus(&["start", &job]).stdin(typed("")));
     said(&again, 4, "start it?");

@@ -115,7 +115,7 @@ fn a_result_that_only_another_jobs_branch_holds_is_said_to_be_there() {
     said(&shown, 0, &format!("in numerus/{}", second.id));
     assert!(!shown.stdout.contains("merged"), "{shown:?}");
     fs::remove_dir_all(first.dir()).unwrap();
-    let along = format!("\n  brings 1 commit of {} (removed)", first.id);
+    let along = format!("\n  brings 1 commit of {} (not in this root)", first.id);
     said(&stage.call(&["apply", &second.id, "--check"]), 0, &along);
     assert_eq!(stage.call(&["apply", &second.id]).code, Some(0));
     said(&stage.call(&["prune", "--keep", "0", "--dry-run"]), 0, "merged");

@@ -1,8 +1,9 @@
 //! What an agent prints, on its way into the log: MB a second, against a bare reader of the same terminal, and what the readers
-//! use for it. How fast a terminal is depends on which processor who of the two is on: both are run by turns, and the run in the
-//! middle counts.
+//! use for it; and a floor, a reader that writes what it reads into two logs, and does nothing else. How fast a
+//! terminal is depends on which processor who of the two is on: all are run by turns, and the run in the middle counts.
 
-use std::io::{self, Error, Read as _};
+use std::fs::File;
+use std::io::{self, Error, Read as _, Write as _};
 
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 
@@ -23,12 +24,15 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     let (bytes, rounds) = (size.of(4 << 20, 128 << 20), size.of(1, 5));
     let mut rows = Vec::new();
     for (line, name) in WRITES {
-        let (mut bares, mut all_ours) = (Vec::new(), Vec::new());
+        let mut runs: [Vec<Row>; 3] = Default::default();
         for _round in 0..rounds {
-            bares.push(Row::new(&format!("bare reader, {name}"), &bare(bytes, line)?));
+            let [bares, floors, all_ours] = &mut runs;
+            bares.push(Row::new(&format!("bare reader, {name}"), &bare(bytes, line, false)?));
+            let floor = bare(bytes, line, true)?;
+            floors.push(Row::new(&format!("floor: a reader with two logs, {name}"), &floor));
             all_ours.push(Row::new(&format!("Numerus, {name}"), &ours(bytes, line)?));
         }
-        rows.extend([bares, all_ours].into_iter().filter_map(|runs| Row::middle(runs, "MB/s")));
+        rows.extend(runs.into_iter().filter_map(|runs| Row::middle(runs, "MB/s")));
     }
     Ok(rows)
 }
@@ -50,9 +54,37 @@ fn figures(ours: &Ours, bytes: usize, reader: impl Fn() -> io::Result<u32>) -> i
     ])
 }
 
-fn bare(bytes: usize, line: usize) -> io::Result<Figures> {
+/// The logs of the floor: all of it as it comes, and, once more, lines as they are whole.
+struct Logs {
+    raw: File,
+    lines: File,
+    begun: Vec<u8>,
+}
+
+impl Logs {
+    fn in_folder_of(ours: &Ours) -> io::Result<Self> {
+        let make = |name| File::create(ours.scratch.path(name));
+        Ok(Self { raw: make("raw.log")?, lines: make("lines.log")?, begun: Vec::new() })
+    }
+
+    fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.raw.write_all(piece)?;
+        let end = piece.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let (whole, begun) = piece.split_at(end);
+        self.begun.extend_from_slice(whole);
+        if end > 0 {
+            self.lines.write_all(&self.begun)?;
+            self.begun.clear();
+        }
+        self.begun.extend_from_slice(begun);
+        Ok(())
+    }
+}
+
+fn bare(bytes: usize, line: usize, keeps_logs: bool) -> io::Result<Figures> {
     let ours = Ours::new(&one_task(0), "")?;
     ours.lets_agent_flood(bytes, line)?;
+    let mut logs = keeps_logs.then(|| Logs::in_folder_of(&ours)).transpose()?;
     let pair = native_pty_system().openpty(PtySize::default()).map_err(Error::other)?;
     let mut command = CommandBuilder::new(ours.scratch.marks.agent());
     command.args(["exec", "--json", "x"]);
@@ -60,13 +92,22 @@ fn bare(bytes: usize, line: usize) -> io::Result<Figures> {
     drop(pair.slave);
     let mut reader = pair.master.try_clone_reader().map_err(Error::other)?;
     std::thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut buffer = vec![0; 64 * 1024];
+        let reader = scope.spawn(move || {
+            let (mut buffer, mut written) = (vec![0; 64 * 1024], io::Result::Ok(()));
             // The other side's end is an error of a terminal.
-            while reader.read(&mut buffer).is_ok_and(|size| size > 0) {}
+            while let Ok(size) = reader.read(&mut buffer)
+                && size > 0
+            {
+                // Read to the end also where it cannot be written: the agent waits for it.
+                if let Some(logs) = logs.as_mut().filter(|_| written.is_ok()) {
+                    written = logs.write(&buffer[..size]);
+                }
+            }
+            written
         });
         let figures = figures(&ours, bytes, || Ok(std::process::id()));
         child.wait()?;
+        reader.join().map_err(|_| Error::other("the reader broke off"))??;
         figures
     })
 }

@@ -71,7 +71,6 @@ fn a_job_shows_its_tasks_why_they_wait_and_where_to_look() {
         task("api", "executor", "executing", &json!([])),
         task("docs", "executor", "blocked", &json!(["b-abc234/readme"])),
         task("check", "reviewer", "pending", &json!(["api", "docs"])),
-        task("more", "executor", "pending", &json!([])),
     ];
     let wait: Wait = Wait {
         task: TaskId::parse("docs").expect("id"),
@@ -95,7 +94,6 @@ TASK   ROLE      STATE      TRY  WAITS FOR        TOKENS  SUMMARY
 api    executor  executing  1                     1.2k    do api
 docs   executor  blocked    1    b-abc234/readme  1.2k    do docs
 check  reviewer  pending         api, docs        1.2k    do check
-more   executor  pending         a free lane      1.2k    do more
 docs waits: README.md (to write) is held by b-abc234/readme
 
 look: numerus logs a-abc234/api
