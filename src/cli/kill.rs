@@ -57,7 +57,9 @@ pub(super) fn one(root: &Root, target: &str) -> Result<String, Failure> {
 
 /// Withdraws a dropped file that is no job yet: it gets the id that it would have had, and is kept under that.
 fn of_file(root: &Root, name: &str, unknown: Failure) -> Result<String, Failure> {
-    let Some(file) = lookup::dropped(root, name) else { return Err(unknown) };
+    let Some(file) = lookup::dropped(root, name) else {
+        return Err(lookup::no_job_yet(root, name, unknown));
+    };
     let tail = random::base32(TAIL_CHARS).map_err(|e| Failure::system("make an id", &e))?;
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let job = JobId::compose(&stem, &tail);

@@ -12,11 +12,12 @@ use super::ink::Tone;
 use super::live::Live;
 use super::tail::Tail;
 use super::transcript::{self, Said};
-use super::{idle, lookup, snapshot, wait};
+use super::{idle, lookup, seams, snapshot, wait};
 use crate::codex::log::Style;
 use crate::error::{Exit, Failure};
 use crate::logic::idle::Idle;
 use crate::model::id::OF_JOB;
+use crate::model::root::Root;
 use crate::model::status::{PauseReason, TaskPhase};
 use crate::os::console::{is_terminal, neutral_bytes, one_line};
 use crate::os::fsx;
@@ -81,7 +82,8 @@ impl Voice {
 pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     check_raw(asked.raw, asked.yes)?;
     let (prefix, place) = place_of(&asked.target);
-    let job = lookup::find_live(&here.root, prefix)?.job;
+    let found = lookup::find_live(&here.root, prefix);
+    let job = found.map_err(|e| lookup::no_job_yet(&here.root, prefix, e))?.job;
     let folder = Runs::of(&here.root).folder(&job);
     if asked.follow {
         idle::tell_not_begun(here, &job);
@@ -111,7 +113,7 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
             }
         }
         speak(here, asked, place.is_none(), &mut voices)?;
-        let Some(wakes) = wakes.as_mut().filter(|_| !is_over(&journal, held)) else {
+        let Some(wakes) = wakes.as_mut().filter(|_| !is_over(&here.root, &journal, held)) else {
             if !voices.values().any(|voice| voice.has_spoken) {
                 let why = why_silent(&folder, place)?;
                 here.out.note(&why);
@@ -146,6 +148,9 @@ fn why_silent(folder: &RunFolder, place: Option<&str>) -> Result<String, Failure
             let why = Some(&task.message).filter(|m| !m.is_empty());
             let why = why.map(|message| format!(": {message}")).unwrap_or_default();
             one_line(&format!("{job}/{} was left undone, so no agent worked on it{why}", task.id))
+        }
+        Some((task, TaskPhase::Failed)) if task.attempt == 0 => {
+            one_line(&format!("{job}/{} never began: {}", task.id, task.message))
         }
         Some((task, _)) if task.attempt == 0 && !is_over => {
             format!("{job}/{} has not begun yet", task.id)
@@ -188,11 +193,17 @@ pub(super) fn place_of(target: &str) -> (&str, Option<&str>) {
     target.split_once('/').map_or((target, None), |(job, place)| (job, Some(place)))
 }
 
-/// Whether the job has ended, rests, or has lost its worker: nothing more is said then.
-fn is_over(journal: &JournalTail, held: bool) -> bool {
+/// Whether the job has ended, rests, or has lost its worker without a daemon that starts another: nothing more is said then.
+fn is_over(root: &Root, journal: &JournalTail, held: bool) -> bool {
     let state = journal.state();
-    let idle = Idle::of(state.phase, state.pause, held);
-    state.phase.is_final() || matches!(idle, Some(Idle::Left | Idle::Rests(_)))
+    match Idle::of(state.phase, state.pause, held) {
+        Some(Idle::Left) => {
+            let rests = snapshot::left_at_rest(journal.folder(), state.phase, held).is_some();
+            rests || !seams::has_daemon(root)
+        }
+        Some(Idle::Rests(_)) => true,
+        Some(Idle::NotBegun) | None => state.phase.is_final(),
+    }
 }
 
 /// Why nothing more comes of a job that has not ended.

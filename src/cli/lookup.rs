@@ -180,11 +180,21 @@ pub(super) fn rejections(root: &Root) -> Vec<(String, PathBuf)> {
     all.into_iter().map(|(name, reason)| (name.to_string_lossy().into_owned(), reason)).collect()
 }
 
-/// The rejected file that is called so without its ending, if it is the only one.
-pub(super) fn rejected_like(root: &Root, stem: &str) -> Option<String> {
-    let names = rejections(root).into_iter().map(|(name, _)| name);
-    let mut named = names.filter(|name| is_stem(stem, name));
-    named.next().filter(|_| named.next().is_none())
+/// The rejected file that is called so, also without its ending if it is the only one.
+pub(super) fn rejected_like(root: &Root, name: &str) -> Option<String> {
+    let mut all: Vec<String> = rejections(root).into_iter().map(|(name, _)| name).collect();
+    if all.iter().any(|file| file == name) {
+        return Some(name.to_owned());
+    }
+    all.retain(|file| is_stem(name, file));
+    all.pop().filter(|_| all.is_empty())
+}
+
+fn was_rejected(root: &Root, file: &str) -> Failure {
+    let (words, path) = (word(file), Spool::of(root).folder(Place::Rejected).join(file));
+    Failure::new(Exit::Unknown, format!("{} was rejected: it is no job", one_line(file)))
+        .hint(format!("numerus status {words} says why"))
+        .hint(format!("mend {}, then numerus retry {words}", one_line(&path.display().to_string())))
 }
 
 /// The rejected file whose name is most like a text, if any is like it at all.
@@ -219,19 +229,19 @@ fn the_live_one<'a>(several: &[&'a Known]) -> Option<&'a Known> {
     several.iter().all(|known| known.job.slug() == name).then_some(only)
 }
 
-/// The job that a prefix names; `which` may tell which one is meant where it fits several.
+/// The job that a prefix, or the name of its file, names; `which` may tell which one is meant where it fits several.
 fn search(
     root: &Root,
-    prefix: &str,
+    named: &str,
     which: impl for<'a> Fn(&[&'a Known]) -> Option<&'a Known>,
 ) -> Result<Known, Failure> {
     if let Some(no_root) = no_root(root) {
-        return Err(Failure::new(Exit::Unknown, format!("no job is called {prefix:?}: {no_root}"))
+        return Err(Failure::new(Exit::Unknown, format!("no job is called {named:?}: {no_root}"))
             .hint("is --root right, or NUMERUS_ROOT, or the current directory?"));
     }
     // No id has a dot in it: who names a job's file, as lists do, means the job.
-    let of_file = job_of(prefix).filter(|_| prefix.contains('.'));
-    let prefix = of_file.as_ref().map_or(prefix, JobId::as_str);
+    let of_file = job_of(named).filter(|_| named.contains('.'));
+    let prefix = of_file.as_ref().map_or(named, JobId::as_str);
     if let Some(known) = exact(root, prefix) {
         return Ok(known);
     }
@@ -247,7 +257,10 @@ fn search(
                 let (said, hint) = edit.told();
                 return Err(Failure::new(Exit::Unknown, said).hint(hint));
             }
-            return Err(removed(root, prefix).map_or(none, |job| was_removed(root, &job)));
+            if let Some(job) = removed(root, prefix) {
+                return Err(was_removed(root, &job));
+            }
+            return Err(rejected_like(root, named).map_or(none, |file| was_rejected(root, &file)));
         }
         fitting => fitting?,
     };

@@ -203,7 +203,7 @@ fn built_on(state: &JobState, folder: &RunFolder) -> Result<String, Failure> {
         Some(job) if job == *folder.job() => ", on what it landed".to_owned(),
         Some(job) => format!(", on what {job} landed"),
         None if state.branch.is_some() && state.has_landed() => {
-            ", from HEAD: its branch was deleted".to_owned()
+            ", from HEAD: its branch was merged or deleted".to_owned()
         }
         None => String::new(),
     })

@@ -106,8 +106,11 @@ fn rejected_file(
     unknown: Failure,
 ) -> Result<Exit, Failure> {
     let names = lookup::rejections(&here.root);
-    let fits: Vec<&(String, PathBuf)> =
+    let mut fits: Vec<&(String, PathBuf)> =
         names.iter().filter(|(name, _)| !prefix.is_empty() && name.starts_with(prefix)).collect();
+    if let Some(exact) = fits.iter().position(|(name, _)| name == prefix) {
+        fits = vec![fits.swap_remove(exact)];
+    }
     let [(name, reason)] = fits.as_slice() else {
         return Err(match (fits.as_slice(), lookup::nearest_name(&names, prefix)) {
             ([], Some(near)) => unknown.hint(format!(

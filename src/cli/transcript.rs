@@ -1,5 +1,6 @@
 //! What an agent said and did, as `logs` shows it. Pure: one line of a place's `events.ndjson` in, lines for people out.
-//! Every text is an agent's and passes the terminal neutralised; a line that is no event is shown as it is.
+//! Every text is an agent's and passes the terminal neutralised; a line that is no event is shown as it is, unless it is the
+//! beginning of one, which its writer's death cut off.
 
 use std::fmt::Write as _;
 
@@ -15,6 +16,9 @@ use crate::os::console::{neutral, one_line};
 
 /// Lines of a command's output that are shown; the whole of it is in the raw log.
 const OUTPUT_LINES: usize = 12;
+
+/// How every event of ours begins.
+const EVENT: &str = r#"{"ts":""#;
 
 /// One parsed line of a transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +36,12 @@ pub(super) struct Said {
 /// Reads one line.
 pub(super) fn read(line: &str) -> Said {
     let Ok(value) = serde_json::from_str::<Value>(line) else {
-        let lines = vec![(Tone::Dim, neutral(line.trim_end()))];
+        let shown = if line.starts_with(EVENT) {
+            format!("[numerus: an event was cut off after {} bytes]", line.trim_end().len())
+        } else {
+            neutral(line.trim_end())
+        };
+        let lines = vec![(Tone::Dim, shown)];
         return Said { at: None, session: 0, attempt: 0, lines };
     };
     let number = |key: &str| value.get(key).and_then(Value::as_u64).unwrap_or(0);
@@ -305,6 +314,8 @@ done: 300 in (20 cached), 30 out
             }
         }
         assert_eq!(read("not json \u{1b}[1m").lines[0].1, "not json \\x1b[1m");
+        let cut_off = read("{\"ts\":\"2026-03-04T12:00:00Z\",\"ses").lines;
+        assert_eq!(cut_off[0].1, "[numerus: an event was cut off after 33 bytes]");
     }
 
     #[test]

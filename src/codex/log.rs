@@ -93,17 +93,22 @@ impl Log {
         Self::open_whole(path, style, budget)
     }
 
-    /// The same of one that has no parts beside it.
+    /// The same of one that has no parts beside it. A record that its writer's death cut off gets the end of its line: the next one
+    /// is not to be lost with it.
     ///
     /// # Errors
     /// Those of the system, with the path.
     pub fn open_whole(path: &Path, style: Style, budget: &Arc<Budget>) -> Result<Self> {
+        let mut head = fsx::open_append(path)?;
+        if style == Style::Events {
+            parts::end_line(&mut head).map_err(fsx::at(path))?;
+        }
         Ok(Self {
             path: path.to_owned(),
             style,
             budget: budget.clone(),
             keeper: Keeper::new(budget.bounds()),
-            head: fsx::open_append(path)?,
+            head,
             buffer: Vec::new(),
             tail: None,
             is_finished: false,
@@ -305,6 +310,28 @@ mod tests {
             let found = text(&path);
             is_head_marker_tail(&found, lines)?;
             prop_assert_eq!(fsx::list(dir.path()).expect("list"), ["stdout.log"]);
+        }
+    }
+
+    #[test]
+    fn a_record_that_its_writers_death_cut_off_costs_no_other() {
+        let budget = Arc::new(Budget::for_tests(4096));
+        for (style, before, expected) in [
+            (Style::Events, "{\"a\":1}\n{\"b", "{\"a\":1}\n{\"b\n{\"c\":3}\n"),
+            (Style::Events, "{\"a\":1}\n", "{\"a\":1}\n{\"c\":3}\n"),
+            (Style::Events, "", "{\"c\":3}\n"),
+            // What an agent prints is kept as it came.
+            (Style::Text, "half", "half{\"c\":3}\n"),
+        ] {
+            let dir = tempfile::tempdir().expect("scratch");
+            let path = dir.path().join("events.ndjson");
+            fsx::open_append(&path)
+                .and_then(|mut log| log.write_all(before.as_bytes()))
+                .expect("x");
+            let mut log = Log::open(&path, style, &budget).expect("open");
+            log.write(b"{\"c\":3}\n");
+            log.finish();
+            assert_eq!(text(&path), expected);
         }
     }
 

@@ -87,6 +87,11 @@ impl Idle {
     }
 }
 
+/// What the journal says of a pause that somebody wished for.
+pub fn of_pause(job: &JobId) -> String {
+    format!("`numerus resume {job}` lets it go on")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -96,6 +96,15 @@ pub fn is_log(name: &OsStr) -> bool {
     ["stdout.log", "stderr.log", "events.ndjson", "setup.log", "verify.log"].contains(&log)
 }
 
+/// Ends the last line if it is open. `file` is open for reading and appending.
+///
+/// # Errors
+/// Those of the system.
+pub fn end_line(file: &mut File) -> Result<()> {
+    let length = file.metadata()?.len();
+    if is_open_at(file, length)? { file.write_all(b"\n") } else { Ok(()) }
+}
+
 /// Writes a line, first ending the one before it if it is open. `file` is open for reading and appending.
 ///
 /// # Errors

@@ -1,10 +1,10 @@
 //! `rejected/`: files that were not accepted, each with its reason beside it. It is never emptied; a file leaves it when
 //! somebody drops it once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io::{Error, ErrorKind, Result};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -84,9 +84,18 @@ impl Spool {
     pub fn rejections(&self) -> Result<Vec<(OsString, PathBuf)>> {
         let names = fsx::list_os(&self.folder(Place::Rejected))?;
         let whole = names.iter().filter(|name| !name.as_bytes().starts_with(b"."));
-        let files: BTreeMap<OsString, PathBuf> = whole
+        let all: BTreeSet<&OsString> = whole.collect();
+        let has_reason = |name: &OsString| {
+            let reason = OsString::from_vec([name.as_bytes(), REASON.as_bytes()].concat());
+            all.contains(&reason)
+        };
+        let files: BTreeMap<OsString, PathBuf> = all
+            .iter()
             .map(|name| {
-                let name = Self::rejected_name(Path::new(name));
+                // A file may be called like the reason of another.
+                let is_file = has_reason(name);
+                let name = (*name).clone();
+                let name = if is_file { name } else { Self::rejected_name(Path::new(&name)) };
                 let (_, reason) = self.rejected(&name);
                 (name, reason)
             })
@@ -148,4 +157,31 @@ fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
     let mut json = serde_json::to_vec_pretty(value)?;
     json.push(b'\n');
     Ok(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::root::Root;
+
+    #[test]
+    fn a_file_that_is_called_like_a_reason_is_one_rejection() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let spool = Spool::of(&Root::new(dir.path()));
+        let folder = spool.folder(Place::Rejected);
+        fsx::make_dirs(&folder).expect("made");
+        for (names, expected) in [
+            (vec!["x.reason.json"], vec!["x"]),
+            (vec!["x.reason.json.reason.json"], vec!["x.reason.json"]),
+            (vec!["y"], vec!["x.reason.json", "y"]),
+            (vec!["x"], vec!["x", "x.reason.json", "y"]),
+        ] {
+            for name in names {
+                fsx::put_mark(&folder.join(name)).expect("put");
+            }
+            let found: Vec<OsString> =
+                spool.rejections().expect("read").into_iter().map(|(name, _)| name).collect();
+            assert_eq!(found, expected);
+        }
+    }
 }

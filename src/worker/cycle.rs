@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::desk::{Desk, Outcome, Stop};
 use super::{Left, advising, closing, early, lane, mending, planning, reading, reopening};
+use crate::logic::idle;
 use crate::logic::lifecycle::{self, Alone, Ending, Step};
 use crate::logic::supervise::StopReason;
 use crate::logic::task::Turn;
@@ -96,8 +97,7 @@ impl Cycle {
             )));
             self.stop_all(StopReason::Kill);
         } else if self.desk.folder.wants(Want::Paused) {
-            let job = &self.desk.job.id;
-            let message = format!("`numerus resume {job}` lets it go on");
+            let message = idle::of_pause(&self.desk.job.id);
             self.close_for(Closing::Park(PauseReason::User, None, message));
             self.stop_all(StopReason::Leave);
         }

@@ -22,7 +22,7 @@ fn is_spare(pid: u32) -> bool {
 }
 
 /// Signals a process that this test has started; one that is gone is fine.
-fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     let _gone_already = kill_process(pid, signal);
 }

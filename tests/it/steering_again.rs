@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::rehearsal::{Job, Script, Stage, execute, on_calls, part, raise, wait_for};
 use crate::site::{Ended, PATIENCE};
-use crate::yard::Yard;
+use crate::yard::{Yard, said};
 
 /// The job that a retry has made.
 fn new_job<'a>(stage: &'a Stage, ended: &Ended) -> Job<'a> {
@@ -78,7 +78,7 @@ fn what_was_thrown_away_is_not_built_on_and_what_conflicts_is_said() {
         stage.git(&["branch", "--quiet", "-D", branch]);
     }
     let again = stage.call(&["retry", &old.id]);
-    assert!(again.stderr.contains("from HEAD: its branch was deleted"), "{again:?}");
+    assert!(again.stderr.contains("from HEAD: its branch was merged or deleted"), "{again:?}");
     let new = new_job(&stage, &again);
     assert_eq!(stage.agree(&["start", &new.id]).code, Some(0));
     let shown = stage.git(&["show", &format!("numerus/{}:t1.txt", new.id)]);
@@ -195,6 +195,11 @@ fn a_rejected_file_is_dropped_again_and_what_has_not_ended_badly_is_not_done_aga
     assert_eq!(yard.names("rejected"), ["notes.md", "notes.md.reason.json"]);
     let with_flags = yard.ask(&["retry", "notes.md", "--priority", "1"]);
     assert_eq!(with_flags.code, Some(2), "{with_flags:?}");
+    for name in ["notes", "notes.md"] {
+        let told = "notes.md was rejected: it is no job";
+        said(&yard.ask(&["wait", name]), 3, told);
+        said(&yard.ask(&["logs", name]), 3, "numerus status notes.md says why");
+    }
     fs::write(yard.folder("rejected").join("notes.md"), "---\nplan: single\n---\nnotes\n").unwrap();
     let again = yard.ask(&["retry", "notes"]);
     assert_eq!((again.code, &*again.stdout), (Some(0), "notes: dropped again as notes.md\n"));

@@ -212,7 +212,8 @@ fn what_waits_to_be_taken_is_named_as_it_is_listed() {
     let yard = Yard::new("doors-named");
     for (name, words) in [("by hand.md", "'by hand.md'"), ("drop", "drop")] {
         yard.drop_file(name, "an objective\n");
-        for command in [&["edit", name, "--priority", "5"][..], &["pause", name]] {
+        let asked = [&["edit", name, "--priority", "5"][..], &["pause", name], &["logs", name]];
+        for command in asked {
             let refused = yard.ask(command);
             said(&refused, 4, &format!("{name} waits to be taken: it is no job yet"));
             let ways = [format!("numerus kill {words}"), format!("numerus start {words} takes it")];

@@ -1,9 +1,12 @@
 //! What commands tell of who works, who waits and what was not accepted; and how a reader of events goes on.
 
 use std::fs::{self, File};
+use std::path::PathBuf;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::kept_worker;
 use crate::rehearsal::{Script, Stage, part, raise, wait_for};
 use crate::site::PATIENCE;
 use crate::yard::Yard;
@@ -179,6 +182,31 @@ fn whoever_waits_for_a_dropped_file_hears_that_it_is_no_job_yet() {
             "{waited:?}"
         );
     }
-    assert_eq!(yard.ask(&["kill", "race"]).code, Some(3), "it is ended by its whole name alone");
+    assert_eq!(yard.ask(&["kill", "race"]).code, Some(4), "it is ended by its whole name alone");
     assert_eq!(yard.names("incoming"), ["race.md"]);
+}
+
+#[test]
+fn whoever_follows_a_job_hears_its_next_worker_where_a_daemon_starts_one() {
+    let yard = Yard::new("told-next-worker");
+    let daemon = yard.daemon(&[]);
+    yard.drop_job("x", "hold-x", "");
+    yard.until_reached("hold-x");
+    let job = yard.job("x-").unwrap();
+    daemon.signal(Signal::STOP);
+    kept_worker::signal(yard.worker(&job), Signal::KILL);
+    let logs = yard.site.spawn(&mut yard.numerus(&["logs", "--follow", &job]));
+    // It watches before it looks, and looks before it could be told of the next one.
+    let is_watch =
+        |fd: &PathBuf| fs::read_link(fd).is_ok_and(|to| to.ends_with("anon_inode:inotify"));
+    yard.until("it watches", || {
+        let fds = fs::read_dir(format!("/proc/{}/fd", logs.pid())).into_iter().flatten();
+        fds.flatten().any(|fd| is_watch(&fd.path()))
+    });
+    daemon.signal(Signal::CONT);
+    yard.let_go("hold-x");
+    let logs = logs.wait(PATIENCE);
+    assert_eq!(logs.code, Some(0), "{logs:?}");
+    assert!(logs.stdout.contains("attempt 2"), "{logs:?}");
+    yard.until_in("done", "x-");
 }

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::error::Exit;
 use crate::hooks;
+use crate::logic::idle;
 use crate::logic::revise::{self, Go};
 use crate::model::event::Fact;
 use crate::model::root::Root;
@@ -16,9 +17,6 @@ use crate::model::status::PauseReason;
 use crate::os::lock::FileLock;
 use crate::runs::RunFolder;
 use crate::spool::Place;
-
-/// What a person's pause says in the journal.
-const PAUSED: &str = "paused by a person: `numerus resume` lets it go on";
 
 /// How the name of a rejection's reason ends.
 const REASON: &str = ".reason.json";
@@ -111,7 +109,8 @@ pub(in crate::cli) fn rest(root: &Root, folder: &RunFolder) -> Result<bool, Fail
 
 /// Writes down that a person has put a job to rest.
 pub(super) fn put_to_rest(held: &mut Held) -> std::io::Result<()> {
-    let (reason, message) = (PauseReason::User, PAUSED.to_owned());
+    let message = idle::of_pause(held.folder.job());
+    let reason = PauseReason::User;
     write_down(held, Fact::Paused { reason, until: None, message })
 }
 
