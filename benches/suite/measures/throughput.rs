@@ -1,9 +1,11 @@
 //! Many short jobs, two at a time: how many a second. A job of Numerus is four sessions in terminals of their own, so
-//! processes a second are shown beside jobs a second, and a floor that only starts the same processes in terminals. By default each job of
-//! Numerus has a repository of its own, which none of the peers makes, so it is shown in plain directories, too.
+//! processes a second are shown beside jobs a second, and two floors: one that only starts the same processes in terminals, and one that
+//! writes and flushes as many files for them as a job does. By default each job of Numerus has a repository of its own, which none of the
+//! peers makes, so it is shown in plain directories, too.
 
-use std::io::{self, Error};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Error, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -18,6 +20,9 @@ use crate::spoolers::{PEERS, Peer};
 
 /// Sessions of a job with one task: plan, roles, claim, execution.
 const SESSIONS: u16 = 4;
+/// Files that a job in a plain directory makes for each of its sessions, and how many of them it flushes: of a job, 60 and 52.
+const FILES: usize = 15;
+const FLUSHES: usize = 13;
 
 pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -29,7 +34,8 @@ pub(super) fn run(size: Size) -> io::Result<Vec<Row>> {
         });
     }
     let jobs = size.of(6, 1000);
-    rows.push(terminals(jobs)?);
+    rows.push(terminals(jobs, false)?);
+    rows.push(terminals(jobs, true)?);
     // Below the project they would be a part of its repository.
     let plain = tempfile::tempdir()?;
     let places = (0..jobs).map(|number| plain.path().join(number.to_string()));
@@ -65,14 +71,19 @@ fn of_peer(peer: &Peer, jobs: usize) -> io::Result<Row> {
     Ok(Row::new(peer.name, &[("jobs", jobs), ("processes", jobs)]))
 }
 
-/// The sessions of so many jobs, each a process in a terminal that is read to its end.
-fn terminals(jobs: usize) -> io::Result<Row> {
-    let bare = Bare::new(0)?;
+/// The sessions of so many jobs, each a process in a terminal that is read to its end, and then the files that are kept of it.
+fn terminals(jobs: usize, keeps_files: bool) -> io::Result<Row> {
+    let (bare, scratch) = (Bare::new(0)?, Scratch::new()?);
     let (before, left) = (marks::now(), AtomicUsize::new(jobs));
     let work = || -> io::Result<()> {
         let take = || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
-        while take().is_ok() {
-            (0..SESSIONS).try_for_each(|_| bare.session())?;
+        while let Ok(job) = take() {
+            for session in 0..SESSIONS {
+                bare.session()?;
+                if keeps_files {
+                    keep_files(&scratch.dir(&format!("{job}-{session}"))?)?;
+                }
+            }
         }
         Ok(())
     };
@@ -81,7 +92,22 @@ fn terminals(jobs: usize) -> io::Result<Row> {
         let broke = |_| Error::other("a thread broke off");
         both.into_iter().try_for_each(|one| one.join().map_err(broke)?)
     })?;
-    Ok(row("floor: a terminal for each session", a_second(jobs, before, marks::now())))
+    let name = "floor: a terminal for each session";
+    let name = if keeps_files { format!("{name}, and a job's files") } else { name.to_owned() };
+    Ok(row(&name, a_second(jobs, before, marks::now())))
+}
+
+fn keep_files(dir: &Path) -> io::Result<()> {
+    for number in 0..FILES {
+        let mut file = File::create(dir.join(number.to_string()))?;
+        file.write_all(
+            b"What a session leaves, in a line that is as short as most of its files are.",
+        )?;
+        if number < FLUSHES {
+            file.sync_data()?;
+        }
+    }
+    Ok(())
 }
 
 /// Jobs of Numerus, with what each says at its head.
