@@ -49,8 +49,9 @@ impl Activities {
 pub(super) fn last_lines(folder: &RunFolder, place: &str, most: usize) -> Vec<(Tone, String)> {
     let Some((file, length)) = newest(folder, place) else { return Vec::new() };
     let end = end_of(&file);
-    // The first line is whole only where the file begins.
-    let lines = end.lines().skip(usize::from(length > END_BYTES));
+    // The first line is whole only where the file begins, and the last one may just be written.
+    let whole = end.rfind('\n').map_or("", |at| &end[..at]);
+    let lines = whole.lines().skip(usize::from(length > END_BYTES));
     let mut said: Vec<_> = lines.flat_map(|line| transcript::read(line).lines).collect();
     said.split_off(said.len().saturating_sub(most))
 }

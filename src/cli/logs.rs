@@ -97,6 +97,7 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     let mut journal = JournalTail::new(folder.clone());
     // Who does not wait watches nothing: the kernel takes ten milliseconds and more to forget a watch.
     let (mut wakes, mut voices) = (asked.follow.then(Wakes::new), BTreeMap::new());
+    let mut told_left = false;
     let mut live = (asked.follow && !asked.raw).then(Live::below).filter(Live::is_on_screen);
     if let Some(wakes) = wakes.as_mut().filter(|_| live.is_some()) {
         wakes.catch_signals()?;
@@ -123,6 +124,9 @@ pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
             }
             return Ok(Exit::Done);
         };
+        if is_left(&journal, held) && !std::mem::replace(&mut told_left, true) {
+            here.out.note(&format!("{job}: its worker has gone; the daemon starts the next one"));
+        }
         if let Some(end) = follow::end_of_untaken(&here.root, &journal)? {
             here.out.note(&wait::said(&job, &end));
             return Ok(Exit::Done);
@@ -196,14 +200,17 @@ pub(super) fn place_of(target: &str) -> (&str, Option<&str>) {
 /// Whether the job has ended, rests, or has lost its worker without a daemon that starts another: nothing more is said then.
 fn is_over(root: &Root, journal: &JournalTail, held: bool) -> bool {
     let state = journal.state();
-    match Idle::of(state.phase, state.pause, held) {
-        Some(Idle::Left) => {
-            let rests = snapshot::left_at_rest(journal.folder(), state.phase, held).is_some();
-            rests || !seams::has_daemon(root)
-        }
-        Some(Idle::Rests(_)) => true,
-        Some(Idle::NotBegun) | None => state.phase.is_final(),
+    if is_left(journal, held) {
+        let rests = snapshot::left_at_rest(journal.folder(), state.phase, held).is_some();
+        return rests || !seams::has_daemon(root);
     }
+    let idle = Idle::of(state.phase, state.pause, held);
+    state.phase.is_final() || matches!(idle, Some(Idle::Rests(_)))
+}
+
+fn is_left(journal: &JournalTail, held: bool) -> bool {
+    let state = journal.state();
+    Idle::of(state.phase, state.pause, held) == Some(Idle::Left)
 }
 
 /// Why nothing more comes of a job that has not ended.
@@ -321,8 +328,11 @@ fn tell(
         let Some(voice) = oldest else { return Ok(()) };
         let Some((_, line)) = voice.waiting.pop_front() else { return Ok(()) };
         if asked.json {
-            here.out.json(&line)?;
-            voice.has_spoken = true;
+            // No reader of JSON could read on after one that was cut off.
+            if !transcript::is_cut_off(&line) {
+                here.out.json(&line)?;
+                voice.has_spoken = true;
+            }
         } else {
             let text = shown(here, voice, &transcript::read(&line), named);
             here.out.text(&text)?;

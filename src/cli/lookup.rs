@@ -190,11 +190,10 @@ pub(super) fn rejected_like(root: &Root, name: &str) -> Option<String> {
     all.pop().filter(|_| all.is_empty())
 }
 
-fn was_rejected(root: &Root, file: &str) -> Failure {
-    let (words, path) = (word(file), Spool::of(root).folder(Place::Rejected).join(file));
+fn was_rejected(file: &str) -> Failure {
+    let words = word(file);
     Failure::new(Exit::Unknown, format!("{} was rejected: it is no job", one_line(file)))
-        .hint(format!("numerus status {words} says why"))
-        .hint(format!("mend {}, then numerus retry {words}", one_line(&path.display().to_string())))
+        .hint(format!("numerus status {words} says why; once mended, numerus retry {words}"))
 }
 
 /// The rejected file whose name is most like a text, if any is like it at all.
@@ -260,7 +259,10 @@ fn search(
             if let Some(job) = removed(root, prefix) {
                 return Err(was_removed(root, &job));
             }
-            return Err(rejected_like(root, named).map_or(none, |file| was_rejected(root, &file)));
+            // One that was dropped again is told of as what it is now.
+            let is_dropped = dropped_like(root, named).is_some();
+            let rejected = rejected_like(root, named).filter(|_| !is_dropped);
+            return Err(rejected.map_or(none, |file| was_rejected(&file)));
         }
         fitting => fitting?,
     };

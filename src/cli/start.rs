@@ -114,12 +114,20 @@ fn named(here: &Here, what: &str) -> Result<Option<Known>, Failure> {
     }
     match lookup::find_live(&here.root, what) {
         Ok(known) => Ok(Some(known)),
-        Err(e) if e.kind == Exit::Unknown && !what.contains('-') => Ok(None),
+        // A file that was dropped, or rejected, is told of as one.
+        Err(e) if e.kind == Exit::Unknown && !(what.contains('-') && is_no_file(here, what)) => {
+            Ok(None)
+        }
         Err(e) if e.kind == Exit::Unknown => {
             Err(e.hint("an objective is said in more than one word"))
         }
         Err(e) => Err(e),
     }
+}
+
+fn is_no_file(here: &Here, what: &str) -> bool {
+    let root = &here.root;
+    lookup::dropped(root, what).is_none() && lookup::rejected_like(root, what).is_none()
 }
 
 fn begin(here: &mut Here, wakes: &mut Wakes, draft: Draft, flags: &Flags) -> Result<Exit, Failure> {

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::answer;
@@ -17,7 +18,7 @@ use crate::os::console::{neutral, one_line};
 /// Lines of a command's output that are shown; the whole of it is in the raw log.
 const OUTPUT_LINES: usize = 12;
 
-/// How every event of ours begins.
+/// How the event of a session begins.
 const EVENT: &str = r#"{"ts":""#;
 
 /// One parsed line of a transcript.
@@ -35,14 +36,17 @@ pub(super) struct Said {
 
 /// Reads one line.
 pub(super) fn read(line: &str) -> Said {
-    let Ok(value) = serde_json::from_str::<Value>(line) else {
-        let shown = if line.starts_with(EVENT) {
-            format!("[numerus: an event was cut off after {} bytes]", line.trim_end().len())
-        } else {
-            neutral(line.trim_end())
-        };
-        let lines = vec![(Tone::Dim, shown)];
-        return Said { at: None, session: 0, attempt: 0, lines };
+    let value = match serde_json::from_str::<Value>(line) {
+        Ok(value) => value,
+        Err(e) => {
+            let text = line.trim_end();
+            let shown = if is_beginning(text, &e) {
+                format!("[numerus: an event was cut off after {} bytes]", text.len())
+            } else {
+                neutral(text)
+            };
+            return Said { at: None, session: 0, attempt: 0, lines: vec![(Tone::Dim, shown)] };
+        }
     };
     let number = |key: &str| value.get(key).and_then(Value::as_u64).unwrap_or(0);
     Said {
@@ -51,6 +55,16 @@ pub(super) fn read(line: &str) -> Said {
         attempt: number("attempt"),
         lines: value.get("event").map(event).unwrap_or_default(),
     }
+}
+
+/// Whether a line is the beginning of an event that its writer's death cut off.
+pub(super) fn is_cut_off(line: &str) -> bool {
+    let read = serde_json::from_str::<IgnoredAny>(line);
+    read.is_err_and(|e| is_beginning(line, &e))
+}
+
+fn is_beginning(line: &str, error: &serde_json::Error) -> bool {
+    line.starts_with(EVENT) && error.is_eof()
 }
 
 /// The one line that says best what is going on in an event: a command rather than what it printed; `None` where nobody
@@ -316,6 +330,8 @@ done: 300 in (20 cached), 30 out
         assert_eq!(read("not json \u{1b}[1m").lines[0].1, "not json \\x1b[1m");
         let cut_off = read("{\"ts\":\"2026-03-04T12:00:00Z\",\"ses").lines;
         assert_eq!(cut_off[0].1, "[numerus: an event was cut off after 33 bytes]");
+        let odd = "{\"ts\":\"2026-03-04T12:00:00Z\",{}}";
+        assert_eq!(read(odd).lines[0].1, odd, "shown as it is: nothing of it is missing");
     }
 
     #[test]

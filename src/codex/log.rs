@@ -93,23 +93,21 @@ impl Log {
         Self::open_whole(path, style, budget)
     }
 
-    /// The same of one that has no parts beside it. A record that its writer's death cut off gets the end of its line: the next one
-    /// is not to be lost with it.
+    /// The same of one that has no parts beside it. Where its writer's death cut a record off, the next one ends that line first: it is
+    /// not to be lost with it.
     ///
     /// # Errors
     /// Those of the system, with the path.
     pub fn open_whole(path: &Path, style: Style, budget: &Arc<Budget>) -> Result<Self> {
-        let mut head = fsx::open_append(path)?;
-        if style == Style::Events {
-            parts::end_line(&mut head).map_err(fsx::at(path))?;
-        }
+        let head = fsx::open_append(path)?;
+        let is_cut_off = style == Style::Events && parts::is_open(&head).unwrap_or(false);
         Ok(Self {
             path: path.to_owned(),
             style,
             budget: budget.clone(),
             keeper: Keeper::new(budget.bounds()),
             head,
-            buffer: Vec::new(),
+            buffer: if is_cut_off { b"\n".to_vec() } else { Vec::new() },
             tail: None,
             is_finished: false,
         })

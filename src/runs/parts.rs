@@ -96,23 +96,21 @@ pub fn is_log(name: &OsStr) -> bool {
     ["stdout.log", "stderr.log", "events.ndjson", "setup.log", "verify.log"].contains(&log)
 }
 
-/// Ends the last line if it is open. `file` is open for reading and appending.
-///
-/// # Errors
-/// Those of the system.
-pub fn end_line(file: &mut File) -> Result<()> {
-    let length = file.metadata()?.len();
-    if is_open_at(file, length)? { file.write_all(b"\n") } else { Ok(()) }
-}
-
 /// Writes a line, first ending the one before it if it is open. `file` is open for reading and appending.
 ///
 /// # Errors
 /// Those of the system.
 pub fn write_line(file: &mut File, line: &str) -> Result<()> {
-    let length = file.metadata()?.len();
-    let is_open = is_open_at(file, length)?;
+    let is_open = is_open(file)?;
     file.write_all(if is_open { format!("\n{line}\n") } else { format!("{line}\n") }.as_bytes())
+}
+
+/// Whether the last line of a file has no newline yet.
+///
+/// # Errors
+/// Those of the system.
+pub fn is_open(file: &File) -> Result<bool> {
+    is_open_at(file, file.metadata()?.len())
 }
 
 /// Whether the line that ends at `length` has no newline yet.

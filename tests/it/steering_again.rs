@@ -193,6 +193,11 @@ fn a_rejected_file_is_dropped_again_and_what_has_not_ended_badly_is_not_done_aga
     yard.drop_file("notes.md", "---\npriority: 1000\n---\nnotes\n");
     assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(2));
     assert_eq!(yard.names("rejected"), ["notes.md", "notes.md.reason.json"]);
+    yard.drop_file("my-notes.md", "---\npriority: 1000\n---\nnotes\n");
+    assert_eq!(yard.ask(&["daemon", "--once"]).code, Some(2));
+    said(&yard.ask(&["start", "my-notes"]), 2, "my-notes.md was rejected: ");
+    fs::remove_file(yard.folder("rejected").join("my-notes.md")).unwrap();
+    fs::remove_file(yard.folder("rejected").join("my-notes.md.reason.json")).unwrap();
     let with_flags = yard.ask(&["retry", "notes.md", "--priority", "1"]);
     assert_eq!(with_flags.code, Some(2), "{with_flags:?}");
     for name in ["notes", "notes.md"] {

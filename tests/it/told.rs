@@ -196,17 +196,18 @@ fn whoever_follows_a_job_hears_its_next_worker_where_a_daemon_starts_one() {
     daemon.signal(Signal::STOP);
     kept_worker::signal(yard.worker(&job), Signal::KILL);
     let logs = yard.site.spawn(&mut yard.numerus(&["logs", "--follow", &job]));
-    // It watches before it looks, and looks before it could be told of the next one.
-    let is_watch =
-        |fd: &PathBuf| fs::read_link(fd).is_ok_and(|to| to.ends_with("anon_inode:inotify"));
-    yard.until("it watches", || {
-        let fds = fs::read_dir(format!("/proc/{}/fd", logs.pid())).into_iter().flatten();
-        fds.flatten().any(|fd| is_watch(&fd.path()))
+    // What the agents say is watched once the job was looked at: more than the six folders that tell of the job itself.
+    let watches =
+        |fd: &PathBuf| fs::read_to_string(fd).unwrap_or_default().matches("inotify wd").count();
+    yard.until("it listens", || {
+        let fds = fs::read_dir(format!("/proc/{}/fdinfo", logs.pid())).into_iter().flatten();
+        fds.flatten().any(|fd| watches(&fd.path()) > 6)
     });
     daemon.signal(Signal::CONT);
     yard.let_go("hold-x");
     let logs = logs.wait(PATIENCE);
     assert_eq!(logs.code, Some(0), "{logs:?}");
     assert!(logs.stdout.contains("attempt 2"), "{logs:?}");
+    assert!(logs.stderr.contains("the daemon starts the next one"), "{logs:?}");
     yard.until_in("done", "x-");
 }
