@@ -292,7 +292,8 @@ impl Model {
         let is_named = job.way == Way::Submit || !before.contains(&Incoming);
         // What was rejected under the name that its dropper gave it has no id, unless it was rejected late.
         if is_certain && (job.way == Way::Submit || !before.contains(&Rejected)) {
-            self.code = Some(if is_named { 0 } else { 3 });
+            // A dropped file is no job yet, and is withdrawn by its whole name alone.
+            self.code = Some(if is_named { 0 } else { 4 });
         }
         for place in &before {
             let is_open = matches!(place, Incoming | Claimed);
