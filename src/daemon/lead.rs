@@ -1,6 +1,7 @@
 //! Who leads: one daemon a spool, the others stand by and say so.
 
 use std::io::Result;
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::timeout;
@@ -11,7 +12,12 @@ use super::watching;
 use super::{Daemon, Input, Options, Standing};
 use crate::error::Exit;
 use crate::logic::rescan::{self, WITHOUT_EVENTS};
+use crate::os::lock::FileLock;
+use crate::os::process;
 use crate::report;
+
+/// How long what a killed leader was starting may have its lock.
+const HEIRS: Duration = Duration::from_secs(1);
 
 /// Waits to be the one active daemon, then is it.
 pub(super) async fn lead(
@@ -32,6 +38,9 @@ pub(super) async fn lead(
             break lock;
         }
         if options.once {
+            if let Some(lock) = inherited(&desk)? {
+                break lock;
+            }
             say(Standing::Back, log::leader(&desk.root));
             return Ok(Exit::Blocked);
         }
@@ -56,4 +65,10 @@ pub(super) async fn lead(
     // Who ended up to now left that to the one who led.
     let _for_people = report::see_to_overview(&root);
     Ok(exit)
+}
+
+/// The lock of a leader that is gone: a program that it was just starting holds it until it is that program.
+fn inherited(desk: &Desk) -> Result<Option<FileLock>> {
+    let is_gone = log::leader(&desk.root).is_some_and(|pid| process::start_time(pid).is_none());
+    if is_gone { FileLock::acquire(&desk.spool.daemon_lock(), HEIRS) } else { Ok(None) }
 }

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
+use rustix::fs::FlockOperation;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -197,4 +198,27 @@ fn a_clock_that_was_set_between_two_workers_ends_no_job_and_puts_off_no_try() {
     yard.let_go("hold-job");
     yard.until_in("done", "job-");
     drop(daemon);
+}
+
+#[test]
+fn a_lock_that_a_killed_daemon_left_to_a_program_it_was_starting_is_waited_for() {
+    let yard = Yard::new("heir");
+    let mut gone = yard.site.command("true").spawn().unwrap();
+    gone.wait().unwrap();
+    yard.drop_job("x", "x", "");
+    let (store, lock) = (yard.site.root().join("store"), yard.site.root().join("spool/.lock"));
+    fs::create_dir_all(&store).unwrap();
+    let led = format!("{{\"event\":\"daemon_started\",\"payload\":{{\"pid\":{}}}}}\n", gone.id());
+    fs::write(store.join("daemon.ndjson"), led).unwrap();
+    let heir = fs::File::create(&lock).unwrap();
+    rustix::fs::flock(&heir, FlockOperation::LockExclusive).unwrap();
+    let once = yard.site.spawn(&mut yard.numerus(&["daemon", "--once"]));
+    yard.until("it waits for the lock", || {
+        let fds = fs::read_dir(format!("/proc/{}/fd", once.pid())).into_iter().flatten();
+        fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == lock))
+    });
+    drop(heir);
+    let once = once.wait(PATIENCE);
+    assert_eq!(once.code, Some(0), "{once:?}");
+    yard.until_in("done", "x-");
 }
