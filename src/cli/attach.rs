@@ -49,7 +49,7 @@ pub(super) fn run(here: &mut Here, asked: &Attach) -> Result<Exit, Failure> {
     }
     logs::check_raw(asked.raw, asked.yes)?;
     let (prefix, place) = logs::place_of(&asked.target);
-    let job = lookup::find_live(&here.root, prefix)?.job;
+    let job = lookup::find_job(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
     let mut journal = JournalTail::new(folder.clone());
     journal.read()?;

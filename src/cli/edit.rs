@@ -96,7 +96,7 @@ fn finish(here: &mut Here, edit: &CutOff, flags: &Flags) -> Result<Exit, Failure
 
 /// The job, whose file is whole.
 fn find(root: &Root, prefix: &str) -> Result<Known, Failure> {
-    let known = lookup::find_live(root, prefix).map_err(|e| lookup::no_job_yet(root, prefix, e))?;
+    let known = lookup::find_job(root, prefix)?;
     let Whereabouts::Incoming(file) = &known.at else { return Ok(known) };
     seams::until_whole(root, file)?;
     // It may have been taken meanwhile.

@@ -75,7 +75,7 @@ pub(super) fn run(here: &mut Here, asked: &Events) -> Result<Exit, Failure> {
         checked(pattern)?;
     }
     let job = match &asked.job {
-        Some(prefix) => Some(lookup::find_live(&here.root, prefix)?.job),
+        Some(prefix) => Some(lookup::find_job(&here.root, prefix)?.job),
         None => None,
     };
     let since = asked.since.as_deref().map(|s| Since::read(s, job.is_some(), here.view.now));

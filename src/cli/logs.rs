@@ -82,8 +82,7 @@ impl Voice {
 pub(super) fn run(here: &mut Here, asked: &Logs) -> Result<Exit, Failure> {
     check_raw(asked.raw, asked.yes)?;
     let (prefix, place) = place_of(&asked.target);
-    let found = lookup::find_live(&here.root, prefix);
-    let job = found.map_err(|e| lookup::no_job_yet(&here.root, prefix, e))?.job;
+    let job = lookup::find_job(&here.root, prefix)?.job;
     let folder = Runs::of(&here.root).folder(&job);
     if asked.follow {
         idle::tell_not_begun(here, &job);

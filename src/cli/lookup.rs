@@ -221,6 +221,11 @@ pub(super) fn find_live(root: &Root, prefix: &str) -> Result<Known, Failure> {
     search(root, prefix, the_live_one)
 }
 
+/// As [`find_live`], for commands that do nothing with a file that was dropped and is no job yet: it is told as such.
+pub(super) fn find_job(root: &Root, prefix: &str) -> Result<Known, Failure> {
+    find_live(root, prefix).map_err(|e| no_job_yet(root, prefix, e))
+}
+
 fn the_live_one<'a>(several: &[&'a Known]) -> Option<&'a Known> {
     let name = several.first()?.job.slug();
     let mut live = several.iter().filter(|known| !known.has_ended);

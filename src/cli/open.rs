@@ -46,7 +46,7 @@ pub(super) fn aside(root: &Root, prefix: &str) -> Result<String, Failure> {
 }
 
 fn of_job(root: &Root, prefix: &str) -> Result<PathBuf, Failure> {
-    let known = lookup::find_live(root, prefix)?;
+    let known = lookup::find_job(root, prefix)?;
     there_is_one(&known)?;
     seams::report(&Runs::of(root).folder(&known.job))
 }

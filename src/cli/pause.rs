@@ -33,7 +33,7 @@ pub(super) fn run(here: &mut Here, asked: &Pause) -> Result<Exit, Failure> {
 
 /// Puts one job to rest, whether or not anything works on it; the answer says how that went.
 pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
-    let known = lookup::find_live(root, prefix).map_err(|e| lookup::no_job_yet(root, prefix, e))?;
+    let known = lookup::find_job(root, prefix)?;
     match &known.at {
         Whereabouts::Run => {}
         Whereabouts::Incoming(file) => seams::take_to_rest(root, file)?,

@@ -28,7 +28,7 @@ pub(super) fn run(here: &mut Here, asked: &Resume) -> Result<Exit, Failure> {
 
 /// Lets one job go on; the answer says who goes on with it.
 pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
-    let known = lookup::find_live(root, prefix)?;
+    let known = lookup::find_job(root, prefix)?;
     match &known.at {
         Whereabouts::Run => {}
         Whereabouts::Incoming(_) => return Ok(format!("{}: is not paused", known.job)),

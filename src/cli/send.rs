@@ -54,7 +54,7 @@ pub(super) fn note(root: &Root, target: &str, text: &str) -> Result<String, Fail
             .hint("put long material into the workspace, and name it in the note")
     })?;
     let (prefix, task) = lookup::target(target)?;
-    let known = lookup::find_live(root, prefix)?;
+    let known = lookup::find_job(root, prefix)?;
     let job = &known.job;
     match &known.at {
         Whereabouts::Run => {}

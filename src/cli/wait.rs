@@ -20,10 +20,7 @@ pub(super) struct Wait {
 
 /// Waits.
 pub(super) fn run(here: &mut Here, asked: &Wait) -> Result<Exit, Failure> {
-    let find = |prefix: &String| {
-        let found = lookup::find_live(&here.root, prefix);
-        Ok(found.map_err(|e| lookup::no_job_yet(&here.root, prefix, e))?.job)
-    };
+    let find = |prefix: &String| Ok(lookup::find_job(&here.root, prefix)?.job);
     let jobs = asked.jobs.iter().map(find).collect::<Result<Vec<_>, Failure>>()?;
     for job in &jobs {
         if idle::tell_untaken(here, job) || idle::tell_left(here, job)? {

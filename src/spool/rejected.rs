@@ -94,8 +94,8 @@ impl Spool {
             .map(|name| {
                 // A file may be called like the reason of another.
                 let is_file = has_reason(name);
-                let name = (*name).clone();
-                let name = if is_file { name } else { Self::rejected_name(Path::new(&name)) };
+                let name =
+                    if is_file { (*name).clone() } else { Self::rejected_name(name.as_ref()) };
                 let (_, reason) = self.rejected(&name);
                 (name, reason)
             })

@@ -212,7 +212,17 @@ fn what_waits_to_be_taken_is_named_as_it_is_listed() {
     let yard = Yard::new("doors-named");
     for (name, words) in [("by hand.md", "'by hand.md'"), ("drop", "drop")] {
         yard.drop_file(name, "an objective\n");
-        let asked = [&["edit", name, "--priority", "5"][..], &["pause", name], &["logs", name]];
+        let asked = [
+            &["edit", name, "--priority", "5"][..],
+            &["pause", name],
+            &["resume", name],
+            &["send", name, "more"],
+            &["logs", name],
+            &["attach", name],
+            &["events", name],
+            &["open", name, "--print"],
+            &["wait", name],
+        ];
         for command in asked {
             let refused = yard.ask(command);
             said(&refused, 4, &format!("{name} waits to be taken: it is no job yet"));
