@@ -3,7 +3,7 @@
 //! What it writes is read by a descriptor of our own: portable-pty's reader says "end" where the kernel says `EIO`, after which
 //! there may still be something to read. A terminal gives four kilobytes at a time; to read on before they are written to a log was
 //! tried, with and without waiting for more, and is slower: the writer waits meanwhile, and asking a terminal whether there is more
-//! waits for a worker of the kernel.
+//! waits for a worker of the kernel. What is faster: see docs/decisions/0074-the-reader-steps-aside.md.
 
 use std::fs::File;
 use std::io::{Error, Read, Result};
