@@ -54,7 +54,10 @@ pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
                 seams::lift_holds(root, &folder)?;
             }
             seams::go_on(root, &folder)?;
-            Ok(said(root, &known.job))
+            let job = &known.job;
+            let waits =
+                format!("{job}: is held back no more; numerus start {job} shows its plan and asks");
+            Ok(if reason == Some(PauseReason::Approval) { waits } else { said(root, job) })
         }
     }
 }

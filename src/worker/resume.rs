@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::book::Book;
-use super::desk::{Desk, of_repository};
+use super::desk::{Desk, of_repository, of_trees};
 use super::in_place;
 use crate::codex::{fence, rollout};
 use crate::leases::Leases;
@@ -21,7 +21,7 @@ use crate::model::id::TaskId;
 use crate::model::job::{Job, OnInterrupt};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
 use crate::model::status::{JobPhase, TaskPhase};
-use crate::os::seeded;
+use crate::os::{fsx, seeded};
 use crate::runs::{RunFolder, Want};
 use crate::trees::{self, Trees, TreesError};
 
@@ -49,6 +49,23 @@ pub(super) fn clear_unused(desk: &Desk) {
     if let Some(workspace) = &state.workspace {
         let unused = unused_trees(&state);
         let _gives_way_to_the_next = trees::clear_unused(workspace, &desk.folder, unused);
+    }
+}
+
+/// Writes the patches of what has landed that the old worker did not come to writing. They are for people: a commit that is gone by now
+/// is no failure.
+pub(super) fn mend_patches(desk: &Desk) {
+    let landed = desk.book.state(|s| {
+        let of_task = |t: &TaskState| Some((t.task.id.clone(), t.commit.clone()?));
+        s.tasks.iter().filter_map(of_task).collect::<Vec<_>>()
+    });
+    for (id, commit) in landed {
+        let path = desk.folder.place(id.as_str()).patch();
+        if path.is_file() {
+            continue;
+        }
+        let patch = desk.trees().and_then(|trees| trees.patch_of_commit(&commit).map_err(of_trees));
+        let _for_people = patch.map(|patch| fsx::replace_derived(&path, &patch));
     }
 }
 

@@ -128,6 +128,23 @@ fn survives(name: &str, met: &dyn Fn(&Job<'_>) -> bool) {
     job.is_clean();
 }
 
+#[test]
+fn the_patch_of_what_landed_is_written_by_the_next_worker_if_the_last_one_died_before_it() {
+    let script = Script::of([part("t1"), part("t2").after(&["t1"])]);
+    let stage = Stage::new("death-patch", &script.working("t2", &[wait_for("flag")]));
+    let (running, job) = stage.start(&[]);
+    job.until("job.task_started", "t2");
+    stage.site.until("the patch", PATIENCE, || job.dir().join("t1/diff.patch").exists());
+    job.slay_worker();
+    drop(running.wait(PATIENCE));
+    let patch = job.read("t1/diff.patch");
+    std::fs::remove_file(job.dir().join("t1/diff.patch")).expect("removed");
+    stage.raise("flag");
+    assert_eq!(job.go_on().code, Some(0), "{}", stage.site.dump());
+    assert!(patch.contains("t1.txt"), "{patch}");
+    assert_eq!(job.read("t1/diff.patch"), patch);
+}
+
 fn survives_death_at(event: &str, task: &str) {
     survives(&format!("death-{}", event.replace('.', "-")), &|job| {
         !job.all(event, task).is_empty()

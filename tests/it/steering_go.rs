@@ -151,6 +151,10 @@ fn a_worker_that_comes_while_a_plan_waits_for_a_person_leaves_no_trace() {
     let before = journal();
     assert_eq!(yard.ask(&["worker", &job]).code, Some(0));
     assert_eq!(journal(), before);
+    fs::write(yard.run(&job).join("want.paused"), "").unwrap();
+    let waits = format!("{job}: is held back no more; numerus start {job} shows its plan and asks");
+    said(&yard.ask(&["resume", &job]), 0, &waits);
+    assert!(!yard.run(&job).join("want.paused").exists());
     // What somebody wishes of the job is done all the same.
     fs::write(yard.run(&job).join("want.paused"), "").unwrap();
     assert_eq!(yard.ask(&["worker", &job]).code, Some(0));
