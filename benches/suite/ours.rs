@@ -148,10 +148,10 @@ impl Ours {
         let root = scratch.dir("root")?;
         scratch.dir("codex-home")?;
         fs::write(scratch.path("script.json"), script.to_string())?;
-        // A text of JSON is one of TOML.
+        // A text of JSON is one of TOML. A disk that is nearly full is not to end a measure in silence: 256 MiB are enough for any.
         let word = |path: PathBuf| Value::from(path.to_string_lossy()).to_string();
         let text = format!(
-            "codex_bin = {}\ncodex_home = {}\nenv = [\"NUMERUS_STANDIN_SCRIPT\"]\n{settings}",
+            "codex_bin = {}\ncodex_home = {}\nenv = [\"NUMERUS_STANDIN_SCRIPT\"]\nmin_free = 268435456\n{settings}",
             word(scratch.marks.agent()),
             word(scratch.path("codex-home"))
         );

@@ -115,6 +115,11 @@ impl Transcript {
         if self.dropped > 0 || self.partial.len() + text.len() > self.limit {
             self.dropped += std::mem::take(&mut self.partial).len() + text.len();
         } else {
+            // By powers of two, whatever the pieces: memory for a very long line is then given back as soon as it is over.
+            let whole = self.partial.len() + text.len();
+            if whole > self.partial.capacity() {
+                self.partial.reserve_exact(whole.next_power_of_two() - self.partial.len());
+            }
             self.partial.extend_from_slice(text);
         }
     }
