@@ -18,6 +18,8 @@ const TALK: &str = "talk";
 const FLOOD: &str = "flood";
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Room on the disk with which a measure's daemon takes jobs, in bytes: also where 2 % of a large disk would be more than that.
+const MIN_FREE: u64 = 256 << 20;
 /// Most looks at a folder's time without one into it.
 const UNSEEN: u32 = 25;
 
@@ -148,10 +150,10 @@ impl Ours {
         let root = scratch.dir("root")?;
         scratch.dir("codex-home")?;
         fs::write(scratch.path("script.json"), script.to_string())?;
-        // A text of JSON is one of TOML. A disk that is nearly full is not to end a measure in silence: 256 MiB are enough for any.
+        // A text of JSON is one of TOML.
         let word = |path: PathBuf| Value::from(path.to_string_lossy()).to_string();
         let text = format!(
-            "codex_bin = {}\ncodex_home = {}\nenv = [\"NUMERUS_STANDIN_SCRIPT\"]\nmin_free = 268435456\n{settings}",
+            "codex_bin = {}\ncodex_home = {}\nenv = [\"NUMERUS_STANDIN_SCRIPT\"]\nmin_free = {MIN_FREE}\n{settings}",
             word(scratch.marks.agent()),
             word(scratch.path("codex-home"))
         );

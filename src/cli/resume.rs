@@ -7,6 +7,7 @@ use super::lookup::{self, Whereabouts};
 use super::{pause, seams, several, snapshot};
 use crate::error::{Exit, Failure};
 use crate::logic::idle::Idle;
+use crate::logic::revise;
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
 use crate::model::root::Root;
@@ -54,10 +55,13 @@ pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
                 seams::lift_holds(root, &folder)?;
             }
             seams::go_on(root, &folder)?;
-            let job = &known.job;
-            let waits =
-                format!("{job}: is held back no more; numerus start {job} shows its plan and asks");
-            Ok(if reason == Some(PauseReason::Approval) { waits } else { said(root, job) })
+            if needs_go(&folder, &state) {
+                let job = &known.job;
+                return Ok(format!(
+                    "{job}: is held back no more; numerus start {job} shows its plan and asks"
+                ));
+            }
+            Ok(said(root, &known.job))
         }
     }
 }
@@ -65,6 +69,13 @@ pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
 fn is_left(folder: &RunFolder, state: &JobState) -> Result<bool, Failure> {
     let held = folder.is_held().map_err(|e| Failure::system("look at the worker's lock", &e))?;
     Ok(Idle::of(state.phase, state.pause, held) == Some(Idle::Left))
+}
+
+/// Whether its plan waits for a person's word, whatever else it was put to rest for.
+fn needs_go(folder: &RunFolder, state: &JobState) -> bool {
+    let accepted = folder.read_job().ok().flatten();
+    let asks = accepted.is_some_and(|job| job.options.approve) || folder.wants(Want::Asked);
+    asks && revise::needs_go(state)
 }
 
 fn waits_for_approval(job: &JobId) -> Failure {

@@ -20,8 +20,8 @@ use crate::os::pty::PtyOutput;
 use crate::os::{clock, threads};
 use crate::runs::parts;
 
-/// Most bytes that are read from the terminal at a time; each time, the logs are written. Less than the four kilobytes that a terminal
-/// holds: the kernel fills it up while what was read of it is written.
+/// Most bytes that are read from the terminal at a time; each time, the logs are written. Of the four kilobytes that a terminal holds a
+/// quarter is left: with that the kernel fills it up at once, and sooner than where nothing is left.
 const CHUNK_BYTES: usize = 3 * 1024;
 /// Room that is kept for a line of the parsed log, in bytes.
 const LINE_BYTES: usize = 64 * 1024;
@@ -100,8 +100,8 @@ fn read(output: &mut dyn Read, logs: &Logs, tell: &mpsc::Sender<Heard>) {
         let lines = transcript.feed(bytes);
         logs.write(bytes, &lines);
         pass_on(lines, &mut pace, tell);
-        // Who fills the terminal up again, a worker of the kernel, gets this processor now, instead of waking another one from its
-        // sleep and then this thread: more comes in, for less work.
+        // Lets the kernel's worker, which is mostly due now, fill the terminal up on this processor; otherwise it is waited for while
+        // another one wakes up (docs/decisions/0074-the-reader-steps-aside.md).
         std::thread::yield_now();
     }
     let rest: Vec<Parsed> = transcript.end().into_iter().collect();

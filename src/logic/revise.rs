@@ -64,6 +64,11 @@ pub fn awaits_go(state: &JobState) -> bool {
     state.pause == Some(PauseReason::Approval) && !state.approved
 }
 
+/// Whether a job that asks for it has a plan that nobody has approved yet: it does not go on without, whatever it rests for now.
+pub fn needs_go(state: &JobState) -> bool {
+    state.strategy.is_some() && state.replan.is_none() && !state.approved
+}
+
 /// Whether a person can still be asked about the job's first plan before anything is executed.
 pub fn can_ask(state: &JobState) -> bool {
     state.strategy.is_none() && state.replans == 0 && !state.phase.is_final()

@@ -112,11 +112,12 @@ impl Transcript {
 
     /// Adds to the line, or drops it when it is longer than is kept: by its length alone, not by how it comes.
     fn keep(&mut self, text: &[u8]) {
-        if self.dropped > 0 || self.partial.len() + text.len() > self.limit {
+        let whole = self.partial.len() + text.len();
+        if self.dropped > 0 || whole > self.limit {
             self.dropped += std::mem::take(&mut self.partial).len() + text.len();
         } else {
-            // By powers of two, whatever the pieces: memory for a very long line is then given back as soon as it is over.
-            let whole = self.partial.len() + text.len();
+            // By powers of two, whatever the pieces: what a line of more than 16 MiB takes is then too much for glibc's own heap, which
+            // keeps it, and is given back as soon as the line is over.
             if whole > self.partial.capacity() {
                 self.partial.reserve_exact(whole.next_power_of_two() - self.partial.len());
             }
@@ -178,6 +179,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn memory_for_a_line_grows_by_powers_of_two_whatever_the_pieces() {
+        for piece in [1, 80, 3072, 4096] {
+            let mut transcript = Transcript::default();
+            for _piece in 0..100_000 / piece {
+                assert!(transcript.feed(&vec![b'x'; piece]).is_empty());
+            }
+            assert_eq!(transcript.partial.capacity(), 128 * 1024, "{piece}");
+        }
+    }
 
     #[test]
     fn the_terminal_events_are_told_from_warnings() {

@@ -1,6 +1,7 @@
 //! From a finished execution to the tip: audit, judgement, one commit, two lines in the journal around one `update-ref`.
 //! All or nothing: a path outside the claim that cannot be added to it, and nothing lands.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -251,14 +252,18 @@ pub(super) fn stale(desk: &Desk, id: &TaskId, attempt: u32, paths: Vec<String>) 
     Err(Failure::new(FailureKind::Stale, message))
 }
 
+/// The patch of what has landed.
+pub(super) fn write_patch(trees: &Trees, path: &Path, commit: &str) -> Result<(), TreesError> {
+    Ok(fsx::replace_derived(path, &trees.patch_of_commit(commit)?)?)
+}
+
 /// After the landing, with the lease let go: the patch for people, then the tree goes. Neither is worth a failure.
 pub(super) async fn tidy(desk: &Arc<Desk>, tree: Tree, id: &TaskId) {
     let path = tree.place().patch();
     let commit = desk.book.state(|s| s.task(id).and_then(|t| t.commit.clone()));
     let tidied = with_trees(desk, move |trees| {
         if let Some(commit) = commit {
-            let patch = trees.patch_of_commit(&commit)?;
-            fsx::replace_derived(&path, &patch)?;
+            write_patch(trees, &path, &commit)?;
         }
         trees.remove(&tree)
     });

@@ -182,7 +182,7 @@ async fn carry_on(
             parked::hold_again(&desk, unsettled);
             resume::bury(&desk)?;
             resume::clear_unused(&desk);
-            resume::mend_patches(&desk);
+            resume::mend_patches(&desk).await;
             if let Some(ending) = ending {
                 desk.end_fixing().await;
                 closing::finish(&desk, &ending).await?;

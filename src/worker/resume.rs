@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::book::Book;
-use super::desk::{Desk, of_repository, of_trees};
-use super::in_place;
+use super::desk::{Desk, of_repository, with_trees};
+use super::{in_place, landing};
 use crate::codex::{fence, rollout};
 use crate::leases::Leases;
 use crate::logic::base::Advancing;
@@ -21,7 +21,7 @@ use crate::model::id::TaskId;
 use crate::model::job::{Job, OnInterrupt};
 use crate::model::outcome::{Failure, FailureKind, Tokens};
 use crate::model::status::{JobPhase, TaskPhase};
-use crate::os::{fsx, seeded};
+use crate::os::seeded;
 use crate::runs::{RunFolder, Want};
 use crate::trees::{self, Trees, TreesError};
 
@@ -52,21 +52,24 @@ pub(super) fn clear_unused(desk: &Desk) {
     }
 }
 
-/// Writes the patches of what has landed that the old worker did not come to writing. They are for people: a commit that is gone by now
-/// is no failure.
-pub(super) fn mend_patches(desk: &Desk) {
-    let landed = desk.book.state(|s| {
-        let of_task = |t: &TaskState| Some((t.task.id.clone(), t.commit.clone()?));
-        s.tasks.iter().filter_map(of_task).collect::<Vec<_>>()
-    });
-    for (id, commit) in landed {
-        let path = desk.folder.place(id.as_str()).patch();
-        if path.is_file() {
-            continue;
-        }
-        let patch = desk.trees().and_then(|trees| trees.patch_of_commit(&commit).map_err(of_trees));
-        let _for_people = patch.map(|patch| fsx::replace_derived(&path, &patch));
+/// Writes the patches of what has landed that the old worker did not come to writing, or that a power cut left empty. They are for
+/// people: a commit that is gone by now is no failure.
+pub(super) async fn mend_patches(desk: &Desk) {
+    let is_missing = |path: &Path| !path.metadata().is_ok_and(|found| found.len() > 0);
+    let patch = |id: &TaskId| desk.folder.place(id.as_str()).patch();
+    let landed = |t: &TaskState| Some((patch(&t.task.id), t.commit.clone()?));
+    let landed: Vec<_> = desk.book.state(|s| s.tasks.iter().filter_map(landed).collect());
+    let missing: Vec<_> = landed.into_iter().filter(|(path, _)| is_missing(path)).collect();
+    if missing.is_empty() {
+        return;
     }
+    let mended = with_trees(desk, move |trees| {
+        for (path, commit) in &missing {
+            let _for_people = landing::write_patch(trees, path, commit);
+        }
+        Ok(())
+    });
+    let _for_people = mended.await;
 }
 
 /// Removes the leases that the old worker held: it is fenced, and what it did has landed or never will. What an interrupted

@@ -123,26 +123,10 @@ fn survives(name: &str, met: &dyn Fn(&Job<'_>) -> bool) {
     assert_eq!((job.charged("t1"), job.charged("t2"), job.charged("")), (0, 0, 0), "{name}");
     for task in ["t1", "t2"] {
         assert_eq!(job.all("job.task_completed", task).len(), 1, "{name}");
+        assert!(job.read(&format!("{task}/diff.patch")).contains(&format!("{task}.txt")), "{name}");
     }
     assert_eq!(job.all("job.finished", "").len(), 1, "{name}");
     job.is_clean();
-}
-
-#[test]
-fn the_patch_of_what_landed_is_written_by_the_next_worker_if_the_last_one_died_before_it() {
-    let script = Script::of([part("t1"), part("t2").after(&["t1"])]);
-    let stage = Stage::new("death-patch", &script.working("t2", &[wait_for("flag")]));
-    let (running, job) = stage.start(&[]);
-    job.until("job.task_started", "t2");
-    stage.site.until("the patch", PATIENCE, || job.dir().join("t1/diff.patch").exists());
-    job.slay_worker();
-    drop(running.wait(PATIENCE));
-    let patch = job.read("t1/diff.patch");
-    std::fs::remove_file(job.dir().join("t1/diff.patch")).expect("removed");
-    stage.raise("flag");
-    assert_eq!(job.go_on().code, Some(0), "{}", stage.site.dump());
-    assert!(patch.contains("t1.txt"), "{patch}");
-    assert_eq!(job.read("t1/diff.patch"), patch);
 }
 
 fn survives_death_at(event: &str, task: &str) {
@@ -182,6 +166,23 @@ fn a_worker_may_die_while_a_task_works() {
     survives("death-executing", &|job| {
         job.all("terminal.started", "t1").iter().any(|e| e["payload"]["number"] == 2)
     });
+}
+
+#[test]
+fn the_patch_of_what_landed_is_written_by_the_next_worker_if_the_last_one_died_before_it() {
+    let script = Script::of([part("t1"), part("t2").after(&["t1"])]);
+    let stage = Stage::new("death-patch", &script.working("t2", &[wait_for("flag")]));
+    let (running, job) = stage.start(&[]);
+    job.until("job.task_started", "t2");
+    stage.site.until("the patch", PATIENCE, || job.dir().join("t1/diff.patch").exists());
+    job.slay_worker();
+    drop(running.wait(PATIENCE));
+    let patch = job.read("t1/diff.patch");
+    std::fs::remove_file(job.dir().join("t1/diff.patch")).expect("removed");
+    stage.raise("flag");
+    assert_eq!(job.go_on().code, Some(0), "{}", stage.site.dump());
+    assert!(patch.contains("t1.txt"), "{patch}");
+    assert_eq!(job.read("t1/diff.patch"), patch);
 }
 
 #[test]

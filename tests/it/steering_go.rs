@@ -151,10 +151,6 @@ fn a_worker_that_comes_while_a_plan_waits_for_a_person_leaves_no_trace() {
     let before = journal();
     assert_eq!(yard.ask(&["worker", &job]).code, Some(0));
     assert_eq!(journal(), before);
-    fs::write(yard.run(&job).join("want.paused"), "").unwrap();
-    let waits = format!("{job}: is held back no more; numerus start {job} shows its plan and asks");
-    said(&yard.ask(&["resume", &job]), 0, &waits);
-    assert!(!yard.run(&job).join("want.paused").exists());
     // What somebody wishes of the job is done all the same.
     fs::write(yard.run(&job).join("want.paused"), "").unwrap();
     assert_eq!(yard.ask(&["worker", &job]).code, Some(0));
@@ -169,6 +165,19 @@ fn a_worker_that_comes_while_a_plan_waits_for_a_person_leaves_no_trace() {
     fs::write(yard.run(&job).join("want.killed"), "").unwrap();
     assert_eq!(yard.ask(&["worker", &job]).code, Some(0));
     assert_eq!(yard.end_of(&job).0, "killed");
+}
+
+#[test]
+fn a_job_that_was_paused_while_its_plan_waits_is_resumed_to_wait_for_the_person() {
+    let yard = Yard::new("go-paused");
+    let job = yard.submit(&["two words", "--plan", "single"]);
+    said(&yard.ask(&["start", &job]), 4, "start it?");
+    let waits = format!("{job}: is held back no more; numerus start {job} shows its plan and asks");
+    said(&yard.ask(&["pause", &job]), 0, "paused");
+    said(&yard.ask(&["resume", &job]), 0, &waits);
+    fs::write(yard.run(&job).join("want.paused"), "").unwrap();
+    said(&yard.ask(&["resume", &job]), 0, &waits);
+    said(&yard.agree(&["start", &job]), 0, "state      succeeded");
 }
 
 #[test]
