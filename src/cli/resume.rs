@@ -72,7 +72,7 @@ fn is_left(folder: &RunFolder, state: &JobState) -> Result<bool, Failure> {
 }
 
 /// Whether its plan waits for a person's word, whatever else it was put to rest for.
-fn needs_go(folder: &RunFolder, state: &JobState) -> bool {
+pub(super) fn needs_go(folder: &RunFolder, state: &JobState) -> bool {
     let accepted = folder.read_job().ok().flatten();
     let asks = accepted.is_some_and(|job| job.options.approve) || folder.wants(Want::Asked);
     asks && revise::needs_go(state)

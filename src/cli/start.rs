@@ -10,11 +10,12 @@ use super::jobfile::{Draft, Flags};
 use super::lookup::{self, Known, Whereabouts};
 use super::{kill, planedit, render, resume, retry, run, seams, snapshot, submit};
 use crate::error::{Exit, Failure};
+use crate::logic::revise::{self, Go};
 use crate::logic::state::JobState;
 use crate::model::id::JobId;
 use crate::model::root::Root;
 use crate::model::status::{JobPhase, PauseReason};
-use crate::runs::Runs;
+use crate::runs::{RunFolder, Runs, Want};
 
 /// The words of the command.
 #[derive(Debug, Args)]
@@ -169,7 +170,10 @@ fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failur
         tail.read()?;
         run::tell_script(here, &tail);
         seams::may_begin(&here.root, tail.folder(), tail.state())?;
-        if !seams::ask_first(tail.folder())? {
+        if pause == Some(PauseReason::User) || tail.folder().wants(Want::Paused) {
+            here.out.note(&format!("{job} is paused no more"));
+        }
+        if !seams::ask_first(tail.folder())? && !resume::needs_go(tail.folder(), tail.state()) {
             here.out.note(&format!("{job} has its plan already, and goes on with it"));
         }
         seams::unhold(tail.folder())?;
@@ -220,20 +224,16 @@ fn see_through(
             }
             Ok(Answer::Go) => {
                 tail.read()?;
-                let phase = tail.state().phase;
-                if phase.is_final() {
-                    end = End::Job(phase);
-                } else {
-                    let note = "the plan has become another one meanwhile: nothing was approved";
-                    here.out.note(note);
-                }
+                end = overtaken(here, tail, "nothing was approved").unwrap_or(end);
             }
             Ok(Answer::Edit) => planedit::edit(here, wakes, tail, &mut left)?,
             Ok(Answer::Cancel) => {
-                let said = kill::of_job(&here.root, tail.folder())?;
-                here.out.line(&said)?;
-                here.out.note(&format!("numerus retry {job} plans it once more"));
-                return Ok(Exit::JobFailed);
+                tail.read()?;
+                match revise::go(tail.state(), plan.number) {
+                    Go::Say => return cancel(here, tail.folder()),
+                    Go::Said => return Err(approved_meanwhile(&job)),
+                    Go::Void => end = overtaken(here, tail, "nothing was killed").unwrap_or(end),
+                }
             }
             Ok(Answer::Later) => {
                 here.out.note(&format!(
@@ -244,6 +244,29 @@ fn see_through(
         }
     }
     run::conclude(here, &job, &end)
+}
+
+/// A word to a plan that is no longer the job's: how the job has ended, if it has; else what came of the word is told.
+fn overtaken(here: &mut Here, tail: &JournalTail, nothing: &str) -> Option<End> {
+    let phase = tail.state().phase;
+    if phase.is_final() {
+        return Some(End::Job(phase));
+    }
+    here.out.note(&format!("the plan has become another one meanwhile: {nothing}"));
+    None
+}
+
+fn approved_meanwhile(job: &JobId) -> Failure {
+    let message =
+        format!("somebody has said yes to the plan of {job} meanwhile: nothing was killed");
+    Failure::new(Exit::Blocked, message).hint(format!("numerus kill {job} ends it"))
+}
+
+fn cancel(here: &mut Here, folder: &RunFolder) -> Result<Exit, Failure> {
+    let said = kill::of_job(&here.root, folder)?;
+    here.out.line(&said)?;
+    here.out.note(&format!("numerus retry {} plans it once more", folder.job()));
+    Ok(Exit::JobFailed)
 }
 
 fn ask(here: &mut Here, wakes: &mut Wakes) -> Result<Answer, u8> {

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::rehearsal::{Job, Script, Stage, part, processes_called};
+use crate::rehearsal::{Job, Script, Stage, part, processes_called, wait_for};
+use crate::site::PATIENCE;
 use crate::terminal::Terminal;
 use crate::yard::{Yard, said};
 
@@ -177,7 +178,33 @@ fn a_job_that_was_paused_while_its_plan_waits_is_resumed_to_wait_for_the_person(
     said(&yard.ask(&["resume", &job]), 0, &waits);
     fs::write(yard.run(&job).join("want.paused"), "").unwrap();
     said(&yard.ask(&["resume", &job]), 0, &waits);
+    said(&yard.ask(&["pause", &job]), 0, "paused");
+    let asked = yard.ask(&["start", &job]);
+    said(&asked, 4, "is paused no more");
+    assert!(asked.stderr.contains("start it?"), "{asked:?}");
+    assert!(!asked.stderr.contains("goes on with it"), "{asked:?}");
     said(&yard.agree(&["start", &job]), 0, "state      succeeded");
+}
+
+#[test]
+fn a_no_to_a_plan_that_somebody_has_said_yes_to_meanwhile_kills_nothing() {
+    let script = Script::of([part("t1")]).working("t1", &[wait_for("flag")]);
+    let stage = Stage::new("go-no", &script);
+    let mut terminal = Terminal::start(&start(&stage), 100, 40);
+    terminal.until("start it? [y]es, [e]dit, [n]o:");
+    let jobs = stage.all_jobs();
+    let job: &Job<'_> = &jobs[0];
+    fs::write(stage.flag("typed"), "y\n").unwrap();
+    let mut theirs = stage.numerus(&["start", &job.id]);
+    theirs.stdin(fs::File::open(stage.flag("typed")).unwrap());
+    let theirs = stage.site.spawn(&mut theirs);
+    job.until("job.task_started", "t1");
+    terminal.press("n\r");
+    assert_eq!(terminal.end(), 4, "{}", terminal.text());
+    assert!(terminal.text().contains("nothing was killed"), "{}", terminal.text());
+    stage.raise("flag");
+    assert_eq!(theirs.wait(PATIENCE).code, Some(0));
+    assert_eq!(job.stands().0, "succeeded");
 }
 
 #[test]
