@@ -46,7 +46,7 @@ pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
     match state.pause {
         Some(PauseReason::Approval) if !is_held_back => Err(waits_for_approval(&known.job)),
         // Whoever worked on it has gone, or a go was said to its plan: it goes on already, by whom it can.
-        None if !is_held_back && is_left(&folder, &state)? => Ok(said(root, &known.job)),
+        None if !is_held_back && is_left(&folder, &state)? => Ok(goes_on(root, &folder, &state)),
         None if !is_held_back => {
             Ok(format!("{}: is not paused ({})", known.job, state.phase.as_str()))
         }
@@ -55,13 +55,7 @@ pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
                 seams::lift_holds(root, &folder)?;
             }
             seams::go_on(root, &folder)?;
-            if needs_go(&folder, &state) {
-                let job = &known.job;
-                return Ok(format!(
-                    "{job}: is held back no more; numerus start {job} shows its plan and asks"
-                ));
-            }
-            Ok(said(root, &known.job))
+            Ok(goes_on(root, &folder, &state))
         }
     }
 }
@@ -69,6 +63,16 @@ pub(super) fn job(root: &Root, prefix: &str) -> Result<String, Failure> {
 fn is_left(folder: &RunFolder, state: &JobState) -> Result<bool, Failure> {
     let held = folder.is_held().map_err(|e| Failure::system("look at the worker's lock", &e))?;
     Ok(Idle::of(state.phase, state.pause, held) == Some(Idle::Left))
+}
+
+/// What a job does that is held back no more.
+fn goes_on(root: &Root, folder: &RunFolder, state: &JobState) -> String {
+    let job = folder.job();
+    if needs_go(folder, state) {
+        format!("{job}: is held back no more; numerus start {job} shows its plan and asks")
+    } else {
+        said(root, job)
+    }
 }
 
 /// Whether its plan waits for a person's word, whatever else it was put to rest for.

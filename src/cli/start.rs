@@ -224,15 +224,15 @@ fn see_through(
             }
             Ok(Answer::Go) => {
                 tail.read()?;
-                end = overtaken(here, tail, "nothing was approved").unwrap_or(end);
+                end = overtaken(here, tail, "nothing was approved")?.unwrap_or(end);
             }
             Ok(Answer::Edit) => planedit::edit(here, wakes, tail, &mut left)?,
             Ok(Answer::Cancel) => {
                 tail.read()?;
                 match revise::go(tail.state(), plan.number) {
                     Go::Say => return cancel(here, tail.folder()),
-                    Go::Said => return Err(approved_meanwhile(&job)),
-                    Go::Void => end = overtaken(here, tail, "nothing was killed").unwrap_or(end),
+                    Go::Said => return Err(approved_meanwhile(&job, "nothing was killed")),
+                    Go::Void => end = overtaken(here, tail, "nothing was killed")?.unwrap_or(end),
                 }
             }
             Ok(Answer::Later) => {
@@ -246,19 +246,22 @@ fn see_through(
     run::conclude(here, &job, &end)
 }
 
-/// A word to a plan that is no longer the job's: how the job has ended, if it has; else what came of the word is told.
-fn overtaken(here: &mut Here, tail: &JournalTail, nothing: &str) -> Option<End> {
-    let phase = tail.state().phase;
-    if phase.is_final() {
-        return Some(End::Job(phase));
+/// A word to a plan that is no longer the job's: how the job has ended, if it has. Else it has another plan, which is told and can be
+/// asked about.
+fn overtaken(here: &mut Here, tail: &JournalTail, nothing: &str) -> Result<Option<End>, Failure> {
+    let state = tail.state();
+    if state.phase.is_final() {
+        return Ok(Some(End::Job(state.phase)));
+    }
+    if state.approved || state.pid.is_some() {
+        return Err(approved_meanwhile(tail.folder().job(), nothing));
     }
     here.out.note(&format!("the plan has become another one meanwhile: {nothing}"));
-    None
+    Ok(None)
 }
 
-fn approved_meanwhile(job: &JobId) -> Failure {
-    let message =
-        format!("somebody has said yes to the plan of {job} meanwhile: nothing was killed");
+fn approved_meanwhile(job: &JobId, nothing: &str) -> Failure {
+    let message = format!("somebody has said yes to the plan of {job} meanwhile: {nothing}");
     Failure::new(Exit::Blocked, message).hint(format!("numerus kill {job} ends it"))
 }
 

@@ -176,6 +176,7 @@ fn a_job_that_was_paused_while_its_plan_waits_is_resumed_to_wait_for_the_person(
     let waits = format!("{job}: is held back no more; numerus start {job} shows its plan and asks");
     said(&yard.ask(&["pause", &job]), 0, "paused");
     said(&yard.ask(&["resume", &job]), 0, &waits);
+    said(&yard.ask(&["resume", &job]), 0, &waits);
     fs::write(yard.run(&job).join("want.paused"), "").unwrap();
     said(&yard.ask(&["resume", &job]), 0, &waits);
     said(&yard.ask(&["pause", &job]), 0, "paused");
