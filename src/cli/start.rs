@@ -170,13 +170,14 @@ fn go_on(here: &mut Here, wakes: &mut Wakes, job: &JobId) -> Result<Exit, Failur
         tail.read()?;
         run::tell_script(here, &tail);
         seams::may_begin(&here.root, tail.folder(), tail.state())?;
-        if pause == Some(PauseReason::User) || tail.folder().wants(Want::Paused) {
-            here.out.note(&format!("{job} is paused no more"));
-        }
+        let was_paused = pause == Some(PauseReason::User) || tail.folder().wants(Want::Paused);
         if !seams::ask_first(tail.folder())? && !resume::needs_go(tail.folder(), tail.state()) {
             here.out.note(&format!("{job} has its plan already, and goes on with it"));
         }
         seams::unhold(tail.folder())?;
+        if was_paused {
+            here.out.note(&format!("{job} is paused no more"));
+        }
         seams::lift_holds(&here.root, tail.folder())?;
         run::work(here, wakes, &mut tail, run::tell_line)?
     };
@@ -231,7 +232,7 @@ fn see_through(
                 tail.read()?;
                 match revise::go(tail.state(), plan.number) {
                     Go::Say => return cancel(here, tail.folder()),
-                    Go::Said => return Err(approved_meanwhile(&job, "nothing was killed")),
+                    Go::Said => return Err(waits_no_more(&job, "nothing was killed")),
                     Go::Void => end = overtaken(here, tail, "nothing was killed")?.unwrap_or(end),
                 }
             }
@@ -254,14 +255,14 @@ fn overtaken(here: &mut Here, tail: &JournalTail, nothing: &str) -> Result<Optio
         return Ok(Some(End::Job(state.phase)));
     }
     if state.approved || state.pid.is_some() {
-        return Err(approved_meanwhile(tail.folder().job(), nothing));
+        return Err(waits_no_more(tail.folder().job(), nothing));
     }
     here.out.note(&format!("the plan has become another one meanwhile: {nothing}"));
     Ok(None)
 }
 
-fn approved_meanwhile(job: &JobId, nothing: &str) -> Failure {
-    let message = format!("somebody has said yes to the plan of {job} meanwhile: {nothing}");
+fn waits_no_more(job: &JobId, nothing: &str) -> Failure {
+    let message = format!("the plan of {job} does not wait for a word any more: {nothing}");
     Failure::new(Exit::Blocked, message).hint(format!("numerus kill {job} ends it"))
 }
 

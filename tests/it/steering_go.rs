@@ -190,22 +190,26 @@ fn a_job_that_was_paused_while_its_plan_waits_is_resumed_to_wait_for_the_person(
 #[test]
 fn a_no_to_a_plan_that_somebody_has_said_yes_to_meanwhile_kills_nothing() {
     let script = Script::of([part("t1")]).working("t1", &[wait_for("flag")]);
-    let stage = Stage::new("go-no", &script);
-    let mut terminal = Terminal::start(&start(&stage), 100, 40);
-    terminal.until("start it? [y]es, [e]dit, [n]o:");
-    let jobs = stage.all_jobs();
-    let job: &Job<'_> = &jobs[0];
-    fs::write(stage.flag("typed"), "y\n").unwrap();
-    let mut theirs = stage.numerus(&["start", &job.id]);
-    theirs.stdin(fs::File::open(stage.flag("typed")).unwrap());
-    let theirs = stage.site.spawn(&mut theirs);
-    job.until("job.task_started", "t1");
-    terminal.press("n\r");
-    assert_eq!(terminal.end(), 4, "{}", terminal.text());
-    assert!(terminal.text().contains("nothing was killed"), "{}", terminal.text());
-    stage.raise("flag");
-    assert_eq!(theirs.wait(PATIENCE).code, Some(0));
-    assert_eq!(job.stands().0, "succeeded");
+    // As it was shown, and as they have made another one of it.
+    for (name, typed) in [("go-no", "y\n"), ("go-no-other", "e\ny\n")] {
+        let stage = Stage::new(name, &script);
+        let mut terminal = Terminal::start(&start(&stage), 100, 40);
+        terminal.until("start it? [y]es, [e]dit, [n]o:");
+        let jobs = stage.all_jobs();
+        let job: &Job<'_> = &jobs[0];
+        let mut theirs = stage.numerus(&["start", &job.id]);
+        theirs.env("EDITOR", their_editor(stage.site.path()));
+        fs::write(stage.flag("typed"), typed).unwrap();
+        theirs.stdin(fs::File::open(stage.flag("typed")).unwrap());
+        let theirs = stage.site.spawn(&mut theirs);
+        job.until("job.task_started", "t1");
+        terminal.press("n\r");
+        assert_eq!(terminal.end(), 4, "{name}: {}", terminal.text());
+        assert!(terminal.text().contains("nothing was killed"), "{name}: {}", terminal.text());
+        stage.raise("flag");
+        assert_eq!(theirs.wait(PATIENCE).code, Some(0), "{name}");
+        assert_eq!(job.stands().0, "succeeded", "{name}");
+    }
 }
 
 #[test]
